@@ -1,0 +1,1 @@
+"""Graph networks that turn crystals into embeddings."""

@@ -1,0 +1,262 @@
+"""Crystals as columns: flat arrays instead of one Python object per structure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.errors import UserError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+MAX_NUMBER = 118
+
+
+@dataclass(frozen=True, eq=False)
+class Crystals:
+    """A table of crystals: one row a crystal, atoms concatenated.
+
+    Attributes:
+        ids: Identifiers, ``(crystals,)`` of str.
+        lattice: Row vectors a, b, c in Å, ``(crystals, 3, 3)`` float64.
+        offsets: First atom of each crystal and the total, ``(crystals + 1,)`` int64.
+        numbers: Atomic numbers, ``(atoms,)`` uint8.
+        frac_coords: Fractional coordinates, ``(atoms, 3)`` float64.
+        columns: Further columns by name, ``(crystals,)`` each: float64 with NaN for unknown, or object (str, None).
+        units: Unit of a column, where it has one; ``"1"`` is dimensionless.
+        origins: Where each row was read (``"a.cif"``, ``"table.csv row 7"``), for messages; may be empty.
+    """
+
+    ids: NDArray[np.object_]
+    lattice: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    numbers: NDArray[np.uint8]
+    frac_coords: NDArray[np.float64]
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    origins: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        assert self.lattice.shape == (n, 3, 3)
+        assert self.offsets.shape == (n + 1,)
+        assert self.frac_coords.shape == (len(self.numbers), 3)
+        assert all(len(values) == n for values in self.columns.values())
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def num_atoms(self) -> NDArray[np.int64]:
+        """Atoms in each crystal, ``(crystals,)``."""
+        return np.diff(self.offsets)
+
+    def origin(self, row: int) -> str:
+        """Where a crystal came from, in words for a message."""
+        return self.origins[row] if self.origins else f"crystal {self.ids[row]!r} (row {row + 1})"
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column.
+
+        Raises:
+            UserError: There is no such column; the message lists those there are.
+        """
+        if name not in self.columns:
+            there = ", ".join(self.columns) or "none"
+            raise UserError(f"there is no column {name!r}; there are: {there}")
+        return self.columns[name]
+
+    def select(self, rows: NDArray[np.int64] | Sequence[int]) -> Crystals:
+        """Return the crystals of the given rows, in that order."""
+        rows = np.asarray(rows, dtype=np.int64)
+        counts = self.num_atoms[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
+        return replace(
+            self,
+            ids=self.ids[rows],
+            lattice=self.lattice[rows],
+            offsets=offsets,
+            numbers=self.numbers[atoms],
+            frac_coords=self.frac_coords[atoms],
+            columns={name: values[rows] for name, values in self.columns.items()},
+            origins=[self.origins[i] for i in rows] if self.origins else (),
+        )
+
+    @cached_property
+    def formulas(self) -> list[str]:
+        """Reduced formula of each crystal with elements in order of Z: a key for composition, e.g. ``O3-Ti1-Ba1``."""
+        keys = []
+        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            elements, counts = np.unique(self.numbers[start:stop], return_counts=True)
+            counts = counts // np.gcd.reduce(counts)
+            keys.append("-".join(f"{SYMBOLS[z]}{n}" for z, n in zip(elements, counts, strict=True)))
+        return keys
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the structures alone (no ids, no targets), in hexadecimal."""
+        digest = hashlib.sha256()
+        for array in (self.lattice, self.offsets, self.numbers, self.frac_coords):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def structure(self, row: int) -> Structure:
+        """Return one crystal as a pymatgen structure."""
+        from pymatgen.core import Lattice, Structure
+
+        atoms = slice(self.offsets[row], self.offsets[row + 1])
+        return Structure(
+            Lattice(self.lattice[row]), [SYMBOLS[z] for z in self.numbers[atoms]], self.frac_coords[atoms]
+        )
+
+    @classmethod
+    def from_structures(
+        cls,
+        structures: Sequence[Structure],
+        *,
+        ids: Sequence[str] | None = None,
+        columns: Mapping[str, Sequence[Any]] | None = None,
+        units: Mapping[str, str] | None = None,
+        origins: Sequence[str] = (),
+    ) -> Crystals:
+        """Build the table from ordered pymatgen structures.
+
+        Raises:
+            UserError: A structure is empty or disordered; the message names it.
+        """
+        if ids is None:
+            ids = [str(i) for i in range(len(structures))]
+        numbers: list[list[int]] = []
+        for row, structure in enumerate(structures):
+            name = origins[row] if origins else f"structure {ids[row]!r}"
+            if len(structure) == 0:
+                raise UserError(f"{name} has no atoms")
+            if not structure.is_ordered:
+                raise UserError(
+                    f"{name} ({structure.formula}) has sites with partial occupancy; "
+                    "tlzoo needs ordered structures: choose one ordering, for example with pymatgen's "
+                    "OrderDisorderedStructureTransformation"
+                )
+            numbers.append([site.specie.Z for site in structure])
+        return cls(
+            ids=np.array([str(i) for i in ids], dtype=object),
+            lattice=np.array([s.lattice.matrix for s in structures], dtype=np.float64).reshape(-1, 3, 3),
+            offsets=np.concatenate([[0], np.cumsum([len(n) for n in numbers])]).astype(np.int64),
+            numbers=np.array([z for zs in numbers for z in zs], dtype=np.uint8),
+            frac_coords=np.concatenate([s.frac_coords for s in structures] or [np.empty((0, 3))]),
+            columns={name: as_column(values) for name, values in (columns or {}).items()},
+            units=dict(units or {}),
+            origins=origins,
+        )
+
+    def write_parquet(self, path: str | Path, **metadata: Any) -> None:  # noqa: ANN401 (anything JSON can hold)
+        """Write the columnar format: id, lattice (9), numbers, frac_coords (3 per site), then the columns.
+
+        Args:
+            path: File to write; complete or absent, never half-written.
+            **metadata: Further facts for the ``tlzoo`` key of the schema (source, citation, licence …).
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns: dict[str, Any] = {
+            "id": pa.array(self.ids, type=pa.string()),
+            "lattice": pa.FixedSizeListArray.from_arrays(pa.array(self.lattice.reshape(-1)), 9),
+            "numbers": pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), pa.array(self.numbers)),
+            "frac_coords": pa.ListArray.from_arrays(
+                pa.array(3 * self.offsets, pa.int32()), pa.array(self.frac_coords.astype(np.float32).reshape(-1))
+            ),
+        }
+        for name, values in self.columns.items():
+            columns[name] = pa.array(values, from_pandas=True)
+        note = json.dumps({"rows": len(self), "units": dict(self.units), **metadata})
+        table = pa.table(columns).replace_schema_metadata({"tlzoo": note})
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        pq.write_table(table, partial, compression="zstd")
+        partial.replace(path)
+
+    @classmethod
+    def read_parquet(cls, path: str | Path) -> Crystals:
+        """Read the columnar format.
+
+        Raises:
+            UserError: The file is missing, damaged, or lacks one of the four structure columns.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path).combine_chunks()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise UserError(f"{path} cannot be read as parquet: {error}") from error
+        missing = [name for name in ("id", "lattice", "numbers", "frac_coords") if name not in table.column_names]
+        if missing:
+            raise UserError(
+                f"{path} lacks the column(s) {', '.join(missing)} of the columnar format; "
+                f"it has: {', '.join(table.column_names)}"
+            )
+        note = json.loads((table.schema.metadata or {}).get(b"tlzoo", b"{}"))
+        numbers = _list_column(table, "numbers")
+        n = len(table)
+        columns = {
+            name: as_column(table[name].to_numpy(zero_copy_only=False))
+            for name in table.column_names
+            if name not in {"id", "lattice", "numbers", "frac_coords"}
+        }
+        return cls(
+            ids=np.array(table["id"].to_pylist(), dtype=object),
+            lattice=_values(table, "lattice").astype(np.float64).reshape(n, 3, 3),
+            offsets=numbers[0],
+            numbers=numbers[1].astype(np.uint8),
+            frac_coords=_values(table, "frac_coords").astype(np.float64).reshape(-1, 3),
+            columns=columns,
+            units=note.get("units", {}),
+            origins=(),
+        )
+
+
+def as_column(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
+    """Return values as float64 with NaN for unknown if all are numbers, else as objects.
+
+    >>> as_column([1, None])
+    array([ 1., nan])
+    >>> as_column(["a", None])
+    array(['a', None], dtype=object)
+    """
+    array = np.array(values, dtype=object)
+    try:
+        return array.astype(np.float64) if not any(isinstance(v, str | bytes) for v in array) else array
+    except (TypeError, ValueError):
+        return array
+
+
+def _list_column(table: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:  # noqa: ANN401 (pyarrow has no types)
+    chunk = table[name].combine_chunks()
+    offsets = chunk.offsets.to_numpy().astype(np.int64)
+    return offsets - offsets[0], chunk.flatten().to_numpy(zero_copy_only=False)
+
+
+def _values(table: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 (pyarrow has no types)
+    values: NDArray[Any] = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return values
+
+
+# Index 0 is empty, so that SYMBOLS[Z] is the element of atomic number Z.
+SYMBOLS = (
+    ". H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
+    "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu "
+    "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr "
+    "Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
+).split()

@@ -1,0 +1,1 @@
+"""Where crystals and targets come from, and how they are split."""

@@ -1,0 +1,9 @@
+"""The one exception that means: the user can mend this."""
+
+
+class UserError(ValueError):
+    """A mistake in input, configuration or environment that the user can mend.
+
+    The message names the thing, what came, what was wanted and what to do. The command line prints it
+    without a traceback and exits with code 2.
+    """

@@ -1,0 +1,1 @@
+"""Neighbours, line graph and the memory-mapped store of graphs."""

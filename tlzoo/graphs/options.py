@@ -1,0 +1,33 @@
+"""What a graph is made of; part of a backbone's specification."""
+
+from dataclasses import dataclass
+
+from tlzoo.errors import UserError
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """Which neighbours of an atom are its bonds.
+
+    The k nearest within a cut-off, with complete shells: atoms tied with the k-th are kept too, so that
+    the graph does not depend on the order of atoms or the choice of cell.
+
+    Attributes:
+        cutoff: Radius of the neighbour search, in Å.
+        neighbours: Nearest neighbours kept per atom (k).
+        tie_tolerance: An atom at most this much farther than the k-th is tied with it, in Å.
+        symmetric: Add the reverse of every bond that lacks one, as ALIGNN does.
+    """
+
+    cutoff: float = 8.0
+    neighbours: int = 12
+    tie_tolerance: float = 1e-3
+    symmetric: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.cutoff > 0:
+            raise UserError(f"cutoff must be positive (Å), got {self.cutoff}")
+        if self.neighbours < 1:
+            raise UserError(f"neighbours must be at least 1, got {self.neighbours}")
+        if self.tie_tolerance < 0:
+            raise UserError(f"tie_tolerance must not be negative (Å), got {self.tie_tolerance}")

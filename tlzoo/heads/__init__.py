@@ -1,0 +1,1 @@
+"""From an embedding to a prediction, a loss and metrics in physical units."""

@@ -1,0 +1,1 @@
+"""Layers without opinions: bases, convolutions, pooling, target scaler, element features."""
