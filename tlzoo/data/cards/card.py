@@ -1,0 +1,82 @@
+"""What is said about a named data set: one typed card each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from textwrap import fill
+
+
+@dataclass(frozen=True)
+class Target:
+    """A column to predict.
+
+    Attributes:
+        unit: Unit of the values; ``"1"`` is dimensionless.
+        description: What is measured or computed.
+    """
+
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetCard:
+    """A named data set: what it holds, who is to be cited, how matminer's columns become ours.
+
+    Attributes:
+        name: Name in configs; the file of the data set is ``<name>.parquet``.
+        title: One line.
+        targets: Column name to unit and description.
+        default_target: Column to predict where none is named.
+        crystals: Number of crystals of the complete data set.
+        citation: Work to cite.
+        licence: Licence of the data.
+        matminer: Names of the matminer data sets it is converted from; empty if it ships with tlzoo.
+        mapping: matminer's column to ours.
+        transformation: What the conversion does, in words.
+        notes: Traps.
+    """
+
+    name: str
+    title: str
+    targets: Mapping[str, Target]
+    default_target: str
+    crystals: int
+    citation: str
+    licence: str
+    matminer: tuple[str, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    transformation: str = "none"
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.default_target in self.targets
+        assert set(self.mapping.values()) <= set(self.targets)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each target."""
+        return {name: target.unit for name, target in self.targets.items()}
+
+    def text(self) -> str:
+        """Return the card as text for a terminal."""
+        rows = [("crystals", f"{self.crystals:,}")]
+        for name, target in self.targets.items():
+            default = " (default)" if name == self.default_target and len(self.targets) > 1 else ""
+            rows.append(("target", f"{name} [{target.unit}]{default}: {target.description}"))
+        rows.append(("source", f"matminer: {', '.join(self.matminer)}" if self.matminer else "part of tlzoo"))
+        rows.extend(
+            ("column", f"{theirs!r} of matminer is {ours!r} here") for theirs, ours in self.mapping.items()
+        )
+        rows.append(("changes", self.transformation))
+        rows.extend([("cite", self.citation), ("licence", self.licence)])
+        if self.notes:
+            rows.append(("note", self.notes))
+        lines = [
+            fill(
+                value, 100, initial_indent=f"  {key:<9} ", subsequent_indent=" " * 12, break_on_hyphens=False
+            )
+            for key, value in rows
+        ]
+        return "\n".join([f"{self.name}: {self.title}", *lines])

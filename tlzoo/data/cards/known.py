@@ -1,0 +1,161 @@
+"""The named data sets: the seven of Devi, Butler and Sai Gautam (2024), JARVIS-2D and the embedded example."""
+
+from typing import Final
+
+from tlzoo.data.cards.card import DatasetCard, Target
+
+_MP = "Materials Project, CC-BY-4.0"
+_MATBENCH = "Dunn et al., npj Comput. Mater. 6, 138 (2020)"
+_JAIN = "Jain et al., APL Mater. 1, 011002 (2013)"
+_ROWS = "ids are the row numbers of the matminer file"
+
+_CARDS = (
+    DatasetCard(
+        name="semiconductors",
+        title="experimental band gaps of inorganic semiconductors and insulators, built from textbook facts",
+        targets={
+            "band_gap": Target("eV", "experimental band gap at 300 K; the handbook is in column 'handbook'")
+        },
+        default_target="band_gap",
+        crystals=0,
+        citation="the handbook named in each row",
+        licence="MIT, with tlzoo; the values are facts",
+        transformation="structures are built from structure type, lattice parameters and internal coordinates",
+        notes="group by structure_type or composition before judging a model; far too small to rank models",
+    ),
+    DatasetCard(
+        name="phonons",
+        title="highest optical phonon peak, DFPT",
+        targets={
+            "last_phdos_peak": Target("1/cm", "frequency of the highest peak of the phonon density of states")
+        },
+        default_target="last_phdos_peak",
+        crystals=1_265,
+        citation=f"Petretto et al., Sci. Data 5, 180065 (2018); {_MATBENCH}",
+        licence=_MP,
+        matminer=("matbench_phonons",),
+        mapping={"last phdos peak": "last_phdos_peak"},
+        transformation=_ROWS,
+    ),
+    DatasetCard(
+        name="dielectric",
+        title="static dielectric constant, DFPT",
+        targets={
+            "poly_total": Target("1", "mean eigenvalue of the total (electronic and ionic) dielectric tensor")
+        },
+        default_target="poly_total",
+        crystals=1_056,
+        citation="Petousis et al., Sci. Data 4, 160134 (2017)",
+        licence=_MP,
+        matminer=("dielectric_constant",),
+        mapping={"poly_total": "poly_total"},
+        transformation=_ROWS,
+        notes="heavy-tailed: the mean absolute error ranks models, R² misleads",
+    ),
+    DatasetCard(
+        name="piezoelectric",
+        title="largest piezoelectric modulus, DFPT",
+        targets={
+            "eij_max": Target("C/m^2", "largest modulus of the piezoelectric stress tensor over directions")
+        },
+        default_target="eij_max",
+        crystals=941,
+        citation="de Jong et al., Sci. Data 2, 150053 (2015)",
+        licence=_MP,
+        matminer=("piezoelectric_tensor",),
+        mapping={"eij_max": "eij_max"},
+        transformation=_ROWS,
+        notes="crystal 904 holds almost all the variance of the paper's test part: report the mean absolute error",
+    ),
+    DatasetCard(
+        name="expt_gap",
+        title="experimental band gaps with the likely structure",
+        targets={"expt_gap": Target("eV", "experimental band gap; 58 % are exactly 0 (metals)")},
+        default_target="expt_gap",
+        crystals=2_481,
+        citation=f"Zhuo et al., J. Phys. Chem. Lett. 9, 1668 (2018); Kingsbury et al. (2022); {_JAIN}",
+        licence=_MP,
+        matminer=("expt_gap_kingsbury", "mp_all_20181018"),
+        mapping={"expt_gap": "expt_gap"},
+        transformation=(
+            "structures joined by likely_mpid, rows without one left out; ids are 'kingsbury-<row>', so that the "
+            "paper's row numbers, which count another subset, cannot be taken for them"
+        ),
+    ),
+    DatasetCard(
+        name="log_gvrh",
+        title="shear modulus, DFT",
+        targets={
+            "log10_g_vrh": Target("log10(GPa)", "decimal logarithm of the Voigt-Reuss-Hill shear modulus")
+        },
+        default_target="log10_g_vrh",
+        crystals=10_987,
+        citation=f"de Jong et al., Sci. Data 2, 150009 (2015); {_MATBENCH}",
+        licence=_MP,
+        matminer=("matbench_log_gvrh",),
+        mapping={"log10(G_VRH)": "log10_g_vrh"},
+        transformation=_ROWS,
+    ),
+    DatasetCard(
+        name="mp",
+        title="Materials Project 2019: PBE band gap, and formation energy and shear modulus where known",
+        targets={
+            "band_gap": Target("eV", "PBE band gap, every crystal"),
+            "formation_energy": Target(
+                "eV/atom", "formation energy, where the same structure is in matbench_mp_e_form"
+            ),
+            "log10_g_vrh": Target(
+                "log10(GPa)", "shear modulus, where the same structure is in matbench_log_gvrh"
+            ),
+        },
+        default_target="band_gap",
+        crystals=106_113,
+        citation=f"{_JAIN}; {_MATBENCH}",
+        licence=_MP,
+        matminer=("matbench_mp_gap", "matbench_mp_e_form", "matbench_log_gvrh"),
+        mapping={"gap pbe": "band_gap", "e_form": "formation_energy", "log10(G_VRH)": "log10_g_vrh"},
+        transformation=f"{_ROWS} (matbench_mp_gap); the other labels are joined by identical structure",
+    ),
+    DatasetCard(
+        name="e_form",
+        title="formation energy, DFT",
+        targets={"formation_energy": Target("eV/atom", "formation energy")},
+        default_target="formation_energy",
+        crystals=132_752,
+        citation=f"{_JAIN}; {_MATBENCH}",
+        licence=_MP,
+        matminer=("matbench_mp_e_form",),
+        mapping={"e_form": "formation_energy"},
+        transformation=_ROWS,
+    ),
+    DatasetCard(
+        name="e_form_paper",
+        title="formation energy, the rows that the paper's fine-tuning trials use",
+        targets={"formation_energy": Target("eV/atom", "formation energy")},
+        default_target="formation_energy",
+        crystals=8_741,
+        citation=f"{_JAIN}; {_MATBENCH}",
+        licence=_MP,
+        matminer=("matbench_mp_e_form",),
+        mapping={"e_form": "formation_energy"},
+        transformation=f"{_ROWS}; converted from matminer it holds all 132,752 rows, and the trials choose by id",
+    ),
+    DatasetCard(
+        name="jarvis_2d",
+        title="band gap of two-dimensional materials, the out-of-domain test",
+        targets={"band_gap_optb88": Target("eV", "OptB88vdW band gap")},
+        default_target="band_gap_optb88",
+        crystals=1_103,
+        citation="Choudhary et al., Sci. Rep. 7, 5179 (2017); JARVIS-DFT, NIST",
+        licence="NIST terms of use",
+        matminer=("jarvis_dft_2d",),
+        mapping={"gap opt": "band_gap_optb88"},
+        transformation="ids are JARVIS ids; rows without a gap are left out",
+        notes=(
+            "matminer holds the 636 crystals of 2018, the paper used 1,103: its splits do not fit the matminer file. "
+            "Near-duplicates (several MoS2): group by composition. Half of the gaps are 0"
+        ),
+    ),
+)
+
+DATASETS: Final[dict[str, DatasetCard]] = {card.name: card for card in _CARDS}
