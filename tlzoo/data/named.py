@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.cards import DATASETS, DatasetCard
+from tlzoo.data.cards.convert import convert
+from tlzoo.data.cards.retrieve import frame, matminer_home
 from tlzoo.errors import UserError
+
+__all__ = ["DATASETS", "cache_dir", "find", "folders", "load"]
+
+log = logging.getLogger(__name__)
 
 # names in the paper's splits
 ALIASES = {"mp_band_gap": "mp"}
@@ -16,20 +23,37 @@ ALIASES = {"mp_band_gap": "mp"}
 def load(name: str) -> Crystals:
     """Return a named data set.
 
-    Looked for as ``<name>.parquet`` in the folder ``TLZOO_DATA``, then in the user's cache.
+    Looked for as ``<name>.parquet`` in the folder ``TLZOO_DATA``, then in the user's cache. Else converted,
+    once, from matminer's file in ``TLZOO_DATA/matminer``, ``MATMINER_DATA`` or the cache; else that is
+    downloaded. The embedded example is always there.
 
     Raises:
         UserError: The name is unknown, or the data set is nowhere to be had; the message says how to get it.
     """
     card = find(name)
+    if not card.matminer:
+        from tlzoo.data.example import semiconductors
+
+        return semiconductors()
     for folder in folders():
         path = folder / f"{card.name}.parquet"
         if path.is_file():
             return Crystals.read_parquet(path)
-    raise UserError(
-        f"data set {card.name!r} is in none of {', '.join(map(str, folders()))}: "
-        f"put {card.name}.parquet there, or name its folder with the variable TLZOO_DATA"
-    )
+    return _converted(card)
+
+
+def _converted(card: DatasetCard) -> Crystals:
+    *given, cache = folders()
+    homes = [*(folder / "matminer" for folder in given), *matminer_home(), cache_dir() / "matminer"]
+    crystals = convert(card, {name: frame(name, homes, wanted_for=card.name) for name in card.matminer})
+    path = cache / f"{card.name}.parquet"
+    try:
+        crystals.write_parquet(
+            path, source=f"matminer {', '.join(card.matminer)}", citation=card.citation, license=card.licence
+        )
+    except OSError as error:
+        log.warning("%s cannot be written (%s): %s will be converted again next time", path, error, card.name)
+    return crystals
 
 
 def find(name: str) -> DatasetCard:

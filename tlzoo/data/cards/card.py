@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import fill
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,12 @@ class DatasetCard:
         crystals: Number of crystals of the complete data set.
         citation: Work to cite.
         licence: Licence of the data.
-        matminer: Names of the matminer data sets it is converted from; empty if it ships with tlzoo.
+        columns: Columns of each matminer data set it is converted from; empty if it ships with tlzoo. The
+            first has the rows, the others further labels or structures.
         mapping: matminer's column to ours.
+        join: How the others are joined to the first: by the same cell, or by Materials Project id.
+        id_column: Column of the first with the ids; row numbers if there is none.
+        id_prefix: Put before the ids.
         transformation: What the conversion does, in words.
         notes: Traps.
     """
@@ -45,14 +50,18 @@ class DatasetCard:
     crystals: int
     citation: str
     licence: str
-    matminer: tuple[str, ...] = ()
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     mapping: Mapping[str, str] = field(default_factory=dict)
+    join: Literal["cell", "likely_mpid"] = "cell"
+    id_column: str = ""
+    id_prefix: str = ""
     transformation: str = "none"
     notes: str = ""
 
-    def __post_init__(self) -> None:
-        assert self.default_target in self.targets
-        assert set(self.mapping.values()) <= set(self.targets)
+    @property
+    def matminer(self) -> tuple[str, ...]:
+        """Names of the matminer data sets it is converted from."""
+        return tuple(self.columns)
 
     @property
     def units(self) -> dict[str, str]:

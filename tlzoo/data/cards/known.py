@@ -1,4 +1,4 @@
-"""The named data sets: the seven of Devi, Butler and Sai Gautam (2024), JARVIS-2D and the embedded example."""
+"""The named data sets: the seven of Devi, Butler, Sai Gautam (2024), JARVIS-2D, the embedded example."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ _CARDS = (
         crystals=0,
         citation="the handbook named in each row",
         licence="MIT, with tlzoo; the values are facts",
-        transformation="structures are built from structure type, lattice parameters and internal coordinates",
+        transformation="structures are built from type, lattice parameters and internal coordinates",
         notes="group by structure_type or composition before judging a model; far too small to rank models",
     ),
     DatasetCard(
@@ -33,7 +33,7 @@ _CARDS = (
         crystals=1_265,
         citation=f"Petretto et al., Sci. Data 5, 180065 (2018); {_MATBENCH}",
         licence=_MP,
-        matminer=("matbench_phonons",),
+        columns={"matbench_phonons": ("structure", "last phdos peak")},
         mapping={"last phdos peak": "last_phdos_peak"},
         transformation=_ROWS,
     ),
@@ -47,7 +47,7 @@ _CARDS = (
         crystals=1_056,
         citation="Petousis et al., Sci. Data 4, 160134 (2017)",
         licence=_MP,
-        matminer=("dielectric_constant",),
+        columns={"dielectric_constant": ("structure", "poly_total")},
         mapping={"poly_total": "poly_total"},
         transformation=_ROWS,
         notes="heavy-tailed: the mean absolute error ranks models, R² misleads",
@@ -62,10 +62,10 @@ _CARDS = (
         crystals=941,
         citation="de Jong et al., Sci. Data 2, 150053 (2015)",
         licence=_MP,
-        matminer=("piezoelectric_tensor",),
+        columns={"piezoelectric_tensor": ("structure", "eij_max")},
         mapping={"eij_max": "eij_max"},
         transformation=_ROWS,
-        notes="crystal 904 holds almost all the variance of the paper's test part: report the mean absolute error",
+        notes="crystal 904 holds almost all the variance of the paper's test part: report the absolute error",
     ),
     DatasetCard(
         name="expt_gap",
@@ -75,11 +75,14 @@ _CARDS = (
         crystals=2_481,
         citation=f"Zhuo et al., J. Phys. Chem. Lett. 9, 1668 (2018); Kingsbury et al. (2022); {_JAIN}",
         licence=_MP,
-        matminer=("expt_gap_kingsbury", "mp_all_20181018"),
+        columns={"expt_gap_kingsbury": ("likely_mpid", "expt_gap"), "mp_all_20181018": ("mpid", "structure")},
         mapping={"expt_gap": "expt_gap"},
+        join="likely_mpid",
+        id_column="row",
+        id_prefix="kingsbury-",
         transformation=(
-            "structures joined by likely_mpid, rows without one left out; ids are 'kingsbury-<row>', so that the "
-            "paper's row numbers, which count another subset, cannot be taken for them"
+            "structures joined by likely_mpid, rows without one left out; ids are 'kingsbury-<row>', so that "
+            "the paper's row numbers, which count another subset, cannot be taken for them"
         ),
     ),
     DatasetCard(
@@ -92,7 +95,7 @@ _CARDS = (
         crystals=10_987,
         citation=f"de Jong et al., Sci. Data 2, 150009 (2015); {_MATBENCH}",
         licence=_MP,
-        matminer=("matbench_log_gvrh",),
+        columns={"matbench_log_gvrh": ("structure", "log10(G_VRH)")},
         mapping={"log10(G_VRH)": "log10_g_vrh"},
         transformation=_ROWS,
     ),
@@ -112,9 +115,13 @@ _CARDS = (
         crystals=106_113,
         citation=f"{_JAIN}; {_MATBENCH}",
         licence=_MP,
-        matminer=("matbench_mp_gap", "matbench_mp_e_form", "matbench_log_gvrh"),
+        columns={
+            "matbench_mp_gap": ("structure", "gap pbe"),
+            "matbench_mp_e_form": ("structure", "e_form"),
+            "matbench_log_gvrh": ("structure", "log10(G_VRH)"),
+        },
         mapping={"gap pbe": "band_gap", "e_form": "formation_energy", "log10(G_VRH)": "log10_g_vrh"},
-        transformation=f"{_ROWS} (matbench_mp_gap); the other labels are joined by identical structure",
+        transformation=f"{_ROWS} (matbench_mp_gap); the other labels are joined by identical cell",
     ),
     DatasetCard(
         name="e_form",
@@ -124,7 +131,7 @@ _CARDS = (
         crystals=132_752,
         citation=f"{_JAIN}; {_MATBENCH}",
         licence=_MP,
-        matminer=("matbench_mp_e_form",),
+        columns={"matbench_mp_e_form": ("structure", "e_form")},
         mapping={"e_form": "formation_energy"},
         transformation=_ROWS,
     ),
@@ -136,9 +143,9 @@ _CARDS = (
         crystals=8_741,
         citation=f"{_JAIN}; {_MATBENCH}",
         licence=_MP,
-        matminer=("matbench_mp_e_form",),
+        columns={"matbench_mp_e_form": ("structure", "e_form")},
         mapping={"e_form": "formation_energy"},
-        transformation=f"{_ROWS}; converted from matminer it holds all 132,752 rows, and the trials choose by id",
+        transformation=f"{_ROWS}; from matminer it holds all 132,752 rows; the trials choose by id",
     ),
     DatasetCard(
         name="jarvis_2d",
@@ -148,12 +155,13 @@ _CARDS = (
         crystals=1_103,
         citation="Choudhary et al., Sci. Rep. 7, 5179 (2017); JARVIS-DFT, NIST",
         licence="NIST terms of use",
-        matminer=("jarvis_dft_2d",),
+        columns={"jarvis_dft_2d": ("jid", "structure", "gap opt")},
         mapping={"gap opt": "band_gap_optb88"},
+        id_column="jid",
         transformation="ids are JARVIS ids; rows without a gap are left out",
         notes=(
-            "matminer holds the 636 crystals of 2018, the paper used 1,103: its splits do not fit the matminer file. "
-            "Near-duplicates (several MoS2): group by composition. Half of the gaps are 0"
+            "matminer holds the 636 crystals of 2018, the paper used 1,103: its splits do not fit "
+            "the matminer file. Near-duplicates (several MoS2): group by composition. Half of the gaps are 0"
         ),
     ),
 )
