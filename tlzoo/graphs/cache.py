@@ -1,0 +1,176 @@
+"""Named arrays in a folder: written aside and renamed into place, checked when read, memory-mapped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+META = "meta.json"  # written last: a folder without it is half-written
+PARTIAL = ".partial-"
+ABANDONED = 24 * 3600  # seconds after which a folder left by a killed process is deleted
+
+
+def default_dir() -> Path:
+    """Return where caches are kept: ``$TLZOO_CACHE``, else ``tlzoo`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    if folder := os.environ.get("TLZOO_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlzoo"
+
+
+def read(folder: Path, key: str) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays of a folder, memory-mapped read-only, or None if it is absent or damaged.
+
+    Size and SHA-256 of every file are checked; damage is logged.
+    """
+    if not folder.exists():
+        return None
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        if meta["key"] != key:
+            return _damaged(folder, "it was made for other content")
+        for name, facts in meta["files"].items():
+            with (folder / f"{name}.npy").open("rb") as file:
+                if os.fstat(file.fileno()).st_size != facts["bytes"]:
+                    return _damaged(folder, f"{name}.npy is not {facts['bytes']:,} bytes long")
+                if hashlib.file_digest(file, "sha256").hexdigest() != facts["sha256"]:
+                    return _damaged(folder, f"the checksum of {name}.npy is wrong")
+        # a plain view: np.memmap's own indexing is several times slower
+        return {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in meta["files"]
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return _damaged(folder, f"{type(error).__name__}: {error}")
+
+
+def _damaged(folder: Path, why: str) -> None:
+    logger.warning("%s is damaged and will be rebuilt: %s", folder, why)
+
+
+class Writer:
+    """Writes arrays piece by piece into a folder that appears complete or not at all.
+
+    Of several processes that write the same folder one wins; the work of the others is dropped. To be
+    used as a context manager; without :meth:`finish` nothing is left behind.
+
+    Args:
+        folder: Folder to create, or to replace if it is damaged.
+        key: What the folder is made for.
+
+    Raises:
+        UserError: The disk is full or the folder cannot be written; says where, and how much is needed.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        self.key = key
+        self.progress = 0.0
+        self._arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+
+    def __enter__(self) -> Self:
+        parent = self.folder.parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            _sweep(parent)
+            self._aside = tempfile.TemporaryDirectory(prefix=PARTIAL, dir=parent, ignore_cleanup_errors=True)
+            self._new = Path(self._aside.name) / self.folder.name
+            self._new.mkdir()
+        except OSError as error:
+            raise self._explained(error, 0) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        written = sum(file.stat().st_size for file in self._new.iterdir()) if self._new.exists() else 0
+        self._aside.cleanup()
+        if isinstance(error, OSError):
+            raise self._explained(error, written) from error
+
+    def append(self, name: str, values: NDArray[Any], *, progress: float = 1.0) -> None:
+        """Add values at the end of the array of that name.
+
+        Args:
+            name: Name of the array; all its pieces have the same dtype and the same shape but for the first axis.
+            values: The piece.
+            progress: Part of all pieces that is written when this one is, 0 to 1.
+        """
+        dtype, shape = self._arrays.get(name, (values.dtype, (0, *values.shape[1:])))
+        assert (values.dtype, values.shape[1:]) == (dtype, shape[1:])
+        with (self._new / f"{name}.npy").open("ab") as file:
+            if name not in self._arrays:
+                _write_header(file, dtype, shape)
+            file.write(np.ascontiguousarray(values).data)
+        self._arrays[name] = (dtype, (shape[0] + len(values), *shape[1:]))
+        self.progress = progress
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Write the list of files with sizes and checksums, and move the folder into place.
+
+        Args:
+            facts: What else is to stand in the list, for people who look into the folder.
+        """
+        files = {}
+        for name, (dtype, shape) in self._arrays.items():
+            with (self._new / f"{name}.npy").open("r+b") as file:
+                _write_header(file, dtype, shape)
+            with (self._new / f"{name}.npy").open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                files[name] = {"bytes": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        meta = {"key": self.key, **facts, "files": files}
+        (self._new / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        for _ in range(3):
+            try:
+                self._new.rename(self.folder)
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+            else:
+                return
+            if read(self.folder, self.key) is not None:
+                return  # another process was faster
+            with contextlib.suppress(FileNotFoundError):
+                self.folder.rename(Path(self._aside.name) / f"damaged-{time.monotonic_ns()}")
+
+    def _explained(self, error: OSError, written: int) -> UserError:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            return UserError(
+                f"cannot write graphs below {self.folder.parent}: {error}; "
+                "set TLZOO_CACHE to a folder that can be written"
+            )
+        need = f" of about {max(1, round(written / self.progress / 1e6)):,} MB" if self.progress else ""
+        return UserError(
+            f"the disk is full: the graphs{need} do not fit below {self.folder.parent}; "
+            "make room, or set TLZOO_CACHE to a folder on another disk"
+        )
+
+
+def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Write the header of an .npy file; numpy pads it, so that it has the same length for any number of rows."""
+    facts = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, facts)
+
+
+def _sweep(parent: Path) -> None:
+    """Delete what killed processes left behind."""
+    for folder in parent.glob(f"{PARTIAL}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > ABANDONED:
+                shutil.rmtree(folder, ignore_errors=True)
