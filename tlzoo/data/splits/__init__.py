@@ -1,0 +1,24 @@
+"""Splits: pure functions from a table of crystals to rows for training, validation and test.
+
+A splitter is a value (a frozen dataclass); the YAML is its constructor::
+
+    split: {class_path: Random, init_args: {val: 0.1, test: 0.1, seed: 0}}
+"""
+
+from tlzoo.data.splits.base import Split, Splitter
+from tlzoo.data.splits.drawn import ByComposition, KFold, LeaveElementOut, Random, RepeatedKFold
+from tlzoo.data.splits.given import FromColumn, FromFile, MatbenchFold, PaperTrial
+
+__all__ = [
+    "ByComposition",
+    "FromColumn",
+    "FromFile",
+    "KFold",
+    "LeaveElementOut",
+    "MatbenchFold",
+    "PaperTrial",
+    "Random",
+    "RepeatedKFold",
+    "Split",
+    "Splitter",
+]

@@ -1,0 +1,251 @@
+"""What a split is and what every splitter promises."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from itertools import combinations
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.crystals import Crystals
+from tlzoo.errors import UserError
+
+Rows = NDArray[np.int64]
+
+PARTS: Final = ("train", "val", "test")
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows of a table for training, validation and test.
+
+    Attributes:
+        train: Rows the network learns from, ``(train,)`` int64.
+        val: Rows that choose the best epoch, ``(val,)`` int64.
+        test: Rows kept for the final measurement, ``(test,)`` int64; may be empty.
+        spec: The splitter, as class path and constructor arguments (its seed among them).
+        notes: What a reader should know: duplicates that straddle, an empty test part …
+        left_out: Crystals in no part because none of their targets is known.
+
+    Raises:
+        UserError: Training or validation is empty, or a row is in two parts.
+    """
+
+    train: Rows
+    val: Rows
+    test: Rows
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    left_out: int = 0
+
+    def __post_init__(self) -> None:
+        for name in PARTS:
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64).reshape(-1))
+        _check(self.parts, [])
+
+    @property
+    def parts(self) -> dict[str, Rows]:
+        """Rows by name of the part: train, val, test."""
+        return {name: getattr(self, name) for name in PARTS}
+
+    def describe(self) -> str:
+        """Return the sizes and notes in one line for people.
+
+        >>> Split(train=[0, 1, 2], val=[3], test=[]).describe()
+        '3 train, 1 val, 0 test'
+        """
+        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in self.parts.items())
+        if self.left_out:
+            sizes += f"; {self.left_out:,} left out (no target is known)"
+        return "; ".join([sizes, *self.notes])
+
+    def to_json(self, ids: Sequence[str] | NDArray[np.object_]) -> str:
+        """Return the split as JSON text that names crystals by id, not by row.
+
+        Args:
+            ids: Identifiers of the table's crystals, ``(crystals,)``, each once.
+
+        Raises:
+            UserError: An identifier occurs twice.
+        """
+        rows_by_id(ids)
+        content = {
+            "format": FORMAT,
+            "splitter": dict(self.spec),
+            "left_out": self.left_out,
+            "notes": list(self.notes),
+            **{name: [str(ids[row]) for row in rows] for name, rows in self.parts.items()},
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, ids: Sequence[str] | NDArray[np.object_]) -> Split:
+        """Return the rows that a text of :meth:`to_json` names.
+
+        Args:
+            text: The JSON text.
+            ids: Identifiers of the table's crystals, ``(crystals,)``, each once.
+
+        Raises:
+            UserError: The text is no split, or it names a crystal the table lacks.
+        """
+        content = _parse(text)
+        where = rows_by_id(ids)
+        return cls(
+            **{name: rows_of(content[name], where, f"the part {name!r} of the split") for name in PARTS},
+            spec=content.get("splitter", {}),
+            notes=tuple(content.get("notes", ())),
+            left_out=int(content.get("left_out", 0)),
+        )
+
+
+class Splitter(ABC):
+    """A rule that divides a table of crystals. Subclasses are frozen dataclasses: values without state."""
+
+    #: A published split is taken as it is: duplicates that straddle it are counted, not moved.
+    as_published: ClassVar[bool] = False
+
+    @abstractmethod
+    def divide(
+        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
+    ) -> Mapping[str, Rows]:
+        """Return rows by part; rows that are not known are removed afterwards by :meth:`split`.
+
+        Args:
+            crystals: The table.
+            known: Whether at least one target of a crystal is known, ``(crystals,)``.
+            targets: Names of the target columns.
+            groups: Label of each crystal; equal labels are duplicates. ``(crystals,)`` or None.
+        """
+
+    def split(self, crystals: Crystals, *, targets: Sequence[str] = (), groups: Rows | None = None) -> Split:
+        """Divide the table. The same arguments give the same split, always.
+
+        Args:
+            crystals: The table.
+            targets: Names of the target columns; a crystal with none of them known is left out and counted.
+            groups: Label of each crystal, ``(crystals,)``; equal labels are duplicates.
+
+        Raises:
+            UserError: Training or validation would be empty, or the table does not fit the rule.
+        """
+        known = known_rows(crystals, targets)
+        given = self.divide(crystals, known=known, targets=targets, groups=groups)
+        ids = [str(name) for name in crystals.ids]
+        parts = {name: np.asarray(given.get(name, ()), dtype=np.int64).reshape(-1) for name in PARTS}
+        _check(parts, ids)
+        kept = {name: rows[known[rows]] for name, rows in parts.items()}
+        for name, rows in kept.items():
+            if len(parts[name]) and not len(rows):
+                raise UserError(
+                    f"none of the {len(parts[name])} crystals of the {name} part has a known value of "
+                    f"{', '.join(targets)}; choose another target or another split"
+                )
+        split = Split(**kept, spec=self.spec(), left_out=int(np.count_nonzero(~known)))
+        return replace(split, notes=tuple(_notes(split, groups)))
+
+    def spec(self) -> dict[str, Any]:
+        """Return the class path and the constructor arguments of this splitter."""
+        assert is_dataclass(self)
+        return {"class_path": f"tlzoo.data.splits.{type(self).__name__}", "init_args": asdict(self)}
+
+
+def known_rows(crystals: Crystals, targets: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which crystals have at least one known target, ``(crystals,)``; all of them if there are no targets.
+
+    Raises:
+        UserError: A target column is missing.
+    """
+    if not targets:
+        return np.ones(len(crystals), dtype=bool)
+    return np.any(
+        [[value is not None and value == value for value in crystals.column(t)] for t in targets], axis=0
+    )  # noqa: PLR0124 (NaN differs from itself)
+
+
+def rows_by_id(ids: Sequence[str] | NDArray[np.object_]) -> dict[str, int]:
+    """Return the row of each identifier.
+
+    Raises:
+        UserError: An identifier occurs twice, so that it names no crystal.
+    """
+    where = {str(name): row for row, name in enumerate(ids)}
+    if len(where) < len(ids):
+        names = [str(name) for name in ids]
+        twice = next(name for row, name in enumerate(names) if where[name] != row)
+        raise UserError(
+            f"the id {twice!r} occurs {names.count(twice)} times in the data; a split names crystals by id: "
+            "give every crystal its own"
+        )
+    return where
+
+
+def rows_of(names: Sequence[str], where: Mapping[str, int], what: str) -> Rows:
+    """Return the rows of identifiers.
+
+    Raises:
+        UserError: Some are unknown; the message names the first few.
+    """
+    unknown = [str(name) for name in names if str(name) not in where]
+    if unknown:
+        raise UserError(
+            f"{len(unknown)} of {len(names)} ids of {what} are not in the data ({len(where)} crystals), "
+            f"among them {', '.join(unknown[:5])}; is it a split of this data set?"
+        )
+    return np.array([where[str(name)] for name in names], dtype=np.int64)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"the split is no JSON: {error}; write it anew") from error
+    lacking = [name for name in PARTS if not isinstance(content, dict) or name not in content]
+    if lacking:
+        raise UserError(
+            f"the split lacks the part(s) {', '.join(lacking)}; wanted lists of ids: {', '.join(PARTS)}"
+        )
+    if content.get("format", FORMAT) != FORMAT:
+        raise UserError(f"the split has format {content['format']}; this version reads format {FORMAT}")
+    return dict(content)
+
+
+def _check(parts: Mapping[str, Rows], ids: Sequence[str]) -> None:
+    def name_of(row: int) -> str:
+        return f"crystal {ids[row]!r}" if ids else f"row {row}"
+
+    for part, rows in parts.items():
+        if not len(rows) and part != "test":
+            raise UserError(
+                f"the {part} part of the split is empty; give it crystals: a larger share or count for {part!r}, "
+                "or more data"
+            )
+        if len(rows) and (rows.min() < 0 or (ids and rows.max() >= len(ids))):
+            raise UserError(f"the {part} part has rows from {rows.min()} to {rows.max()}, out of the table")
+        unique, counts = np.unique(rows, return_counts=True)
+        if len(unique) < len(rows):
+            raise UserError(f"{name_of(int(unique[counts.argmax()]))} is in the {part} part more than once")
+    for one, other in combinations(parts, 2):
+        shared = np.intersect1d(parts[one], parts[other])
+        if len(shared):
+            raise UserError(
+                f"{len(shared)} crystal(s) are in both the {one} and the {other} part, "
+                f"the first is {name_of(int(shared[0]))}; each crystal belongs to one part"
+            )
+
+
+def _notes(split: Split, groups: Rows | None) -> list[str]:
+    notes = [] if len(split.test) else ["the test part is empty"]
+    if groups is not None:
+        for part, earlier in (("val", split.train), ("test", np.concatenate([split.train, split.val]))):
+            count = int(np.isin(groups[split.parts[part]], groups[earlier]).sum())
+            if count:
+                others = "train" if part == "val" else "train or val"
+                notes.append(f"{count:,} {part} crystal(s) have a duplicate in {others}")
+    return notes

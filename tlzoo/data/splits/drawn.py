@@ -1,0 +1,245 @@
+"""Splits drawn at random, seeded; duplicates stay together unless asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.crystals import SYMBOLS, Crystals
+from tlzoo.data.splits.base import Rows, Splitter
+from tlzoo.errors import UserError
+
+
+@dataclass(frozen=True)
+class Random(Splitter):
+    """A seeded random split.
+
+    Attributes:
+        val: Validation part: a fraction of all crystals (below 1) or a count (1 or more).
+        test: Test part, likewise; 0 for none.
+        seed: Seed of the draw.
+        keep_duplicates_together: Duplicate structures never straddle two parts.
+    """
+
+    val: int | float = 0.1
+    test: int | float = 0.1
+    seed: int = 0
+    keep_duplicates_together: bool = True
+
+    def divide(
+        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
+    ) -> Mapping[str, Rows]:
+        """Draw test, then validation; the rest trains."""
+        rows = np.flatnonzero(known)
+        units = groups if groups is not None and self.keep_duplicates_together else np.arange(len(crystals))
+        return _random(rows, units[rows], val=self.val, test=self.test, seed=[self.seed])
+
+
+@dataclass(frozen=True)
+class ByComposition(Splitter):
+    """A seeded random split of compositions: crystals of one reduced formula never straddle two parts.
+
+    Attributes:
+        val: Validation part: a fraction of all crystals (below 1) or a count (1 or more).
+        test: Test part, likewise; 0 for none.
+        seed: Seed of the draw.
+    """
+
+    val: int | float = 0.1
+    test: int | float = 0.1
+    seed: int = 0
+
+    def divide(
+        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
+    ) -> Mapping[str, Rows]:
+        """Draw whole compositions for test, then for validation; the rest trains."""
+        rows = np.flatnonzero(known)
+        units = np.unique(np.array(crystals.formulas, dtype=np.str_), return_inverse=True)[1].reshape(-1)
+        return _random(rows, units[rows], val=self.val, test=self.test, seed=[self.seed])
+
+
+@dataclass(frozen=True)
+class LeaveElementOut(Splitter):
+    """Test on every crystal that contains an element; train and validate on the others.
+
+    Attributes:
+        element: Symbol of the element left out.
+        val: Validation part: a fraction of the others (below 1) or a count (1 or more).
+        seed: Seed of the validation draw.
+        keep_duplicates_together: Duplicate structures never straddle training and validation.
+    """
+
+    element: str = "O"
+    val: int | float = 0.1
+    seed: int = 0
+    keep_duplicates_together: bool = True
+
+    def __post_init__(self) -> None:
+        if self.element not in SYMBOLS[1:]:
+            raise UserError(f"element must be a chemical symbol such as 'O', got {self.element!r}")
+
+    def divide(
+        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
+    ) -> Mapping[str, Rows]:
+        """Test on the crystals with the element; draw validation from the others."""
+        has = (
+            np.logical_or.reduceat(crystals.numbers == SYMBOLS.index(self.element), crystals.offsets[:-1])
+            & known
+        )
+        if not has.any():
+            raise UserError(
+                f"no crystal with a known target contains {self.element}, so there is nothing to test on; "
+                "choose another element"
+            )
+        units = groups if groups is not None and self.keep_duplicates_together else np.arange(len(crystals))
+        return inner(np.flatnonzero(known & ~has), np.flatnonzero(has), units, val=self.val, seed=[self.seed])
+
+
+@dataclass(frozen=True)
+class KFold(Splitter):
+    """One fold of a seeded k-fold: the fold is the test part, validation is drawn from the rest.
+
+    Attributes:
+        folds: Number of folds, k.
+        fold: Which of them is the test part, from 0.
+        val: Validation part: a fraction of the rest (below 1) or a count (1 or more).
+        seed: Seed of the draw; the same for all folds of one k-fold.
+        keep_duplicates_together: Duplicate structures never straddle two parts.
+    """
+
+    folds: int = 5
+    fold: int = 0
+    val: int | float = 0.1
+    seed: int = 0
+    keep_duplicates_together: bool = True
+
+    def __post_init__(self) -> None:
+        check_fold(self.folds, self.fold)
+
+    def divide(
+        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
+    ) -> Mapping[str, Rows]:
+        """Deal whole groups of duplicates to the folds, the smallest fold first."""
+        units = groups if groups is not None and self.keep_duplicates_together else np.arange(len(crystals))
+        return _fold(np.flatnonzero(known), units, self.folds, self.fold, val=self.val, seed=[self.seed])
+
+
+@dataclass(frozen=True)
+class RepeatedKFold(Splitter):
+    """One fold of several k-folds, each drawn anew.
+
+    Attributes:
+        folds: Number of folds, k.
+        repeats: Number of k-folds.
+        index: Which of the ``folds * repeats`` splits, from 0: fold ``index % folds`` of repeat ``index // folds``.
+        val: Validation part: a fraction of the rest (below 1) or a count (1 or more).
+        seed: Seed of the draw.
+        keep_duplicates_together: Duplicate structures never straddle two parts.
+    """
+
+    folds: int = 5
+    repeats: int = 3
+    index: int = 0
+    val: int | float = 0.1
+    seed: int = 0
+    keep_duplicates_together: bool = True
+
+    def __post_init__(self) -> None:
+        check_fold(self.folds, 0)
+        if not 0 <= self.index < self.folds * self.repeats:
+            raise UserError(
+                f"index must be from 0 to folds * repeats - 1 = {self.folds * self.repeats - 1}, got {self.index}"
+            )
+
+    def divide(
+        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
+    ) -> Mapping[str, Rows]:
+        """Deal as :class:`KFold` does, with the seed of the repeat."""
+        units = groups if groups is not None and self.keep_duplicates_together else np.arange(len(crystals))
+        repeat, fold = divmod(self.index, self.folds)
+        return _fold(np.flatnonzero(known), units, self.folds, fold, val=self.val, seed=[self.seed, repeat])
+
+
+def inner(rest: Rows, test: Rows, units: Rows, *, val: float, seed: Sequence[int]) -> dict[str, Rows]:
+    """Draw the validation part from what a test part leaves.
+
+    Args:
+        rest: Rows for training and validation.
+        test: Rows of the test part, passed through.
+        units: Label of each crystal of the table; equal labels stay together.
+        val: A fraction of ``rest`` or a count.
+        seed: Seed of the draw.
+    """
+    return {**_random(rest, units[rest], val=val, test=0, seed=seed), "test": test}
+
+
+def check_fold(folds: int, fold: int) -> None:
+    """Raise a UserError unless there are at least two folds and ``fold`` is one of them."""
+    if folds < 2:
+        raise UserError(f"folds must be at least 2, got {folds}")
+    if not 0 <= fold < folds:
+        raise UserError(f"fold must be from 0 to {folds - 1}, got {fold}")
+
+
+def _count(share: float, total: int, name: str) -> int:
+    if share < 0 or (share > 1 and share != int(share)):
+        raise UserError(f"{name} must be a fraction from 0 to 1 or a whole count of crystals, got {share}")
+    if share >= 1:
+        return int(share)
+    return max(1, round(share * total)) if share > 0 else 0
+
+
+def _random(rows: Rows, units: Rows, *, val: float, test: float, seed: Sequence[int]) -> dict[str, Rows]:
+    wanted = {"test": _count(test, len(rows), "test"), "val": _count(val, len(rows), "val")}
+    if sum(wanted.values()) >= len(rows):
+        raise UserError(
+            f"{len(rows)} crystals with a known target cannot give {wanted['val']} for validation and "
+            f"{wanted['test']} for test and leave some to train on; ask for less or bring more data"
+        )
+    parts: dict[str, list[Rows]] = {"train": [], "val": [], "test": []}
+    free = dict(wanted)
+    for members in _shuffled(rows, units, seed):
+        # a group too large for what is still wanted goes on: sizes are never exceeded
+        part = next((name for name in ("test", "val") if len(members) <= free[name]), "train")
+        parts[part].append(members)
+        if part != "train":
+            free[part] -= len(members)
+    for name, count in wanted.items():
+        if count and not parts[name]:
+            raise UserError(
+                f"no group of crystals that belong together is small enough for a {name} part of {count} out of "
+                f"{len(rows)}; ask for a larger {name} part"
+            )
+    return {name: np.sort(np.concatenate([[], *members]).astype(np.int64)) for name, members in parts.items()}
+
+
+def _fold(
+    rows: Rows, units: Rows, folds: int, fold: int, *, val: float, seed: Sequence[int]
+) -> dict[str, Rows]:
+    groups = _shuffled(rows, units[rows], seed)
+    if len(groups) < folds:
+        raise UserError(
+            f"{folds} folds need at least {folds} different crystals with a known target, there are {len(groups)}; "
+            "ask for fewer folds or bring more data"
+        )
+    groups.sort(key=len, reverse=True)
+    dealt: list[list[Rows]] = [[] for _ in range(folds)]
+    sizes = np.zeros(folds, dtype=np.int64)
+    for members in groups:
+        smallest = int(sizes.argmin())
+        dealt[smallest].append(members)
+        sizes[smallest] += len(members)
+    test = np.sort(np.concatenate(dealt[fold]))
+    return inner(np.setdiff1d(rows, test), test, units, val=val, seed=[*seed, fold])
+
+
+def _shuffled(rows: Rows, units: Rows, seed: Sequence[int]) -> list[Rows]:
+    order = np.argsort(units, kind="stable")
+    starts = np.flatnonzero(np.diff(units[order], prepend=-1 - abs(int(units.min(initial=0)))))
+    groups = np.split(rows[order], starts[1:])
+    # groups are put in the order of their first row, so that labels may be any integers
+    groups.sort(key=lambda members: int(members[0]))
+    return [groups[i] for i in np.random.default_rng(list(seed)).permutation(len(groups))]
