@@ -1,0 +1,106 @@
+"""Batches: every crystal once an epoch, the same order again, within the budget."""
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from tlzoo.data.batches import EpochSampler
+from tlzoo.errors import UserError
+
+SIZES = np.random.default_rng(0).integers(4, 200, size=301)
+
+
+def batches(**options):
+    return list(EpochSampler(options.pop("sizes", SIZES), **{"batch_size": 32, "shuffle": True, **options}))
+
+
+@pytest.mark.parametrize("budget", [None, 150, 400, 100_000])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_every_crystal_once_and_as_many_batches_as_promised(budget, shuffle):
+    sampler = EpochSampler(SIZES, batch_size=32, shuffle=shuffle, seed=3, budget=budget)
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        got = list(sampler)
+        assert len(got) == len(sampler)
+        assert all(batch.dtype == np.int64 and len(batch) for batch in got)
+        np.testing.assert_array_equal(np.sort(np.concatenate(got)), np.arange(len(SIZES)))
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    straight = EpochSampler(SIZES, batch_size=32, shuffle=True, seed=1)
+    straight.set_epoch(5)
+    first = list(straight)
+    resumed = EpochSampler(SIZES, batch_size=32, shuffle=True, seed=1)
+    resumed.set_epoch(4)
+    other_epoch = list(resumed)
+    resumed.set_epoch(5)
+    for one, two in zip(first, resumed, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(first[0], other_epoch[0])
+    assert not np.array_equal(batches(seed=1)[0], batches(seed=2)[0])
+
+
+def test_without_shuffling_the_order_is_kept():
+    for budget in (None, 300):
+        np.testing.assert_array_equal(np.concatenate(batches(shuffle=False, budget=budget)), np.arange(301))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("budget", [250, 500, 2000])
+def test_a_batch_stays_within_the_budget(shuffle, budget):
+    for batch in batches(shuffle=shuffle, budget=budget):
+        assert len(batch) <= 32
+        assert SIZES[batch].sum() <= budget or len(batch) == 1
+
+
+def test_a_crystal_beyond_the_budget_stands_alone():
+    sizes = np.array([10, 900, 10, 10])
+    got = sorted(batches(sizes=sizes, budget=100), key=len)
+    np.testing.assert_array_equal(got[0], [1])
+    assert len(got) == 2
+
+
+def test_few_batches_are_not_wasted_by_the_budget():
+    loose = batches(budget=10**9)
+    assert len(loose) <= int(np.ceil(301 / 31))
+    assert len(batches(sizes=np.ones(32, dtype=int), budget=1000)) == 1
+
+
+def test_a_last_single_crystal_joins_the_batch_before_it_in_training_only():
+    sizes = np.ones(9)
+    assert [len(b) for b in batches(sizes=sizes, batch_size=4)] == [4, 5]
+    assert [len(b) for b in batches(sizes=sizes, batch_size=4, shuffle=False)] == [4, 4, 1]
+    assert [len(b) for b in batches(sizes=sizes, batch_size=4, drop_last=True)] == [4, 4]
+    assert [len(b) for b in batches(sizes=np.ones(1), batch_size=4, drop_last=True)] == [1]
+    assert [len(b) for b in batches(sizes=np.ones(3), batch_size=1)] == [1, 1, 1]
+    assert batches(sizes=np.ones(0)) == []
+
+
+def test_a_data_loader_hands_the_positions_on_unchanged():
+    loader = DataLoader(
+        _Positions(), sampler=EpochSampler(SIZES, batch_size=32, shuffle=True), batch_size=None
+    )
+    assert len(loader) == 10
+    loader.sampler.set_epoch(2)
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(loader))), np.arange(301))
+
+
+class _Positions:
+    def __getitem__(self, positions):
+        return positions
+
+    def __len__(self):
+        return len(SIZES)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"budget": 0}, "budget of a batch must be at least 1, got 0"),
+        ({"budget": 10, "drop_last": True}, "drop_last has no meaning with a budget"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        batches(**options)
