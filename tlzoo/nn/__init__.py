@@ -1,1 +1,1 @@
-"""Layers without opinions: bases, convolutions, pooling, target scaler, element features."""
+"""Layers without opinions: bases, gated convolutions, pooling, scaler."""

@@ -1,0 +1,138 @@
+"""ALIGNN: atomistic line graph neural network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from tlzoo import keys
+from tlzoo.backbones.base import Backbone
+from tlzoo.errors import UserError
+from tlzoo.graphs.line_graph import line_graph
+from tlzoo.graphs.options import GraphOptions
+from tlzoo.nn.edge_gated_conv import EdgeGatedConv
+from tlzoo.nn.elements import ElementEmbedding
+from tlzoo.nn.norm import Norm, norm_layer
+from tlzoo.nn.pooling import Pool, Pooling
+from tlzoo.nn.radial import Gaussians
+from tlzoo.nn.segment import pointers
+
+RADIAL, ANGULAR, HIDDEN = 80, 40, 64
+
+
+class ALIGNN(Backbone):
+    """Atomistic line graph neural network of Choudhary & DeCost (2021).
+
+    Each of the first layers updates atoms and bonds on the crystal graph, then bonds and angles on its line graph;
+    the others update atoms and bonds only. Distances are expanded on 80 Gaussians (0 … 8 Å), cosines of angles on 40.
+
+    The last layer on either graph has no use for its edges, so those are not updated and have no normalisation:
+    weights of the authors' package fit but for these.
+
+    Args:
+        dim: Length of the vectors and of the embedding.
+        alignn_layers: Number of layers on both graphs.
+        gcn_layers: Number of layers on the crystal graph alone.
+        pooling: From atoms to crystals: ``mean`` (as published), ``sum``, ``max`` or ``attention``.
+        norm: ``batch`` (as published) or ``layer`` normalisation.
+        features: ``elements``: the 92 published features; ``learned``: a free vector for each element.
+        dropout: Part of the embedding set to zero in training.
+        graph: Which neighbours are bonds; with the reverse of each bond, as published.
+
+    Raises:
+        UserError: An argument is out of range.
+
+    References:
+        npj Comput. Mater. 7, 185 (2021).
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 256,
+        alignn_layers: int = 4,
+        gcn_layers: int = 4,
+        pooling: Pooling = "mean",
+        norm: Norm = "batch",
+        features: Literal["elements", "learned"] = "elements",
+        dropout: float = 0.0,
+        graph: GraphOptions = GraphOptions(symmetric=True),  # noqa: B008 (frozen)
+    ) -> None:
+        super().__init__()
+        if dim < 1 or alignn_layers < 0 or gcn_layers < 1:
+            raise UserError(
+                "dim and gcn_layers must be at least 1 and alignn_layers not negative, "
+                f"got {dim=}, {alignn_layers=}, {gcn_layers=}"
+            )
+        if not 0 <= dropout < 1:
+            raise UserError(f"dropout must be at least 0 and below 1, got {dropout}")
+        self.dim, self.alignn_layers, self.gcn_layers, self.pooling = dim, alignn_layers, gcn_layers, pooling
+        self.norm, self.features, self.dropout, self.graph = norm, features, dropout, graph
+        self.out_dim = dim
+        self.atoms = nn.Sequential(
+            ElementEmbedding(features=features, dim=dim), norm_layer(norm, dim), nn.SiLU()
+        )
+        self.bonds = nn.Sequential(
+            Gaussians(low=0.0, high=8.0, size=RADIAL, gamma=(RADIAL - 1) / 8.0),
+            *_mlp(RADIAL, HIDDEN, norm),
+            *_mlp(HIDDEN, dim, norm),
+        )
+        self.angles = nn.Sequential()
+        if alignn_layers:
+            self.angles.append(Gaussians(low=-1.0, high=1.0, size=ANGULAR, gamma=(ANGULAR - 1) / 2.0))
+            self.angles.extend([*_mlp(ANGULAR, HIDDEN, norm), *_mlp(HIDDEN, dim, norm)])
+        self.twobody = nn.ModuleList(EdgeGatedConv(dim=dim, norm=norm) for _ in range(alignn_layers))
+        self.threebody = nn.ModuleList(
+            EdgeGatedConv(dim=dim, norm=norm, update_edges=i < alignn_layers - 1)
+            for i in range(alignn_layers)
+        )
+        self.gcn = nn.ModuleList(
+            EdgeGatedConv(dim=dim, norm=norm, update_edges=i < gcn_layers - 1) for i in range(gcn_layers)
+        )
+        self.pool = Pool(pooling, dim=dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, batch: Data) -> Float[Tensor, "crystals dim"]:
+        """Embed the crystals of a batch."""
+        x = self.atoms(batch[keys.NUMBERS])
+        vector = batch[keys.BOND_VECTOR]
+        y = self.bonds(vector.norm(dim=1))
+        source, target = batch[keys.EDGE_INDEX]
+        start = pointers(target, len(x))
+        if self.alignn_layers:
+            angles = line_graph(batch[keys.EDGE_INDEX], len(x))
+            angles_start = pointers(angles.target, len(vector))
+            z = self.angles(cosines(vector, angles.source, angles.target))
+        for twobody, threebody in zip(self.twobody, self.threebody, strict=True):
+            x, y = twobody(x, y, source, target, start)
+            y, z = threebody(y, z, angles.source, angles.target, angles_start)
+        for conv in self.gcn:
+            x, y = conv(x, y, source, target, start)
+        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], batch[keys.NUM_CRYSTALS]))
+        return pooled
+
+    def groups(self) -> Mapping[str, Sequence[nn.Module]]:
+        """Name the parts: ``embed``, ``alignn.0.twobody``, ``alignn.0.threebody`` …, ``gcn.0`` …, maybe ``pool``."""
+        groups: dict[str, Sequence[nn.Module]] = {"embed": [self.atoms, self.bonds, self.angles]}
+        for i, (twobody, threebody) in enumerate(zip(self.twobody, self.threebody, strict=True)):
+            groups[f"alignn.{i}.twobody"] = [twobody]
+            groups[f"alignn.{i}.threebody"] = [threebody]
+        groups.update({f"gcn.{i}": [conv] for i, conv in enumerate(self.gcn)})
+        if self.pooling == "attention":
+            groups["pool"] = [self.pool]
+        return groups
+
+
+def cosines(
+    vector: Float[Tensor, "bonds 3"], source: Int[Tensor, " angles"], target: Int[Tensor, " angles"]
+) -> Float[Tensor, " angles"]:
+    """Return the cosine of the angle at v between v → u and v → w, for bonds u → v (source) and v → w (target)."""
+    unit = torch.nn.functional.normalize(vector, dim=1)
+    return (unit[source] * unit[target]).sum(dim=1).neg().clamp(-1.0, 1.0)
+
+
+def _mlp(in_dim: int, out_dim: int, norm: Norm) -> tuple[nn.Module, nn.Module, nn.Module]:
+    return nn.Linear(in_dim, out_dim), norm_layer(norm, out_dim), nn.SiLU()

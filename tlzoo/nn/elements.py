@@ -1,0 +1,144 @@
+r"""What a network knows of an element before it has learned anything.
+
+The 92 numbers are nine one-hot blocks, as in table S1 of the supplement of Xie & Grossman,
+Phys. Rev. Lett. 120, 145301 (2018):
+
+=========================== ======================= =====
+property                    range                   bins
+=========================== ======================= =====
+group                       0 … 18                  19
+period                      1 … 7                   7
+electronegativity           0.5 … 4.0 (Pauling)     10
+covalent radius             25 … 250 pm             10
+valence electrons           1 … 12                  12
+ln(first ionisation energy) 1.3 … 3.3 (eV)          10
+electron affinity           −3 … 3.7 eV             10
+block                       s, p, d, f              4
+ln(molar volume)            1.5 … 4.3 (cm³/mol)     10
+=========================== ======================= =====
+
+A value outside its range goes to the nearest bin; a value nobody has measured leaves its block all zero.
+
+The properties are in ``elements.csv`` (Z = 1 … 103): group 0 stands for lanthanides and actinides; valence
+electrons are those outside the last noble-gas or filled d or f shell; covalent radii are those of Cordero et al.,
+Dalton Trans. 2008, 2832 (through ase); Pauling electronegativities, first ionisation energies (NIST Atomic
+Spectra Database), electron affinities and molar volumes are those collected by pymatgen.
+"""
+
+import csv
+import math
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tlzoo.crystals import SYMBOLS
+from tlzoo.errors import UserError
+
+FEATURES = 92
+Row = dict[str, str]
+
+
+@cache
+def properties() -> dict[int, Row]:
+    """Return the rows of ``elements.csv`` by atomic number; an unknown value is an empty string."""
+    with resources.files("tlzoo.nn").joinpath("elements.csv").open(encoding="utf-8", newline="") as file:
+        return {int(row["number"]): row for row in csv.DictReader(file)}
+
+
+def covered() -> tuple[int, ...]:
+    """Return the atomic numbers that have features."""
+    return tuple(properties())
+
+
+def features(number: int) -> Float[Tensor, " 92"]:
+    """Return the features of one element.
+
+    Raises:
+        UserError: The element is not in the table.
+    """
+    check_numbers(torch.tensor([number]))
+    row = properties()[number]
+    blocks = [
+        _one_hot(int(row["group"]), 19),
+        _one_hot(int(row["period"]) - 1, 7),
+        _bin(row["electronegativity"], 0.5, 4.0),
+        _bin(row["covalent_radius"], 25.0, 250.0),
+        _one_hot(min(int(row["valence_electrons"]), 12) - 1, 12),
+        _bin(row["ionisation_energy"], 1.3, 3.3, log=True),
+        _bin(row["electron_affinity"], -3.0, 3.7),
+        _one_hot("spdf".index(row["block"]), 4),
+        _bin(row["molar_volume"], 1.5, 4.3, log=True),
+    ]
+    return torch.tensor([value for block in blocks for value in block])
+
+
+@cache
+def feature_table() -> Float[Tensor, "numbers 92"]:
+    """Return the features of all elements; row Z is the element of atomic number Z, row 0 is zero."""
+    return torch.stack([torch.zeros(FEATURES), *(features(number) for number in covered())])
+
+
+def check_numbers(numbers: Int[Tensor, " atoms"]) -> None:
+    """Refuse elements without features.
+
+    Raises:
+        UserError: Names the first element that is not covered, and those that are.
+    """
+    last = max(covered())
+    if len(numbers) and (int(numbers.max()) > last or int(numbers.min()) < 1):
+        number = next(int(z) for z in numbers if not 1 <= z <= last)
+        name = f"{SYMBOLS[number]} (Z = {number})" if 0 < number < len(SYMBOLS) else f"Z = {number}"
+        raise UserError(
+            f"the model has no features for element {name}; it covers H (Z = 1) to {SYMBOLS[last]} (Z = {last}): "
+            "leave this crystal out"
+        )
+
+
+class ElementEmbedding(nn.Module):
+    """One vector per atom from its atomic number.
+
+    Args:
+        features: ``"elements"``: the 92 features through a linear layer; ``"learned"``: a free vector for each element.
+        dim: Length of the vector.
+    """
+
+    table: Tensor
+
+    def __init__(self, *, features: Literal["elements", "learned"] = "elements", dim: int = 64) -> None:
+        super().__init__()
+        if features not in {"elements", "learned"}:
+            raise UserError(f"features must be 'elements' or 'learned', got {features!r}")
+        self.linear: nn.Module
+        if features == "elements":
+            # not stored with the weights: the table is part of the code
+            self.register_buffer("table", feature_table().clone(), persistent=False)
+            self.linear = nn.Linear(FEATURES, dim)
+        else:
+            self.linear = nn.Embedding(max(covered()) + 1, dim)
+        self.features = features
+
+    def forward(self, numbers: Int[Tensor, " atoms"]) -> Float[Tensor, "atoms dim"]:
+        """Embed atomic numbers.
+
+        Raises:
+            UserError: An element is not covered.
+        """
+        check_numbers(numbers)
+        result: Tensor = self.linear(self.table[numbers] if self.features == "elements" else numbers)
+        return result
+
+
+def _one_hot(index: int, size: int) -> list[float]:
+    return [float(i == index) for i in range(size)]
+
+
+def _bin(text: str, low: float, high: float, *, log: bool = False, size: int = 10) -> list[float]:
+    if not text:
+        return [0.0] * size
+    value = math.log(float(text)) if log else float(text)
+    index = math.floor((value - low) / (high - low) * size)
+    return _one_hot(min(max(index, 0), size - 1), size)

@@ -1,0 +1,64 @@
+"""From atoms to crystals."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tlzoo.errors import UserError
+from tlzoo.nn.segment import gather, pointers, segment_sum
+
+Pooling = Literal["mean", "sum", "max", "attention"]
+
+
+class Pool(nn.Module):
+    r"""One vector per crystal from those of its atoms, in fp32.
+
+    ``mean``, ``sum`` and ``max`` over atoms, or ``attention``:
+
+    .. math::
+        h = \sum_i \frac{\exp(w \cdot h_i)}{\sum_j \exp(w \cdot h_j)} h_i
+
+    All but ``sum`` are intensive: a supercell has the same embedding.
+
+    Args:
+        pooling: Which of the four.
+        dim: Length of the vectors (of use to ``attention``).
+    """
+
+    def __init__(self, pooling: Pooling = "mean", *, dim: int) -> None:
+        super().__init__()
+        if pooling not in {"mean", "sum", "max", "attention"}:
+            raise UserError(f"pooling must be 'mean', 'sum', 'max' or 'attention', got {pooling!r}")
+        self.pooling = pooling
+        # no bias: softmax would cancel it
+        self.score = nn.Linear(dim, 1, bias=False) if pooling == "attention" else None
+
+    def forward(
+        self, x: Float[Tensor, "atoms dim"], batch: Int[Tensor, " atoms"], num_crystals: int
+    ) -> Float[Tensor, "crystals dim"]:
+        """Pool; ``batch`` is the crystal of each atom, ascending."""
+        x = x.float() if x.dtype in {torch.bfloat16, torch.float16} else x
+        if self.pooling == "max":
+            empty = x.new_zeros((num_crystals, x.shape[1]))
+            return empty.scatter_reduce(0, batch[:, None].expand_as(x), x, "amax", include_self=False)
+        start = pointers(batch, num_crystals)
+        if self.score is not None:
+            x = x * self._weights(x, batch, start)
+        total = segment_sum(x, batch, start)
+        return total / start.diff()[:, None] if self.pooling == "mean" else total
+
+    def _weights(
+        self,
+        x: Float[Tensor, "atoms dim"],
+        batch: Int[Tensor, " atoms"],
+        start: Int[Tensor, " crystals_plus_1"],
+    ) -> Float[Tensor, "atoms 1"]:
+        assert self.score is not None
+        with torch.autocast(x.device.type, enabled=False):
+            score = self.score(x)
+        highest = score.detach().new_zeros(len(start) - 1)
+        highest = highest.scatter_reduce(0, batch, score.detach()[:, 0], "amax", include_self=False)
+        weight = (score - highest[batch, None]).exp()
+        return weight / gather(segment_sum(weight, batch, start), batch, start)
