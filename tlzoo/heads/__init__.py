@@ -1,1 +1,6 @@
-"""From an embedding to a prediction, a loss and metrics in physical units."""
+"""From an embedding to predictions, loss and metrics in physical units."""
+
+from tlzoo.heads.base import Head
+from tlzoo.heads.regression import Regression
+
+__all__ = ["Head", "Regression"]

@@ -1,0 +1,241 @@
+"""Which parts of a model train: strategies are values with one pure method, applied in one place."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from tlzoo.errors import UserError
+
+
+class Freezing(ABC):
+    """A rule that names the groups of a model that train."""
+
+    @abstractmethod
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:
+        """Name the groups that train.
+
+        Args:
+            groups: Names from input to output: those of the backbone, then those of the head.
+            epoch: Number of the epoch, from 0.
+
+        Raises:
+            UserError: The model has no such part; the message lists those there are.
+        """
+
+
+@dataclass(frozen=True)
+class All(Freezing):
+    """Everything trains."""
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
+        """Name all groups."""
+        return set(groups)
+
+
+@dataclass(frozen=True)
+class Only(Freezing):
+    """What matches one of the patterns trains; a pattern that matches nothing is an error.
+
+    >>> groups = ["embed", "conv.0", "conv.1", "head.out"]
+    >>> sorted(Only(patterns=("conv.*", "head.out")).trainable(groups, epoch=0))
+    ['conv.0', 'conv.1', 'head.out']
+
+    Attributes:
+        patterns: Names of groups; ``*`` stands for anything, case matters.
+    """
+
+    patterns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.patterns, str) or not self.patterns:
+            raise UserError(f"patterns must be a list of at least one pattern, got {self.patterns!r}")
+        object.__setattr__(self, "patterns", tuple(self.patterns))
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
+        """Name the groups that match."""
+        return set().union(*(_matches(pattern, groups) for pattern in self.patterns))
+
+
+@dataclass(frozen=True)
+class NewHead(Freezing):
+    """The head trains, the backbone is frozen."""
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
+        """Name the groups of the head."""
+        return _matches("head.*", groups)
+
+
+@dataclass(frozen=True)
+class LastLayer(Freezing):
+    """Only the last linear layer trains."""
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
+        """Name the output layer of the head."""
+        return _matches("head.out", groups)
+
+
+@dataclass(frozen=True)
+class TwoBody(Freezing):
+    """The layers that see pairs of atoms train, with the head.
+
+    ALIGNN: the node-update block of each line-graph layer (``*.twobody``) and all graph layers (``gcn.*``).
+    CGCNN: all convolutions (``conv.*``).
+    """
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
+        """Name the two-body groups and the head's."""
+        pairs = {
+            name for name in groups for part in ("*.twobody", "gcn.*", "conv.*") if fnmatchcase(name, part)
+        }
+        if not pairs:
+            raise UserError(
+                "this backbone has no two-body part: no group matches '*.twobody', 'gcn.*' or 'conv.*'; "
+                f"there are: {', '.join(groups)}"
+            )
+        return pairs | _matches("head.*", groups)
+
+
+@dataclass(frozen=True)
+class ThreeBody(Freezing):
+    """The layers that see angles train, with the head.
+
+    ALIGNN: the edge-update block of each line-graph layer (``*.threebody``). CGCNN has none.
+    """
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
+        """Name the three-body groups and the head's."""
+        angles = {name for name in groups if fnmatchcase(name, "*.threebody")}
+        if not angles:
+            raise UserError(
+                "this backbone has no three-body part (CGCNN sees no angles; ALIGNN does): no group matches "
+                f"'*.threebody'; there are: {', '.join(groups)}. Use TwoBody, or another backbone"
+            )
+        return angles | _matches("head.*", groups)
+
+
+@dataclass(frozen=True)
+class Gradual(Freezing):
+    """The head trains from the start; every few epochs one more group of the backbone does, last first.
+
+    >>> groups = ["embed", "conv.0", "head.hidden", "head.out"]
+    >>> [len(Gradual(every=2).trainable(groups, epoch)) for epoch in range(6)]
+    [2, 2, 3, 3, 4, 4]
+
+    Attributes:
+        every: Epochs between two releases.
+    """
+
+    every: int = 5
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UserError(f"every must be at least 1 epoch, got {self.every}")
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:
+        """Name the groups released so far and the head's."""
+        head = _matches("head.*", groups)
+        backbone = [name for name in groups if name not in head]
+        return head | set(backbone[max(0, len(backbone) - epoch // self.every) :])
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """What happened to a group.
+
+    Attributes:
+        name: Name of the group.
+        parameters: Number of its parameters.
+        trainable: Whether it trains.
+    """
+
+    name: str
+    parameters: int
+    trainable: bool
+
+
+def apply(
+    freezing: Freezing, groups: Mapping[str, Sequence[nn.Module]], epoch: int, *, training: bool = True
+) -> list[GroupRow]:
+    """Freeze and release the groups of a model.
+
+    Frozen means no gradients *and* eval mode: running statistics of batch norm stay, dropout does nothing.
+    ``module.train()`` undoes the latter; who overrides it keeps ``frozen_modules`` in eval.
+
+    Args:
+        freezing: The strategy.
+        groups: Modules by name, from input to output: the backbone's, then the head's.
+        epoch: Number of the epoch, from 0.
+        training: Mode of the groups that train.
+
+    Raises:
+        UserError: The model has no part that the strategy names.
+    """
+    trainable = freezing.trainable(list(groups), epoch)
+    rows = []
+    for name, modules in groups.items():
+        trains = name in trainable
+        parameters = {parameter for module in modules for parameter in module.parameters()}
+        for parameter in parameters:
+            parameter.requires_grad_(trains)
+            if not trains:
+                # optimisers step on any gradient left over from before
+                parameter.grad = None
+        for module in modules:
+            module.train(training and trains)
+        rows.append(GroupRow(name, sum(parameter.numel() for parameter in parameters), trains))
+    return rows
+
+
+def frozen_modules(groups: Mapping[str, Sequence[nn.Module]], rows: Sequence[GroupRow]) -> list[nn.Module]:
+    """Return the modules that must stay in eval mode whatever ``train()`` says."""
+    return [module for row in rows if not row.trainable for module in groups[row.name]]
+
+
+def layer_rates(groups: Sequence[str], decay: float) -> dict[str, float]:
+    """Return a factor for the learning rate of each group: 1 for the last, each earlier one times ``decay``.
+
+    The groups of the head share the factor 1. Layer-wise learning-rate decay: Howard & Ruder, ACL 2018,
+    arXiv:1801.06146 ("discriminative fine-tuning").
+
+    >>> layer_rates(["embed", "conv.0", "head.hidden", "head.out"], decay=0.5)
+    {'embed': 0.25, 'conv.0': 0.5, 'head.hidden': 1.0, 'head.out': 1.0}
+
+    Raises:
+        UserError: ``decay`` is not above 0 and at most 1.
+    """
+    if not 0 < decay <= 1:
+        raise UserError(f"the decay of learning rates must be above 0 and at most 1, got {decay}")
+    backbone = [name for name in groups if not name.startswith("head.")]
+    factors = {name: decay ** (len(backbone) - i) for i, name in enumerate(backbone)}
+    return {name: factors.get(name, 1.0) for name in groups}
+
+
+def table(rows: Sequence[GroupRow]) -> str:
+    """Return the groups as lines of text, with totals.
+
+    >>> print(table([GroupRow("embed", 5952, False), GroupRow("head.out", 129, True)]))
+    group     parameters
+    embed          5,952  frozen
+    head.out         129  trains
+    total          6,081  129 train, 5,952 frozen
+    """
+    moving = sum(row.parameters for row in rows if row.trainable)
+    total = sum(row.parameters for row in rows)
+    cells = [(row.name, f"{row.parameters:,}", "trains" if row.trainable else "frozen") for row in rows]
+    cells = [
+        ("group", "parameters", ""),
+        *cells,
+        ("total", f"{total:,}", f"{moving:,} train, {total - moving:,} frozen"),
+    ]
+    wide, number = (max(len(row[i]) for row in cells) for i in (0, 1))
+    return "\n".join(f"{name:<{wide}}  {count:>{number}}  {state}".rstrip() for name, count, state in cells)
+
+
+def _matches(pattern: str, groups: Sequence[str]) -> set[str]:
+    found = {name for name in groups if fnmatchcase(name, pattern)}
+    if not found:
+        raise UserError(f"no group matches {pattern!r}; there are: {', '.join(groups)}")
+    return found

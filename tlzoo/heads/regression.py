@@ -1,0 +1,65 @@
+"""One number per crystal."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from tlzoo.errors import UserError
+from tlzoo.heads.base import Activation, Head, Loss, elementwise, full, masked_mean
+from tlzoo.heads.metrics import RegressionMetrics
+from tlzoo.nn.scaler import Transform
+
+
+class Regression(Head):
+    """Predicts one target; columns: ``<target>``.
+
+    Args:
+        loss: ``l1``, ``mse``, or ``huber`` (linear beyond one standard deviation), in scaled space.
+        hidden: Width of each hidden layer; empty for a linear head, as in ALIGNN.
+        activation: Non-linearity.
+        dropout: Probability with which a hidden value is dropped in training.
+        transform: How targets are scaled.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: Loss = "l1",
+        hidden: Sequence[int] = (128,),
+        activation: Activation = "softplus",
+        dropout: float = 0.0,
+        transform: Transform = "standard",
+    ) -> None:
+        super().__init__(hidden=hidden, activation=activation, dropout=dropout, transform=transform)
+        self.loss_ = checked(loss)
+
+    def loss(
+        self, raw: Float[Tensor, "crystals out"], targets: Float[Tensor, "crystals targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean loss of the known targets."""
+        scaled, known = self._scaled(targets)
+        return masked_mean(elementwise(self.loss_, full(raw), scaled), known).sum()
+
+    def predict(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals columns"]:
+        """Return the prediction in the unit of the target."""
+        return self.scaler.inverse(full(raw))
+
+    def columns(self, targets: Sequence[str]) -> list[str]:
+        """Name the one column after the target."""
+        return [self._one(targets)]
+
+    def metrics(self, targets: Sequence[str]) -> RegressionMetrics:
+        """Return ``mae``, ``rmse`` and ``r2``."""
+        return RegressionMetrics([self._one(targets)])
+
+
+def checked(loss: Loss) -> Loss:
+    """Return the name of a loss if it is one.
+
+    Raises:
+        UserError: It is none.
+    """
+    if loss not in {"l1", "mse", "huber"}:
+        raise UserError(f"loss must be l1, mse or huber, got {loss!r}")
+    return loss
