@@ -28,10 +28,11 @@ class EpochSampler(Sampler[Positions]):
     A crystal of more than half the budget gets a batch of its own.
 
     Args:
-        sizes: Size of each crystal in what the budget counts (atoms, or bonds), ``(crystals,)``.
+        positions: What the batches are made of, ``(crystals,)``: positions in the data set.
         batch_size: Crystals in a batch, at most (a last single crystal joins the batch before it).
         shuffle: Draw a new order each epoch (training); False keeps the order given.
         seed: Seed of the orders.
+        sizes: Size of each crystal in what the budget counts (atoms, or bonds), ``(crystals,)``.
         drop_last: Leave out what does not fill a batch, unless nothing else is there.
         budget: Sum of sizes in a batch, at most; None for no such limit.
 
@@ -41,11 +42,12 @@ class EpochSampler(Sampler[Positions]):
 
     def __init__(
         self,
-        sizes: NDArray[np.integer],
+        positions: Positions,
         *,
         batch_size: int,
         shuffle: bool,
         seed: int = 0,
+        sizes: NDArray[np.int64] | None = None,
         drop_last: bool = False,
         budget: int | None = None,
     ) -> None:
@@ -53,11 +55,16 @@ class EpochSampler(Sampler[Positions]):
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
         if budget is not None and budget < 1:
             raise UserError(f"the budget of a batch must be at least 1, got {budget}")
+        if (budget is None) != (sizes is None):
+            raise UserError(
+                "a budget needs the sizes of the crystals, and sizes a budget; give both or neither"
+            )
         if budget is not None and drop_last:
             raise UserError(
                 "drop_last has no meaning with a budget: batches differ in size; give one of the two"
             )
-        self.sizes = np.asarray(sizes, dtype=np.int64)
+        self.positions = np.asarray(positions, dtype=np.int64)
+        self.sizes = np.ones_like(self.positions) if sizes is None else np.asarray(sizes, dtype=np.int64)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
@@ -76,11 +83,14 @@ class EpochSampler(Sampler[Positions]):
 
     def __iter__(self) -> Iterator[Positions]:
         """Yield positions, one int64 array a batch."""
-        yield from self._batches()
+        for members in self._batches():
+            yield self.positions[members]
 
     def _batches(self) -> list[Positions]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(len(self.sizes)) if self.shuffle else np.arange(len(self.sizes))
+        order = np.arange(len(self.positions))
+        if self.shuffle:
+            order = rng.permutation(order)
         if self.budget is None:
             return self._chunks(order)
         if self.shuffle:

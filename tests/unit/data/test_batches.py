@@ -11,26 +11,33 @@ SIZES = np.random.default_rng(0).integers(4, 200, size=301)
 
 
 def batches(**options):
-    return list(EpochSampler(options.pop("sizes", SIZES), **{"batch_size": 32, "shuffle": True, **options}))
+    return list(sampler(**options))
+
+
+def sampler(**options):
+    options = {"batch_size": 32, "shuffle": True, "positions": np.arange(301), **options}
+    if options.get("budget") is not None:
+        options.setdefault("sizes", SIZES)
+    return EpochSampler(**options)
 
 
 @pytest.mark.parametrize("budget", [None, 150, 400, 100_000])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_every_crystal_once_and_as_many_batches_as_promised(budget, shuffle):
-    sampler = EpochSampler(SIZES, batch_size=32, shuffle=shuffle, seed=3, budget=budget)
+    chosen = sampler(shuffle=shuffle, seed=3, budget=budget)
     for epoch in range(20):
-        sampler.set_epoch(epoch)
-        got = list(sampler)
-        assert len(got) == len(sampler)
+        chosen.set_epoch(epoch)
+        got = list(chosen)
+        assert len(got) == len(chosen)
         assert all(batch.dtype == np.int64 and len(batch) for batch in got)
         np.testing.assert_array_equal(np.sort(np.concatenate(got)), np.arange(len(SIZES)))
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
-    straight = EpochSampler(SIZES, batch_size=32, shuffle=True, seed=1)
+    straight = sampler(seed=1)
     straight.set_epoch(5)
     first = list(straight)
-    resumed = EpochSampler(SIZES, batch_size=32, shuffle=True, seed=1)
+    resumed = sampler(seed=1)
     resumed.set_epoch(4)
     other_epoch = list(resumed)
     resumed.set_epoch(5)
@@ -38,6 +45,14 @@ def test_the_order_depends_on_seed_and_epoch_alone():
         np.testing.assert_array_equal(one, two)
     assert not np.array_equal(first[0], other_epoch[0])
     assert not np.array_equal(batches(seed=1)[0], batches(seed=2)[0])
+
+
+def test_the_given_positions_come_out():
+    positions = np.array([7, 3, 900, 4])
+    np.testing.assert_array_equal(batches(positions=positions, batch_size=3, shuffle=False)[0], [7, 3, 900])
+    got = batches(positions=positions, sizes=np.array([1, 1, 50, 1]), budget=50)
+    np.testing.assert_array_equal(sorted(np.concatenate(got)), [3, 4, 7, 900])
+    assert [900] in [batch.tolist() for batch in got]
 
 
 def test_without_shuffling_the_order_is_kept():
@@ -55,7 +70,7 @@ def test_a_batch_stays_within_the_budget(shuffle, budget):
 
 def test_a_crystal_beyond_the_budget_stands_alone():
     sizes = np.array([10, 900, 10, 10])
-    got = sorted(batches(sizes=sizes, budget=100), key=len)
+    got = sorted(batches(positions=np.arange(4), sizes=sizes, budget=100), key=len)
     np.testing.assert_array_equal(got[0], [1])
     assert len(got) == 2
 
@@ -63,23 +78,21 @@ def test_a_crystal_beyond_the_budget_stands_alone():
 def test_few_batches_are_not_wasted_by_the_budget():
     loose = batches(budget=10**9)
     assert len(loose) <= int(np.ceil(301 / 31))
-    assert len(batches(sizes=np.ones(32, dtype=int), budget=1000)) == 1
+    assert len(batches(positions=np.arange(32), sizes=np.ones(32, dtype=int), budget=1000)) == 1
 
 
 def test_a_last_single_crystal_joins_the_batch_before_it_in_training_only():
-    sizes = np.ones(9)
-    assert [len(b) for b in batches(sizes=sizes, batch_size=4)] == [4, 5]
-    assert [len(b) for b in batches(sizes=sizes, batch_size=4, shuffle=False)] == [4, 4, 1]
-    assert [len(b) for b in batches(sizes=sizes, batch_size=4, drop_last=True)] == [4, 4]
-    assert [len(b) for b in batches(sizes=np.ones(1), batch_size=4, drop_last=True)] == [1]
-    assert [len(b) for b in batches(sizes=np.ones(3), batch_size=1)] == [1, 1, 1]
-    assert batches(sizes=np.ones(0)) == []
+    nine = np.arange(9)
+    assert [len(b) for b in batches(positions=nine, batch_size=4)] == [4, 5]
+    assert [len(b) for b in batches(positions=nine, batch_size=4, shuffle=False)] == [4, 4, 1]
+    assert [len(b) for b in batches(positions=nine, batch_size=4, drop_last=True)] == [4, 4]
+    assert [len(b) for b in batches(positions=np.arange(1), batch_size=4, drop_last=True)] == [1]
+    assert [len(b) for b in batches(positions=np.arange(3), batch_size=1)] == [1, 1, 1]
+    assert batches(positions=np.arange(0)) == []
 
 
 def test_a_data_loader_hands_the_positions_on_unchanged():
-    loader = DataLoader(
-        _Positions(), sampler=EpochSampler(SIZES, batch_size=32, shuffle=True), batch_size=None
-    )
+    loader = DataLoader(_Positions(), sampler=sampler(), batch_size=None)
     assert len(loader) == 10
     loader.sampler.set_epoch(2)
     np.testing.assert_array_equal(np.sort(np.concatenate(list(loader))), np.arange(301))
@@ -98,6 +111,7 @@ class _Positions:
     [
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"budget": 0}, "budget of a batch must be at least 1, got 0"),
+        ({"sizes": SIZES}, "sizes a budget; give both or neither"),
         ({"budget": 10, "drop_last": True}, "drop_last has no meaning with a budget"),
     ],
 )
