@@ -156,13 +156,26 @@ class GroupRow:
     trainable: bool
 
 
+@dataclass(frozen=True)
+class Applied:
+    """A strategy carried out on a model.
+
+    Attributes:
+        rows: The groups, from input to output.
+        frozen: Modules that must stay in eval mode, whatever ``train()`` of the model says.
+    """
+
+    rows: list[GroupRow]
+    frozen: list[nn.Module]
+
+
 def apply(
     freezing: Freezing, groups: Mapping[str, Sequence[nn.Module]], epoch: int, *, training: bool = True
-) -> list[GroupRow]:
+) -> Applied:
     """Freeze and release the groups of a model.
 
     Frozen means no gradients *and* eval mode: running statistics of batch norm stay, dropout does nothing.
-    ``module.train()`` undoes the latter; who overrides it keeps ``frozen_modules`` in eval.
+    ``module.train()`` undoes the latter; override it to keep ``frozen`` in eval.
 
     Args:
         freezing: The strategy.
@@ -174,7 +187,7 @@ def apply(
         UserError: The model has no part that the strategy names.
     """
     trainable = freezing.trainable(list(groups), epoch)
-    rows = []
+    rows, frozen = [], []
     for name, modules in groups.items():
         trains = name in trainable
         parameters = {parameter for module in modules for parameter in module.parameters()}
@@ -185,13 +198,10 @@ def apply(
                 parameter.grad = None
         for module in modules:
             module.train(training and trains)
+        if not trains:
+            frozen += modules
         rows.append(GroupRow(name, sum(parameter.numel() for parameter in parameters), trains))
-    return rows
-
-
-def frozen_modules(groups: Mapping[str, Sequence[nn.Module]], rows: Sequence[GroupRow]) -> list[nn.Module]:
-    """Return the modules that must stay in eval mode whatever ``train()`` says."""
-    return [module for row in rows if not row.trainable for module in groups[row.name]]
+    return Applied(rows, frozen)
 
 
 def layer_rates(groups: Sequence[str], decay: float) -> dict[str, float]:

@@ -21,8 +21,8 @@ NAN = float("nan")
 class Metrics(Metric):
     """Keeps predictions and targets of all batches and measures them together.
 
-    The numbers of one part are few (a megabyte for 100,000 crystals), so every measure is that of the part and
-    not a mean of batch means. Where a measure does not exist (no label, R² of one sample) it is NaN.
+    The numbers of one part are few (a megabyte for 100,000 crystals), so every measure is that of the part
+    and not a mean of batch means. Where a measure does not exist (no label, R² of one sample) it is NaN.
 
     Args:
         targets: Names of the targets.
@@ -125,7 +125,7 @@ class IntervalMetrics(RegressionMetrics):
 
 
 class ClassificationMetrics(Metrics):
-    """``accuracy``, ``f1`` and ``auroc``; the latter two are means over the classes if there are more than two.
+    """``accuracy``, ``f1`` and ``auroc``; for more than two classes the last two are means over classes.
 
     ``auroc`` is NaN unless every class occurs.
 

@@ -22,8 +22,8 @@ class Scaler(nn.Module):
         s = \frac{f(y) - \mu}{\sigma}, \qquad y = f^{-1}(\mu + \sigma s)
 
     with :math:`f(y) = y` for ``standard`` and :math:`f(y) = \log_{10} y` for ``log10``; ``none`` leaves
-    targets as they are. The mean μ and the (population) standard deviation σ of the known labels are buffers, so they
-    travel with the weights. Where all known labels are equal, or there is only one, σ is 1.
+    targets as they are. The mean μ and the (population) standard deviation σ of the known labels are buffers,
+    so they travel with the weights. Where all known labels are equal, or there is only one, σ is 1.
 
     Args:
         targets: Number of targets.
@@ -66,7 +66,7 @@ class Scaler(nn.Module):
             if self.transform_name == "log10" and (bad := int((column <= 0).sum())):
                 known = int((~column.isnan()).sum())
                 raise UserError(
-                    f"target {name} has {bad} zero or negative of {known} labels, and they have no logarithm; "
+                    f"target {name} has {bad} of {known} labels that are zero or negative: no logarithm; "
                     "use transform: standard, or remove them"
                 )
 
