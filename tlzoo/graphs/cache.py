@@ -29,7 +29,7 @@ ABANDONED = 24 * 3600  # seconds after which a folder left by a killed process i
 
 
 def default_dir() -> Path:
-    """Return where caches are kept: ``$TLZOO_CACHE``, else ``tlzoo`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Return where caches are kept: ``$TLZOO_CACHE``, or ``tlzoo`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if folder := os.environ.get("TLZOO_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlzoo"
@@ -43,25 +43,25 @@ def read(folder: Path, key: str) -> dict[str, NDArray[Any]] | None:
     if not folder.exists():
         return None
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        if meta["key"] != key:
-            return _damaged(folder, "it was made for other content")
-        for name, facts in meta["files"].items():
-            with (folder / f"{name}.npy").open("rb") as file:
-                if os.fstat(file.fileno()).st_size != facts["bytes"]:
-                    return _damaged(folder, f"{name}.npy is not {facts['bytes']:,} bytes long")
-                if hashlib.file_digest(file, "sha256").hexdigest() != facts["sha256"]:
-                    return _damaged(folder, f"the checksum of {name}.npy is wrong")
-        # a plain view: np.memmap's own indexing is several times slower
-        return {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in meta["files"]
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return _damaged(folder, f"{type(error).__name__}: {error}")
+        return _read_checked(folder, key)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        logger.warning("%s is damaged and will be made again (%s: %s)", folder, type(error).__name__, error)
+        return None
 
 
-def _damaged(folder: Path, why: str) -> None:
-    logger.warning("%s is damaged and will be rebuilt: %s", folder, why)
+def _read_checked(folder: Path, key: str) -> dict[str, NDArray[Any]]:
+    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    if meta["key"] != key:
+        raise ValueError("made for other content")
+    for name, facts in meta["files"].items():
+        with (folder / f"{name}.npy").open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != facts["bytes"]:
+                raise ValueError(f"{name}.npy has {size:,} bytes instead of {facts['bytes']:,}")
+            if hashlib.file_digest(file, "sha256").hexdigest() != facts["sha256"]:
+                raise ValueError(f"wrong checksum of {name}.npy")
+    # plain views: np.memmap's own indexing is slower
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in meta["files"]}
 
 
 class Writer:
@@ -73,6 +73,9 @@ class Writer:
     Args:
         folder: Folder to create, or to replace if it is damaged.
         key: What the folder is made for.
+
+    Attributes:
+        progress: Part of the work that is written, 0 to 1, set by the caller; to tell what a full disk lacks.
 
     Raises:
         UserError: The disk is full or the folder cannot be written; says where, and how much is needed.
@@ -104,22 +107,19 @@ class Writer:
         if isinstance(error, OSError):
             raise self._explained(error, written) from error
 
-    def append(self, name: str, values: NDArray[Any], *, progress: float = 1.0) -> None:
+    def append(self, name: str, values: NDArray[Any]) -> None:
         """Add values at the end of the array of that name.
 
         Args:
-            name: Name of the array; all its pieces have the same dtype and the same shape but for the first axis.
+            name: Name of the array; its pieces have one dtype, and one shape but for the first axis.
             values: The piece.
-            progress: Part of all pieces that is written when this one is, 0 to 1.
         """
         dtype, shape = self._arrays.get(name, (values.dtype, (0, *values.shape[1:])))
-        assert (values.dtype, values.shape[1:]) == (dtype, shape[1:])
         with (self._new / f"{name}.npy").open("ab") as file:
             if name not in self._arrays:
                 _write_header(file, dtype, shape)
             file.write(np.ascontiguousarray(values).data)
         self._arrays[name] = (dtype, (shape[0] + len(values), *shape[1:]))
-        self.progress = progress
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Write the list of files with sizes and checksums, and move the folder into place.
@@ -163,7 +163,7 @@ class Writer:
 
 
 def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """Write the header of an .npy file; numpy pads it, so that it has the same length for any number of rows."""
+    """Write the header of an .npy file; numpy pads it to the same length for any number of rows."""
     facts = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, facts)
 

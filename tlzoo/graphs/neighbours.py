@@ -17,6 +17,9 @@ from tlzoo.graphs.options import GraphOptions
 # short of a complete shell send the whole crystal to the cut-off. 2 was the fastest of 1.5 to 6.
 FIRST_SPHERE = 2.0
 
+# Atoms closer than this, in Å, are one atom given twice. The shortest bond there is, in H2, has 0.74 Å.
+CLOSEST = 0.1
+
 
 class Bonds(NamedTuple):
     """The bonds of one crystal, sorted by target, then by length.
@@ -40,7 +43,9 @@ class _Pairs(NamedTuple):
     length: NDArray[np.float64]
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> _Pairs:
-        return _Pairs(*(values[rows] for values in self))
+        return _Pairs(
+            self.source[rows], self.target[rows], self.shift[rows], self.vector[rows], self.length[rows]
+        )
 
 
 def neighbours(
@@ -63,7 +68,8 @@ def neighbours(
         numbers: Atomic numbers, only for messages.
 
     Raises:
-        UserError: The cell is flat or not finite, a coordinate is not finite, or an atom has no neighbour.
+        UserError: The cell is flat or not finite, a coordinate is not finite, an atom has no neighbour or
+            two atoms are in one place.
     """
     volume = abs(float(np.linalg.det(lattice)))
     if not 0 < volume < math.inf:
@@ -137,12 +143,21 @@ def _code(pairs: _Pairs, atoms: int, span: int) -> NDArray[np.int64]:
 def _check(
     pairs: _Pairs, atoms: int, options: GraphOptions, numbers: Sequence[int] | NDArray[np.uint8] | None
 ) -> None:
+    def name(atom: int) -> str:
+        return f"{atom + 1}" if numbers is None else f"{atom + 1} ({SYMBOLS[numbers[atom]]})"
+
     alone = np.flatnonzero(np.bincount(pairs.target, minlength=atoms) == 0)
-    if len(alone) == 0:
-        return
-    names = [f"{i + 1}" if numbers is None else f"{i + 1} ({SYMBOLS[numbers[i]]})" for i in alone[:5]]
-    more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
-    raise UserError(
-        f"{'atom' if len(alone) == 1 else 'atoms'} {', '.join(names)}{more} of {atoms}: "
-        f"no neighbour within {options.cutoff:g} Å; raise the cutoff or leave this crystal out"
-    )
+    if len(alone) > 0:
+        names = ", ".join(name(atom) for atom in alone[:5])
+        more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
+        raise UserError(
+            f"{'atom' if len(alone) == 1 else 'atoms'} {names}{more} of {atoms}: "
+            f"no neighbour within {options.cutoff:g} Å; raise the cutoff or leave this crystal out"
+        )
+    closest = int(pairs.length.argmin())
+    if pairs.length[closest] < CLOSEST:
+        raise UserError(
+            f"atoms {name(pairs.target[closest])} and {name(pairs.source[closest])} of {atoms} are "
+            f"{pairs.length[closest]:.3f} Å apart, less than {CLOSEST} Å; "
+            "correct the structure or leave this crystal out"
+        )

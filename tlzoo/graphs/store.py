@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,13 +18,32 @@ from tlzoo import keys
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache
-from tlzoo.graphs.neighbours import neighbours
+from tlzoo.graphs.neighbours import Bonds, neighbours
 from tlzoo.graphs.options import GraphOptions
-
-logger = logging.getLogger(__name__)
 
 FORMAT = 1
 CHUNK = 1024  # crystals whose graphs are in memory at a time while building
+
+
+class NoGraphError(UserError):
+    """Crystals without a graph: an atom without neighbours, a flat cell, atoms in one place.
+
+    Args:
+        problems: For each such row, where it came from and what is wrong.
+        total: Number of all crystals.
+
+    Attributes:
+        rows: The rows without a graph, ascending.
+    """
+
+    def __init__(self, problems: Mapping[int, str], total: int) -> None:
+        lines = list(problems.values())[:10]
+        if len(problems) > len(lines):
+            lines.append(f"and {len(problems) - len(lines)} more")
+        super().__init__(
+            f"no graph can be made of {len(problems)} of {total} crystals:\n  " + "\n  ".join(lines)
+        )
+        self.rows = list(problems)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +97,8 @@ class GraphStore:
             progress: Show a progress bar while building, on a terminal.
 
         Raises:
-            UserError: A crystal has no graph (all such are listed), or the store cannot be written.
+            NoGraphError: A crystal has no graph; all such are listed.
+            UserError: The store cannot be written.
         """
         key = store_key(crystals, options)
         folder = (cache_dir or cache.default_dir()) / "graphs" / key[:32]
@@ -97,10 +117,11 @@ class GraphStore:
         """Return the store of these crystals without any file.
 
         Raises:
-            UserError: A crystal has no graph; all such are listed.
+            NoGraphError: A crystal has no graph; all such are listed.
         """
         chunk = graphs_of(crystals, options, 0, len(crystals))
-        _refuse(chunk.problems, len(crystals))
+        if chunk.problems:
+            raise NoGraphError(chunk.problems, len(crystals))
         return cls(
             crystals.numbers,
             crystals.offsets,
@@ -137,7 +158,7 @@ def batch_of(crystals: Crystals, options: GraphOptions) -> Data:
     """Return the batch of a few crystals, without any cache.
 
     Raises:
-        UserError: A crystal has no graph; all such are listed.
+        NoGraphError: A crystal has no graph; all such are listed.
     """
     return GraphStore.in_memory(crystals, options).batch(np.arange(len(crystals)))
 
@@ -150,19 +171,20 @@ def store_key(crystals: Crystals, options: GraphOptions) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """The graphs of consecutive crystals: as in :class:`GraphStore`, and (row, problem) where there is none."""
+    """The graphs of consecutive crystals, as in :class:`GraphStore`, and a line for each that has none."""
 
     num_bonds: NDArray[np.int64]
     source: NDArray[np.unsignedinteger]
     target: NDArray[np.unsignedinteger]
     vector: NDArray[np.float32]
-    problems: list[tuple[int, str]]
+    problems: dict[int, str]
 
 
 def graphs_of(crystals: Crystals, options: GraphOptions, start: int, stop: int) -> Chunk:
     """Return the graphs of the crystals from start to stop; a pure function, to be called in any process."""
     index = np.min_scalar_type(int(crystals.num_atoms.max(initial=1)) - 1)
-    bonds, problems = [], []
+    bonds: list[Bonds] = []
+    problems: dict[int, str] = {}
     for row in range(start, stop):
         atoms = slice(crystals.offsets[row], crystals.offsets[row + 1])
         try:
@@ -170,45 +192,35 @@ def graphs_of(crystals: Crystals, options: GraphOptions, start: int, stop: int) 
                 crystals.lattice[row], crystals.frac_coords[atoms], options, numbers=crystals.numbers[atoms]
             )
         except UserError as error:
-            problems.append((row, f"{crystals.origin(row)}: {error}"))
+            problems[row] = f"{crystals.origin(row)}: {error}"
         else:
             bonds.append(found)
-    return Chunk(
-        num_bonds=np.array([len(b.source) for b in bonds], dtype=np.int64),
-        source=np.concatenate([b.source for b in bonds] or [np.empty(0)]).astype(index),
-        target=np.concatenate([b.target for b in bonds] or [np.empty(0)]).astype(index),
-        vector=np.concatenate([b.vector for b in bonds] or [np.empty((0, 3), dtype=np.float32)]),
-        problems=problems,
-    )
+    none = Bonds(np.empty(0, np.int32), np.empty(0, np.int32), np.empty((0, 3), np.float32))
+    source, target, vector = (np.concatenate(parts) for parts in zip(none, *bonds, strict=True))
+    num_bonds = np.array([len(found.source) for found in bonds], dtype=np.int64)
+    return Chunk(num_bonds, source.astype(index), target.astype(index), vector, problems)
 
 
 def _build(folder: Path, key: str, crystals: Crystals, options: GraphOptions, *, progress: bool) -> None:
-    problems: list[tuple[int, str]] = []
+    problems: dict[int, str] = {}
     num_bonds: list[NDArray[np.int64]] = []
     bar = tqdm(total=len(crystals), desc="graphs", unit=" crystals", disable=None if progress else True)
     with bar, cache.Writer(folder, key) as writer:
         for start in range(0, len(crystals), CHUNK):
             stop = min(start + CHUNK, len(crystals))
             chunk = graphs_of(crystals, options, start, stop)
-            problems += chunk.problems
+            problems |= chunk.problems
             num_bonds.append(chunk.num_bonds)
             for name in ("source", "target", "vector"):
-                writer.append(name, getattr(chunk, name), progress=stop / len(crystals))
+                writer.append(name, getattr(chunk, name))
+            writer.progress = stop / len(crystals)
             bar.update(stop - start)
-        _refuse(problems, len(crystals))
+        if problems:
+            raise NoGraphError(problems, len(crystals))
         writer.append("numbers", crystals.numbers)
         writer.append("atom_offsets", crystals.offsets)
         writer.append("bond_offsets", _offsets(np.concatenate(num_bonds)))
         writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
-
-
-def _refuse(problems: list[tuple[int, str]], total: int) -> None:
-    if not problems:
-        return
-    lines = [text for _, text in problems[:10]]
-    if len(problems) > 10:
-        lines.append(f"and {len(problems) - 10} more")
-    raise UserError(f"no graph can be made of {len(problems)} of {total} crystals:\n  " + "\n  ".join(lines))
 
 
 def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
