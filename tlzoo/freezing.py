@@ -187,7 +187,8 @@ def apply(
         UserError: The model has no part that the strategy names.
     """
     trainable = freezing.trainable(list(groups), epoch)
-    rows, frozen = [], []
+    rows: list[GroupRow] = []
+    frozen: list[nn.Module] = []
     for name, modules in groups.items():
         trains = name in trainable
         parameters = {parameter for module in modules for parameter in module.parameters()}

@@ -1,0 +1,101 @@
+"""Quantiles that never cross."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from tlzoo.errors import UserError
+from tlzoo.heads.base import Activation, Head, full, masked_mean
+from tlzoo.heads.metrics import IntervalMetrics
+from tlzoo.nn.scaler import Transform
+
+MEDIAN = 0.5
+
+
+class Quantile(Head):
+    r"""Predicts quantiles; columns: ``<target>`` (the median), then ``<target>_q5`` … (in per cent).
+
+    The median is free; the others are reached by steps softplus(raw) up and down from it, and so never cross.
+    The loss is the mean over the quantiles :math:`\tau` of the pinball loss (Koenker & Bassett 1978,
+    doi:10.2307/1913643) in scaled space,
+
+    .. math::
+        L_\tau = \max\big(\tau (s - q_\tau), (\tau - 1)(s - q_\tau)\big)
+
+    Args:
+        quantiles: Rising, between 0 and 1, with the median 0.5 among them.
+        hidden: Width of each hidden layer; empty for a linear head.
+        activation: Non-linearity.
+        dropout: Probability with which a hidden value is dropped in training.
+        transform: How targets are scaled.
+    """
+
+    level: Tensor
+
+    def __init__(
+        self,
+        *,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        hidden: Sequence[int] = (128,),
+        activation: Activation = "softplus",
+        dropout: float = 0.0,
+        transform: Transform = "standard",
+    ) -> None:
+        rising = all(low < high for low, high in zip((0.0, *quantiles), (*quantiles, 1.0), strict=True))
+        if not rising or MEDIAN not in quantiles or len(quantiles) < 2:
+            raise UserError(
+                "quantiles must rise, lie between 0 and 1, and be 0.5 and at least one more; "
+                f"got {list(quantiles)}"
+            )
+        super().__init__(hidden=hidden, activation=activation, dropout=dropout, transform=transform)
+        self.quantiles = tuple(quantiles)
+        self._median = self.quantiles.index(MEDIAN)
+        # a hyper-parameter: stored with the constructor's arguments, not with the learnt numbers
+        self.register_buffer("level", torch.tensor(self.quantiles), persistent=False)
+
+    @property
+    def tower_out(self) -> int:
+        """The median and a step for every other quantile."""
+        return len(self.quantiles)
+
+    def loss(
+        self, raw: Float[Tensor, "crystals out"], targets: Float[Tensor, "crystals targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean pinball loss of the known targets."""
+        scaled, known = self._scaled(targets)
+        error = scaled - self._rising(raw)
+        each = torch.maximum(self.level * error, (self.level - 1) * error)
+        return masked_mean(each, known).mean()
+
+    def predict(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals columns"]:
+        """Return the median, then the other quantiles, in the unit of the target."""
+        values = self.scaler.inverse(self._rising(raw))
+        m = self._median
+        return torch.cat([values[:, m : m + 1], values[:, :m], values[:, m + 1 :]], dim=1)
+
+    def columns(self, targets: Sequence[str]) -> list[str]:
+        """Name the columns."""
+        target = self._one(targets)
+        return [target, *(f"{target}_q{100 * level:g}" for level in self.quantiles if level != MEDIAN)]
+
+    def metrics(self, targets: Sequence[str]) -> IntervalMetrics:
+        """Return ``mae``, ``rmse``, ``r2`` of the median and ``coverage``.
+
+        The coverage is the share of targets between the outermost quantiles; ideal is the difference of their
+        levels, 0.9 for the default.
+        """
+        low = 1 if self._median > 0 else 0
+        high = len(self.quantiles) - 1 if self._median < len(self.quantiles) - 1 else 0
+        return IntervalMetrics([self._one(targets)], low=low, high=high)
+
+    def _rising(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals out"]:
+        """Return the quantiles in scaled space, in rising order."""
+        m = self._median
+        raw = full(raw)
+        median = raw[:, m : m + 1]
+        above = median + F.softplus(raw[:, m + 1 :]).cumsum(dim=1)
+        below = (median - F.softplus(raw[:, :m].flip(1)).cumsum(dim=1)).flip(1)
+        return torch.cat([below, median, above], dim=1)
