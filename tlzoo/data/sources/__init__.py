@@ -1,0 +1,122 @@
+"""Crystals and labels from whatever a user has: one interface to files, folders, tables and databases."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tlzoo.crystals import Crystals
+from tlzoo.data.sources.ase import read_database, read_extxyz
+from tlzoo.data.sources.folder import is_structure_file, read_folder, structure_files, unzipped
+from tlzoo.data.sources.problems import Place, Problem, raise_errors
+from tlzoo.data.sources.records import Columns, Record, Table, assemble, finish
+from tlzoo.data.sources.table import read_csv, read_json, read_parquet
+from tlzoo.errors import UserError
+
+__all__ = ["Place", "Problem", "read", "read_all"]
+
+WANTED = (
+    "a folder or .zip of CIF/POSCAR files, one such file, a table (.csv, .tsv, .parquet, .json, .jsonl), "
+    ".extxyz or an ASE .db"
+)
+
+READERS: dict[tuple[str, ...], Callable[[Path, Columns], Table | tuple[list[Record], list[Problem]]]] = {
+    (".csv", ".tsv"): read_csv,
+    (".parquet", ".pq"): read_parquet,
+    (".json", ".jsonl", ".ndjson"): read_json,
+    (".xyz", ".extxyz"): read_extxyz,
+    (".db",): read_database,
+}
+
+
+def read(
+    path: str | Path,
+    *,
+    targets: Sequence[str] | None = (),
+    id_column: str | None = None,
+    structure_column: str | None = None,
+    units: Mapping[str, str] | None = None,
+) -> Crystals:
+    """Read crystals and their columns; all of them or none.
+
+    Args:
+        path: A folder of structure files with or without a CSV of labels, a zip archive of one, a single
+            CIF or POSCAR file, a CSV/TSV/parquet/JSON/JSONL table with structures or paths in a column,
+            extended XYZ, or an ASE db.
+        targets: Columns that must be numbers (empty cells are unknown, NaN); every structure must then have
+            a row in the CSV beside it. None: every column that mostly is numbers; ``()``: none, as for
+            prediction.
+        id_column: Column of the identifiers; found by name if not given.
+        structure_column: Column of the structures; found by name, then by content, if not given.
+        units: Units of columns, where the file does not say.
+
+    Raises:
+        UserError: Something cannot be read; the message lists the first ten problems by file and row.
+    """
+    crystals, problems = read_all(
+        path, targets=targets, id_column=id_column, structure_column=structure_column, units=units
+    )
+    raise_errors(str(path), problems)
+    if len(crystals) == 0:
+        raise UserError(f"{path} holds no crystals")
+    for problem in problems:
+        level = logging.WARNING if problem.severity == "warning" else logging.INFO
+        logging.getLogger("tlzoo").log(level, "%s", problem)
+    return crystals
+
+
+def read_all(
+    path: str | Path,
+    *,
+    targets: Sequence[str] | None = (),
+    id_column: str | None = None,
+    structure_column: str | None = None,
+    units: Mapping[str, str] | None = None,
+) -> tuple[Crystals, list[Problem]]:
+    """Read what can be read, and say by file and row what cannot.
+
+    Args:
+        path: See `read`, as for the other arguments.
+        targets: See `read`.
+        id_column: See `read`.
+        structure_column: See `read`.
+        units: See `read`.
+
+    Returns:
+        The good rows in the order of the input, and the problems: errors are of rows
+        left out or columns missing.
+
+    Raises:
+        UserError: Nothing at all can be read from the path.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist; wanted {WANTED}")
+    found = _open(
+        path, Columns(id_column, structure_column), labels_wanted=targets is None or len(targets) > 0
+    )
+    if not isinstance(found, Table):
+        found = assemble(*found)
+    return finish(found, targets=targets, units=units or {})
+
+
+def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | tuple[list[Record], list[Problem]]:
+    kinds = {suffix.lower() for suffix in path.suffixes}
+    if path.is_file() and ".zip" in kinds:
+        with unzipped(path) as folder:  # parsed here, before the temporary folder goes
+            return assemble(
+                *read_folder(folder, str(path), id_column=columns.id, labels_wanted=labels_wanted)
+            )
+    is_labels = (
+        path.name == "id_prop.csv" and columns.structure is None and bool(structure_files(path.parent))
+    )
+    if path.is_dir() or is_labels:
+        folder = path.parent if is_labels else path
+        return read_folder(folder, str(folder), id_column=columns.id, labels_wanted=labels_wanted)
+    for endings, reader in READERS.items():
+        if kinds & set(endings):
+            return reader(path, columns)
+    if is_structure_file(path):
+        return [Record(path.stem if path.suffix else path.name, Place(str(path)), path)], []
+    raise UserError(f"{path} is of no known kind; wanted {WANTED}")

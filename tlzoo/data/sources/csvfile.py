@@ -1,0 +1,122 @@
+"""CSV and TSV files as rows of text, with the line in which each begins."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.errors import UserError
+
+
+@dataclass
+class Rows:
+    """A table of text.
+
+    Attributes:
+        file: How the user calls it.
+        columns: Names of the columns.
+        values: Cells by column, row by row.
+        places: Where each row begins.
+        problems: Rows left out because they have too many or too few cells.
+    """
+
+    file: str
+    columns: list[str]
+    values: list[dict[str, str]] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def checked(self, column: str) -> str:
+        """Return the column's name.
+
+        Raises:
+            UserError: There is no such column; the message lists those there are.
+        """
+        if column not in self.columns:
+            raise UserError(
+                f"{self.file}: there is no column {column!r}; there are: {', '.join(self.columns)}"
+            )
+        return column
+
+
+def read_text(path: Path, label: str) -> str:
+    """Return the text of a file, unpacked if it ends in ``.gz``.
+
+    Raises:
+        UserError: It is damaged or not UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    except (OSError, EOFError) as error:
+        raise UserError(f"{label} cannot be read: {error}; is it complete?") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{label} is not UTF-8 text: {error}; save it as UTF-8") from error
+
+
+def read_rows(path: Path, label: str, *, first_cells: Collection[str] = ()) -> Rows:
+    """Read a CSV (comma, semicolon or tab) or TSV file.
+
+    Args:
+        path: The file.
+        label: How the user calls it.
+        first_cells: If the very first cell is one of these, the file has no header; ``id_prop.csv`` has none
+            if its second cell is a number. The columns are then ``id``, ``target``, ``target_2`` …
+
+    Raises:
+        UserError: The file is empty or two columns have the same name.
+    """
+    lines = _lines(read_text(path, label), path)
+    if not lines:
+        raise UserError(f"{label} is empty; wanted a header and rows")
+    head = [cell.strip() for cell in lines[0][1]]
+    if head[0] in first_cells or (path.name == "id_prop.csv" and len(head) > 1 and _is_number(head[1])):
+        head = ["id", "target", *(f"target_{i}" for i in range(2, len(head)))][: len(head)]
+    else:
+        lines = lines[1:]
+    if len(set(head)) < len(head):
+        twice = sorted({name for name in head if head.count(name) > 1})
+        raise UserError(
+            f"{label}, line 1: several columns are called {', '.join(map(repr, twice))}; rename them"
+        )
+    rows = Rows(label, head)
+    for line, cells in lines:
+        place = Place(label, line)
+        if len(cells) != len(head):
+            text = f"has {len(cells)} cells where {len(head)} are wanted ({', '.join(head)})"
+            rows.problems.append(Problem(place, "cells", text))
+            continue
+        rows.values.append(dict(zip(head, cells, strict=True)))
+        rows.places.append(place)
+    return rows
+
+
+def _lines(text: str, path: Path) -> list[tuple[int, list[str]]]:
+    first = text.lstrip().partition("\n")[0]
+    tabs = ".tsv" in path.suffixes or ("\t" in first and "," not in first)
+    delimiter = "\t" if tabs else ";" if ";" in first and "," not in first else ","
+    limit = csv.field_size_limit(sys.maxsize)  # a cell may hold a whole CIF
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        lines, begin = [], 1
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                lines.append((begin, cells))
+            begin = reader.line_num + 1
+        return lines
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,275 @@
+"""From the text of one CIF, POSCAR or structure dict to arrays."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+# Fewer files than this are parsed sooner than worker processes have imported pymatgen.
+PARALLEL_FROM = 500
+
+# Warnings of pymatgen that say nothing about the crystal.
+HARMLESS = (
+    "rounded to ideal values",
+    "No Pauling electronegativity",
+    "Issues encountered while parsing",
+    "type key found",
+)
+
+# Warnings of pymatgen after which the structure is not what the file describes.
+FATAL = {
+    "Incorrect stoichiometry": "its atom sites do not give its _chemical_formula_sum: sites are missing, "
+    "perhaps the file was cut off; complete the sites, or remove that line if the sites are right",
+    "Missing elements": "its atom sites and its _chemical_formula_sum have different elements: sites are "
+    "missing, perhaps the file was cut off; complete the sites, or remove that line if the sites are right",
+    "Elements in POSCAR cannot be determined": "it does not name its elements (VASP 4 format): add a line "
+    "of element symbols above the line of counts",
+}
+
+
+class Sites(NamedTuple):
+    """One crystal as arrays.
+
+    Attributes:
+        lattice: Row vectors in Å, ``(3, 3)`` float64.
+        numbers: Atomic numbers, ``(atoms,)`` int64.
+        frac_coords: Fractional coordinates, ``(atoms, 3)`` float64.
+    """
+
+    lattice: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+    frac_coords: NDArray[np.float64]
+
+
+class Parsed(NamedTuple):
+    """The outcome of parsing: sites, or the kind and text of what is wrong; and notes in either case."""
+
+    sites: Sites | None = None
+    kind: str = ""
+    message: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class _BadStructureError(ValueError):
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def parse(source: Path | str | Mapping[str, Any]) -> Parsed:
+    """Parse one structure.
+
+    Args:
+        source: A CIF, POSCAR or pymatgen JSON file, the text of one, or a structure as a dict of
+            pymatgen or JARVIS.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            sites, kind, message = _sites(_structure(source)), "", ""
+        except _BadStructureError as error:
+            sites, kind, message = None, error.kind, str(error)
+        except Exception as error:  # noqa: BLE001 (parsers raise anything on damaged text; it becomes a report)
+            sites, kind = None, "unreadable"
+            message = f"cannot be read ({type(error).__name__}: {_one_line(error)}); is it complete?"
+    heard = list(dict.fromkeys(_one_line(w.message) for w in caught))
+    fatal = [text for start, text in FATAL.items() if any(h.startswith(start) for h in heard)]
+    if fatal:
+        return Parsed(None, "incomplete", fatal[0])
+    notes = tuple(h for h in heard if not any(text in h for text in HARMLESS))
+    if kind == "unreadable" and notes:
+        message, notes = (
+            f"{message.removesuffix('; is it complete?')} ({'; '.join(notes)}); is it complete?",
+            (),
+        )
+    return Parsed(sites, kind, message, notes)
+
+
+def parse_all(
+    sources: Sequence[Path | str | Mapping[str, Any]], *, workers: int | None = None
+) -> list[Parsed]:
+    """Parse many structures, files and texts in worker processes if there are many; with a progress bar.
+
+    Args:
+        sources: See `parse`.
+        workers: Number of processes; by default the cores of the machine, at most 8.
+    """
+    workers = min(os.cpu_count() or 1, 8) if workers is None else workers
+    many = len(sources) >= PARALLEL_FROM
+    bar = tqdm(
+        total=len(sources), desc="reading structures", unit="structure", disable=None if many else True
+    )
+    results: list[Parsed] = []
+    with bar:
+        if many and workers > 1 and not any(isinstance(source, Mapping) for source in sources):
+            size = max(100, -(-len(sources) // (4 * workers)))
+            chunks = [sources[start : start + size] for start in range(0, len(sources), size)]
+            with ThreadPoolExecutor(workers) as pool:
+                for part in pool.map(_in_a_process, chunks):
+                    results += part
+                    bar.update(len(part))
+        else:
+            for source in sources:
+                results.append(parse(source))
+                bar.update()
+    return results
+
+
+def serve() -> None:
+    """Parse the sources that come as JSON on standard input; answer in JSON on standard output."""
+    for item in json.load(sys.stdin):
+        result = parse(Path(item["path"]) if "path" in item else item["text"])
+        sites = [array.tolist() for array in result.sites] if result.sites else None
+        sys.stdout.write(json.dumps([sites, *result[1:]]) + "\n")
+
+
+def _in_a_process(sources: Sequence[Path | str]) -> list[Parsed]:
+    # Not multiprocessing: its spawn runs the user's script again, its fork copies locks of torch's threads.
+    items = [{"path": str(s)} if isinstance(s, Path) else {"text": s} for s in sources]
+    done = subprocess.run(  # noqa: S603 (this very interpreter, no text of the user in the command)
+        [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+        input=json.dumps(items),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONIOENCODING": "utf-8",
+        },
+        encoding="utf-8",
+    )
+    return [_parsed(*json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def _parsed(sites: list[Any] | None, kind: str, message: str, notes: list[str]) -> Parsed:
+    if sites is None:
+        return Parsed(None, kind, message, tuple(notes))
+    lattice, numbers, frac_coords = sites
+    arrays = Sites(np.array(lattice), np.array(numbers, dtype=np.int64), np.array(frac_coords).reshape(-1, 3))
+    return Parsed(arrays, kind, message, tuple(notes))
+
+
+def is_structure_dict(value: object) -> bool:
+    """Whether a value is a dict of a structure, or of a molecule, which `parse` then explains."""
+    return isinstance(value, Mapping) and (
+        "sites" in value or value.get("@class") in {"Structure", "Molecule"} or "lattice_mat" in value
+    )
+
+
+def is_structure_text(value: object) -> bool:
+    """Whether a value is the text of a CIF, a POSCAR or a structure dict rather than a path."""
+    return isinstance(value, str) and (
+        "_cell_length_a" in value or value.count("\n") > 5 or value.lstrip()[:1] == "{"
+    )
+
+
+def _structure(source: Path | str | Mapping[str, Any]) -> Structure:
+    from pymatgen.io.vasp import Poscar
+
+    if isinstance(source, Mapping):
+        return _from_dict(source)
+    if isinstance(source, str):
+        text = source
+    else:
+        if not source.exists():
+            raise _BadStructureError("missing file", "there is no such file")
+        text = source.read_bytes().decode("utf-8", errors="replace")
+    if not text.strip():
+        raise _BadStructureError("empty", "is empty")
+    if text.lstrip().startswith("{"):
+        return _from_dict(json.loads(text))
+    looks_like_cif = "_cell_length" in text or text.lstrip().startswith(("data_", "#"))
+    if (isinstance(source, Path) and source.suffix.lower() == ".cif") or (
+        isinstance(source, str) and looks_like_cif
+    ):
+        return _from_cif(text)
+    structure: Structure = Poscar.from_str(text).structure
+    return structure
+
+
+def _from_cif(text: str) -> Structure:
+    from pymatgen.io.cif import CifParser
+
+    structures: list[Structure | None] = CifParser.from_str(text).parse_structures(primitive=False)
+    found = [structure for structure in structures if structure is not None]
+    if len(found) != 1:
+        raise _BadStructureError(
+            "several structures",
+            f"holds {len(found)} structures; one a file is wanted: split it at the lines 'data_…'",
+        )
+    return found[0]
+
+
+def _from_dict(value: Mapping[str, Any]) -> Structure:
+    from pymatgen.core import Lattice, Structure
+
+    if value.get("@class") == "Molecule" or ("sites" in value and "lattice" not in value):
+        raise _BadStructureError(
+            "not periodic",
+            "is a molecule without a lattice; tlzoo knows periodic crystals only: give it a cell",
+        )
+    if "lattice_mat" in value:
+        symbols = [str(symbol).strip() for symbol in value["elements"]]
+        return Structure(
+            Lattice(value["lattice_mat"]),
+            symbols,
+            value["coords"],
+            coords_are_cartesian=bool(value.get("cartesian")),
+        )
+    if "sites" not in value:
+        raise _BadStructureError(
+            "unreadable", f"is no structure: it has the keys {', '.join(map(str, value))[:200] or 'none'}"
+        )
+    structure: Structure = Structure.from_dict(dict(value))
+    return structure
+
+
+def _sites(structure: Structure) -> Sites:
+    from pymatgen.core import Element, Species
+
+    if len(structure) == 0:
+        raise _BadStructureError("empty", "has no atoms")
+    if not structure.is_ordered:
+        partial = [site for site in structure if not site.is_ordered]
+        raise _BadStructureError(
+            "disordered",
+            f"{structure.formula} has {len(partial)} of {len(structure)} sites with partial occupancy "
+            f"(the first: {partial[0].species_string}); tlzoo needs ordered structures: choose one ordering, "
+            "for example with pymatgen's OrderDisorderedStructureTransformation",
+        )
+    unknown = sorted(
+        {site.species_string for site in structure if not isinstance(site.specie, Element | Species)}
+    )
+    if unknown:
+        raise _BadStructureError("unknown element", f"has sites that are no element: {', '.join(unknown)}")
+    sites = Sites(
+        np.array(structure.lattice.matrix, dtype=np.float64),
+        np.array([site.specie.Z for site in structure], dtype=np.int64),
+        np.array(structure.frac_coords, dtype=np.float64),
+    )
+    if not (np.isfinite(sites.lattice).all() and np.isfinite(sites.frac_coords).all()):
+        raise _BadStructureError("unreadable", "has a cell or coordinates that are not finite numbers")
+    if not structure.volume > 0.1:
+        raise _BadStructureError(
+            "not periodic", f"has a cell of {structure.volume:.2g} Å³; three independent vectors are wanted"
+        )
+    return sites
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())[:300]

@@ -1,0 +1,211 @@
+"""From records, as every kind of file yields them, to one table of crystals and a list of problems."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.crystals import Crystals
+from tlzoo.data.sources.parse import Parsed, Sites, parse_all
+from tlzoo.data.sources.problems import Place, Problem
+
+ID_NAMES = (
+    "id",
+    "material_id",
+    "mp_id",
+    "mpid",
+    "mp-id",
+    "jid",
+    "cif_id",
+    "identifier",
+    "name",
+    "uid",
+    "index",
+)
+STRUCTURE_NAMES = (
+    "structure",
+    "cif",
+    "poscar",
+    "atoms",
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "cif_file",
+    "structure_file",
+)
+UNKNOWN = frozenset({"", "nan", "na", "n/a", "null", "none"})
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that hold ids and structures; None: found by name, then by content."""
+
+    id: str | None = None
+    structure: str | None = None
+
+
+@dataclass
+class Record:
+    """One crystal before it is parsed.
+
+    Attributes:
+        id: Its identifier.
+        place: Where its structure is.
+        structure: What `parse` takes, or the sites if they are known already.
+        values: Its columns.
+        labels: Where its columns are, if elsewhere than its structure.
+    """
+
+    id: str
+    place: Place
+    structure: Path | str | Mapping[str, Any] | Sites
+    values: Mapping[str, Any] = field(default_factory=dict)
+    labels: Place | None = None
+
+
+@dataclass
+class Table:
+    """What was read: crystals with unchecked columns, where each row and its columns are, and problems."""
+
+    crystals: Crystals
+    places: Sequence[Place]
+    labels: Sequence[Place]
+    problems: list[Problem]
+
+
+def assemble(records: Sequence[Record], problems: Sequence[Problem] = ()) -> Table:
+    """Parse records and set them up as columns; what cannot be parsed becomes a problem."""
+    problems = list(problems)
+    waiting = [record.structure for record in records if not isinstance(record.structure, Sites)]
+    parsed = iter(parse_all(waiting))
+    good: list[Record] = []
+    sites: list[Sites] = []
+    for record in records:
+        result = Parsed(record.structure) if isinstance(record.structure, Sites) else next(parsed)
+        problems += [Problem(record.place, "note", text, "note") for text in result.notes]
+        if result.sites is None:
+            problems.append(Problem(record.place, result.kind, result.message))
+        else:
+            good.append(record)
+            sites.append(result.sites)
+    names = list(dict.fromkeys(name for record in records for name in record.values))
+    crystals = Crystals(
+        ids=np.array([record.id for record in good], dtype=object),
+        lattice=np.array([s.lattice for s in sites], dtype=np.float64).reshape(-1, 3, 3),
+        offsets=np.cumsum([0, *(len(s.numbers) for s in sites)], dtype=np.int64),
+        numbers=np.array([z for s in sites for z in s.numbers], dtype=np.uint8),
+        frac_coords=np.concatenate([s.frac_coords for s in sites] or [np.empty((0, 3))]),
+        columns={name: _objects([record.values.get(name) for record in good]) for name in names},
+    )
+    return Table(crystals, [r.place for r in good], [r.labels or r.place for r in good], problems)
+
+
+def finish(
+    read: Table, *, targets: Sequence[str] | None, units: Mapping[str, str]
+) -> tuple[Crystals, list[Problem]]:
+    """Turn columns into numbers, check targets and ids, and leave out the rows that are wrong.
+
+    Args:
+        read: What a reader found.
+        targets: Columns that must be numbers; None: every column that mostly is.
+            Columns that are none and need not be become text.
+        units: Units of columns, in addition to those in the file.
+    """
+    crystals, problems = read.crystals, list(read.problems)
+    missing = [name for name in dict.fromkeys([*(targets or ()), *units]) if name not in crystals.columns]
+    for name in missing if len(crystals) else []:
+        there = ", ".join(crystals.columns) or "none"
+        file = Place(read.labels[0].file if read.labels else "the input")
+        problems.append(Problem(file, "missing column", f"there is no column {name!r}; there are: {there}"))
+    keep = np.ones(len(crystals), dtype=bool)
+    columns: dict[str, NDArray[Any]] = {}
+    for name, values in crystals.columns.items():
+        numbers, wrong = as_numbers(values)
+        is_target = name in targets if targets is not None else 0 < len(wrong) < 0.5 * _known(values)
+        if is_target or len(wrong) == 0:
+            columns[name] = numbers
+            keep[wrong] = False
+            problems += [_no_number(read.labels[row], name, values[row]) for row in wrong]
+        else:
+            columns[name] = _objects([None if _is_unknown(value) else value for value in values])
+    first: dict[str, int] = {}
+    for row, name in enumerate(crystals.ids):
+        if first.setdefault(name, row) != row:
+            keep[row] = False
+            text = f"the id {name!r} is taken by {read.places[first[name]]}; ids must be unique"
+            problems.append(Problem(read.places[row], "duplicate id", text))
+    crystals = replace(
+        crystals,
+        columns=columns,
+        units={**crystals.units, **units},
+        origins=[str(place) for place in read.places],
+    )
+    return (crystals if keep.all() else crystals.select(np.flatnonzero(keep))), problems
+
+
+def as_numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return values as numbers, NaN where unknown, and the rows that are neither number nor unknown.
+
+    >>> as_numbers(np.array(["1.5", "", None, "1,5", "inf"], dtype=object))
+    (array([1.5, nan, nan, nan, nan]), array([3, 4]))
+    """
+    if values.dtype != object:
+        return values.astype(np.float64), np.flatnonzero(np.isinf(values.astype(np.float64)))
+    numbers = np.full(len(values), np.nan)
+    wrong = []
+    for row, value in enumerate(values):
+        if _is_unknown(value):
+            continue
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.inf
+        if math.isinf(number):
+            wrong.append(row)
+        else:
+            numbers[row] = number
+    return numbers, np.array(wrong, dtype=np.int64)
+
+
+def find_column(names: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """Return the first of the wanted names that is there, whatever its case."""
+    by_lower = {name.strip().lower(): name for name in reversed(names)}
+    return next((by_lower[name] for name in wanted if name in by_lower), None)
+
+
+def _no_number(place: Place, column: str, value: object) -> Problem:
+    text = str(value)
+    shown = text if len(text) <= 40 else text[:37] + "…"
+    hint = (
+        "use a decimal point"
+        if text.count(",") == 1 and text.replace(",", "").lstrip("-").isdigit()
+        else "correct it"
+    )
+    return Problem(
+        place,
+        "not a number",
+        f"column {column!r} holds {shown!r}, which is no finite number; {hint}, or leave it empty if unknown",
+    )
+
+
+def _is_unknown(value: object) -> bool:
+    if isinstance(value, str):
+        return value.strip().lower() in UNKNOWN
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _known(values: NDArray[Any]) -> int:
+    return sum(not _is_unknown(value) for value in values)
+
+
+def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

@@ -1,0 +1,222 @@
+"""Tables with a structure in a column: CSV, TSV, parquet, JSON and JSONL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlzoo.crystals import SYMBOLS, Crystals
+from tlzoo.data.sources.csvfile import read_rows, read_text
+from tlzoo.data.sources.parse import is_structure_dict, is_structure_text
+from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Table, find_column
+from tlzoo.errors import UserError
+
+COLUMNAR = ("id", "lattice", "numbers", "frac_coords")
+
+
+def read_csv(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]:
+    """Read a CSV or TSV file with the text of CIFs or paths, relative to the file, in a column.
+
+    Raises:
+        UserError: The file cannot be read as a table, or no column holds structures.
+    """
+    rows = read_rows(path, str(path))
+    records, problems = _records(rows.values, rows.places, str(path), columns, path.parent)
+    return records, [*rows.problems, *problems]
+
+
+def read_json(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]:
+    """Read JSON or JSONL, perhaps gzipped: records, or a data frame as pandas or matminer write it.
+
+    Raises:
+        UserError: The file is not JSON, or of another shape, or no column holds structures.
+    """
+    text = read_text(path, str(path))
+    if ".jsonl" in path.suffixes or ".ndjson" in path.suffixes:
+        return _read_lines(text, path, columns)
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: is not JSON ({error.msg}); is it complete?") from error
+    if is_structure_dict(content):
+        return [Record(path.stem, Place(str(path)), content)], []
+    rows = _rows(content)
+    if rows is None:
+        raise UserError(
+            f"{path} is JSON of another shape; wanted a list of records, a data frame with the keys "
+            "'columns' and 'data', or a pymatgen structure"
+        )
+    places = [Place(str(path), i + 1, "record") for i in range(len(rows))]
+    return _records(rows, places, str(path), columns, path.parent)
+
+
+def read_parquet(path: Path, columns: Columns) -> Table | tuple[list[Record], list[Problem]]:
+    """Read parquet in the columnar format, or with structures as text in a column.
+
+    Raises:
+        UserError: The file is damaged or no column holds structures.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        names = pq.read_schema(path).names
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path} cannot be read as parquet: {error}; is it complete?") from error
+    if set(COLUMNAR) <= set(names) and columns.structure is None:
+        return _columnar(path)
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path} cannot be read as parquet: {error}; is it complete?") from error
+    places = [Place(str(path), i + 1, "row") for i in range(len(rows))]
+    return _records(rows, places, str(path), columns, path.parent)
+
+
+def _columnar(path: Path) -> Table:
+    crystals = Crystals.read_parquet(path)
+    places = [Place(str(path), i + 1, "row") for i in range(len(crystals))]
+    ids = np.array([str(name) for name in crystals.ids], dtype=object)
+    bad = np.abs(np.linalg.det(np.nan_to_num(crystals.lattice))) < 0.1
+    rows = np.repeat(np.arange(len(crystals)), crystals.num_atoms)
+    bad[rows[~np.isfinite(crystals.frac_coords).all(axis=1)]] = True
+    bad[rows[(crystals.numbers == 0) | (crystals.numbers >= len(SYMBOLS))]] = True
+    bad |= crystals.num_atoms == 0
+    text = "has no atoms, no cell, or coordinates or atomic numbers that are none"
+    problems = [Problem(places[row], "unreadable", text) for row in np.flatnonzero(bad)]
+    kept = np.flatnonzero(~bad)
+    table = Crystals(**{**vars(crystals), "ids": ids}).select(kept) if len(kept) < len(ids) else crystals
+    if table is crystals:
+        table = Crystals(
+            ids,
+            crystals.lattice,
+            crystals.offsets,
+            crystals.numbers,
+            crystals.frac_coords,
+            crystals.columns,
+            crystals.units,
+        )
+    places = [places[row] for row in kept]
+    return Table(table, places, places, problems)
+
+
+def _read_lines(text: str, path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]:
+    rows, places, problems = [], [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        place = Place(str(path), number)
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            problems.append(
+                Problem(
+                    place, "unreadable", f"is not JSON ({error.msg} at column {error.colno}); is it complete?"
+                )
+            )
+            continue
+        if not isinstance(row, dict):
+            problems.append(Problem(place, "unreadable", f"is a JSON {type(row).__name__}; wanted an object"))
+            continue
+        rows.append({"structure": row} if is_structure_dict(row) else row)
+        places.append(place)
+    records, more = _records(rows, places, str(path), columns, path.parent) if rows else ([], [])
+    return records, [*problems, *more]
+
+
+def _rows(content: object) -> list[Mapping[str, Any]] | None:
+    """Rows of a list of records or of a data frame (orients split, columns, index of pandas); None if neither."""
+    if isinstance(content, list) and all(isinstance(row, dict) for row in content):
+        return [{"structure": row} if is_structure_dict(row) else row for row in content]
+    if not isinstance(content, dict) or not content:
+        return None
+    if "columns" in content and "data" in content:
+        index = content.get("index", range(len(content["data"])))
+        return [
+            {"index": name, **dict(zip(content["columns"], row, strict=True))}
+            for name, row in zip(index, content["data"], strict=True)
+        ]
+    values = list(content.values())
+    if not all(isinstance(value, dict) for value in values):
+        return None
+    if any(is_structure_dict(cell) for cell in values[0].values()) and find_column(
+        list(values[0]), STRUCTURE_NAMES
+    ):
+        return [{"index": name, **row} for name, row in content.items()]
+    keys = list(dict.fromkeys(key for value in values for key in value))
+    return [{"index": key, **{name: value.get(key) for name, value in content.items()}} for key in keys]
+
+
+def _records(
+    rows: Sequence[Mapping[str, Any]], places: Sequence[Place], label: str, columns: Columns, folder: Path
+) -> tuple[list[Record], list[Problem]]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    structure = _structure_column(rows, names, label, columns.structure, folder)
+    id_column = columns.id or find_column([name for name in names if name != structure], ID_NAMES)
+    if id_column is not None and id_column not in names:
+        raise UserError(f"{label}: there is no column {id_column!r}; there are: {', '.join(names)}")
+    records, problems = [], []
+    for number, (row, place) in enumerate(zip(rows, places, strict=True), start=1):
+        source = _source(row.get(structure), folder)
+        if source is None:
+            problems.append(
+                Problem(place, "no structure", f"column {structure!r} is empty; wanted a structure")
+            )
+            continue
+        if isinstance(source, Path) and not source.is_file():
+            problems.append(
+                Problem(
+                    place, "missing file", f"column {structure!r} names {row[structure]!r}, which is no file"
+                )
+            )
+            continue
+        name = str(row[id_column]).strip() if id_column and row.get(id_column) is not None else ""
+        if id_column and not name:
+            problems.append(
+                Problem(place, "missing id", f"column {id_column!r} is empty; every crystal needs an id")
+            )
+            continue
+        if not name:
+            name = source.stem if isinstance(source, Path) else str(number)
+        values = {key: value for key, value in row.items() if key not in {structure, id_column}}
+        records.append(Record(name, place, source, values))
+    return records, problems
+
+
+def _source(value: object, folder: Path) -> Path | str | Mapping[str, Any] | None:
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return value if is_structure_text(value) else folder / value.strip()
+
+
+def _structure_column(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], label: str, wanted: str | None, folder: Path
+) -> str:
+    if wanted is not None:
+        if wanted not in names:
+            raise UserError(f"{label}: there is no column {wanted!r}; there are: {', '.join(names)}")
+        return wanted
+    found = find_column(names, STRUCTURE_NAMES)
+    if found is not None:
+        return found
+    for name in names:
+        value = next((row[name] for row in rows if row.get(name)), None)
+        if is_structure_dict(value) or is_structure_text(value) or _is_file(value, folder):
+            return name
+    raise UserError(
+        f"{label}: no column holds structures (the text of a CIF or POSCAR, a path, or a structure dict); "
+        f"there are: {', '.join(names) or 'none'}; name it with structure_column"
+    )
+
+
+def _is_file(value: object, folder: Path) -> bool:
+    return (
+        isinstance(value, str) and 0 < len(value) < 255 and "\n" not in value and (folder / value).is_file()
+    )
