@@ -1,0 +1,108 @@
+"""Which crystals of a table are the same structure, so that none is both trained on and tested with."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tlzoo.crystals import Crystals
+
+if TYPE_CHECKING:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+    from pymatgen.core import Structure
+
+# Relative difference in volume per atom up to which two crystals are compared. The cells of one compound
+# from different functionals, or from experiment, differ by up to 4 % in length.
+VOLUME_TOLERANCE = 0.12
+
+# A progress bar from this many crystals to compare.
+MANY = 2000
+
+
+def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np.int64]:
+    """Label the crystals by structure: equal labels are the same structure.
+
+    Two crystals are the same if they have the same reduced formula, volumes per atom within 12 %, and match by
+    pymatgen's `StructureMatcher` with its default tolerances (primitive cells, scaled to equal volume). Each
+    crystal is compared with the first of every group of its formula; exact copies are not compared at all.
+
+    Args:
+        crystals: The table.
+        progress: Whether to show a bar on a terminal if many are compared.
+
+    Returns:
+        ``(crystals,)`` int64; the label is the row of the first crystal of the group.
+    """
+    groups = _exact_copies(crystals)
+    volumes = np.abs(np.linalg.det(crystals.lattice)) / crystals.num_atoms
+    by_formula = defaultdict(list)
+    for row in np.flatnonzero(groups == np.arange(len(groups))):
+        by_formula[crystals.formulas[row]].append(int(row))
+    clusters = [part for rows in by_formula.values() for part in _close_in_volume(rows, volumes)]
+    total = sum(map(len, clusters))
+    with tqdm(
+        total=total, desc="comparing structures", disable=None if progress and total >= MANY else True
+    ) as bar:
+        for rows in clusters:
+            for first, row in _matches(crystals, rows, volumes):
+                groups[row] = first
+            bar.update(len(rows))
+    return groups[groups]
+
+
+def _exact_copies(crystals: Crystals) -> NDArray[np.int64]:
+    """Label crystals whose arrays are equal, to 1e-4 Å and 1e-4 of the cell."""
+    lattice = np.round(crystals.lattice, 4) + 0.0
+    coords = np.round(crystals.frac_coords % 1, 4) % 1 + 0.0
+    first: dict[bytes, int] = {}
+    labels = np.arange(len(crystals), dtype=np.int64)
+    for row, (start, stop) in enumerate(zip(crystals.offsets[:-1], crystals.offsets[1:], strict=True)):
+        key = lattice[row].tobytes() + crystals.numbers[start:stop].tobytes() + coords[start:stop].tobytes()
+        labels[row] = first.setdefault(key, row)
+    return labels
+
+
+def _close_in_volume(rows: Sequence[int], volumes: NDArray[np.float64]) -> Iterator[list[int]]:
+    """Cut rows of one formula into runs whose neighbours in volume are close; runs of one are left out."""
+    if len(rows) < 2:
+        return
+    order = sorted(rows, key=lambda row: volumes[row])
+    cuts = np.flatnonzero(volumes[order[1:]] > (1 + VOLUME_TOLERANCE) * volumes[order[:-1]]) + 1
+    for part in np.split(np.array(order), cuts):
+        if len(part) > 1:
+            yield sorted(int(row) for row in part)
+
+
+def _matches(
+    crystals: Crystals, rows: Sequence[int], volumes: NDArray[np.float64]
+) -> Iterator[tuple[int, int]]:
+    """Yield (first of the group, row) for each row that is the same structure as an earlier one."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    matcher = StructureMatcher()
+    firsts: list[tuple[int, Structure]] = []
+    for row in rows:
+        structure = _primitive(crystals.structure(row))
+        for first, other in firsts:
+            if abs(volumes[row] - volumes[first]) > VOLUME_TOLERANCE * volumes[first]:
+                continue
+            if len(structure) == len(other) and _same(matcher, structure, other):
+                yield first, row
+                break
+        else:
+            firsts.append((row, structure))
+
+
+def _primitive(structure: Structure) -> Structure:
+    """As `StructureMatcher` prepares structures, once per structure instead of once per pair."""
+    primitive: Structure = structure.get_reduced_structure(reduction_algo="niggli").get_primitive_structure()
+    return primitive
+
+
+def _same(matcher: StructureMatcher, one: Structure, other: Structure) -> bool:
+    return bool(matcher.fit(one, other, skip_structure_reduction=True))
