@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from tlzoo.heads.base import Head, full, masked_mean
+from tlzoo.heads.base import Activation, Head, full, masked_mean
 from tlzoo.heads.metrics import IntervalMetrics
+from tlzoo.nn.scaler import Transform
 
 # Variance below which the likelihood of a perfect fit would grow without bound, in scaled space.
 MIN_VARIANCE = 1e-6
@@ -18,7 +19,8 @@ MIN_VARIANCE = 1e-6
 class Gaussian(Head):
     r"""Predicts mean and variance of a normal distribution; columns: ``<target>`` and ``<target>_std``.
 
-    The loss is the negative log-likelihood in scaled space (Nix & Weigend 1994, doi:10.1109/ICNN.1994.374138),
+    The loss is the negative log-likelihood in scaled space (Nix & Weigend 1994,
+    doi:10.1109/ICNN.1994.374138),
 
     .. math::
         L = \frac12 \Big( \log 2\pi\sigma^2 + \frac{(s - \mu)^2}{\sigma^2} \Big), \qquad
@@ -26,7 +28,23 @@ class Gaussian(Head):
 
     Under ``transform: log10`` the distribution is log-normal: the prediction is its median, and the standard
     deviation in physical units is the first-order :math:`y \ln(10)\, \sigma_{\log_{10} y}`.
+
+    Args:
+        hidden: Width of each hidden layer; empty for a linear head.
+        activation: Non-linearity.
+        dropout: Probability with which a hidden value is dropped in training.
+        transform: How targets are scaled.
     """
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] = (128,),
+        activation: Activation = "softplus",
+        dropout: float = 0.0,
+        transform: Transform = "standard",
+    ) -> None:
+        super().__init__(hidden=hidden, activation=activation, dropout=dropout, transform=transform)
 
     @property
     def tower_out(self) -> int:
