@@ -152,7 +152,7 @@ def baselines(
         classification: Measure accuracy, F1 and AUROC instead of errors.
 
     Returns:
-        ``result[baseline][part][metric]``: for regression ``mean``, ``median``, ``ridge`` and ``random forest``
+        ``result[baseline][part][metric]``: for regression ``mean``, ``median``, ``ridge``, ``random forest``
         with ``mae``, ``rmse`` (units of the target) and ``r2``; for classification ``majority`` and
         ``random forest`` with ``accuracy``, ``f1`` (macro over more than two classes) and ``auroc``. A part
         without known targets is absent; a metric that does not exist for a part is NaN.
