@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -27,9 +28,9 @@ MANY = 2000
 def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np.int64]:
     """Label the crystals by structure: equal labels are the same structure.
 
-    Two crystals are the same if they have the same reduced formula, volumes per atom within 12 %, and match by
-    pymatgen's `StructureMatcher` with its default tolerances (primitive cells, scaled to equal volume). Each
-    crystal is compared with the first of every group of its formula; exact copies are not compared at all.
+    Two crystals are the same if they have the same reduced formula, volumes per atom within 12 %, and match
+    by pymatgen's `StructureMatcher` with its default tolerances (primitive cells, scaled to equal volume).
+    Each crystal is compared with the first of every group of its formula; exact copies are not compared.
 
     Args:
         crystals: The table.
@@ -41,8 +42,8 @@ def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np
     groups = _exact_copies(crystals)
     volumes = np.abs(np.linalg.det(crystals.lattice)) / crystals.num_atoms
     by_formula = defaultdict(list)
-    for row in np.flatnonzero(groups == np.arange(len(groups))):
-        by_formula[crystals.formulas[row]].append(int(row))
+    for row in np.flatnonzero(groups == np.arange(len(groups))).tolist():
+        by_formula[crystals.formulas[row]].append(row)
     clusters = [part for rows in by_formula.values() for part in _close_in_volume(rows, volumes)]
     total = sum(map(len, clusters))
     with tqdm(
@@ -87,7 +88,7 @@ def _matches(
     matcher = StructureMatcher()
     firsts: list[tuple[int, Structure]] = []
     for row in rows:
-        structure = _primitive(crystals.structure(row))
+        structure = _primitive(crystals, row)
         for first, other in firsts:
             if abs(volumes[row] - volumes[first]) > VOLUME_TOLERANCE * volumes[first]:
                 continue
@@ -98,9 +99,14 @@ def _matches(
             firsts.append((row, structure))
 
 
-def _primitive(structure: Structure) -> Structure:
+def _primitive(crystals: Crystals, row: int) -> Structure:
     """As `StructureMatcher` prepares structures, once per structure instead of once per pair."""
-    primitive: Structure = structure.get_reduced_structure(reduction_algo="niggli").get_primitive_structure()
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="No Pauling electronegativity"
+        )  # of noble gases; not needed
+        structure = crystals.structure(row).get_reduced_structure(reduction_algo="niggli")
+        primitive: Structure = structure.get_primitive_structure()
     return primitive
 
 

@@ -1,0 +1,237 @@
+"""Everything that is wrong or strange with a data set, at once, by file and row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tlzoo.crystals import SYMBOLS, Crystals
+from tlzoo.data.duplicates import duplicate_groups
+from tlzoo.data.elements import uncovered_rows, uncovered_text
+from tlzoo.data.sources import Place, Problem, read_all
+from tlzoo.errors import UserError
+from tlzoo.graphs.neighbours import neighbours
+from tlzoo.graphs.options import GraphOptions
+
+# A value this many robust standard deviations from the median is worth a look.
+OUTLIER = 8.0
+
+# Standard deviation of a normal distribution over its median absolute deviation.
+MAD_TO_SD = 1.4826
+
+# Warnings and notes of one kind that are listed; errors are all listed.
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Attributes:
+        source: What was checked.
+        summary: Sizes and ranges, one line each.
+        problems: Errors, warnings and notes.
+    """
+
+    source: str
+    summary: Sequence[str]
+    problems: Sequence[Problem]
+
+    @property
+    def errors(self) -> list[Problem]:
+        """What stops training: unreadable rows, targets that are no numbers, atoms without neighbours."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """What is worth a look: duplicate structures, missing targets, outliers."""
+        return [problem for problem in self.problems if problem.severity == "warning"]
+
+    @property
+    def notes(self) -> list[Problem]:
+        """What the parsers remarked."""
+        return [problem for problem in self.problems if problem.severity == "note"]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 2 if there are errors."""
+        return 2 if self.errors else 0
+
+    def text(self) -> str:
+        """Return the report as people read it: sizes, problems by severity and kind, the verdict."""
+        lines = [self.source, *(f"  {line}" for line in self.summary)]
+        for name, problems in (("errors", self.errors), ("warnings", self.warnings), ("notes", self.notes)):
+            for kind, same in groupby(sorted(problems, key=lambda p: p.kind), key=lambda p: p.kind):
+                found = list(same)
+                lines.append(f"{name}: {kind} ({len(found)})")
+                shown = found if name == "errors" else found[:SHOWN]
+                lines += [f"  {problem}" for problem in shown]
+                lines += [f"  … and {len(found) - len(shown)} more"] if len(shown) < len(found) else []
+        verdict = f"{len(self.errors)} error(s)" if self.errors else "ready to train on"
+        return "\n".join([*lines, f"{verdict}, {len(self.warnings)} warning(s), {len(self.notes)} note(s)"])
+
+
+def check(
+    source: str | Path | Crystals,
+    *,
+    targets: Sequence[str] | None = None,
+    id_column: str | None = None,
+    structure_column: str | None = None,
+    units: Mapping[str, str] | None = None,
+    options: GraphOptions | None = None,
+    progress: bool = True,
+) -> Report:
+    """Read everything and report all problems at once.
+
+    Errors: what cannot be read (see `tlzoo.data.sources.read_all`), targets that are no numbers, duplicate
+    ids, atoms without neighbours or in one place, elements without features, a target without any value.
+    Warnings: duplicate structures, missing targets, and outliers (more than 8 robust standard deviations from
+    the median).
+
+    Args:
+        source: A path, or crystals that are read already.
+        targets: Columns that must be numbers; None: every column that mostly is.
+        id_column: Column of the identifiers; found by name if not given.
+        structure_column: Column of the structures; found if not given.
+        units: Units of columns, where the file does not say.
+        options: The neighbours a model will ask for.
+        progress: Whether to show bars on a terminal.
+    """
+    problems: list[Problem] = []
+    if isinstance(source, Crystals):
+        crystals, name = source, f"{len(source)} crystals"
+    else:
+        name = str(source)
+        try:
+            crystals, problems = read_all(
+                source, targets=targets, id_column=id_column, structure_column=structure_column, units=units
+            )
+        except UserError as error:
+            return Report(
+                name, [], [Problem(Place(name), "unreadable", str(error).removeprefix(f"{name}: "))]
+            )
+    if len(crystals) == 0:
+        nothing = Problem(Place(name), "empty", "there is not a single crystal that can be read")
+        return Report(name, [], [*problems, nothing])
+    names = (
+        list(targets)
+        if targets is not None
+        else [n for n, v in crystals.columns.items() if v.dtype != object]
+    )
+    for target in names:
+        if target in crystals.columns or isinstance(source, Crystals):
+            problems += _target_problems(crystals, target, name, each=targets is not None)
+    problems += [
+        Problem(_place(crystals, int(row)), "elements", uncovered_text(crystals, row))
+        for row in uncovered_rows(crystals)
+    ]
+    problems += _graph_problems(crystals, options or GraphOptions(), progress=progress)
+    problems += _duplicates(crystals, names, progress=progress)
+    return Report(name, _summary(crystals, names), problems)
+
+
+def _place(crystals: Crystals, row: int) -> Place:
+    return Place(crystals.origin(row))
+
+
+def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) -> list[Problem]:
+    if name not in crystals.columns:
+        there = ", ".join(crystals.columns) or "none"
+        text = f"there is no column {name!r}; there are: {there}"
+        return [Problem(Place(source), "missing column", text)]
+    values = crystals.columns[name]
+    if values.dtype == object:
+        return [Problem(Place(source), "not a number", f"column {name!r} is text; a target must be numbers")]
+    unknown = np.flatnonzero(np.isnan(values))
+    if len(unknown) == len(values):
+        return [Problem(Place(source), "missing target", f"column {name!r} has no value in any row")]
+    problems = []
+    if each:
+        text = f"column {name!r} has no value"
+        problems = [Problem(_place(crystals, int(row)), "missing target", text, "warning") for row in unknown]
+    unit = crystals.units.get(name, "")
+    distance, median = _robust_distance(values)
+    for row in np.flatnonzero(distance > OUTLIER):
+        text = (
+            f"{name} is {_quantity(values[row], unit)}, {distance[row]:.0f} robust standard deviations "
+            f"from the median, {_quantity(median, unit)}"
+        )
+        problems.append(Problem(_place(crystals, int(row)), "outlier", text, "warning"))
+    return problems
+
+
+def _robust_distance(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Distance from the median in standard deviations (from the median absolute deviation), and the median."""
+    median = float(np.nanmedian(values))
+    spread = MAD_TO_SD * float(np.nanmedian(np.abs(values - median)))
+    if spread == 0:  # more than half of the values are equal: no scale to call anything far
+        return np.zeros(len(values)), median
+    return np.nan_to_num(np.abs(values - median) / spread), median
+
+
+def _graph_problems(crystals: Crystals, options: GraphOptions, *, progress: bool) -> list[Problem]:
+    problems = []
+    for row in tqdm(
+        range(len(crystals)), desc="neighbours", unit="crystal", disable=None if progress else True
+    ):
+        atoms = slice(crystals.offsets[row], crystals.offsets[row + 1])
+        try:
+            neighbours(
+                crystals.lattice[row], crystals.frac_coords[atoms], options, numbers=crystals.numbers[atoms]
+            )
+        except UserError as error:
+            problems.append(Problem(_place(crystals, row), "neighbours", str(error)))
+    return problems
+
+
+def _duplicates(crystals: Crystals, targets: Sequence[str], *, progress: bool) -> list[Problem]:
+    groups = duplicate_groups(crystals, progress=progress)
+    problems = []
+    for row in np.flatnonzero(groups != np.arange(len(groups))).tolist():
+        first = int(groups[row])
+        text = (
+            f"is the same structure as {crystals.origin(first)} ({crystals.structure(row).reduced_formula})"
+        )
+        for name in targets:
+            values = crystals.columns.get(name)
+            if values is None or values.dtype == object:
+                continue
+            one, other = values[first], values[row]
+            if not np.isnan(one) and not np.isnan(other) and not np.isclose(one, other):
+                text += f"; its {name} is {_quantity(other, crystals.units.get(name, ''))}, not {one:.6g}"
+        problems.append(Problem(_place(crystals, row), "duplicate structure", text, "warning"))
+    return problems
+
+
+def _summary(crystals: Crystals, targets: Sequence[str]) -> list[str]:
+    sizes = crystals.num_atoms
+    elements = [SYMBOLS[z] for z in np.unique(crystals.numbers) if z < len(SYMBOLS)]
+    lines = [
+        f"{len(crystals):,} crystals, {len(set(crystals.formulas)):,} compositions, {int(sizes.sum()):,} atoms",
+        f"atoms per crystal: {sizes.min()} to {sizes.max()}, median {np.median(sizes):g}",
+        f"{len(elements)} elements: {' '.join(elements)}",
+    ]
+    for name in targets:
+        values = crystals.columns.get(name)
+        if values is None or values.dtype == object or np.isnan(values).all():
+            continue
+        unit = crystals.units.get(name, "")
+        known = values[~np.isnan(values)]
+        facts = [
+            f"{known.min():.6g} to {_quantity(known.max(), unit)}{'' if unit else ' (no unit given)'}",
+            f"median {np.median(known):.6g}, mean {known.mean():.6g}, s.d. {known.std():.6g}",
+        ]
+        if len(known) < len(values):
+            facts.append(f"{len(values) - len(known):,} missing")
+        lines.append(f"{name}: {', '.join(facts)}")
+    return lines
+
+
+def _quantity(value: float, unit: str) -> str:
+    return f"{value:.6g} {unit}" if unit not in {"", "1"} else f"{value:.6g}"
