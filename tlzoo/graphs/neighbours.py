@@ -20,6 +20,9 @@ FIRST_SPHERE = 2.0
 # Atoms closer than this, in Å, are one atom given twice. The shortest bond there is, in H2, has 0.74 Å.
 CLOSEST = 0.1
 
+# A cell with a smaller part of the volume of a box with the same edges is taken for a mistake.
+FLATTEST = 1e-5
+
 
 class Bonds(NamedTuple):
     """The bonds of one crystal, sorted by target, then by length.
@@ -71,13 +74,13 @@ def neighbours(
         UserError: The cell is flat or not finite, a coordinate is not finite, an atom has no neighbour or
             two atoms are in one place.
     """
+    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
+        raise UserError("a lattice vector or a fractional coordinate is not a finite number")
     volume = abs(float(np.linalg.det(lattice)))
-    if not 0 < volume < math.inf:
+    if volume <= FLATTEST * float(np.prod(np.linalg.norm(lattice, axis=1))):
         raise UserError(
-            f"the cell has a volume of {volume} Å³; the lattice must be three independent vectors"
+            f"the cell is flat (volume {volume:.3g} Å³); the lattice must be three independent vectors, in Å"
         )
-    if not np.isfinite(frac_coords).all():
-        raise UserError("a fractional coordinate is not a finite number")
     atoms = len(frac_coords)
     points = (frac_coords - np.floor(frac_coords)) @ lattice
 

@@ -100,6 +100,7 @@ class GraphStore:
             NoGraphError: A crystal has no graph; all such are listed.
             UserError: The store cannot be written.
         """
+        _some(crystals)
         key = store_key(crystals, options)
         folder = (cache_dir or cache.default_dir()) / "graphs" / key[:32]
         arrays = cache.read(folder, key)
@@ -119,6 +120,7 @@ class GraphStore:
         Raises:
             NoGraphError: A crystal has no graph; all such are listed.
         """
+        _some(crystals)
         chunk = graphs_of(crystals, options, 0, len(crystals))
         if chunk.problems:
             raise NoGraphError(chunk.problems, len(crystals))
@@ -221,6 +223,11 @@ def _build(folder: Path, key: str, crystals: Crystals, options: GraphOptions, *,
         writer.append("atom_offsets", crystals.offsets)
         writer.append("bond_offsets", _offsets(np.concatenate(num_bonds)))
         writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
+
+
+def _some(crystals: Crystals) -> None:
+    if len(crystals) == 0:
+        raise UserError("there are no crystals to make graphs of; the table has no rows")
 
 
 def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
