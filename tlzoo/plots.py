@@ -42,7 +42,7 @@ def parity(
         name: What was predicted.
         unit: Its unit; ``""`` or ``"1"`` for none.
         uncertainty: Standard deviation of the predictions of a part, ``(crystals,)``, drawn as bars.
-        log: Logarithmic axes, for targets over several orders of magnitude; linear if a value is not positive.
+        log: Logarithmic axes, for targets over orders of magnitude; linear if a value is not positive.
 
     Raises:
         UserError: No target is known in any part.

@@ -7,7 +7,8 @@ A splitter is a value (a frozen dataclass); the YAML is its constructor::
 
 from tlzoo.data.splits.base import Split, Splitter
 from tlzoo.data.splits.drawn import ByComposition, KFold, LeaveElementOut, Random, RepeatedKFold
-from tlzoo.data.splits.given import FromColumn, FromFile, MatbenchFold, PaperTrial
+from tlzoo.data.splits.given import FromColumn, FromFile
+from tlzoo.data.splits.published import MatbenchFold, PaperTrial
 
 __all__ = [
     "ByComposition",

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.splits.ids import Rows, rows_by_id, rows_of
 from tlzoo.errors import UserError
-
-Rows = NDArray[np.int64]
 
 PARTS: Final = ("train", "val", "test")
 FORMAT: Final = 1
@@ -97,32 +97,47 @@ class Split:
         """
         content = _parse(text)
         where = rows_by_id(ids)
+        train, val, test = (rows_of(content[part], where, f"the {part} part") for part in PARTS)
         return cls(
-            **{name: rows_of(content[name], where, f"the part {name!r} of the split") for name in PARTS},
+            train,
+            val,
+            test,
             spec=content.get("splitter", {}),
             notes=tuple(content.get("notes", ())),
             left_out=int(content.get("left_out", 0)),
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What a splitter divides.
+
+    Attributes:
+        crystals: The crystals.
+        known: Whether at least one target of a crystal is known, ``(crystals,)``.
+        groups: Label of each crystal; equal labels are duplicates. ``(crystals,)``, or None if nobody looked.
+    """
+
+    crystals: Crystals
+    known: NDArray[np.bool_]
+    groups: Rows | None
+
+    @property
+    def rows(self) -> Rows:
+        """Rows with a known target, ascending."""
+        return np.flatnonzero(self.known)
+
+    def units(self, *, together: bool) -> Rows:
+        """Return a label for each crystal: its duplicates' if they stay together, else its own."""
+        return self.groups if together and self.groups is not None else np.arange(len(self.crystals))
+
+
 class Splitter(ABC):
     """A rule that divides a table of crystals. Subclasses are frozen dataclasses: values without state."""
 
-    #: A published split is taken as it is: duplicates that straddle it are counted, not moved.
-    as_published: ClassVar[bool] = False
-
     @abstractmethod
-    def divide(
-        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
-    ) -> Mapping[str, Rows]:
-        """Return rows by part; rows that are not known are removed afterwards by :meth:`split`.
-
-        Args:
-            crystals: The table.
-            known: Whether at least one target of a crystal is known, ``(crystals,)``.
-            targets: Names of the target columns.
-            groups: Label of each crystal; equal labels are duplicates. ``(crystals,)`` or None.
-        """
+    def divide(self, table: Table) -> Mapping[str, Rows]:
+        """Return rows by part; rows without a known target are removed afterwards by :meth:`split`."""
 
     def split(self, crystals: Crystals, *, targets: Sequence[str] = (), groups: Rows | None = None) -> Split:
         """Divide the table. The same arguments give the same split, always.
@@ -136,7 +151,7 @@ class Splitter(ABC):
             UserError: Training or validation would be empty, or the table does not fit the rule.
         """
         known = known_rows(crystals, targets)
-        given = self.divide(crystals, known=known, targets=targets, groups=groups)
+        given = self.divide(Table(crystals, known, groups))
         ids = [str(name) for name in crystals.ids]
         parts = {name: np.asarray(given.get(name, ()), dtype=np.int64).reshape(-1) for name in PARTS}
         _check(parts, ids)
@@ -147,58 +162,26 @@ class Splitter(ABC):
                     f"none of the {len(parts[name])} crystals of the {name} part has a known value of "
                     f"{', '.join(targets)}; choose another target or another split"
                 )
-        split = Split(**kept, spec=self.spec(), left_out=int(np.count_nonzero(~known)))
+        split = Split(
+            kept["train"], kept["val"], kept["test"], spec=self.spec(), left_out=int(np.count_nonzero(~known))
+        )
         return replace(split, notes=tuple(_notes(split, groups)))
 
     def spec(self) -> dict[str, Any]:
         """Return the class path and the constructor arguments of this splitter."""
-        assert is_dataclass(self)
-        return {"class_path": f"tlzoo.data.splits.{type(self).__name__}", "init_args": asdict(self)}
+        return {"class_path": f"tlzoo.data.splits.{type(self).__name__}", "init_args": dict(vars(self))}
 
 
 def known_rows(crystals: Crystals, targets: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which crystals have at least one known target, ``(crystals,)``; all of them if there are no targets.
+    """Return which crystals have at least one known target, ``(crystals,)``; all if there are no targets.
 
     Raises:
         UserError: A target column is missing.
     """
     if not targets:
         return np.ones(len(crystals), dtype=bool)
-    return np.any(
-        [[value is not None and value == value for value in crystals.column(t)] for t in targets], axis=0
-    )  # noqa: PLR0124 (NaN differs from itself)
-
-
-def rows_by_id(ids: Sequence[str] | NDArray[np.object_]) -> dict[str, int]:
-    """Return the row of each identifier.
-
-    Raises:
-        UserError: An identifier occurs twice, so that it names no crystal.
-    """
-    where = {str(name): row for row, name in enumerate(ids)}
-    if len(where) < len(ids):
-        names = [str(name) for name in ids]
-        twice = next(name for row, name in enumerate(names) if where[name] != row)
-        raise UserError(
-            f"the id {twice!r} occurs {names.count(twice)} times in the data; a split names crystals by id: "
-            "give every crystal its own"
-        )
-    return where
-
-
-def rows_of(names: Sequence[str], where: Mapping[str, int], what: str) -> Rows:
-    """Return the rows of identifiers.
-
-    Raises:
-        UserError: Some are unknown; the message names the first few.
-    """
-    unknown = [str(name) for name in names if str(name) not in where]
-    if unknown:
-        raise UserError(
-            f"{len(unknown)} of {len(names)} ids of {what} are not in the data ({len(where)} crystals), "
-            f"among them {', '.join(unknown[:5])}; is it a split of this data set?"
-        )
-    return np.array([where[str(name)] for name in names], dtype=np.int64)
+    known: NDArray[np.bool_] = np.any([pd.notna(crystals.column(name)) for name in targets], axis=0)
+    return known
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -223,8 +206,8 @@ def _check(parts: Mapping[str, Rows], ids: Sequence[str]) -> None:
     for part, rows in parts.items():
         if not len(rows) and part != "test":
             raise UserError(
-                f"the {part} part of the split is empty; give it crystals: a larger share or count for {part!r}, "
-                "or more data"
+                f"the {part} part of the split is empty; ask for a larger share or count of {part!r}, "
+                "or bring more data"
             )
         if len(rows) and (rows.min() < 0 or (ids and rows.max() >= len(ids))):
             raise UserError(f"the {part} part has rows from {rows.min()} to {rows.max()}, out of the table")

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tlzoo.crystals import SYMBOLS, Crystals
-from tlzoo.data.splits.base import Rows, Splitter
+from tlzoo.crystals import SYMBOLS
+from tlzoo.data.splits.base import Splitter, Table
+from tlzoo.data.splits.ids import Rows
 from tlzoo.errors import UserError
 
 
@@ -29,13 +29,10 @@ class Random(Splitter):
     seed: int = 0
     keep_duplicates_together: bool = True
 
-    def divide(
-        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
-    ) -> Mapping[str, Rows]:
+    def divide(self, table: Table) -> Mapping[str, Rows]:
         """Draw test, then validation; the rest trains."""
-        rows = np.flatnonzero(known)
-        units = groups if groups is not None and self.keep_duplicates_together else np.arange(len(crystals))
-        return _random(rows, units[rows], val=self.val, test=self.test, seed=[self.seed])
+        units = table.units(together=self.keep_duplicates_together)
+        return _random(table.rows, units, val=self.val, test=self.test, seed=[self.seed])
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,11 @@ class ByComposition(Splitter):
     test: int | float = 0.1
     seed: int = 0
 
-    def divide(
-        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
-    ) -> Mapping[str, Rows]:
+    def divide(self, table: Table) -> Mapping[str, Rows]:
         """Draw whole compositions for test, then for validation; the rest trains."""
-        rows = np.flatnonzero(known)
-        units = np.unique(np.array(crystals.formulas, dtype=np.str_), return_inverse=True)[1].reshape(-1)
-        return _random(rows, units[rows], val=self.val, test=self.test, seed=[self.seed])
+        formulas = np.array(table.crystals.formulas, dtype=np.str_)
+        units = np.unique(formulas, return_inverse=True)[1].reshape(-1)
+        return _random(table.rows, units, val=self.val, test=self.test, seed=[self.seed])
 
 
 @dataclass(frozen=True)
@@ -81,21 +76,19 @@ class LeaveElementOut(Splitter):
         if self.element not in SYMBOLS[1:]:
             raise UserError(f"element must be a chemical symbol such as 'O', got {self.element!r}")
 
-    def divide(
-        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
-    ) -> Mapping[str, Rows]:
+    def divide(self, table: Table) -> Mapping[str, Rows]:
         """Test on the crystals with the element; draw validation from the others."""
-        has = (
-            np.logical_or.reduceat(crystals.numbers == SYMBOLS.index(self.element), crystals.offsets[:-1])
-            & known
-        )
+        atoms = table.crystals.numbers == SYMBOLS.index(self.element)
+        has = np.logical_or.reduceat(atoms, table.crystals.offsets[:-1]) & table.known
         if not has.any():
             raise UserError(
                 f"no crystal with a known target contains {self.element}, so there is nothing to test on; "
                 "choose another element"
             )
-        units = groups if groups is not None and self.keep_duplicates_together else np.arange(len(crystals))
-        return inner(np.flatnonzero(known & ~has), np.flatnonzero(has), units, val=self.val, seed=[self.seed])
+        units = table.units(together=self.keep_duplicates_together)
+        return inner(
+            np.flatnonzero(table.known & ~has), np.flatnonzero(has), units, val=self.val, seed=[self.seed]
+        )
 
 
 @dataclass(frozen=True)
@@ -119,12 +112,10 @@ class KFold(Splitter):
     def __post_init__(self) -> None:
         check_fold(self.folds, self.fold)
 
-    def divide(
-        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
-    ) -> Mapping[str, Rows]:
+    def divide(self, table: Table) -> Mapping[str, Rows]:
         """Deal whole groups of duplicates to the folds, the smallest fold first."""
-        units = groups if groups is not None and self.keep_duplicates_together else np.arange(len(crystals))
-        return _fold(np.flatnonzero(known), units, self.folds, self.fold, val=self.val, seed=[self.seed])
+        units = table.units(together=self.keep_duplicates_together)
+        return _fold(table.rows, units, self.folds, self.fold, val=self.val, seed=[self.seed])
 
 
 @dataclass(frozen=True)
@@ -134,7 +125,8 @@ class RepeatedKFold(Splitter):
     Attributes:
         folds: Number of folds, k.
         repeats: Number of k-folds.
-        index: Which of the ``folds * repeats`` splits, from 0: fold ``index % folds`` of repeat ``index // folds``.
+        index: Which of the ``folds * repeats`` splits, from 0: ``index % folds`` is the fold,
+            ``index // folds`` the repeat.
         val: Validation part: a fraction of the rest (below 1) or a count (1 or more).
         seed: Seed of the draw.
         keep_duplicates_together: Duplicate structures never straddle two parts.
@@ -151,16 +143,14 @@ class RepeatedKFold(Splitter):
         check_fold(self.folds, 0)
         if not 0 <= self.index < self.folds * self.repeats:
             raise UserError(
-                f"index must be from 0 to folds * repeats - 1 = {self.folds * self.repeats - 1}, got {self.index}"
+                f"index must be below folds * repeats = {self.folds * self.repeats}, from 0, got {self.index}"
             )
 
-    def divide(
-        self, crystals: Crystals, *, known: NDArray[np.bool_], targets: Sequence[str], groups: Rows | None
-    ) -> Mapping[str, Rows]:
+    def divide(self, table: Table) -> Mapping[str, Rows]:
         """Deal as :class:`KFold` does, with the seed of the repeat."""
-        units = groups if groups is not None and self.keep_duplicates_together else np.arange(len(crystals))
+        units = table.units(together=self.keep_duplicates_together)
         repeat, fold = divmod(self.index, self.folds)
-        return _fold(np.flatnonzero(known), units, self.folds, fold, val=self.val, seed=[self.seed, repeat])
+        return _fold(table.rows, units, self.folds, fold, val=self.val, seed=[self.seed, repeat])
 
 
 def inner(rest: Rows, test: Rows, units: Rows, *, val: float, seed: Sequence[int]) -> dict[str, Rows]:
@@ -173,7 +163,7 @@ def inner(rest: Rows, test: Rows, units: Rows, *, val: float, seed: Sequence[int
         val: A fraction of ``rest`` or a count.
         seed: Seed of the draw.
     """
-    return {**_random(rest, units[rest], val=val, test=0, seed=seed), "test": test}
+    return {**_random(rest, units, val=val, test=0, seed=seed), "test": test}
 
 
 def check_fold(folds: int, fold: int) -> None:
@@ -210,8 +200,8 @@ def _random(rows: Rows, units: Rows, *, val: float, test: float, seed: Sequence[
     for name, count in wanted.items():
         if count and not parts[name]:
             raise UserError(
-                f"no group of crystals that belong together is small enough for a {name} part of {count} out of "
-                f"{len(rows)}; ask for a larger {name} part"
+                f"no group of crystals that belong together is small enough for a {name} part of {count} "
+                f"out of {len(rows)}; ask for a larger {name} part"
             )
     return {name: np.sort(np.concatenate([[], *members]).astype(np.int64)) for name, members in parts.items()}
 
@@ -219,11 +209,11 @@ def _random(rows: Rows, units: Rows, *, val: float, test: float, seed: Sequence[
 def _fold(
     rows: Rows, units: Rows, folds: int, fold: int, *, val: float, seed: Sequence[int]
 ) -> dict[str, Rows]:
-    groups = _shuffled(rows, units[rows], seed)
+    groups = _shuffled(rows, units, seed)
     if len(groups) < folds:
         raise UserError(
-            f"{folds} folds need at least {folds} different crystals with a known target, there are {len(groups)}; "
-            "ask for fewer folds or bring more data"
+            f"{folds} folds need at least {folds} different crystals with a known target, "
+            f"there are {len(groups)}; ask for fewer folds or bring more data"
         )
     groups.sort(key=len, reverse=True)
     dealt: list[list[Rows]] = [[] for _ in range(folds)]
@@ -237,9 +227,9 @@ def _fold(
 
 
 def _shuffled(rows: Rows, units: Rows, seed: Sequence[int]) -> list[Rows]:
-    order = np.argsort(units, kind="stable")
-    starts = np.flatnonzero(np.diff(units[order], prepend=-1 - abs(int(units.min(initial=0)))))
-    groups = np.split(rows[order], starts[1:])
-    # groups are put in the order of their first row, so that labels may be any integers
+    rows = np.sort(rows)
+    order = np.argsort(units[rows], kind="stable")
+    groups = np.split(rows[order], np.flatnonzero(np.diff(units[rows][order])) + 1)
+    # in the order of their first row, so that the draw depends on who is alike, not on the labels
     groups.sort(key=lambda members: int(members[0]))
     return [groups[i] for i in np.random.default_rng(list(seed)).permutation(len(groups))]

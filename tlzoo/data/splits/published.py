@@ -1,0 +1,155 @@
+"""Splits that a benchmark or a paper has published; taken as they are, duplicates and all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tlzoo.crystals import Crystals
+from tlzoo.data.splits.base import Splitter, Table
+from tlzoo.data.splits.drawn import check_fold, inner
+from tlzoo.data.splits.ids import Rows, read_json, rows_by_id, rows_of
+from tlzoo.errors import UserError
+
+# https://matbench.materialsproject.org: KFold(5, shuffle=True, random_state=18012019)
+MATBENCH_SEED: Final = 18012019
+
+PAPER_SOURCE: Final = "https://github.com/sai-mat-group/transfer-learning-material-properties"
+PAPER_FILE: Final = "splits/devi2024.json"
+PAPER_DATASETS: Final = {
+    "last_phdos_peak": "phonons",
+    "poly_total": "dielectric",
+    "eij_max": "piezoelectric",
+    "expt_gap": "expt_gap",
+    "log10_g_vrh": "log_gvrh",
+    "formation_energy": "e_form_paper",
+    "band_gap": "mp_band_gap",
+    "band_gap_optb88": "jarvis_2d",
+}
+
+
+@dataclass(frozen=True)
+class MatbenchFold(Splitter):
+    """An official fold of Matbench, over the rows in their order; validation is drawn from its training part.
+
+    Attributes:
+        fold: Which fold is the test part, from 0.
+        folds: Number of folds; Matbench has 5.
+        val: Validation part: a fraction of the fold's training part (below 1) or a count (1 or more).
+        seed: Seed of the validation draw.
+        keep_duplicates_together: Duplicate structures never straddle training and validation. The test part
+            is Matbench's own; duplicates between it and the rest are counted in the notes.
+
+    References:
+        Dunn et al., npj Comput. Mater. 6, 138 (2020).
+    """
+
+    fold: int = 0
+    folds: int = 5
+    val: int | float = 0.1
+    seed: int = 0
+    keep_duplicates_together: bool = True
+
+    def __post_init__(self) -> None:
+        check_fold(self.folds, self.fold)
+
+    def divide(self, table: Table) -> Mapping[str, Rows]:
+        """Fold all rows, so that a missing target moves nobody else, then draw validation."""
+        from sklearn.model_selection import KFold
+
+        count = len(table.crystals)
+        if count < self.folds:
+            raise UserError(f"{self.folds} folds need at least {self.folds} crystals, there are {count}")
+        folds = KFold(self.folds, shuffle=True, random_state=MATBENCH_SEED).split(np.arange(count))
+        rest, test = list(folds)[self.fold]
+        units = table.units(together=self.keep_duplicates_together)
+        return inner(rest[table.known[rest]], test, units, val=self.val, seed=[self.seed, self.fold])
+
+
+@dataclass(frozen=True)
+class PaperTrial(Splitter):
+    """A fine-tuning trial of Devi et al. (2024): listed ids for training and test.
+
+    The last tenth of the training list is its validation part.
+
+    Attributes:
+        trial: 1 to 5.
+        size: Training and validation crystals together: 10, 100, 200, 500 or 800. ``jarvis_2d`` has one list
+            of 993 for all trials: ``size`` has no meaning there, and ``trial`` seeds the validation draw.
+        dataset: Which list of the file; None finds it by the column that only this data set has.
+        path: The file with the lists; None is ``splits/devi2024.json`` in the folder that TLZOO_DATA names.
+
+    References:
+        Devi, Butler & Sai Gautam, npj Comput. Mater. 10, 300 (2024).
+    """
+
+    trial: int = 1
+    size: int = 800
+    dataset: str | None = None
+    path: str | None = None
+
+    def divide(self, table: Table) -> Mapping[str, Rows]:
+        """Look up the ids of the trial."""
+        path = self._file()
+        lists = read_json(path)
+        names = [key for key, value in lists.items() if isinstance(value, dict)]
+        name = self.dataset or _dataset(table.crystals, names)
+        if name not in names:
+            raise UserError(f"{path} has no split for the data set {name!r}; there are: {', '.join(names)}")
+        train, val = self._training(lists[name], name)
+        where = rows_by_id(table.crystals.ids)
+        parts = {"train": train, "val": val, "test": lists[name]["test"]}
+        return {part: rows_of(ids, where, f"{part} of {name}") for part, ids in parts.items()}
+
+    def _file(self) -> Path:
+        folder = os.environ.get("TLZOO_DATA")
+        if self.path is None and not folder:
+            looked = f"{PAPER_FILE} of TLZOO_DATA, which is not set"
+        else:
+            path = Path(self.path) if self.path else Path(folder or "") / PAPER_FILE
+            if path.is_file():
+                return path
+            looked = str(path)
+        raise UserError(
+            f"the paper's trials are not there (looked for {looked}); they are published in {PAPER_SOURCE}: "
+            f"give the file with path, or set TLZOO_DATA to the folder that holds {PAPER_FILE}"
+        )
+
+    def _training(self, lists: Mapping[str, Any], name: str) -> tuple[list[str], list[str]]:
+        if "trials" in lists:
+            sizes = lists["trials"].get(str(self.trial), {})
+            if str(self.size) not in sizes:
+                trials = ", ".join(lists["trials"])
+                there = ", ".join(next(iter(lists["trials"].values())))
+                raise UserError(
+                    f"{name} has no trial {self.trial} of size {self.size}; "
+                    f"there are trials {trials} of sizes {there}"
+                )
+            train = sizes[str(self.size)]
+        else:
+            if self.trial < 1:
+                raise UserError(f"trial must be at least 1, got {self.trial}")
+            order = np.random.default_rng(self.trial).permutation(len(lists["train"]))
+            train = [lists["train"][i] for i in order]
+        last = max(1, len(train) // 10)
+        return train[:-last], train[-last:]
+
+
+def _dataset(crystals: Crystals, names: list[str]) -> str:
+    """Return the one data set of the paper whose column the table has.
+
+    Ids are row numbers in all of them: a wrong guess would name other crystals without a word.
+    """
+    candidates = [name for column, name in PAPER_DATASETS.items() if column in crystals.columns]
+    if len(candidates) == 1:
+        return candidates[0]
+    which = f"could be {' or '.join(candidates)}" if candidates else "is none of the paper's"
+    raise UserError(
+        f"by its columns ({', '.join(crystals.columns) or 'none'}) the data set {which}; say which list "
+        f"of the paper to take with dataset: one of {', '.join(names)}"
+    )
