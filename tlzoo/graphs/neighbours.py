@@ -82,7 +82,7 @@ def neighbours(
             f"the cell is flat (volume {volume:.3g} Å³); the lattice must be three independent vectors, in Å"
         )
     atoms = len(frac_coords)
-    points = (frac_coords - np.floor(frac_coords)) @ lattice
+    points = frac_coords @ lattice
 
     radius = (FIRST_SPHERE * options.neighbours * volume / atoms * 3 / (4 * math.pi)) ** (1 / 3)
     farthest = options.cutoff + options.tie_tolerance
