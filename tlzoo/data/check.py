@@ -167,7 +167,7 @@ def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) 
 
 
 def _robust_distance(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Distance from the median in standard deviations (from the median absolute deviation), and the median."""
+    """Distance from the median in standard deviations, by the median absolute deviation; and the median."""
     median = float(np.nanmedian(values))
     spread = MAD_TO_SD * float(np.nanmedian(np.abs(values - median)))
     if spread == 0:  # more than half of the values are equal: no scale to call anything far
@@ -213,7 +213,7 @@ def _summary(crystals: Crystals, targets: Sequence[str]) -> list[str]:
     sizes = crystals.num_atoms
     elements = [SYMBOLS[z] for z in np.unique(crystals.numbers) if z < len(SYMBOLS)]
     lines = [
-        f"{len(crystals):,} crystals, {len(set(crystals.formulas)):,} compositions, {int(sizes.sum()):,} atoms",
+        f"{len(crystals):,} crystals, {len(set(crystals.formulas)):,} compositions, {sizes.sum():,} atoms",
         f"atoms per crystal: {sizes.min()} to {sizes.max()}, median {np.median(sizes):g}",
         f"{len(elements)} elements: {' '.join(elements)}",
     ]

@@ -28,6 +28,7 @@ HARMLESS = (
     "No Pauling electronegativity",
     "Issues encountered while parsing",
     "type key found",
+    "Cannot determine chemical composition",
 )
 
 # Warnings of pymatgen after which the structure is not what the file describes.
@@ -240,7 +241,7 @@ def _from_dict(value: Mapping[str, Any]) -> Structure:
 
 
 def _sites(structure: Structure) -> Sites:
-    from pymatgen.core import Element, Species
+    from pymatgen.core import DummySpecies
 
     if len(structure) == 0:
         raise _BadStructureError("empty", "has no atoms")
@@ -252,9 +253,7 @@ def _sites(structure: Structure) -> Sites:
             f"(the first: {partial[0].species_string}); tlzoo needs ordered structures: choose one ordering, "
             "for example with pymatgen's OrderDisorderedStructureTransformation",
         )
-    unknown = sorted(
-        {site.species_string for site in structure if not isinstance(site.specie, Element | Species)}
-    )
+    unknown = sorted({site.species_string for site in structure if isinstance(site.specie, DummySpecies)})
     if unknown:
         raise _BadStructureError("unknown element", f"has sites that are no element: {', '.join(unknown)}")
     sites = Sites(

@@ -130,7 +130,7 @@ def _read_lines(text: str, path: Path, columns: Columns) -> tuple[list[Record], 
 
 
 def _rows(content: object) -> list[Mapping[str, Any]] | None:
-    """Rows of a list of records or of a data frame (orients split, columns, index of pandas); None if neither."""
+    """Rows of a list of records or of a data frame of any orient of pandas with labels; None if neither."""
     if isinstance(content, list) and all(isinstance(row, dict) for row in content):
         return [{"structure": row} if is_structure_dict(row) else row for row in content]
     if not isinstance(content, dict) or not content:
