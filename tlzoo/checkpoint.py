@@ -58,13 +58,20 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
         card: Further facts, anything JSON can hold; numbers that are not finite become null.
 
     Raises:
-        UserError: The files cannot be written, for example because the disk is full.
+        UserError: The files cannot be written, for example because the disk is full; or the classes are not
+            tlzoo's own, so that nobody could load them.
     """
     weights, document = _files(Path(path))
     tensors = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
     tensors |= {f"head.{name}": value for name, value in head.state_dict().items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     spec = {"backbone": describe(backbone), "head": {**describe(head), "in_dim": head.in_dim}}
+    for part in spec.values():
+        if not part["class_path"].startswith("tlzoo."):
+            raise UserError(
+                f"{part['class_path']} cannot be stored: only classes of tlzoo are ever built from a file; "
+                "keep the resume file (.ckpt) of the run, or contribute the class"
+            )
     header = json.dumps({"format": FORMAT, "spec": spec}, sort_keys=True)
     content = safetensors.torch.save(tensors, metadata={HEADER_KEY: header})
     ours = {
@@ -85,8 +92,8 @@ def load(path: str | Path) -> Loaded:
         path: Without suffix, or either of the two files.
 
     Raises:
-        UserError: A file is missing, damaged, changed, of another kind, of a newer format, or its weights do not
-            fit its specification.
+        UserError: A file is missing, damaged, changed, of another kind or of a newer format, or its weights
+            do not fit its specification.
     """
     weights, document = _files(Path(path))
     card = _read_card(weights, document)
@@ -111,8 +118,8 @@ def load(path: str | Path) -> Loaded:
 def _files(path: Path) -> tuple[Path, Path]:
     if path.suffix in PICKLES:
         raise UserError(
-            f"{path} is a pickled file or archive, which can run code when it is read; tlzoo reads only models "
-            "of its own format: a .safetensors file with its .json card beside it (a finished run exports one)"
+            f"{path} is a pickled file or archive, which can run code when it is read; tlzoo reads only "
+            "models of its own: a .safetensors file with its .json card beside it, as a finished run exports"
         )
     name = path.name.removesuffix(".safetensors").removesuffix(".json")
     return path.with_name(f"{name}.safetensors"), path.with_name(f"{name}.json")
@@ -123,7 +130,7 @@ def _read_card(weights: Path, document: Path) -> dict[str, Any]:
         raise UserError(f"there is no file {weights}")
     if not document.is_file():
         raise UserError(
-            f"{weights} has no card: {document} is missing; a model of tlzoo is both files, keep them together"
+            f"{weights} has no card: {document} is missing; a model is both files, keep them together"
         )
     try:
         card = json.loads(_read(document))
@@ -155,8 +162,8 @@ def _verify(weights: Path, content: bytes, card: Mapping[str, Any]) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != card["sha256"]:
         raise UserError(
-            f"{weights} is not the file its card describes: SHA-256 {found[:12]}…, wanted {card['sha256'][:12]}…; "
-            "it is damaged or was changed: fetch it again"
+            f"{weights} is not the file its card describes: SHA-256 {found[:12]}…, "
+            f"wanted {card['sha256'][:12]}…; it is damaged or was changed: fetch it again"
         )
 
 
