@@ -1,0 +1,362 @@
+"""Splits: disjoint, complete, the same again, faithful to what was published; mistakes are named."""
+
+import json
+
+import numpy as np
+import pytest
+from jsonargparse import ArgumentParser
+from sklearn.model_selection import KFold as PeerKFold
+
+from tlzoo.crystals import SYMBOLS, Crystals
+from tlzoo.data import splits
+from tlzoo.data.splits import (
+    ByComposition,
+    FromColumn,
+    FromFile,
+    KFold,
+    LeaveElementOut,
+    MatbenchFold,
+    PaperTrial,
+    Random,
+    RepeatedKFold,
+    Split,
+    Splitter,
+)
+from tlzoo.errors import UserError
+
+COMPOUNDS = ["NaCl", "MgO", "SiO", "GaAs", "ZnS", "KBr", "CaO", "LiF", "AlN", "CsI"]
+
+
+def table(count=60, **columns):
+    """Two-atom crystals; the compound of row i is number i % 10."""
+    pairs = [_pair(COMPOUNDS[i % len(COMPOUNDS)]) for i in range(count)]
+    return Crystals(
+        ids=np.array([f"c{i}" for i in range(count)], dtype=object),
+        lattice=np.tile(4.0 * np.eye(3), (count, 1, 1)),
+        offsets=np.arange(0, 2 * count + 1, 2),
+        numbers=np.array(pairs, dtype=np.uint8).reshape(-1),
+        frac_coords=np.zeros((2 * count, 3)),
+        columns={name: np.array(values) for name, values in columns.items()},
+    )
+
+
+def _pair(compound):
+    split_at = next(i for i in range(1, len(compound)) if compound[i].isupper())
+    return [SYMBOLS.index(compound[:split_at]), SYMBOLS.index(compound[split_at:])]
+
+
+DRAWN = [
+    Random(),
+    Random(val=7, test=0.25, seed=4),
+    ByComposition(val=0.2, test=0.2),
+    LeaveElementOut(element="O", val=5),
+    KFold(folds=4, fold=3, val=0.2),
+    RepeatedKFold(folds=3, repeats=2, index=5),
+    MatbenchFold(fold=4),
+]
+
+
+@pytest.mark.parametrize("splitter", DRAWN, ids=lambda s: type(s).__name__)
+def test_every_crystal_is_in_one_part_and_the_draw_is_repeatable(splitter):
+    crystals = table()
+    split = splitter.split(crystals)
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(split.parts.values()))), np.arange(60))
+    assert min(len(rows) for rows in split.parts.values()) > 0
+    np.random.seed(99)  # noqa: NPY002 (the global generator must have no say)
+    again = type(splitter)(**splitter.spec()["init_args"]).split(crystals)
+    for part, rows in split.parts.items():
+        np.testing.assert_array_equal(rows, again.parts[part])
+
+
+@pytest.mark.parametrize(
+    "splitter", [s for s in DRAWN if not isinstance(s, MatbenchFold)], ids=lambda s: type(s).__name__
+)
+def test_duplicates_never_straddle(splitter):
+    crystals = table()
+    # copies of one compound, so that composition and element splits cannot separate them either
+    groups = np.arange(60) % 10 + 10 * (np.arange(60) // 30)
+    split = splitter.split(crystals, groups=groups)
+    labels = [set(groups[rows]) for rows in split.parts.values()]
+    assert sum(map(len, labels)) == len(set.union(*labels)) == 20
+    assert not split.notes
+
+
+def test_duplicates_straddle_when_asked_and_are_counted():
+    groups = np.arange(60) // 2
+    split = Random(keep_duplicates_together=False).split(table(), groups=groups)
+    straddling = np.isin(groups[split.test], groups[np.concatenate([split.train, split.val])]).sum()
+    assert straddling > 0
+    assert f"{straddling} test crystal(s) have a duplicate in train or val" in split.describe()
+
+
+def test_published_folds_keep_their_test_part_and_count_duplicates():
+    crystals, groups = table(), np.arange(60) // 2
+    plain, grouped = MatbenchFold().split(crystals), MatbenchFold().split(crystals, groups=groups)
+    np.testing.assert_array_equal(plain.test, grouped.test)
+    assert not set(groups[grouped.train]) & set(groups[grouped.val])
+    assert "have a duplicate in train or val" in grouped.describe()
+
+
+def test_the_draw_does_not_depend_on_how_duplicates_are_labelled():
+    groups = np.arange(60) // 3
+    one = Random().split(table(), groups=groups)
+    other = Random().split(table(), groups=1000 - 7 * groups)
+    np.testing.assert_array_equal(one.test, other.test)
+
+
+def test_sizes_are_fractions_or_counts():
+    split = Random(val=0.2, test=7).split(table(50))
+    assert (len(split.train), len(split.val), len(split.test)) == (33, 10, 7)
+    assert len(Random(test=0).split(table()).test) == 0
+    assert len(Random(val=1, test=0.001).split(table()).test) == 1
+
+
+def test_seeds_and_repeats_differ():
+    crystals = table()
+    tests = [Random(seed=s).split(crystals).test for s in range(5)]
+    tests += [RepeatedKFold(index=i).split(crystals).test for i in (0, 5, 10)]
+    assert len({tuple(rows) for rows in tests}) == len(tests)
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(60) // 4])
+def test_the_folds_of_a_k_fold_tile_the_table(groups):
+    folds = [KFold(folds=5, fold=i).split(table(), groups=groups).test for i in range(5)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(60))
+    assert {len(rows) for rows in folds} == {12}
+    repeat = [RepeatedKFold(folds=5, index=5 + i).split(table(), groups=groups).test for i in range(5)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(repeat)), np.arange(60))
+
+
+def test_matbench_folds_are_those_of_the_benchmark_whatever_is_missing():
+    y = np.where(np.arange(60) % 7 == 0, np.nan, 1.0)
+    peer = [test for _, test in PeerKFold(5, shuffle=True, random_state=18012019).split(np.zeros(60))]
+    for fold in range(5):
+        split = MatbenchFold(fold=fold).split(table(y=y), targets=["y"])
+        np.testing.assert_array_equal(split.test, [row for row in peer[fold] if row % 7])
+
+
+def test_crystals_without_a_known_target_are_left_out_and_counted():
+    y = np.where(np.arange(60) < 20, np.nan, 1.0)
+    z = np.array([None] * 10 + ["a"] * 50, dtype=object)
+    split = Random().split(table(y=y), targets=["y"])
+    assert split.left_out == 20
+    assert min(np.concatenate(list(split.parts.values()))) == 20
+    assert "20 left out (no target is known)" in split.describe()
+    assert Random().split(table(y=y, z=z), targets=["y", "z"]).left_out == 10
+
+
+def test_compositions_stay_together():
+    crystals = table()
+    split = ByComposition(val=0.2, test=0.2).split(crystals)
+    formulas = [{crystals.formulas[row] for row in rows} for rows in split.parts.values()]
+    assert [len(f) for f in formulas] == [6, 2, 2]
+    assert len(set.union(*formulas)) == 10
+
+
+def test_an_element_left_out_is_only_tested():
+    crystals = table()
+    split = LeaveElementOut(element="O").split(crystals)
+    assert {crystals.formulas[row] for row in split.test} == {"O1-Mg1", "O1-Si1", "O1-Ca1"}
+    assert len(split.test) == 18
+
+
+def test_a_column_gives_the_parts():
+    column = np.array(["train"] * 40 + ["val"] * 5 + ["test"] * 10 + [None, ""] + ["train"] * 3, dtype=object)
+    split = FromColumn().split(table(split=column))
+    assert [len(rows) for rows in split.parts.values()] == [43, 5, 10]
+    column[40:45] = "train"
+    with pytest.raises(UserError, match=r"column 'split' has no validation part; .* val: 0.1"):
+        FromColumn().split(table(split=column))
+    assert [len(r) for r in FromColumn(val=0.25).split(table(split=column)).parts.values()] == [36, 12, 10]
+    column[1] = "holdout"
+    with pytest.raises(UserError, match=r"'c1' .* holds 'holdout'; wanted train, val, test or nothing"):
+        FromColumn().split(table(split=column))
+
+
+def test_files_name_ids_or_rows_or_ranges(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"train": ["c5", "c1"], "val": ["c2"], "test": ["c9"]}))
+    split = FromFile(path=str(path)).split(table())
+    assert [rows.tolist() for rows in split.parts.values()] == [[5, 1], [2], [9]]
+    chemprop = [{"train": [0, 1], "val": [2]}, {"train": "0-3, 7", "val": "4", "test": [5, 6]}]
+    path.write_text(json.dumps(chemprop))
+    split = FromFile(path=str(path), index=1).split(table())
+    assert [rows.tolist() for rows in split.parts.values()] == [[0, 1, 2, 3, 7], [4], [5, 6]]
+    assert FromFile(path=str(path)).split(table()).notes == ("the test part is empty",)
+    path.write_text(json.dumps({"train": list(range(20))}))
+    assert len(FromFile(path=str(path), val=5).split(table()).val) == 5
+
+
+def test_a_saved_split_is_read_back_by_id(tmp_path):
+    crystals = table(y=np.where(np.arange(60) == 3, np.nan, 1.0))
+    split = Random(seed=8).split(crystals, targets=["y"])
+    text = split.to_json(crystals.ids)
+    content = json.loads(text)
+    assert content["splitter"]["class_path"] == "tlzoo.data.splits.Random"
+    assert content["splitter"]["init_args"]["seed"] == 8
+    assert content["left_out"] == 1
+    order = np.random.default_rng(0).permutation(60)
+    shuffled = crystals.select(order)
+    back = Split.from_json(text, shuffled.ids)
+    for part, rows in split.parts.items():
+        np.testing.assert_array_equal(order[back.parts[part]], rows)
+    assert Split.from_json(text, crystals.ids).to_json(crystals.ids) == text
+    (tmp_path / "split.json").write_text(text)
+    np.testing.assert_array_equal(
+        FromFile(path=str(tmp_path / "split.json")).split(crystals).train, split.train
+    )
+
+
+# instantiate_classes has another name since jsonargparse 4.49; LightningCLI calls this one
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+def test_the_configuration_is_the_constructor():
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--split", type=Splitter)
+    config = {"split": {"class_path": "KFold", "init_args": {"fold": 2, "val": 12}}}
+    assert parser.instantiate_classes(parser.parse_object(config)).split == KFold(fold=2, val=12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Random(val=0).split(table()), "the val part of the split is empty; ask for a larger share"),
+        (
+            lambda: Random(val=0.5, test=0.5).split(table()),
+            "60 crystals .* cannot give 30 for validation and 30",
+        ),
+        (lambda: Random(val=1, test=1).split(table(2)), "2 crystals .* bring more data"),
+        (lambda: Random().split(table(0)), "0 crystals"),
+        (lambda: Random(val=-0.1).split(table()), "val must be a fraction from 0 to 1 or a whole count"),
+        (lambda: Random(test=1.5).split(table()), "test must be a fraction .*, got 1.5"),
+        (lambda: Random().split(table(), targets=["gap"]), "there is no column 'gap'"),
+        (
+            lambda: Random().split(table(), groups=np.zeros(60, int)),
+            "no group .* small enough for a test part of 6",
+        ),
+        (lambda: KFold(fold=5), "fold must be from 0 to 4, got 5"),
+        (lambda: KFold(folds=1), "folds must be at least 2, got 1"),
+        (lambda: KFold().split(table(4)), "5 folds need at least 5 .* there are 4"),
+        (lambda: KFold().split(table(), groups=np.arange(60) % 3), "there are 3; ask for fewer folds"),
+        (lambda: MatbenchFold().split(table(3)), "5 folds need at least 5 crystals, there are 3"),
+        (lambda: RepeatedKFold(index=15), "index must be below .* = 15, from 0, got 15"),
+        (lambda: LeaveElementOut(element="oxygen"), "a chemical symbol such as 'O', got 'oxygen'"),
+        (lambda: LeaveElementOut(element="U").split(table()), "no crystal .* contains U"),
+        (lambda: FromColumn().split(table()), "there is no column 'split'"),
+        (lambda: FromFile(path="none.json").split(table()), "none.json cannot be read: No such file"),
+        (lambda: Split([0], [1], [0]), "both the train and the test part, the first is row 0"),
+        (lambda: Split([0], [], [2]), "the val part of the split is empty"),
+        (lambda: Split([0, 0], [1], [2]), "row 0 is in the train part more than once"),
+        (lambda: Split([-1], [1], [2]), "rows from -1 to -1, out of the table"),
+        (lambda: Split([0], [1], [2]).to_json(["a", "b", "a"]), "the id 'a' occurs 2 times"),
+        (
+            lambda: Split.from_json('{"train": []}', ["a"]),
+            "the split lacks the part\\(s\\) val, test; wanted lists",
+        ),
+        (lambda: Split.from_json("{", ["a"]), "the split is no JSON"),
+        (
+            lambda: Split.from_json('{"format": 9, "train": [], "val": [], "test": []}', ["a"]),
+            "has format 9; this version reads format 1",
+        ),
+    ],
+)
+def test_mistakes_are_named(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"train": ["c0", "mp-1"], "val": ["c1"]},
+            "1 of 2 ids of train in .* among them mp-1; is it a split of",
+        ),
+        ({"train": ["c0"], "val": ["c0"]}, "both the train and the val part, the first is crystal 'c0'"),
+        ({"train": [0, 60], "val": [1]}, "names row 60, but the data have rows 0 to 59"),
+        ({"train": [0, "c1"], "val": [2]}, "must be a list of ids"),
+        ({"train": {"c0": 1}, "val": [2]}, "must be a list of ids"),
+        ({"train": "0-x", "val": [2]}, "'0-x' is no row or range of rows"),
+        ({"val": [2]}, "is no split: wanted an object with lists"),
+        ([{"train": [0], "val": [1]}], "holds 1 split"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(content, message, tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message):
+        FromFile(path=str(path), index=1).split(table())
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"split\.json is no JSON"):
+        FromFile(path=str(path)).split(table())
+
+
+def test_a_test_part_without_targets_is_an_error_not_an_empty_part():
+    column = np.array(["train"] * 40 + ["val"] * 10 + ["test"] * 10, dtype=object)
+    y = np.where(np.arange(60) < 50, 1.0, np.nan)
+    with pytest.raises(UserError, match="none of the 10 crystals of the test part has a known value of y"):
+        FromColumn().split(table(split=column, y=y), targets=["y"])
+
+
+def paper_file(tmp_path, **content):
+    trials = {"1": {"10": [f"c{i}" for i in range(10)], "20": [f"c{i}" for i in range(20)]}}
+    lists = {
+        "_readme": "about",
+        "phonons": {"test": ["c50", "c51"], "trials": trials},
+        "e_form_paper": {"test": [], "trials": trials},
+        "jarvis_2d": {"test": ["c59"], "train": [f"c{i}" for i in range(40)]},
+    }
+    path = tmp_path / "paper.json"
+    path.write_text(json.dumps(lists))
+    return str(path)
+
+
+def test_the_last_tenth_of_a_trial_validates(tmp_path):
+    path = paper_file(tmp_path)
+    split = PaperTrial(size=20, dataset="phonons", path=path).split(table())
+    assert split.train.tolist() == list(range(18))
+    assert [split.val.tolist(), split.test.tolist()] == [[18, 19], [50, 51]]
+    assert PaperTrial(size=20, path=path).split(table(last_phdos_peak=np.ones(60))).test.tolist() == [50, 51]
+    empty = PaperTrial(size=10, dataset="e_form_paper", path=path).split(table())
+    assert [len(rows) for rows in empty.parts.values()] == [9, 1, 0]
+    one, two = (PaperTrial(trial=t, dataset="jarvis_2d", path=path).split(table()) for t in (1, 2))
+    assert [len(rows) for rows in one.parts.values()] == [36, 4, 1]
+    assert set(one.val) != set(two.val)
+
+
+def test_mistakes_with_the_paper_are_named(tmp_path, monkeypatch):
+    path = paper_file(tmp_path)
+    monkeypatch.delenv("TLZOO_DATA", raising=False)
+    source = "github.com/sai-mat-group/transfer-learning-material-properties"
+    with pytest.raises(UserError, match=rf"TLZOO_DATA, which is not set\); .*{source}"):
+        PaperTrial().split(table())
+    monkeypatch.setenv("TLZOO_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=r"looked for .*splits/devi2024\.json"):
+        PaperTrial().split(table())
+    with pytest.raises(UserError, match=r"columns \(none\) .* is none of the paper's; say which list"):
+        PaperTrial(path=path).split(table())
+    both = table(band_gap=np.ones(60), formation_energy=np.ones(60))
+    with pytest.raises(UserError, match="could be e_form_paper or mp_band_gap"):
+        PaperTrial(path=path).split(both, targets=["band_gap"])
+    with pytest.raises(UserError, match="no split for the data set 'gaps'; there are: phonons, e_form_paper"):
+        PaperTrial(path=path, dataset="gaps").split(table())
+    with pytest.raises(UserError, match="no trial 7 of size 800; there are trials 1 of sizes 10, 20"):
+        PaperTrial(path=path, dataset="phonons", trial=7).split(table())
+    with pytest.raises(UserError, match="trial must be at least 1, got 0"):
+        PaperTrial(path=path, dataset="jarvis_2d", trial=0).split(table())
+    with pytest.raises(UserError, match="2 of 2 ids of test of phonons are not in the data"):
+        PaperTrial(path=path, dataset="phonons", size=10).split(table(30))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("phonons", (720, 80, 127)), ("dielectric", (720, 80, 106)), ("jarvis_2d", (894, 99, 110))],
+)
+def test_the_trials_of_the_paper_fit_the_real_data(name, sizes, data_dir):
+    crystals = Crystals.read_parquet(data_dir / f"{name}.parquet")
+    for trial in (1, 5):
+        split = PaperTrial(trial=trial, path=str(data_dir / "splits/devi2024.json")).split(crystals)
+        assert tuple(len(rows) for rows in split.parts.values()) == sizes
+
+
+def test_every_splitter_is_public():
+    assert {cls.__name__ for cls in Splitter.__subclasses__()} < set(splits.__all__)
