@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tlzoo.crystals import SYMBOLS, Crystals
-from tlzoo.data.duplicates import duplicate_groups
+from tlzoo.data.duplicates import MANY, candidates, duplicate_groups, exact_copies
 from tlzoo.data.elements import uncovered_rows, uncovered_text
 from tlzoo.data.sources import Place, Problem, read_all
 from tlzoo.errors import UserError
@@ -127,12 +127,9 @@ def check(
     for target in names:
         if target in crystals.columns or isinstance(source, Crystals):
             problems += _target_problems(crystals, target, name, each=targets is not None)
-    problems += [
-        Problem(_place(crystals, int(row)), "elements", uncovered_text(crystals, row))
-        for row in uncovered_rows(crystals)
-    ]
-    problems += _graph_problems(crystals, options or GraphOptions(), progress=progress)
-    problems += _duplicates(crystals, names, progress=progress)
+    problems += element_problems(crystals)
+    problems += graph_problems(crystals, options or GraphOptions(), progress=progress)
+    problems += _duplicates(crystals, names, name, progress=progress)
     return Report(name, _summary(crystals, names), problems)
 
 
@@ -175,7 +172,16 @@ def _robust_distance(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
     return np.nan_to_num(np.abs(values - median) / spread), median
 
 
-def _graph_problems(crystals: Crystals, options: GraphOptions, *, progress: bool) -> list[Problem]:
+def element_problems(crystals: Crystals) -> list[Problem]:
+    """Return an error for each crystal with an element that has no features."""
+    return [
+        Problem(_place(crystals, int(row)), "elements", uncovered_text(crystals, row))
+        for row in uncovered_rows(crystals)
+    ]
+
+
+def graph_problems(crystals: Crystals, options: GraphOptions, *, progress: bool = False) -> list[Problem]:
+    """Return an error for each crystal without a graph: isolated atoms, atoms in one place, a flat cell."""
     problems = []
     for row in tqdm(
         range(len(crystals)), desc="neighbours", unit="crystal", disable=None if progress else True
@@ -190,9 +196,15 @@ def _graph_problems(crystals: Crystals, options: GraphOptions, *, progress: bool
     return problems
 
 
-def _duplicates(crystals: Crystals, targets: Sequence[str], *, progress: bool) -> list[Problem]:
-    groups = duplicate_groups(crystals, progress=progress)
+def _duplicates(crystals: Crystals, targets: Sequence[str], source: str, *, progress: bool) -> list[Problem]:
     problems = []
+    alike = sum(map(len, candidates(crystals)))
+    if alike > MANY:
+        text = f"{alike:,} crystals share formula and volume with another, too many to compare; only exact"
+        problems.append(Problem(Place(source), "duplicate structure", f"{text} copies are named", "note"))
+        groups = exact_copies(crystals)
+    else:
+        groups = duplicate_groups(crystals, progress=progress)
     for row in np.flatnonzero(groups != np.arange(len(groups))).tolist():
         first = int(groups[row])
         text = (

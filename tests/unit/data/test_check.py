@@ -138,6 +138,14 @@ def test_long_lists_are_cut_but_errors_are_not():
     assert text.count("no neighbour") == 30
 
 
+def test_too_many_to_compare(monkeypatch):
+    for module in ("check", "duplicates"):
+        monkeypatch.setattr(f"tlzoo.data.{module}.MANY", 1)
+    report = check(Crystals.from_structures([salt(), salt(a=5.7), salt()]), progress=False)
+    assert [p.message for p in report.warnings] == ["is the same structure as crystal '0' (row 1) (NaCl)"]
+    assert "2 crystals share formula and volume with another, too many to compare" in report.notes[0].message
+
+
 @pytest.mark.parametrize("name", ["phonons", "jarvis_2d"])
 def test_real_data_are_ready(data_dir, name):
     report = check(data_dir / f"{name}.parquet", progress=False)

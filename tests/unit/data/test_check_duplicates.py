@@ -53,6 +53,12 @@ def test_label_is_the_first_row():
     assert groups(salt(7), salt(5.7), salt(5.64), salt(7.05), salt(5.64)) == [0, 1, 1, 0, 1]
 
 
+def test_too_many_to_compare_are_kept_together(monkeypatch):
+    monkeypatch.setattr(duplicates, "MANY", 2)
+    caesium_type = Structure(Lattice.cubic(3.55), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    assert groups(salt(7), salt(), caesium_type, salt(5.7), salt()) == [0, 1, 1, 1, 1]
+
+
 def test_noble_gases_warn_of_nothing():
     argon = Structure(Lattice.cubic(5.3), ["Ar"] * 4, FCC)
     assert groups(argon, argon.get_primitive_structure()) == [0, 0]
