@@ -12,7 +12,7 @@ _ROWS = "ids are the row numbers of the matminer file"
 _CARDS = (
     DatasetCard(
         name="semiconductors",
-        title="experimental band gaps of inorganic semiconductors and insulators, built from textbook facts",
+        title="experimental band gaps of semiconductors and insulators, the embedded example",
         targets={
             "band_gap": Target("eV", "experimental band gap at 300 K; the handbook is in column 'handbook'")
         },
