@@ -26,11 +26,12 @@ RADIAL, ANGULAR, HIDDEN = 80, 40, 64
 class ALIGNN(Backbone):
     """Atomistic line graph neural network of Choudhary & DeCost (2021).
 
-    Each of the first layers updates atoms and bonds on the crystal graph, then bonds and angles on its line graph;
-    the others update atoms and bonds only. Distances are expanded on 80 Gaussians (0 … 8 Å), cosines of angles on 40.
+    Each of the first layers updates atoms and bonds on the crystal graph, then bonds and angles on its
+    line graph; the others update atoms and bonds only. Distances are expanded on 80 Gaussians (0 … 8 Å),
+    cosines of angles on 40. Angles are between any two bonds of an atom, a bond and itself included.
 
-    The last layer on either graph has no use for its edges, so those are not updated and have no normalisation:
-    weights of the authors' package fit but for these.
+    Nothing reads the edges after the last layer on either graph, so there they are not updated and have
+    no normalisation: weights of the authors' package fit but for these.
 
     Args:
         dim: Length of the vectors and of the embedding.
@@ -115,7 +116,10 @@ class ALIGNN(Backbone):
         return pooled
 
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
-        """Name the parts: ``embed``, ``alignn.0.twobody``, ``alignn.0.threebody`` …, ``gcn.0`` …, maybe ``pool``."""
+        """Name the parts: ``embed``, ``alignn.0.twobody``, ``alignn.0.threebody`` …, ``gcn.0`` …, ``pool``.
+
+        ``pool`` is there only if it has parameters (attention).
+        """
         groups: dict[str, Sequence[nn.Module]] = {"embed": [self.atoms, self.bonds, self.angles]}
         for i, (twobody, threebody) in enumerate(zip(self.twobody, self.threebody, strict=True)):
             groups[f"alignn.{i}.twobody"] = [twobody]
@@ -129,7 +133,7 @@ class ALIGNN(Backbone):
 def cosines(
     vector: Float[Tensor, "bonds 3"], source: Int[Tensor, " angles"], target: Int[Tensor, " angles"]
 ) -> Float[Tensor, " angles"]:
-    """Return the cosine of the angle at v between v → u and v → w, for bonds u → v (source) and v → w (target)."""
+    """Return the cosine of the angle at v between v→u and v→w, for bonds u→v (source) and v→w (target)."""
     unit = torch.nn.functional.normalize(vector, dim=1)
     return (unit[source] * unit[target]).sum(dim=1).neg().clamp(-1.0, 1.0)
 

@@ -24,9 +24,9 @@ EDGE_DIM = 41  # 0, 0.2 … 8 Å
 class CGCNN(Backbone):
     """Crystal graph convolutional neural network of Xie & Grossman (2018).
 
-    Element features, gated convolutions over neighbours with Gaussians of the distance (0 … 8 Å, step and width
-    0.2 Å), pooling. The embedding is the pooled vector itself; the softplus and the layers that follow in the
-    authors' code are the head's.
+    Element features, gated convolutions over neighbours with Gaussians of the distance (0 … 8 Å, step
+    and width 0.2 Å), pooling. The embedding is the pooled vector itself; the softplus and the layers that
+    follow in the authors' code are the head's.
 
     Args:
         dim: Length of an atom's vector and of the embedding.

@@ -13,12 +13,12 @@ class EdgeGatedConv(nn.Module):
 
     .. math::
         m_{ij} &= W_\mathrm{src} x_j + W_\mathrm{dst} x_i + W_\mathrm{edge} y_{ij} \\
-        x_i' &= x_i + \mathrm{SiLU}\Big(N\big(W_\mathrm{self} x_i
-            + \frac{\sum_j \sigma(m_{ij}) \odot W_\mathrm{msg} x_j}{\sum_j \sigma(m_{ij}) + 10^{-6}}\big)\Big) \\
+        h_i &= \frac{\sum_j \sigma(m_{ij}) \odot W_\mathrm{msg} x_j}{\sum_j \sigma(m_{ij}) + 10^{-6}} \\
+        x_i' &= x_i + \mathrm{SiLU}\big(N(W_\mathrm{self} x_i + h_i)\big) \\
         y_{ij}' &= y_{ij} + \mathrm{SiLU}\big(N(m_{ij})\big)
 
-    with j → i the edges into node i. Nodes are atoms and edges bonds, or nodes are bonds and edges angles. The
-    parts have the names of the authors' code: ``src_update`` is W_self, ``dst_update`` is W_msg.
+    with j → i the edges into node i. Nodes are atoms and edges bonds, or nodes are bonds and edges angles.
+    The parts have the names of the authors' code: ``src_update`` is W_self, ``dst_update`` is W_msg.
 
     Args:
         dim: Length of the vectors of nodes and edges.

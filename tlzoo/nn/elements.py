@@ -20,9 +20,10 @@ ln(molar volume)            1.5 … 4.3 (cm³/mol)     10
 A value outside its range goes to the nearest bin; a value nobody has measured leaves its block all zero.
 
 The properties are in ``elements.csv`` (Z = 1 … 103): group 0 stands for lanthanides and actinides; valence
-electrons are those outside the last noble-gas or filled d or f shell; covalent radii are those of Cordero et al.,
-Dalton Trans. 2008, 2832 (through ase); Pauling electronegativities, first ionisation energies (NIST Atomic
-Spectra Database), electron affinities and molar volumes are those collected by pymatgen.
+electrons are those outside the last noble-gas or filled d or f shell; covalent radii (pm) are those of
+Cordero et al., Dalton Trans. 2008, 2832, by way of ase; Pauling electronegativities, first ionisation
+energies (eV, NIST Atomic Spectra Database), electron affinities (eV) and molar volumes (cm³/mol) are those
+collected by pymatgen.
 """
 
 import csv
@@ -45,8 +46,8 @@ Row = dict[str, str]
 @cache
 def properties() -> dict[int, Row]:
     """Return the rows of ``elements.csv`` by atomic number; an unknown value is an empty string."""
-    with resources.files("tlzoo.nn").joinpath("elements.csv").open(encoding="utf-8", newline="") as file:
-        return {int(row["number"]): row for row in csv.DictReader(file)}
+    table = resources.files("tlzoo.nn").joinpath("elements.csv").read_text(encoding="utf-8")
+    return {int(row["number"]): row for row in csv.DictReader(table.splitlines())}
 
 
 def covered() -> tuple[int, ...]:
@@ -93,8 +94,8 @@ def check_numbers(numbers: Int[Tensor, " atoms"]) -> None:
         number = next(int(z) for z in numbers if not 1 <= z <= last)
         name = f"{SYMBOLS[number]} (Z = {number})" if 0 < number < len(SYMBOLS) else f"Z = {number}"
         raise UserError(
-            f"the model has no features for element {name}; it covers H (Z = 1) to {SYMBOLS[last]} (Z = {last}): "
-            "leave this crystal out"
+            f"the model has no features for element {name}; it covers H (Z = 1) to {SYMBOLS[last]} "
+            f"(Z = {last}): leave this crystal out"
         )
 
 
@@ -102,7 +103,8 @@ class ElementEmbedding(nn.Module):
     """One vector per atom from its atomic number.
 
     Args:
-        features: ``"elements"``: the 92 features through a linear layer; ``"learned"``: a free vector for each element.
+        features: ``"elements"``: the 92 features through a linear layer; ``"learned"``: a free vector for
+            each element.
         dim: Length of the vector.
     """
 

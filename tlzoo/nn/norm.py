@@ -10,7 +10,7 @@ Norm = Literal["batch", "layer"]
 
 
 def norm_layer(norm: Norm, dim: int) -> nn.Module:
-    """Return batch normalisation (as published) or layer normalisation (independent of the rest of the batch).
+    """Return batch normalisation (as published) or layer normalisation (blind to the rest of the batch).
 
     Raises:
         UserError: Another name.

@@ -45,20 +45,18 @@ class Pool(nn.Module):
             return empty.scatter_reduce(0, batch[:, None].expand_as(x), x, "amax", include_self=False)
         start = pointers(batch, num_crystals)
         if self.score is not None:
-            x = x * self._weights(x, batch, start)
+            with torch.autocast(x.device.type, enabled=False):
+                x = x * segment_softmax(self.score(x), batch, start)
         total = segment_sum(x, batch, start)
         return total / start.diff()[:, None] if self.pooling == "mean" else total
 
-    def _weights(
-        self,
-        x: Float[Tensor, "atoms dim"],
-        batch: Int[Tensor, " atoms"],
-        start: Int[Tensor, " crystals_plus_1"],
-    ) -> Float[Tensor, "atoms 1"]:
-        assert self.score is not None
-        with torch.autocast(x.device.type, enabled=False):
-            score = self.score(x)
-        highest = score.detach().new_zeros(len(start) - 1)
-        highest = highest.scatter_reduce(0, batch, score.detach()[:, 0], "amax", include_self=False)
-        weight = (score - highest[batch, None]).exp()
-        return weight / gather(segment_sum(weight, batch, start), batch, start)
+
+def segment_softmax(
+    score: Float[Tensor, "atoms 1"], batch: Int[Tensor, " atoms"], start: Int[Tensor, " crystals_plus_1"]
+) -> Float[Tensor, "atoms 1"]:
+    """Return weights of the atoms that sum to one in each crystal."""
+    highest = score.new_zeros(len(start) - 1)
+    highest = highest.scatter_reduce(0, batch, score.detach()[:, 0], "amax", include_self=False)
+    weight = (score - highest[batch, None]).exp()
+    total = gather(segment_sum(weight, batch, start), batch, start)
+    return weight / total

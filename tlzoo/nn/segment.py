@@ -28,7 +28,7 @@ def segment_sum(
     x: Float[Tensor, "rows dim"], index: Int[Tensor, " rows"], start: Int[Tensor, " segments_plus_1"]
 ) -> Float[Tensor, "segments dim"]:
     """Sum the rows of each segment; ``index`` is ascending and ``start`` are its :func:`pointers`."""
-    result: Tensor = _SegmentSum.apply(x, index, start)
+    result: Tensor = _SegmentSum.apply(x, index, start)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -37,8 +37,11 @@ def gather(
     index: Int[Tensor, " rows"],
     start: Int[Tensor, " segments_plus_1"] | None = None,
 ) -> Float[Tensor, "rows dim"]:
-    """Return ``x[index]``; with ``start`` (the :func:`pointers` of an ascending index) the derivative is faster."""
-    result: Tensor = _Gather.apply(x, index, start)
+    """Return ``x[index]``.
+
+    Where the index is ascending, ``start`` (its :func:`pointers`) makes the derivative faster.
+    """
+    result: Tensor = _Gather.apply(x, index, start)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -62,7 +65,7 @@ class _SegmentSum(torch.autograd.Function):
         return sum_sorted(x, start)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401 (torch has no type)
         (index,) = ctx.saved_tensors
         return gradient.index_select(0, index), None, None
@@ -76,7 +79,7 @@ class _Gather(torch.autograd.Function):
         return x.index_select(0, index)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401 (torch has no type)
         index, start = ctx.saved_tensors
         if start is None:

@@ -1,0 +1,53 @@
+import jaxtyping
+import pytest
+import torch
+
+from tlzoo.errors import UserError
+from tlzoo.nn.norm import norm_layer
+from tlzoo.nn.pooling import Pool, segment_softmax
+from tlzoo.nn.segment import pointers
+
+BATCH = torch.tensor([0, 0, 0, 1, 2, 2])
+PARTS = (slice(0, 3), slice(3, 4), slice(4, 6))
+
+
+@pytest.fixture
+def x():
+    return torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "wanted"),
+    [("mean", lambda x: x.mean(0)), ("sum", lambda x: x.sum(0)), ("max", lambda x: x.amax(0))],
+)
+def test_pool_is_what_its_name_says(x, pooling, wanted):
+    pooled = Pool(pooling, dim=4)(x, BATCH, 3)
+    torch.testing.assert_close(pooled, torch.stack([wanted(x[part]) for part in PARTS]))
+
+
+def test_attention_is_a_softmax_weighted_mean(x):
+    pool = Pool("attention", dim=4)
+    wanted = [torch.softmax(x[part] @ pool.score.weight[0], 0) @ x[part] for part in PARTS]
+    torch.testing.assert_close(pool(x, BATCH, 3), torch.stack(wanted))
+
+
+def test_attention_survives_large_scores():
+    weights = segment_softmax(
+        torch.tensor([[1e4], [1e4], [0.0], [-1e4], [0.0], [0.0]]), BATCH, pointers(BATCH, 3)
+    )
+    torch.testing.assert_close(weights[:, 0], torch.tensor([0.5, 0.5, 0.0, 1.0, 0.5, 0.5]))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sum", "max", "attention"])
+def test_pool_is_fp32_under_autocast(x, pooling):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert Pool(pooling, dim=4)(x.bfloat16(), BATCH, 3).dtype == torch.float32
+
+
+def test_unknown_names_are_refused(monkeypatch):
+    # outside the tests nothing but the code itself checks arguments
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(UserError, match=r"pooling must be 'mean', 'sum', 'max' or 'attention', got 'median'"):
+        Pool("median", dim=4)
+    with pytest.raises(UserError, match=r"norm must be 'batch' or 'layer', got 'group'"):
+        norm_layer("group", 4)

@@ -1,0 +1,29 @@
+import math
+
+import pytest
+import torch
+
+from tlzoo.errors import UserError
+from tlzoo.nn.radial import Gaussians
+
+
+def test_gaussians_follow_the_formula():
+    basis = Gaussians(low=0.0, high=8.0, size=41, gamma=25.0)
+    values = basis(torch.tensor([1.0, 2.13]))
+    assert values.shape == (2, 41)
+    for row, distance in enumerate((1.0, 2.13)):
+        for k in range(41):
+            assert float(values[row, k]) == pytest.approx(
+                math.exp(-(((distance - 0.2 * k) / 0.2) ** 2)), abs=1e-5
+            )
+
+
+def test_gaussians_stay_fp32_under_autocast():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert Gaussians(low=0.0, high=8.0, size=4, gamma=1.0)(torch.rand(3)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("wrong", [{"size": 1}, {"high": 0.0}, {"gamma": 0.0}])
+def test_gaussians_refuse_nonsense(wrong):
+    with pytest.raises(UserError, match="Gaussians need high > low, size > 1 and gamma > 0"):
+        Gaussians(**{"low": 0.0, "high": 8.0, "size": 4, "gamma": 1.0, **wrong})
