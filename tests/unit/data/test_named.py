@@ -47,7 +47,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("matminer.datasets.utils.requests.get", fail)
 
 
-def frame(structures: Sequence[Structure], **columns: Sequence[Any]) -> pd.DataFrame:
+def frame(structures: Sequence[Structure], **columns: Any) -> pd.DataFrame:
     return pd.DataFrame({"structure": list(structures), **columns})
 
 
