@@ -134,11 +134,15 @@ def test_a_property_unknown_in_training_is_no_trouble():
     assert all(np.isfinite(parts["test"]["mae"]) for parts in result.values())
 
 
-def test_a_large_training_part_is_sampled_for_each_tree(binaries, monkeypatch):
+def test_a_large_training_part_gets_a_smaller_forest(binaries, monkeypatch):
     table, y, split = binaries
-    whole = baselines(table, y, split)["random forest"]["test"]["mae"]
-    monkeypatch.setattr(module, "CRYSTALS_PER_TREE", 30)
-    assert baselines(table, y, split)["random forest"]["test"]["mae"] > whole
+    features = composition_features(table)
+    monkeypatch.setattr(module, "TREES", 3)
+    three = random_forest(features, y, split.train, split.test)
+    monkeypatch.setattr(module, "MANY", 139)
+    one = random_forest(features, y, split.train, split.test)
+    assert len(set(one)) < len(set(three))
+    assert np.isin(one, y[split.train]).mean() > 0.5
 
 
 def test_errors_are_those_of_scikit_learn():
