@@ -22,6 +22,9 @@ from tlzoo.graphs.options import GraphOptions
 # A value this many robust standard deviations from the median is worth a look.
 OUTLIER = 8.0
 
+# If more than this part of the values is that far, they are not odd: most are zero, or the tail is heavy.
+HEAVY_TAIL = 0.05
+
 # Standard deviation of a normal distribution over its median absolute deviation.
 MAD_TO_SD = 1.4826
 
@@ -154,7 +157,14 @@ def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) 
         problems = [Problem(_place(crystals, int(row)), "missing target", text, "warning") for row in unknown]
     unit = crystals.units.get(name, "")
     distance, median = _robust_distance(values)
-    for row in np.flatnonzero(distance > OUTLIER):
+    far = np.flatnonzero(distance > OUTLIER)
+    if len(far) > max(1, HEAVY_TAIL * len(values)):
+        text = (
+            f"{name}: {len(far):,} of {len(values):,} values are far from the median, "
+            f"{_quantity(median, unit)}: most are equal or the tail is heavy; judge by MAE, R² misleads"
+        )
+        return [*problems, Problem(Place(source), "heavy tail", text, "note")]
+    for row in far:
         text = (
             f"{name} is {_quantity(values[row], unit)}, {distance[row]:.0f} robust standard deviations "
             f"from the median, {_quantity(median, unit)}"

@@ -129,6 +129,13 @@ def test_outliers_need_a_spread(crystals):
     assert warning.message == "gap is 50 eV, 32 robust standard deviations from the median, 2 eV"
 
 
+def test_many_outliers_are_none(crystals):
+    crystals.columns["gap"][:] = [1, 2, 1.5, 50, 2, 60]
+    (note,) = check(crystals, progress=False).problems
+    assert note.message.startswith("gap: 2 of 6 values are far from the median, 2 eV")
+    assert note.severity == "note"
+
+
 def test_long_lists_are_cut_but_errors_are_not():
     many = Crystals.from_structures([salt()] * 30, ids=[str(i) for i in range(30)])
     text = check(many, progress=False).text()

@@ -82,6 +82,12 @@ def test_id_prop_without_header(tmp_path, structures, ask_for_file):
     assert problems[0].severity == "note"
 
 
+def test_id_prop_with_a_header(tmp_path, structures):
+    write_folder(tmp_path, structures)
+    (tmp_path / "id_prop.csv").write_text("name,gap\nsi,1\nnacl,4\ncscl,7\n")
+    assert read(tmp_path, targets=None, id_column="name").columns["gap"].tolist() == [1, 4, 7]
+
+
 def test_id_prop_with_several_targets(tmp_path, structures):
     write_folder(tmp_path, structures)
     (tmp_path / "id_prop.csv").write_text("si,1,2,3\nnacl,4,5,6\ncscl,7,8,9\n")
@@ -283,6 +289,7 @@ def test_symmetry_of_a_cif_is_applied(tmp_path, structures):
 
 def test_many_files_are_parsed_in_worker_processes(tmp_path, structures, monkeypatch):
     monkeypatch.setattr(parse, "PARALLEL_FROM", 3)
+    monkeypatch.setattr(parse, "CHUNK", 2)
     (tmp_path / "bad.cif").write_text("data_\n_cell_length_a 3\n")
     sources = [
         write_folder(tmp_path, structures) / "nacl.cif",

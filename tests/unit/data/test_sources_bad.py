@@ -220,6 +220,28 @@ def test_csv_that_names_no_file(folder):
     assert "labels.csv: no column names the structure files" in message(folder)
 
 
+def test_id_column_that_is_not_there(folder):
+    assert "labels.csv: there is no column 'name'; there are: id, gap" in message(folder, id_column="name")
+
+
+def test_table_without_rows(tmp_path):
+    from tlzoo.crystals import Crystals
+
+    Crystals.from_structures([]).write_parquet(tmp_path / "a.parquet")
+    assert message(tmp_path / "a.parquet") == "a.parquet holds no crystals"
+
+
+def test_notes_and_warnings_are_logged(folder, cif, caplog):
+    (folder / "c.cif").write_text(cif)
+    (folder / "readme.txt").write_text("x")
+    with caplog.at_level("INFO", logger="tlzoo"):
+        read(folder)
+    assert [(r.levelname, r.message.removeprefix(f"{folder}")) for r in caplog.records] == [
+        ("INFO", ": 1 other file(s) were not read: readme.txt"),
+        ("WARNING", "/c.cif: has no row in labels.csv"),
+    ]
+
+
 def test_two_tables(folder):
     (folder / "other.csv").write_text("id,gap\na,1\n")
     assert "holds several tables of labels (labels.csv, other.csv)" in message(folder)

@@ -19,8 +19,10 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-# Fewer files than this are parsed sooner than worker processes have imported pymatgen.
-PARALLEL_FROM = 500
+# A worker process needs 1-3 s to import pymatgen, the time in which 500 files are parsed: fewer than this are
+# parsed sooner without workers, and a worker is given many at a time.
+PARALLEL_FROM = 2000
+CHUNK = 1000
 
 # Warnings of pymatgen that say nothing about the crystal.
 HARMLESS = (
@@ -111,13 +113,14 @@ def parse_all(
     """
     workers = min(os.cpu_count() or 1, 8) if workers is None else workers
     many = len(sources) >= PARALLEL_FROM
+    hidden = None if len(sources) >= CHUNK else True
     bar = tqdm(
         total=len(sources), desc="reading structures", unit="structure", disable=None if many else True
     )
     results: list[Parsed] = []
     with bar:
         if many and workers > 1 and not any(isinstance(source, Mapping) for source in sources):
-            size = max(100, -(-len(sources) // (4 * workers)))
+            size = max(CHUNK, -(-len(sources) // (4 * workers)))
             chunks = [sources[start : start + size] for start in range(0, len(sources), size)]
             with ThreadPoolExecutor(workers) as pool:
                 for part in pool.map(_in_a_process, chunks):
