@@ -114,9 +114,7 @@ def parse_all(
     workers = min(os.cpu_count() or 1, 8) if workers is None else workers
     many = len(sources) >= PARALLEL_FROM
     hidden = None if len(sources) >= CHUNK else True
-    bar = tqdm(
-        total=len(sources), desc="reading structures", unit="structure", disable=None if many else True
-    )
+    bar = tqdm(total=len(sources), desc="reading structures", unit="structure", disable=hidden)
     results: list[Parsed] = []
     with bar:
         if many and workers > 1 and not any(isinstance(source, Mapping) for source in sources):
