@@ -279,3 +279,12 @@ def test_classes_from_elsewhere_are_not_stored(tmp_path):
     with pytest.raises(UserError, match=r"Foreign cannot be stored: only classes of tlzoo"):
         checkpoint.save(tmp_path / "model", CGCNN(dim=4, depth=1), Foreign().bind(4), {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_cannot_be_read(stored, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"model\.json cannot be read: Permission denied"):
+        checkpoint.load(stored)
