@@ -53,9 +53,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
             f"there is no class {path} in this version of tlzoo; the model was made by another one"
         ) from error
     # the name may lead to something that a module of tlzoo merely imports
-    if not (
-        isinstance(cls, type) and issubclass(cls, Backbone | Head) and cls.__module__.startswith("tlzoo.")
-    ):
+    if not (isinstance(cls, type) and issubclass(cls, Backbone | Head)):
         raise UserError(f"{path} is neither a backbone nor a head of tlzoo")
     arguments = dict(spec.get("init_args", {}))
     for argument, hint in typing.get_type_hints(cls.__init__).items():
