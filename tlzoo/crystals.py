@@ -18,8 +18,6 @@ from tlzoo.errors import UserError
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-MAX_NUMBER = 118
-
 
 @dataclass(frozen=True, eq=False)
 class Crystals:
@@ -31,7 +29,7 @@ class Crystals:
         offsets: First atom of each crystal and the total, ``(crystals + 1,)`` int64.
         numbers: Atomic numbers, ``(atoms,)`` uint8.
         frac_coords: Fractional coordinates, ``(atoms, 3)`` float64.
-        columns: Further columns by name, ``(crystals,)`` each: float64 with NaN for unknown, or object (str, None).
+        columns: Further columns by name, ``(crystals,)`` each: float64 with NaN for unknown, or object.
         units: Unit of a column, where it has one; ``"1"`` is dimensionless.
         origins: Where each row was read (``"a.cif"``, ``"table.csv row 7"``), for messages; may be empty.
     """
@@ -94,7 +92,7 @@ class Crystals:
 
     @cached_property
     def formulas(self) -> list[str]:
-        """Reduced formula of each crystal with elements in order of Z: a key for composition, e.g. ``O3-Ti1-Ba1``."""
+        """Reduced formula of each crystal with elements in order of Z, e.g. ``O3-Ti1-Ba1``: a key."""
         keys = []
         for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
             elements, counts = np.unique(self.numbers[start:stop], return_counts=True)
@@ -174,7 +172,8 @@ class Crystals:
             "lattice": pa.FixedSizeListArray.from_arrays(pa.array(self.lattice.reshape(-1)), 9),
             "numbers": pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), pa.array(self.numbers)),
             "frac_coords": pa.ListArray.from_arrays(
-                pa.array(3 * self.offsets, pa.int32()), pa.array(self.frac_coords.astype(np.float32).reshape(-1))
+                pa.array(3 * self.offsets, pa.int32()),
+                pa.array(self.frac_coords.astype(np.float32).reshape(-1)),
             ),
         }
         for name, values in self.columns.items():
@@ -201,7 +200,9 @@ class Crystals:
             table = pq.read_table(path).combine_chunks()
         except (OSError, pa.ArrowInvalid) as error:
             raise UserError(f"{path} cannot be read as parquet: {error}") from error
-        missing = [name for name in ("id", "lattice", "numbers", "frac_coords") if name not in table.column_names]
+        missing = [
+            name for name in ("id", "lattice", "numbers", "frac_coords") if name not in table.column_names
+        ]
         if missing:
             raise UserError(
                 f"{path} lacks the column(s) {', '.join(missing)} of the columnar format; "
@@ -254,9 +255,14 @@ def _values(table: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 (pyarrow has
 
 
 # Index 0 is empty, so that SYMBOLS[Z] is the element of atomic number Z.
+# fmt: off
 SYMBOLS = (
-    ". H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
-    "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu "
-    "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr "
-    "Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
-).split()
+    ".", "H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl",
+    "Ar", "K", "Ca", "Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As", "Se",
+    "Br", "Kr", "Rb", "Sr", "Y", "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In", "Sn", "Sb",
+    "Te", "I", "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er",
+    "Tm", "Yb", "Lu", "Hf", "Ta", "W", "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po", "At",
+    "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U", "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md", "No",
+    "Lr", "Rf", "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og",
+)
+# fmt: on

@@ -135,7 +135,7 @@ def cosines(
 ) -> Float[Tensor, " angles"]:
     """Return the cosine of the angle at v between v→u and v→w, for bonds u→v (source) and v→w (target)."""
     unit = torch.nn.functional.normalize(vector, dim=1)
-    return (unit[source] * unit[target]).sum(dim=1).neg().clamp(-1.0, 1.0)
+    return (unit.index_select(0, source) * unit.index_select(0, target)).sum(dim=1).neg().clamp(-1.0, 1.0)
 
 
 def _mlp(in_dim: int, out_dim: int, norm: Norm) -> tuple[nn.Module, nn.Module, nn.Module]:

@@ -6,13 +6,15 @@ import logging
 import os
 from pathlib import Path
 
+import numpy as np
+
 from tlzoo.crystals import Crystals
 from tlzoo.data.cards import DATASETS, DatasetCard
 from tlzoo.data.cards.convert import convert
 from tlzoo.data.cards.retrieve import frame, matminer_home
 from tlzoo.errors import UserError
 
-__all__ = ["DATASETS", "cache_dir", "find", "folders", "load"]
+__all__ = ["DATASETS", "cache_dir", "find", "folders", "in_order", "known", "load"]
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,21 @@ def load(name: str) -> Crystals:
     for folder in folders():
         path = folder / f"{card.name}.parquet"
         if path.is_file():
-            return Crystals.read_parquet(path)
+            return in_order(Crystals.read_parquet(path))
     return _converted(card)
+
+
+def known(name: str) -> bool:
+    """Whether a data set of this name exists."""
+    return ALIASES.get(name, name) in DATASETS
+
+
+def in_order(crystals: Crystals) -> Crystals:
+    """Return the crystals by row number where ids are row numbers: published folds count on that order."""
+    ids = crystals.ids
+    if not all(str(name).isdecimal() for name in ids):
+        return crystals
+    return crystals.select(np.argsort(ids.astype(np.int64), kind="stable"))
 
 
 def _converted(card: DatasetCard) -> Crystals:

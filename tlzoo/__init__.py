@@ -1,0 +1,22 @@
+"""tlzoo, the transfer-learning model zoo for crystals."""
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["Crystals", "Model", "UserError", "__version__", "load"]
+
+# Resolved on first use: torch takes seconds to import, `tlzoo --help` must not wait for it.
+_HOMES = {
+    "Crystals": "tlzoo.crystals",
+    "Model": "tlzoo.model",
+    "UserError": "tlzoo.errors",
+    "load": "tlzoo.model",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tlzoo' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,80 @@
+"""The command `tlzoo`: a light dispatcher, so that `tlzoo --help` imports no torch."""
+
+import errno
+import sys
+from collections.abc import Sequence
+
+import tlzoo
+from tlzoo.errors import UserError
+
+HELP = """\
+usage: tlzoo COMMAND ...
+
+The transfer-learning model zoo for crystals.
+
+  fit       train or fine-tune:      tlzoo fit --config configs/experiments/NAME.yaml --run_dir runs/NAME
+  validate  measure on validation:   tlzoo validate runs/NAME
+  test      measure on the test set: tlzoo test runs/NAME
+  predict   answer for new crystals: tlzoo predict runs/NAME crystals/ -o predictions.csv
+  data      check or list data sets: tlzoo data check PATH | list | info NAME
+
+tlzoo COMMAND --help says more.  tlzoo --version prints the version.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code: 0, or 2 for a mistake the user can mend."""
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    if not args or args[0] in {"-h", "--help"}:
+        sys.stdout.write(HELP)
+        return 0 if args else 2
+    if args[0] == "--version":
+        sys.stdout.write(f"tlzoo {tlzoo.__version__}\n")
+        return 0
+    try:
+        return run(args)
+    except UserError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        return fail("stopped")
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        return fail(
+            f"the disk is full{where}; make room and run the same command again, nothing finished is lost"
+        )
+
+
+def run(args: Sequence[str]) -> int:
+    """Dispatch to the module of a command, which is imported only now."""
+    command, *rest = args
+    if command in {"fit", "validate", "test"}:
+        import argparse
+
+        from tlzoo import cli
+
+        try:
+            cli.main(args)
+        except argparse.ArgumentError as error:
+            raise UserError(error.message) from error
+        return 0
+    if command == "predict":
+        from tlzoo import predict
+
+        return predict.main(rest)
+    if command == "data":
+        from tlzoo.data import commands
+
+        return commands.main(rest)
+    raise UserError(f"there is no command {command!r}; there are: fit, validate, test, predict, data")
+
+
+def fail(message: str) -> int:
+    """Say what is wrong and return the exit code of a user's mistake."""
+    sys.stderr.write(f"tlzoo: {message}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

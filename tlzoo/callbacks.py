@@ -1,0 +1,36 @@
+"""What cannot live in the task: the history of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pandas as pd
+
+
+class History(pl.Callback):
+    """One row of metrics per epoch, in ``history.csv``; a resumed run goes on where it stopped.
+
+    Args:
+        folder: Where to write the file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "history.csv"
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Append the finished epoch, validation included, and write the table."""
+        rate = trainer.optimizers[0].param_groups[-1]["lr"]
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+        self.rows.append({"epoch": trainer.current_epoch, "learning_rate": float(rate), **metrics})
+        partial = self.path.with_suffix(".partial")
+        pd.DataFrame(self.rows).to_csv(partial, index=False)
+        partial.replace(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far, for the resume file."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rows of the interrupted run."""
+        self.rows = list(state_dict["rows"])

@@ -1,0 +1,241 @@
+"""`tlzoo fit|validate|test`: LightningCLI on a run directory."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+# Importing them makes their short names known: `class_path: CGCNN`.
+from tlzoo import backbones, freezing, heads, zoo  # noqa: F401
+from tlzoo.callbacks import History
+from tlzoo.data import splits  # noqa: F401
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.errors import UserError
+from tlzoo.run import Run, results_table, write_text
+from tlzoo.task import Task
+
+# Settings of where and how fast a run goes on, not of what it computes: a resumed run may change them.
+FREE_KEYS = (
+    "run_dir",
+    "ckpt_path",
+    "weights_only",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "data.cache_dir",
+)
+
+
+class TlzooCLI(LightningCLI):
+    """The three commands that train and measure, each working on a run directory."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        common = {"exit_on_error": False}
+        super().__init__(
+            Task,
+            CrystalDataModule,
+            args=list(args),
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            trainer_defaults={
+                "log_every_n_steps": 1,
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+            },
+            parser_kwargs={**common, **{name: dict(common) for name in self.subcommands()}},
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, and which of the trainer's arguments they do not take."""
+        commands = LightningCLI.subcommands()
+        return {name: commands[name] for name in ("fit", "validate", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run directory."""
+        parser.add_argument("--run_dir", type=str, default="runs/latest", help="Directory of the run.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401 (Lightning's union)
+        """Parse what was given, whatever ``sys.argv`` holds."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration alone: what the user typed is never overridden by a checkpoint."""
+
+    @property
+    def run(self) -> Run:
+        """The run directory of this command."""
+        return Run(Path(self._get(self.config, "run_dir")))
+
+    def before_instantiate_classes(self) -> None:
+        """Resume a run that is there; measure its best epoch unless another is named."""
+        config = self.config[self.subcommand]
+        if self.subcommand == "fit":
+            if self.run.config.exists():
+                refuse_changes(self.run, self._resolved())
+            if self.run.last.exists() and config.ckpt_path is None:
+                config.ckpt_path = str(self.run.last)
+        else:
+            # Measured in full precision, as `tlzoo predict` answers.
+            config.trainer.precision = "32-true"
+            config.trainer.logger = False
+            config.verbose = False
+            self.weights = Path(config.ckpt_path or self.run.best)
+            config.ckpt_path = None
+            if not self.weights.is_file():
+                raise UserError(
+                    f"there is no checkpoint {self.weights}; train first: "
+                    f"tlzoo fit --config … --run_dir {self.run.path}"
+                )
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401 (the trainer's own arguments)
+        """Build the trainer; resume files and history go to the run directory."""
+        folder = self.run.path
+        if self._get(self.config, "trainer.logger") in (None, True):
+            kwargs["logger"] = False
+        kwargs["default_root_dir"] = folder
+        if self.subcommand == "fit":
+            common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
+            self.trainer_defaults["callbacks"] = [
+                History(folder),
+                ModelCheckpoint(**common, filename="best", monitor=f"val/{self.model.head.monitor}"),
+                ModelCheckpoint(**common, filename="last"),
+            ]
+        else:
+            kwargs["enable_checkpointing"] = False
+        return super().instantiate_trainer(**kwargs)
+
+    def _resolved(self) -> dict[str, Any]:
+        text = self.parser.dump(self.config, skip_none=False, format="yaml")
+        resolved: dict[str, Any] = yaml.safe_load(text)[self.subcommand]
+        return {
+            key: value
+            for key, value in resolved.items()
+            if key not in ("config", "ckpt_path", "weights_only")
+        }
+
+    def before_fit(self) -> None:
+        """Write what is known before training."""
+        self.run.open(self.datamodule, int(self._get(self.config, "seed_everything")))
+        write_text(self.run.config, yaml.safe_dump(self._resolved(), sort_keys=False))
+
+    def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 (Trainer.fit's own arguments)
+        """Train, then say where the state is if training was interrupted."""
+        try:
+            self.trainer.fit(**kwargs)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            raise UserError(f"stopped. {saved_state(self.run)}") from stop
+
+    def after_fit(self) -> None:
+        """Take the best epoch, predict training and validation part, export the model."""
+        load_weights(self.model, self.run.best)
+        metrics = self.run.evaluate(self.model, self.datamodule, ["train", "val"])
+        self.run.export(self.model, self.datamodule)
+        say(results_table(metrics))
+        say(f"run directory: {self.run.path}")
+
+    def before_validate(self) -> None:
+        """Take the best epoch, or the one that was named."""
+        load_weights(self.model, self.weights)
+
+    before_test = before_validate
+
+    def after_validate(self) -> None:
+        """Record the validation part."""
+        say(results_table(self.run.evaluate(self.model, self.datamodule, ["val"])))
+
+    def after_test(self) -> None:
+        """Record the test part beside the trivial baselines of the same split."""
+        self.run.evaluate(self.model, self.datamodule, ["test"])
+        metrics = self.run.add_baselines(self.model, self.datamodule)
+        self.run.export(self.model, self.datamodule)
+        say(results_table(metrics))
+        say(f"parity plot: {self.run.path / 'parity.png'}\nrun directory: {self.run.path}")
+
+
+def say(text: str) -> None:
+    """Write to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def load_weights(task: Task, path: Path) -> None:
+    """Put the weights of a resume file into a task."""
+    state = torch.load(path, weights_only=True, map_location="cpu")  # noqa: TID251 (our own resume file)
+    task.load_state_dict(state["state_dict"])
+
+
+def saved_state(run: Run) -> str:
+    """Say what an interrupted run has kept and how to go on."""
+    if run.last.exists():
+        return f"All finished epochs are in {run.last}; the same command goes on from there"
+    return f"No epoch was finished; the same command begins anew in {run.path}"
+
+
+def refuse_changes(run: Run, config: Mapping[str, Any]) -> None:
+    """Compare a configuration with that of the run in the same directory.
+
+    Raises:
+        UserError: They differ in what the run computes; the message names the keys.
+    """
+    before = flatten(yaml.safe_load(run.config.read_text()))
+    after = flatten(config)
+    changes = [
+        f"{key}: {before.get(key)!r} → {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not key.startswith(FREE_KEYS)
+    ]
+    if changes:
+        raise UserError(
+            f"{run.path} holds a run with another configuration: " + "; ".join(changes) + ". "
+            "Choose another --run_dir, or delete that one"
+        )
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested keys as dotted ones.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def quieten() -> None:
+    """Leave on the screen what a user can act on."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("tlzoo").setLevel(logging.INFO)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # https://github.com/Lightning-AI/pytorch-lightning/issues/21326
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    # a run directory is there to be resumed
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # batches are one gather from a memory map: workers would only copy them
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+def main(args: Sequence[str]) -> None:
+    """Run one of the three commands; ``tlzoo test RUN`` takes configuration and weights from the run."""
+    quieten()
+    command, *rest = args
+    if command != "fit" and rest and not rest[0].startswith("-"):
+        run = Run(Path(rest[0]))
+        if not run.config.is_file():
+            raise UserError(f"{rest[0]} is no run directory: it has no config.yaml")
+        rest = ["--config", str(run.config), "--run_dir", rest[0], *rest[1:]]
+    TlzooCLI([command, *rest])

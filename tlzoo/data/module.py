@@ -1,0 +1,210 @@
+"""The only LightningDataModule: a source, a split, targets and the graph store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch_geometric.data import Data
+
+from tlzoo import keys
+from tlzoo.crystals import Crystals
+from tlzoo.data import named
+from tlzoo.data.batches import EpochSampler
+from tlzoo.data.duplicates import duplicate_groups
+from tlzoo.data.elements import check_elements
+from tlzoo.data.sources import read
+from tlzoo.data.splits import Random, Split, Splitter
+from tlzoo.errors import UserError
+from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs.store import GraphStore
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledGraphs(Dataset[Data]):
+    """One part of a split as batches of graphs with targets.
+
+    Attributes:
+        store: Graphs of all crystals in use.
+        positions: Where the crystals of this part are in the store, ``(crystals,)``.
+        rows: Where they are in the table, ``(crystals,)``.
+        targets: Physical units, NaN where unknown, ``(crystals, targets)``.
+    """
+
+    store: GraphStore
+    positions: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, chosen: NDArray[np.int64]) -> Data:
+        """Return the batch of the chosen crystals of this part."""
+        batch = self.store.batch(self.positions[chosen])
+        batch[keys.TARGETS] = self.targets[chosen]
+        batch[keys.ROW] = torch.from_numpy(self.rows[chosen])
+        return batch
+
+
+class CrystalDataModule(pl.LightningDataModule):
+    """Crystals with labels, split and batched for the model that asks.
+
+    Args:
+        source: A named data set, or a path to a folder, zip archive, table, extxyz file or ASE database.
+        targets: Columns to learn; the data set's own target if it has only one.
+        split: How to divide the crystals; 80/10/10 at random by default.
+        batch_size: Crystals per training batch.
+        max_bonds: Largest number of bonds in a batch, so that large cells do not exhaust the memory.
+        units: Units of the targets, where the source does not know them.
+        id_column: Column of the ids, where the source does not find it.
+        structure_column: Column of the structures, where the source does not find it.
+        cache_dir: Folder of the graph cache; ``$TLZOO_CACHE`` or the user's cache by default.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        targets: Sequence[str] | None = None,
+        split: Splitter | None = None,
+        batch_size: int = 64,
+        max_bonds: int | None = None,
+        units: Mapping[str, str] | None = None,
+        id_column: str | None = None,
+        structure_column: str | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, got {batch_size}")
+        self.source = source
+        self.splitter = split or Random()
+        self.batch_size = batch_size
+        self.max_bonds = max_bonds
+        self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.seed = torch.initial_seed() % 2**32
+        self._targets = list(targets) if targets else None
+        self._read_options: dict[str, Any] = {
+            "units": units,
+            "id_column": id_column,
+            "structure_column": structure_column,
+        }
+        self._crystals: Crystals | None = None
+        self._split: Split | None = None
+        self._store: GraphStore | None = None
+
+    @property
+    def crystals(self) -> Crystals:
+        """The table of the source, read when first asked for."""
+        if self._crystals is None:
+            if named.known(self.source):
+                self._crystals = named.load(self.source)
+            else:
+                self._crystals = read(self.source, targets=self._targets, **self._read_options)
+            check_elements(self._crystals)
+        return self._crystals
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the target columns."""
+        if self._targets is None:
+            if named.known(self.source):
+                self._targets = [named.find(self.source).default_target]
+            elif len(self.crystals.columns) == 1:
+                self._targets = list(self.crystals.columns)
+            else:
+                there = ", ".join(self.crystals.columns) or "none"
+                raise UserError(f"data.targets must name the column(s) to learn; there are: {there}")
+        return self._targets
+
+    @property
+    def units(self) -> list[str]:
+        """Unit of each target; empty where unknown."""
+        return [self.crystals.units.get(name, "") for name in self.targets]
+
+    @property
+    def split(self) -> Split:
+        """Rows of the table for training, validation and test."""
+        if self._split is None:
+            together = getattr(self.splitter, "keep_duplicates_together", False)
+            groups = duplicate_groups(self.crystals) if together else None
+            self._split = self.splitter.split(self.crystals, targets=self.targets, groups=groups)
+        return self._split
+
+    def target_values(self, rows: NDArray[np.int64]) -> Tensor:
+        """Targets in physical units, NaN for unknown, ``(crystals, targets)``."""
+        return torch.stack([self._numeric(name)[torch.from_numpy(rows)] for name in self.targets], dim=1)
+
+    def _numeric(self, name: str) -> Tensor:
+        column = self.crystals.column(name)
+        if column.dtype == object:
+            bad = next(i for i, value in enumerate(column) if isinstance(value, str))
+            raise UserError(
+                f"target {name!r} is not a number: {self.crystals.origin(bad)} has {column[bad]!r}; "
+                "correct it, or leave the field empty if it is unknown"
+            )
+        return torch.from_numpy(column.astype(np.float32))
+
+    def train_targets(self) -> Tensor:
+        """Targets of the training part, in physical units, ``(crystals, targets)``."""
+        return self.target_values(self.split.train)
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002 (all stages need the same)
+        """Read, split, and open the graphs that the model of this trainer reads."""
+        assert self.trainer is not None
+        if self.trainer.world_size > 1:
+            raise UserError("training in several processes is not supported; set trainer.devices to 1")
+        model: Any = self.trainer.lightning_module
+        self.open_graphs(model.backbone.graph)
+
+    def open_graphs(self, options: GraphOptions) -> None:
+        """Open or build the store of all crystals that the split uses."""
+        self._store = GraphStore.open(self.crystals.select(self.used_rows), options, cache_dir=self.cache_dir)
+
+    @property
+    def used_rows(self) -> NDArray[np.int64]:
+        """Rows of the table in any part, ascending."""
+        return np.unique(np.concatenate([self.split.train, self.split.val, self.split.test]))
+
+    def _loader(self, rows: NDArray[np.int64], *, shuffle: bool) -> DataLoader[Data]:
+        assert self._store is not None
+        positions = np.searchsorted(self.used_rows, rows)
+        graphs = LabelledGraphs(self._store, positions, rows, self.target_values(rows))
+        sampler = EpochSampler(
+            np.arange(len(rows)),
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            sizes=self._store.num_bonds[positions] if self.max_bonds else None,
+            budget=self.max_bonds,
+        )
+        # A generator of its own: iterating must not draw from the one that drives dropout.
+        return DataLoader(graphs, sampler=sampler, batch_size=None, generator=torch.Generator())
+
+    def train_dataloader(self) -> DataLoader[Data]:
+        """Shuffled batches of the training part, in an order fixed by seed and epoch."""
+        return self._loader(self.split.train, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Data]:
+        """Batches of the validation part."""
+        return self._loader(self.split.val, shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[Data]:
+        """Batches of the test part.
+
+        Raises:
+            UserError: The split has no test part.
+        """
+        if len(self.split.test) == 0:
+            raise UserError("the split has no test part; choose a splitter with test > 0")
+        return self._loader(self.split.test, shuffle=False)
+
+    def part_dataloader(self, part: str) -> DataLoader[Data]:
+        """Batches of a part in the order of the split: ``train``, ``val`` or ``test``."""
+        return self._loader(getattr(self.split, part), shuffle=False)

@@ -1,0 +1,267 @@
+"""The directory of a run: everything needed to understand, repeat and use it.
+
+``config.yaml``, ``split.json``, ``environment.json``: what was asked, of which crystals, with which versions.
+``history.csv``, ``learning-curve.png``, ``best.ckpt``, ``last.ckpt``: the course of training; resume files.
+``model.safetensors``, ``model.json``: the exported model. ``metrics.json``, ``predictions.csv``,
+``parity.png``: what it is worth.
+"""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from tlzoo import checkpoint, keys, plots
+from tlzoo.baselines import baselines
+from tlzoo.data.elements import symbols
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.errors import UserError
+from tlzoo.heads import Classification
+from tlzoo.spec import plain
+from tlzoo.task import Task
+
+PACKAGES = ("tlzoo", "torch", "lightning", "torch-geometric", "numpy", "pymatgen", "vesin")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and the names in it."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def best(self) -> Path:
+        """Resume file of the epoch with the best validation metric."""
+        return self.path / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Resume file of the last finished epoch."""
+        return self.path / "last.ckpt"
+
+    @property
+    def model(self) -> Path:
+        """The exported model, without suffix."""
+        return self.path / "model"
+
+    def open(self, data: CrystalDataModule, seed: int) -> None:
+        """Write what is known before training: split and environment.
+
+        Raises:
+            UserError: The directory holds a run with another split.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        split = self.path / "split.json"
+        text = data.split.to_json(data.crystals.ids)
+        if split.exists() and split.read_text() != text:
+            raise UserError(
+                f"{split} differs from the split of this configuration and data: the data changed since "
+                "the run began; use another --run_dir"
+            )
+        write_text(split, text)
+        environment = {
+            "versions": {name: _version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "processor": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+            "threads": torch.get_num_threads(),
+            "seed": seed,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "source": data.source,
+            "data_sha256": data.crystals.content_hash,
+        }
+        write_text(self.path / "environment.json", json.dumps(environment, indent=1))
+
+    def export(self, task: Task, data: CrystalDataModule) -> None:
+        """Write the model as data: safetensors and a JSON card."""
+        metrics = self._read_metrics()
+        train = data.crystals.select(data.split.train)
+        card = {
+            "targets": data.targets,
+            "units": data.units,
+            "source": data.source,
+            "data_sha256": data.crystals.content_hash,
+            "split": data.split.describe(),
+            "elements": symbols(train),
+            "metrics": {part: metrics[part] for part in ("train", "val", "test") if part in metrics},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "tlzoo": _version("tlzoo"),
+        }
+        checkpoint.save(self.model, task.backbone, task.head, card)
+
+    def evaluate(self, task: Task, data: CrystalDataModule, parts: Sequence[str]) -> dict[str, Any]:
+        """Predict parts of the split in fp32 and bring all files of results up to date.
+
+        Returns:
+            The content of ``metrics.json``: metrics by part, in physical units, and sizes.
+        """
+        metrics = self._read_metrics()
+        tables = self._read_predictions(keep=[p for p in ("train", "val", "test") if p not in parts])
+        for part in parts:
+            rows = getattr(data.split, part)
+            if len(rows) == 0:
+                continue
+            predicted, computed = predict_part(task, data, part)
+            metrics[part] = {"crystals": len(rows), **computed}
+            tables.append(_long_table(task, data, part, rows, predicted))
+        metrics["targets"] = dict(zip(data.targets, data.units, strict=True))
+        table = pd.concat(tables, ignore_index=True)
+        write_text(self.path / "predictions.csv", table.to_csv(index=False))
+        self._write_metrics(metrics)
+        self.draw(task, table)
+        return metrics
+
+    def add_baselines(self, task: Task, data: CrystalDataModule) -> dict[str, Any]:
+        """Compute the trivial baselines of the same split and add them to the metrics."""
+        metrics = self._read_metrics()
+        values = data.target_values(np.arange(len(data.crystals))).numpy()
+        classes = isinstance(task.head, Classification)
+        metrics["baselines"] = {
+            name: baselines(data.crystals, values[:, i], data.split, classification=classes)
+            for i, name in enumerate(data.targets)
+        }
+        self._write_metrics(metrics)
+        return metrics
+
+    def draw(self, task: Task, table: pd.DataFrame) -> None:
+        """Draw a parity plot per property, and the learning curve."""
+        properties = list(dict.fromkeys(table["property"]))
+        for name in properties:
+            rows = table[table["property"] == name]
+            file = "parity.png" if len(properties) == 1 else f"parity-{name}.png"
+            log = task.head.transform == "log10"
+            plots.parity(
+                self.path / file, _columns(rows, "prediction"), name=name, unit=rows["unit"].iloc[0], log=log
+            )
+        history = self.path / "history.csv"
+        if history.exists():
+            monitor = task.head.monitor
+            unit = str(table["unit"].iloc[0]) if monitor == "mae" else ""
+            plots.learning_curve(
+                self.path / "learning-curve.png", pd.read_csv(history), metric=monitor, unit=unit
+            )
+
+    def _write_metrics(self, metrics: dict[str, Any]) -> None:
+        write_text(
+            self.path / "metrics.json", json.dumps(plain(metrics, "metrics"), indent=1, allow_nan=False)
+        )
+
+    def _read_metrics(self) -> dict[str, Any]:
+        path = self.path / "metrics.json"
+        content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return content
+
+    def _read_predictions(self, keep: Sequence[str]) -> list[pd.DataFrame]:
+        path = self.path / "predictions.csv"
+        if not path.exists():
+            return []
+        table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=[""])
+        kept = table[table["part"].isin(list(keep))]
+        return [kept] if len(kept) else []
+
+
+def predict_part(
+    task: Task, data: CrystalDataModule, part: str
+) -> tuple[NDArray[np.float32], dict[str, float]]:
+    """Predict one part of the split, ``(crystals, columns)`` in the order of the split, and its metrics."""
+    metrics = task.head.metrics(data.targets)
+    predictions = []
+    was_training = task.training
+    task.eval()
+    with torch.inference_mode():
+        for batch in data.part_dataloader(part):
+            prediction = task(batch.to(task.device)).float().cpu()
+            metrics.update(prediction, batch[keys.TARGETS].cpu())
+            predictions.append(prediction)
+    task.train(was_training)
+    return torch.cat(predictions).numpy(), {name: float(value) for name, value in metrics.compute().items()}
+
+
+def _columns(rows: pd.DataFrame, name: str) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return the target and another column of each part."""
+    return {
+        str(part): (values["target"].to_numpy(), values[name].to_numpy())
+        for part, values in rows.groupby("part", sort=False)
+    }
+
+
+def _long_table(
+    task: Task, data: CrystalDataModule, part: str, rows: NDArray[np.int64], predicted: NDArray[np.float32]
+) -> pd.DataFrame:
+    """One row per crystal and property: id, part, property, target, prediction, unit, further columns."""
+    columns = task.head.columns(data.targets)
+    truth = data.target_values(rows).numpy()
+    tables = []
+    for i, (name, unit) in enumerate(zip(data.targets, data.units, strict=True)):
+        further = {
+            column.removeprefix(f"{name}_"): predicted[:, j]
+            for j, column in enumerate(columns)
+            if j >= len(data.targets) and column.startswith(f"{name}_")
+        }
+        tables.append(
+            pd.DataFrame(
+                {
+                    "id": data.crystals.ids[rows],
+                    "part": part,
+                    "property": name,
+                    "target": truth[:, i],
+                    "prediction": predicted[:, i],
+                    "unit": unit,
+                    **further,
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def results_table(metrics: dict[str, Any]) -> str:
+    """Render ``metrics.json``: one row per part and, after a test, per trivial baseline."""
+    lines = [f"{'':24}{'crystals':>10}  " + "  ".join(f"{name:>12}" for name in _shown(metrics))]
+    lines += [_line(part, metrics[part], metrics) for part in ("train", "val", "test") if part in metrics]
+    for target, rows in metrics.get("baselines", {}).items():
+        for name, parts in rows.items():
+            if "test" in parts:
+                label = f"test, {name}" if len(metrics["targets"]) == 1 else f"test, {name}, {target}"
+                lines.append(
+                    _line(label, {"crystals": metrics["test"]["crystals"], **parts["test"]}, metrics)
+                )
+    units = ", ".join(f"{name} in {unit or 'unknown units'}" for name, unit in metrics["targets"].items())
+    return "\n".join([*lines, f"({units}; rmse and mae in the unit of the target)"])
+
+
+def _shown(metrics: dict[str, Any]) -> list[str]:
+    part = next(metrics[part] for part in ("val", "train", "test") if part in metrics)
+    return [name for name in part if name != "crystals"]
+
+
+def _line(label: str, row: dict[str, float], metrics: dict[str, Any]) -> str:
+    cells = [f"{row[name]:>12.4g}" if row.get(name) is not None else f"{'':>12}" for name in _shown(metrics)]
+    return f"{label:24}{row['crystals']:>10}  " + "  ".join(cells)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is complete or absent, never half-written."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,182 @@
+"""The only LightningModule: backbone, head, freezing strategy and optimiser in one training task."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from tlzoo import freezing as freeze
+from tlzoo import keys
+from tlzoo.backbones.base import Backbone
+from tlzoo.errors import UserError
+from tlzoo.heads.base import Head
+
+logger = logging.getLogger(__name__)
+
+Schedule = Literal["one-cycle", "cosine", "constant"]
+Stage = Literal["train", "val", "test"]
+
+
+class Task(pl.LightningModule):
+    """Train a head on a backbone, wholly or in part.
+
+    The data module in use must offer ``targets`` (names), ``units`` and ``train_targets()``: the scaler of
+    the head is fitted on the training part when fitting starts, and on nothing else.
+
+    Args:
+        backbone: From a batch of crystals to embeddings.
+        head: From embeddings to predictions in physical units; it is bound to the backbone's ``out_dim``.
+        freezing: Which groups train, by epoch; everything by default.
+        optimizer: From parameter groups to an optimiser.
+        schedule: Course of the learning rate over all steps. ``one-cycle``: linear warm-up to the optimiser's
+            rate, then cosine to zero (Smith & Topin 2019, without momentum cycling); ``cosine``: no warm-up.
+        warmup: Part of all steps used to warm up, for ``one-cycle``.
+        layer_decay: Each group learns this factor slower than the one after it; 1 for one rate everywhere.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Head,
+        freezing: freeze.Freezing | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        schedule: Schedule = "one-cycle",
+        warmup: float = 0.1,
+        layer_decay: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= warmup < 1:
+            raise UserError(f"warmup is a part of all steps, 0 or more and less than 1, got {warmup}")
+        if not 0 < layer_decay <= 1:
+            raise UserError(f"layer_decay must be more than 0 and at most 1, got {layer_decay}")
+        self.backbone = backbone
+        self.head = head.bind(backbone.out_dim)
+        self.freezing = freezing or freeze.All()
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.warmup = warmup
+        self.layer_decay = layer_decay
+        self.group_rows: list[freeze.GroupRow] = []
+        self.seed = torch.initial_seed() % 2**32
+        self._frozen: list[nn.Module] = []
+        self._metrics: dict[Stage, Any] = {}
+
+    def groups(self) -> Mapping[str, Sequence[nn.Module]]:
+        """The backbone's groups, then the head's: what freezing strategies speak of."""
+        return {**self.backbone.groups(), **self.head.groups()}
+
+    def forward(self, batch: Data) -> Tensor:
+        """Predict in physical units, ``(crystals, columns)``."""
+        prediction: Tensor = self.head.predict(self.head(self.backbone(batch)))
+        return prediction
+
+    def setup(self, stage: str) -> None:
+        """Fit the scaler and freeze, so that the summary printed at the start is true."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._metrics = {part: self.head.metrics(data.targets) for part in ("train", "val", "test")}
+        self.head.check(data.target_values(data.used_rows), data.targets)
+        if stage == "fit":
+            self.head.fit(data.train_targets(), data.targets)
+            self._freeze(0)
+            rank_zero_only(logger.info)(freeze.table(self.group_rows))
+
+    def _freeze(self, epoch: int) -> None:
+        applied = freeze.apply(self.freezing, self.groups(), epoch, training=self.training)
+        self.group_rows, self._frozen = applied.rows, applied.frozen
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, but keep frozen parts in eval: running statistics must not drift."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
+
+    def on_train_epoch_start(self) -> None:
+        """Release or freeze groups; seed the epoch, so that a resumed run repeats the straight one."""
+        self._freeze(self.current_epoch)
+        self.train()
+        torch.manual_seed(self.seed + self.current_epoch)
+
+    def _step(self, batch: Data, stage: Stage) -> Tensor:
+        raw = self.head(self.backbone(batch))
+        targets = batch[keys.TARGETS]
+        loss: Tensor = self.head.loss(raw, targets)
+        with torch.no_grad():
+            self._metrics[stage].update(self.head.predict(raw.float()).cpu(), targets.cpu())
+        self.log(
+            f"{stage}/loss",
+            loss,
+            batch_size=batch[keys.NUM_CRYSTALS],
+            on_step=False,
+            on_epoch=True,
+            prog_bar=stage == "train",
+        )
+        return loss
+
+    def training_step(self, batch: Data, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
+        """Return the loss in the scaled space of the targets."""
+        loss = self._step(batch, "train")
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the training loss became {loss.item()} in epoch {self.current_epoch}; "
+                "lower the learning rate, or clip gradients (trainer.gradient_clip_val: 1)"
+            )
+        return loss
+
+    def validation_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
+        """Accumulate the metrics of the validation part."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
+        """Accumulate the metrics of the test part."""
+        self._step(batch, "test")
+
+    def on_train_epoch_end(self) -> None:
+        """Log the metrics of the epoch, in physical units."""
+        self._log_metrics("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the epoch, in physical units."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test part, in physical units."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: Stage) -> None:
+        metrics = self._metrics[stage]
+        for name, value in metrics.compute().items():
+            self.log(f"{stage}/{name}", value, prog_bar=stage == "val" and name == self.head.monitor)
+        metrics.reset()
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's union of eight types)
+        """One parameter group per named group, frozen ones too: without a gradient they stay as they are."""
+        groups = self.groups()
+        rates = freeze.layer_rates(list(groups), self.layer_decay)
+        optimizer = self.optimizer(
+            [
+                {"params": [p for part in parts for p in part.parameters()], "name": name}
+                for name, parts in groups.items()
+            ]
+        )
+        for group in optimizer.param_groups:
+            group["lr"] *= rates[group["name"]]
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate at a step, as a part of the optimiser's own."""
+        if self.schedule == "constant":
+            return 1.0
+        warm = max(1, round(self.warmup * total)) if self.schedule == "one-cycle" else 0
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
