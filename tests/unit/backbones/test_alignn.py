@@ -41,7 +41,7 @@ def scrambled(backbone):
 
 
 class Slow:
-    """Equations 1 to 4 of npj Comput. Mater. 7, 185 (2021), with lists of rows for atoms, bonds and angles."""
+    """Equations 1 to 4 of npj Comput. Mater. 7, 185 (2021), with lists of rows."""
 
     def __init__(self, weights, *, training):
         self.weights, self.training = weights, training
@@ -161,7 +161,7 @@ def test_bf16_autocast_stays_close(batch):
 
 
 def test_published_size():
-    # the authors' model has 4,026,753 parameters: 257 in its last linear layer, two norms of 256 that nothing reads
+    # the authors' model has 4,026,753 parameters: 257 in its last linear layer, two norms nothing reads
     assert sum(p.numel() for p in ALIGNN().parameters()) == 4_026_753 - 257 - 2 * 512
 
 

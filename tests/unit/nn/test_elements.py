@@ -18,7 +18,7 @@ SIZES = {
     "block": 4,
     "volume": 10,
 }
-# by hand from the supplement's ranges and textbook values, in the order of SIZES: bin of each block, None is unknown
+# by hand from the supplement's ranges and textbook values: bin in each block, None is unknown
 BY_HAND = {
     "H": [1, 0, 4, 0, 0, 6, 5, 0, 3],  # χ 2.20, 31 pm, ln 13.6 = 2.61, 0.754 eV, ln 11.42 = 2.44
     "O": [16, 1, 8, 1, 5, 6, 6, 1, 4],  # χ 3.44, 66 pm, ln 13.6 = 2.61, 1.46 eV, ln 17.36 = 2.85

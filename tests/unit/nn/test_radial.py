@@ -27,3 +27,8 @@ def test_gaussians_stay_fp32_under_autocast():
 def test_gaussians_refuse_nonsense(wrong):
     with pytest.raises(UserError, match="Gaussians need high > low, size > 1 and gamma > 0"):
         Gaussians(**{"low": 0.0, "high": 8.0, "size": 4, "gamma": 1.0, **wrong})
+
+
+def test_gaussians_are_never_subnormal():
+    values = Gaussians(low=0.0, high=8.0, size=41, gamma=25.0)(torch.linspace(0.0, 8.0, 1000))
+    assert values.min() >= torch.finfo(torch.float32).tiny
