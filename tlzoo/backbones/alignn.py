@@ -125,6 +125,7 @@ class ALIGNN(Backbone):
             groups[f"alignn.{i}.twobody"] = [twobody]
             groups[f"alignn.{i}.threebody"] = [threebody]
         groups.update({f"gcn.{i}": [conv] for i, conv in enumerate(self.gcn)})
+        groups[f"gcn.{self.gcn_layers - 1}"] = [self.gcn[-1], self.drop]
         if self.pooling == "attention":
             groups["pool"] = [self.pool]
         return groups

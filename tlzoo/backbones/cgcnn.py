@@ -84,6 +84,7 @@ class CGCNN(Backbone):
         """Name the parts: ``embed``, ``conv.0`` …, and ``pool`` if it has parameters."""
         groups: dict[str, Sequence[nn.Module]] = {"embed": [self.embed, self.basis]}
         groups.update({f"conv.{i}": [conv] for i, conv in enumerate(self.convs)})
+        groups[f"conv.{self.depth - 1}"] = [self.convs[-1], self.drop]
         if self.pooling == "attention":
             groups["pool"] = [self.pool]
         return groups
