@@ -65,6 +65,7 @@ class CrystalDataModule(pl.LightningDataModule):
         units: Units of the targets, where the source does not know them.
         id_column: Column of the ids, where the source does not find it.
         structure_column: Column of the structures, where the source does not find it.
+        exclude: Ids of crystals to leave out, for example those that `tlzoo data check` finds fault with.
         cache_dir: Folder of the graph cache; ``$TLZOO_CACHE`` or the user's cache by default.
     """
 
@@ -78,6 +79,7 @@ class CrystalDataModule(pl.LightningDataModule):
         units: Mapping[str, str] | None = None,
         id_column: str | None = None,
         structure_column: str | None = None,
+        exclude: Sequence[str] | None = None,
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
@@ -88,6 +90,7 @@ class CrystalDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.max_bonds = max_bonds
         self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.exclude = list(exclude or ())
         self.seed = torch.initial_seed() % 2**32
         self._targets = list(targets) if targets else None
         self._read_options: dict[str, Any] = {
@@ -104,11 +107,34 @@ class CrystalDataModule(pl.LightningDataModule):
         """The table of the source, read when first asked for."""
         if self._crystals is None:
             if named.known(self.source):
-                self._crystals = named.load(self.source)
+                crystals = named.load(self.source)
             else:
-                self._crystals = read(self.source, targets=self._targets, **self._read_options)
-            check_elements(self._crystals)
+                crystals = read(self.source, targets=self._targets, **self._read_options)
+            self._crystals = self._accept(crystals)
         return self._crystals
+
+    @classmethod
+    def from_crystals(cls, crystals: Crystals, **options: Any) -> "CrystalDataModule":  # noqa: ANN401
+        """Build the module on crystals that are in memory (see :meth:`Crystals.from_structures`).
+
+        Args:
+            crystals: The table.
+            **options: Arguments of the constructor but ``source``.
+        """
+        module = cls("crystals in memory", **options)
+        module._crystals = module._accept(crystals)
+        return module
+
+    def _accept(self, crystals: Crystals) -> Crystals:
+        if self.exclude:
+            unknown = sorted(set(self.exclude) - set(crystals.ids))
+            if unknown:
+                raise UserError(
+                    f"data.exclude names ids that are not in {self.source}: {', '.join(unknown[:5])}"
+                )
+            crystals = crystals.select(np.flatnonzero(~np.isin(crystals.ids, self.exclude)))
+        check_elements(crystals)
+        return crystals
 
     @property
     def targets(self) -> list[str]:
