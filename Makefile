@@ -1,0 +1,44 @@
+# Verbs of the project. Each sets up what it needs: Python 3.11 or later and make are enough.
+.PHONY: setup quickstart test test-slow lint bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+SET_UP := .venv/.set-up
+
+# Tests on real data sets run where these are; the others need nothing but the embedded example.
+ifndef TLZOO_DATA
+ifneq ($(wildcard ../shared/data/index.json),)
+export TLZOO_DATA := $(abspath ../shared/data)
+endif
+endif
+
+setup: $(SET_UP)
+
+$(SET_UP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo 'tlzoo needs Python 3.11 or later, $(PYTHON) is older; name another: make setup PYTHON=python3.12'; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: setup
+	$(BIN)/tlzoo fit --config configs/experiments/quickstart.yaml --run_dir runs/quickstart
+	$(BIN)/tlzoo test runs/quickstart
+
+test: setup
+	$(BIN)/pytest
+
+test-slow: setup
+	$(BIN)/pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+# Runs and trained models stay.
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
