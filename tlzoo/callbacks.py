@@ -1,10 +1,15 @@
-"""What cannot live in the task: the history of a run."""
+"""What cannot live in the task: the history of a run and its resume files."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pandas as pd
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from tlzoo.files import whole, write_text
 
 
 class History(pl.Callback):
@@ -23,9 +28,7 @@ class History(pl.Callback):
         rate = trainer.optimizers[0].param_groups[-1]["lr"]
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         self.rows.append({"epoch": trainer.current_epoch, "learning_rate": float(rate), **metrics})
-        partial = self.path.with_suffix(".partial")
-        pd.DataFrame(self.rows).to_csv(partial, index=False)
-        partial.replace(self.path)
+        write_text(self.path, pd.DataFrame(self.rows).to_csv(index=False))
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, for the resume file."""
@@ -34,3 +37,23 @@ class History(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of the interrupted run."""
         self.rows = list(state_dict["rows"])
+
+
+class ResumeFiles(TorchCheckpointIO):
+    """Resume files that are complete or what they were before; Lightning's own copies them into place."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: object = None,  # noqa: ARG002 (Lightning's signature)
+    ) -> None:
+        """Write the state of a run.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with whole(Path(path)) as partial:
+            partial.write_bytes(content.getbuffer())

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tlzoo.errors import UserError
+from tlzoo.files import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -190,6 +191,5 @@ def _suffix(unit: str) -> str:
 def _save(figure: Figure, path: str | Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=160)
-    partial.replace(path)
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=160)

@@ -10,6 +10,7 @@ import pandas as pd
 from tlzoo.data.check import element_problems, graph_problems
 from tlzoo.data.sources import Problem, read_all
 from tlzoo.errors import UserError
+from tlzoo.files import whole
 from tlzoo.model import Model, load
 
 
@@ -64,17 +65,17 @@ def listing(problems: Sequence[Problem]) -> str:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table that is complete or absent, never half-written."""
+    """Write a table, whole or not at all.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole(path) as partial:
         if path.suffix == ".parquet":
             table.to_parquet(partial, index=False)
         else:
             table.to_csv(partial, index=False)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _targets(model: Model) -> tuple[list[str], list[str]]:

@@ -25,6 +25,7 @@ from tlzoo.baselines import baselines
 from tlzoo.data.elements import symbols
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
+from tlzoo.files import write_text
 from tlzoo.heads import Classification
 from tlzoo.spec import plain
 from tlzoo.task import Task
@@ -64,10 +65,10 @@ class Run:
         Raises:
             UserError: The directory holds a run with another split.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         split = self.path / "split.json"
         text = data.split.to_json(data.crystals.ids)
-        if split.exists() and split.read_text() != text:
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.last.exists() and split.exists() and split.read_text(encoding="utf-8") != text:
             raise UserError(
                 f"{split} differs from the split of this configuration and data: the data changed since "
                 "the run began; use another --run_dir"
@@ -251,13 +252,6 @@ def _shown(metrics: dict[str, Any]) -> list[str]:
 def _line(label: str, row: dict[str, float], metrics: dict[str, Any]) -> str:
     cells = [f"{row[name]:>12.4g}" if row.get(name) is not None else f"{'':>12}" for name in _shown(metrics)]
     return f"{label:24}{row['crystals']:>10}  " + "  ".join(cells)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is complete or absent, never half-written."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def _version(package: str) -> str:

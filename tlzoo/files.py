@@ -1,0 +1,44 @@
+"""Files that are complete or absent: written aside, then renamed into place."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tlzoo.errors import UserError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; what was written takes its place if all went well.
+
+    Raises:
+        UserError: It cannot be written, for example because the disk is full; ``path`` is what it was before.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        with partial.open("r+b") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        remedy = "make room" if error.errno in FULL else "make the folder writable"
+        raise UserError(
+            f"{path} cannot be written: {error.strerror or error}; {remedy} and run the same command again, "
+            "nothing finished is lost"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
