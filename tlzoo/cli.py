@@ -21,6 +21,7 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.run import Run, results_table, write_text
 from tlzoo.task import Task
+from tlzoo.tracking import trackers
 
 # Settings of where and how fast a run goes on, not of what it computes: a resumed run may change them.
 FREE_KEYS = (
@@ -87,7 +88,6 @@ class TlzooCLI(LightningCLI):
         else:
             # Measured in full precision, as `tlzoo predict` answers.
             config.trainer.precision = "32-true"
-            config.trainer.logger = False
             config.verbose = False
             self.weights = Path(config.ckpt_path or self.run.best)
             config.ckpt_path = None
@@ -112,7 +112,12 @@ class TlzooCLI(LightningCLI):
             ]
         else:
             kwargs["enable_checkpointing"] = False
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        self.trackers = trackers(trainer)
+        if self.subcommand != "fit":
+            # Curves belong to training; trackers are told the results.
+            trainer.loggers = []
+        return trainer
 
     def _resolved(self) -> dict[str, Any]:
         text = self.parser.dump(self.config, skip_none=False, format="yaml")
@@ -127,6 +132,8 @@ class TlzooCLI(LightningCLI):
         """Write what is known before training."""
         self.run.open(self.datamodule, int(self._get(self.config, "seed_everything")))
         write_text(self.run.config, yaml.safe_dump(self._resolved(), sort_keys=False))
+        for tracker in self.trackers:
+            tracker.begin(self.run)
 
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 (Trainer.fit's own arguments)
         """Train, then say where the state is if training was interrupted."""
@@ -142,6 +149,11 @@ class TlzooCLI(LightningCLI):
         self.run.export(self.model, self.datamodule)
         say(results_table(metrics))
         say(f"run directory: {self.run.path}")
+        self._track()
+
+    def _track(self) -> None:
+        for tracker in self.trackers:
+            tracker.log_results(self.run)
 
     def before_validate(self) -> None:
         """Take the best epoch, or the one that was named."""
@@ -152,6 +164,7 @@ class TlzooCLI(LightningCLI):
     def after_validate(self) -> None:
         """Record the validation part."""
         say(results_table(self.run.evaluate(self.model, self.datamodule, ["val"])))
+        self._track()
 
     def after_test(self) -> None:
         """Record the test part beside the trivial baselines of the same split."""
@@ -160,6 +173,7 @@ class TlzooCLI(LightningCLI):
         self.run.export(self.model, self.datamodule)
         say(results_table(metrics))
         say(f"parity plot: {self.run.path / 'parity.png'}\nrun directory: {self.run.path}")
+        self._track()
 
 
 def say(text: str) -> None:
