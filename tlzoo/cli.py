@@ -1,6 +1,9 @@
 """`tlzoo fit|validate|test`: LightningCLI on a run directory."""
 
+import argparse
+import inspect
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,11 +18,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 # Importing them makes their short names known: `class_path: CGCNN`.
 from tlzoo import backbones, freezing, heads, zoo  # noqa: F401
-from tlzoo.callbacks import History
+from tlzoo.callbacks import History, ResumeFiles
 from tlzoo.data import splits  # noqa: F401
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
-from tlzoo.run import Run, results_table, write_text
+from tlzoo.files import write_text
+from tlzoo.run import Run, results_table
+from tlzoo.spec import differences
 from tlzoo.task import Task
 from tlzoo.tracking import trackers
 
@@ -32,6 +37,14 @@ FREE_KEYS = (
     "trainer.logger",
     "data.cache_dir",
 )
+
+# What an argument can be.
+KINDS = {
+    "model.backbone": backbones.Backbone,
+    "model.head": heads.Head,
+    "model.freezing": freezing.Freezing,
+    "data.split": splits.Splitter,
+}
 
 
 class TlzooCLI(LightningCLI):
@@ -51,6 +64,7 @@ class TlzooCLI(LightningCLI):
                 "log_every_n_steps": 1,
                 "num_sanity_val_steps": 0,
                 "use_distributed_sampler": False,
+                "enable_model_summary": False,  # the table of groups says it by name
             },
             parser_kwargs={**common, **{name: dict(common) for name in self.subcommands()}},
         )
@@ -81,21 +95,18 @@ class TlzooCLI(LightningCLI):
         """Resume a run that is there; measure its best epoch unless another is named."""
         config = self.config[self.subcommand]
         if self.subcommand == "fit":
-            if self.run.config.exists():
+            if self.run.last.exists():
                 refuse_changes(self.run, self._resolved())
-            if self.run.last.exists() and config.ckpt_path is None:
-                config.ckpt_path = str(self.run.last)
+                config.ckpt_path = config.ckpt_path or str(self.run.last)
+            if config.ckpt_path is not None:
+                resume_file(Path(config.ckpt_path))
         else:
             # Measured in full precision, as `tlzoo predict` answers.
             config.trainer.precision = "32-true"
             config.verbose = False
             self.weights = Path(config.ckpt_path or self.run.best)
             config.ckpt_path = None
-            if not self.weights.is_file():
-                raise UserError(
-                    f"there is no checkpoint {self.weights}; train first: "
-                    f"tlzoo fit --config … --run_dir {self.run.path}"
-                )
+            resume_file(self.weights)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401 (the trainer's own arguments)
         """Build the trainer; resume files and history go to the run directory."""
@@ -104,6 +115,8 @@ class TlzooCLI(LightningCLI):
             kwargs["logger"] = False
         kwargs["default_root_dir"] = folder
         if self.subcommand == "fit":
+            given = self._get(self.config_init, "trainer.plugins") or []
+            kwargs["plugins"] = [ResumeFiles(), *(given if isinstance(given, list) else [given])]
             common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
             self.trainer_defaults["callbacks"] = [
                 History(folder),
@@ -181,9 +194,34 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def resume_file(path: Path) -> dict[str, Any]:
+    """Read a resume file; nothing in it is ever run.
+
+    Raises:
+        UserError: It is missing, damaged, or none of ours.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"there is no checkpoint {path}; train first: tlzoo fit --config … --run_dir {path.parent}"
+        )
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")  # noqa: TID251 (our own)
+    except Exception as error:  # noqa: BLE001 (readers raise anything on damaged files)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{path} is no resume file, or damaged ({reason}); take another one, or delete it to begin anew"
+        ) from error
+    return state
+
+
 def load_weights(task: Task, path: Path) -> None:
-    """Put the weights of a resume file into a task."""
-    state = torch.load(path, weights_only=True, map_location="cpu")  # noqa: TID251 (our own resume file)
+    """Put the weights of a resume file into a task.
+
+    Raises:
+        UserError: It is damaged, or of another model.
+    """
+    state = resume_file(path)
+    task.on_load_checkpoint(state)
     task.load_state_dict(state["state_dict"])
 
 
@@ -200,33 +238,17 @@ def refuse_changes(run: Run, config: Mapping[str, Any]) -> None:
     Raises:
         UserError: They differ in what the run computes; the message names the keys.
     """
-    before = flatten(yaml.safe_load(run.config.read_text()))
-    after = flatten(config)
+    before = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     changes = [
-        f"{key}: {before.get(key)!r} → {after.get(key)!r}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and not key.startswith(FREE_KEYS)
+        f"{key}: {change}"
+        for key, change in differences(before, config).items()
+        if not key.startswith(FREE_KEYS)
     ]
     if changes:
         raise UserError(
             f"{run.path} holds a run with another configuration: " + "; ".join(changes) + ". "
             "Choose another --run_dir, or delete that one"
         )
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested keys as dotted ones.
-
-    >>> flatten({"a": {"b": 1}, "c": 2})
-    {'a.b': 1, 'c': 2}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def quieten() -> None:
@@ -252,4 +274,22 @@ def main(args: Sequence[str]) -> None:
         if not run.config.is_file():
             raise UserError(f"{rest[0]} is no run directory: it has no config.yaml")
         rest = ["--config", str(run.config), "--run_dir", rest[0], *rest[1:]]
-    TlzooCLI([command, *rest])
+    try:
+        TlzooCLI([command, *rest])
+    except argparse.ArgumentError as error:
+        raise UserError(explained(error.message)) from error
+
+
+def explained(message: str) -> str:
+    """Add to the parser's message on a class that it does not know which ones there are."""
+    unknown = re.search(r'key "(?P<key>[\w.]+)":.*dot import path string: (?P<name>\S+)', message, re.DOTALL)
+    if unknown is None or unknown["key"] not in KINDS:
+        return message
+    there = sorted(kind.__name__ for kind in concrete(KINDS[unknown["key"]]))
+    return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}"
+
+
+def concrete(kind: type) -> list[type]:
+    """All classes of tlzoo below another that can be built."""
+    below = [cls for child in kind.__subclasses__() for cls in (child, *concrete(child))]
+    return [cls for cls in below if cls.__module__.startswith("tlzoo.") and not inspect.isabstract(cls)]
