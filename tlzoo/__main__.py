@@ -50,14 +50,9 @@ def run(args: Sequence[str]) -> int:
     """Dispatch to the module of a command, which is imported only now."""
     command, *rest = args
     if command in {"fit", "validate", "test"}:
-        import argparse
-
         from tlzoo import cli
 
-        try:
-            cli.main(args)
-        except argparse.ArgumentError as error:
-            raise UserError(error.message) from error
+        cli.main(args)
         return 0
     if command == "predict":
         from tlzoo import predict

@@ -1,15 +1,12 @@
-"""What cannot live in the task: the history of a run and its resume files."""
+"""What cannot live in the task: the history of a run."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pandas as pd
-import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from tlzoo.files import whole, write_text
+from tlzoo.files import write_text
 
 
 class History(pl.Callback):
@@ -37,23 +34,3 @@ class History(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of the interrupted run."""
         self.rows = list(state_dict["rows"])
-
-
-class ResumeFiles(TorchCheckpointIO):
-    """Resume files that are complete or what they were before; Lightning's own copies them into place."""
-
-    def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: str | Path,
-        storage_options: object = None,  # noqa: ARG002 (Lightning's signature)
-    ) -> None:
-        """Write the state of a run.
-
-        Raises:
-            UserError: It cannot be written.
-        """
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        with whole(Path(path)) as partial:
-            partial.write_bytes(content.getbuffer())

@@ -6,37 +6,26 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 # Importing them makes their short names known: `class_path: CGCNN`.
 from tlzoo import backbones, freezing, heads, zoo  # noqa: F401
-from tlzoo.callbacks import History, ResumeFiles
-from tlzoo.data import splits  # noqa: F401
+from tlzoo.callbacks import History
+from tlzoo.data import splits
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
+from tlzoo.resume import ResumeFiles, load_weights, refuse_changes, resume_file, saved_state
 from tlzoo.run import Run, results_table
-from tlzoo.spec import differences
 from tlzoo.task import Task
 from tlzoo.tracking import trackers
-
-# Settings of where and how fast a run goes on, not of what it computes: a resumed run may change them.
-FREE_KEYS = (
-    "run_dir",
-    "ckpt_path",
-    "weights_only",
-    "trainer.enable_progress_bar",
-    "trainer.logger",
-    "data.cache_dir",
-)
 
 # What an argument can be.
 KINDS = {
@@ -194,63 +183,6 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def resume_file(path: Path) -> dict[str, Any]:
-    """Read a resume file; nothing in it is ever run.
-
-    Raises:
-        UserError: It is missing, damaged, or none of ours.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"there is no checkpoint {path}; train first: tlzoo fit --config … --run_dir {path.parent}"
-        )
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")  # noqa: TID251 (our own)
-    except Exception as error:  # noqa: BLE001 (readers raise anything on damaged files)
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{path} is no resume file, or damaged ({reason}); take another one, or delete it to begin anew"
-        ) from error
-    return state
-
-
-def load_weights(task: Task, path: Path) -> None:
-    """Put the weights of a resume file into a task.
-
-    Raises:
-        UserError: It is damaged, or of another model.
-    """
-    state = resume_file(path)
-    task.on_load_checkpoint(state)
-    task.load_state_dict(state["state_dict"])
-
-
-def saved_state(run: Run) -> str:
-    """Say what an interrupted run has kept and how to go on."""
-    if run.last.exists():
-        return f"All finished epochs are in {run.last}; the same command goes on from there"
-    return f"No epoch was finished; the same command begins anew in {run.path}"
-
-
-def refuse_changes(run: Run, config: Mapping[str, Any]) -> None:
-    """Compare a configuration with that of the run in the same directory.
-
-    Raises:
-        UserError: They differ in what the run computes; the message names the keys.
-    """
-    before = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    changes = [
-        f"{key}: {change}"
-        for key, change in differences(before, config).items()
-        if not key.startswith(FREE_KEYS)
-    ]
-    if changes:
-        raise UserError(
-            f"{run.path} holds a run with another configuration: " + "; ".join(changes) + ". "
-            "Choose another --run_dir, or delete that one"
-        )
-
-
 def quieten() -> None:
     """Leave on the screen what a user can act on."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -291,5 +223,8 @@ def explained(message: str) -> str:
 
 def concrete(kind: type) -> list[type]:
     """All classes of tlzoo below another that can be built."""
-    below = [cls for child in kind.__subclasses__() for cls in (child, *concrete(child))]
+    below: list[type] = []
+    child: type
+    for child in kind.__subclasses__():
+        below += [child, *concrete(child)]
     return [cls for cls in below if cls.__module__.startswith("tlzoo.") and not inspect.isabstract(cls)]

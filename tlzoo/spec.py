@@ -85,6 +85,35 @@ def plain(value: Any, name: str) -> Any:  # noqa: ANN401 (anything JSON can hold
     raise TypeError(f"{name} is a {type(value).__name__}, which JSON cannot hold")
 
 
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
+    """Return what differs between two trees of plain data, by dotted key.
+
+    >>> differences({"graph": {"cutoff": 6.0}, "dim": 8}, {"graph": {"cutoff": 8.0}, "dim": 8})
+    {'graph.cutoff': '6.0 → 8.0'}
+    """
+    one, other = flatten(before), flatten(after)
+    return {
+        key: f"{one.get(key)!r} → {other.get(key)!r}"
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key)
+    }
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested keys as dotted ones.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def _call(cls: type, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 (an instance of the class)
     try:
         return cls(**arguments)

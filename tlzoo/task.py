@@ -17,6 +17,7 @@ from tlzoo import keys
 from tlzoo.backbones.base import Backbone
 from tlzoo.errors import UserError
 from tlzoo.heads.base import Head
+from tlzoo.spec import describe, differences
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Task(pl.LightningModule):
         self.backbone = backbone
         self.head = head.bind(backbone.out_dim)
         self.freezing = freezing or freeze.All()
+        # A rule that does not fit the model is refused here, before anything is read or written.
+        self.freezing.trainable(list(self.groups()), 0)
         self.optimizer = optimizer
         self.schedule = schedule
         self.warmup = warmup
@@ -155,6 +158,27 @@ class Task(pl.LightningModule):
         for name, value in metrics.compute().items():
             self.log(f"{stage}/{name}", value, prog_bar=stage == "val" and name == self.head.monitor)
         metrics.reset()
+
+    def spec(self) -> dict[str, Any]:
+        """What the weights belong to, the graph of the backbone included, as plain data."""
+        return {"backbone": describe(self.backbone), "head": describe(self.head)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say in a resume file what its weights belong to."""
+        checkpoint["spec"] = self.spec()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another model or another graph.
+
+        Raises:
+            UserError: The checkpoint was made by another model; the message names the differences.
+        """
+        changes = differences(checkpoint.get("spec", self.spec()), self.spec())
+        if changes:
+            told = "; ".join(f"{key}: {change}" for key, change in changes.items())
+            raise UserError(
+                f"the checkpoint was made by another model: {told}. Use the configuration it was made with"
+            )
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's union of eight types)
         """One parameter group per named group, frozen ones too: without a gradient they stay as they are."""

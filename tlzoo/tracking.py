@@ -25,7 +25,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from tlzoo.errors import UserError
-from tlzoo.run import Run, write_text
+from tlzoo.files import write_text
+from tlzoo.run import Run
 from tlzoo.task import Task
 
 logger = logging.getLogger(__name__)
@@ -114,8 +115,9 @@ class Wandb(Logger):
             )
         elif not self._experiment.disabled:
             logger.info("W&B: %s", self._experiment.url)
-        # Everything is logged once per epoch; steps would start anew in a resumed run.
-        self._experiment.define_metric("*", step_metric="epoch")
+        # W&B's own steps count calls and start anew in a resumed run.
+        for curves in ("train/*", "val/*"):
+            self._experiment.define_metric(curves, step_metric="epoch")
         if run.config.exists():
             self.log_hyperparams(_read(run.config))
 
