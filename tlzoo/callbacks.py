@@ -5,12 +5,15 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pandas as pd
+from lightning.pytorch.callbacks import Checkpoint
 
 from tlzoo.files import write_text
 
 
-class History(pl.Callback):
+class History(Checkpoint):
     """One row of metrics per epoch, in ``history.csv``; a resumed run goes on where it stopped.
+
+    A ``Checkpoint`` for Lightning, because those alone are called after the metrics of the epoch are logged.
 
     Args:
         folder: Where to write the file.

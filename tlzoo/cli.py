@@ -12,7 +12,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 # Importing them makes their short names known: `class_path: CGCNN`.
@@ -22,7 +21,7 @@ from tlzoo.data import splits
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
-from tlzoo.resume import ResumeFiles, load_weights, refuse_changes, resume_file, saved_state
+from tlzoo.resume import Keep, ResumeFiles, load_weights, refuse_changes, resume_file, saved_state
 from tlzoo.run import Run, results_table
 from tlzoo.task import Task
 from tlzoo.tracking import trackers
@@ -106,11 +105,10 @@ class TlzooCLI(LightningCLI):
         if self.subcommand == "fit":
             given = self._get(self.config_init, "trainer.plugins") or []
             kwargs["plugins"] = [ResumeFiles(), *(given if isinstance(given, list) else [given])]
-            common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
             self.trainer_defaults["callbacks"] = [
                 History(folder),
-                ModelCheckpoint(**common, filename="best", monitor=f"val/{self.model.head.monitor}"),
-                ModelCheckpoint(**common, filename="last"),
+                Keep(folder, "best", monitor=f"val/{self.model.head.monitor}"),
+                Keep(folder, "last"),
             ]
         else:
             kwargs["enable_checkpointing"] = False
@@ -122,7 +120,7 @@ class TlzooCLI(LightningCLI):
         return trainer
 
     def _resolved(self) -> dict[str, Any]:
-        text = self.parser.dump(self.config, skip_none=False, format="yaml")
+        text = self.parser.dump(self.config, skip_unset=False, format="yaml")
         resolved: dict[str, Any] = yaml.safe_load(text)[self.subcommand]
         return {
             key: value

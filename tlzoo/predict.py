@@ -54,7 +54,8 @@ def predict_inputs(model: Model, inputs: Sequence[str], *, skip_bad: bool, batch
         raise UserError(listing(problems) + "; correct them, or leave them out with --skip-bad")
     if problems:
         sys.stderr.write(f"tlzoo: left out: {listing(problems)}\n")
-    if not any(len(table) for table in tables):
+    tables = [table for table in tables if len(table)]
+    if not tables:
         raise UserError(f"there is no crystal to predict in {', '.join(inputs)}")
     return pd.concat([model.predict(table, batch_size=batch_size) for table in tables], ignore_index=True)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tlzoo.errors import UserError
@@ -44,6 +45,29 @@ class ResumeFiles(TorchCheckpointIO):
         torch.save(checkpoint, content)
         with whole(Path(path)) as partial:
             partial.write_bytes(content.getbuffer())
+
+
+class Keep(ModelCheckpoint):
+    """Keep the resume file of the last epoch, or of the best one; the run directory may be moved meanwhile.
+
+    Args:
+        folder: The run directory.
+        name: Name of the file, without suffix.
+        monitor: What is least in the best epoch; the last epoch is kept if nothing is monitored.
+    """
+
+    def __init__(self, folder: Path, name: str, *, monitor: str | None = None) -> None:
+        super().__init__(dirpath=folder, filename=name, monitor=monitor, enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state; Lightning's own forgets the best epoch of a directory that was moved."""
+
+        def moved(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = {key: moved(value) for key, value in state_dict.items() if key.endswith("_model_path")}
+        best = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
 
 
 def resume_file(path: Path) -> dict[str, Any]:

@@ -1,0 +1,360 @@
+"""The main job, end to end on the embedded data set: fit, test, validate, predict, fine-tune."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+import tlzoo as package
+from tlzoo.data import named
+
+FILES = {
+    "config.yaml",
+    "split.json",
+    "environment.json",
+    "history.csv",
+    "metrics.json",
+    "predictions.csv",
+    "parity.png",
+    "learning-curve.png",
+    "best.ckpt",
+    "last.ckpt",
+    "model.safetensors",
+    "model.json",
+}
+SMALL = """\
+seed_everything: 3
+model:
+  backbone: {class_path: CGCNN, init_args: {dim: 8, depth: 1}}
+  head: {class_path: Regression, init_args: {hidden: [8]}}
+  optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 1.0e-2}}
+data: {source: semiconductors, split: {class_path: Random, init_args: {keep_duplicates_together: false}}}
+trainer: {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(tlzoo, small, tmp_path_factory):
+    """A finished run and what the command said; not to be changed."""
+    run = tmp_path_factory.mktemp("runs") / "small"
+    answer = tlzoo("fit", "--config", small, "--run_dir", run)
+    assert answer.code == 0, answer.err
+    return run, answer
+
+
+@pytest.fixture(scope="module")
+def tested(tlzoo, fitted, tmp_path_factory):
+    """The run after `tlzoo test`, and what that said; not to be changed."""
+    run = tmp_path_factory.mktemp("tested") / "small"
+    shutil.copytree(fitted[0], run)
+    answer = tlzoo("test", run)
+    assert answer.code == 0, answer.err
+    return run, answer
+
+
+@pytest.fixture(scope="module")
+def crystals():
+    return named.load("semiconductors")
+
+
+@pytest.fixture(scope="module")
+def files(crystals, tmp_path_factory):
+    """Five crystals as a folder of files, in neither alphabetical nor numerical order of their ids."""
+    folder = tmp_path_factory.mktemp("crystals")
+    rows = [7, 2, 40, 0, 100]
+    for row, ending in zip(rows, [".cif", ".cif", ".vasp", ".cif", ".poscar"], strict=True):
+        crystals.structure(row).to(
+            filename=str(folder / f"{crystals.ids[row]}{ending}"), fmt="cif" if ending == ".cif" else "poscar"
+        )
+    return folder, [crystals.ids[row] for row in rows]
+
+
+def test_fit_leaves_all_that_is_promised(fitted):
+    run, answer = fitted
+    assert {path.name for path in run.iterdir()} == FILES
+    assert f"run directory: {run}" in answer.out
+    for name in ("parity.png", "learning-curve.png"):
+        assert (run / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_environment_says_what_ran(fitted, crystals):
+    environment = json.loads((fitted[0] / "environment.json").read_text())
+    assert environment["seed"] == 3
+    assert environment["data_sha256"] == crystals.content_hash
+    assert environment["source"] == "semiconductors"
+    assert environment["versions"]["tlzoo"] == package.__version__
+    assert {"torch", "lightning", "numpy", "pymatgen", "vesin"} <= environment["versions"].keys()
+
+
+def test_history_has_a_row_per_epoch(fitted):
+    history = pd.read_csv(fitted[0] / "history.csv")
+    assert history["epoch"].tolist() == [0, 1]
+    assert {"train/loss", "train/mae", "val/loss", "val/mae", "val/rmse", "val/r2", "learning_rate"} <= set(
+        history.columns
+    )
+    assert history.notna().all(axis=None)
+
+
+def test_predictions_name_part_property_and_unit(fitted, crystals):
+    run = fitted[0]
+    table = pd.read_csv(run / "predictions.csv")
+    assert list(table.columns) == ["id", "part", "property", "target", "prediction", "unit"]
+    assert set(table["unit"]) == {"eV"}
+    assert set(table["property"]) == {"band_gap"}
+    split = json.loads((run / "split.json").read_text())
+    for part in ("train", "val"):
+        assert table.loc[table["part"] == part, "id"].tolist() == split[part]
+    truth = dict(zip(crystals.ids, crystals.column("band_gap"), strict=True))
+    np.testing.assert_allclose(table["target"], [truth[name] for name in table["id"]], rtol=1e-6)
+
+
+def test_the_test_part_stays_unseen_until_asked_for(fitted):
+    assert set(pd.read_csv(fitted[0] / "predictions.csv")["part"]) == {"train", "val"}
+    assert "test" not in json.loads((fitted[0] / "metrics.json").read_text())
+
+
+def test_test_adds_the_test_part_and_baselines(tested):
+    run, answer = tested
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["targets"] == {"band_gap": "eV"}
+    assert {"mean", "random forest"} <= metrics["baselines"]["band_gap"].keys()
+    assert metrics["baselines"]["band_gap"]["mean"]["test"]["mae"] > 1
+    for row in ("train ", "val ", "test ", "test, mean", "test, random forest"):
+        assert f"\n{row}" in f"\n{answer.out}", row
+    assert "band_gap in eV" in answer.out
+    assert f"parity plot: {run / 'parity.png'}" in answer.out
+    assert json.loads((run / "model.json").read_text())["metrics"]["test"] == metrics["test"]
+
+
+def test_metrics_follow_from_the_predictions(tested):
+    run = tested[0]
+    metrics = json.loads((run / "metrics.json").read_text())
+    table = pd.read_csv(run / "predictions.csv")
+    sizes = {}
+    for part, rows in table.groupby("part"):
+        error = rows["prediction"] - rows["target"]
+        spread = rows["target"] - rows["target"].mean()
+        sizes[part] = len(rows)
+        assert metrics[part]["crystals"] == len(rows)
+        np.testing.assert_allclose(metrics[part]["mae"], error.abs().mean(), rtol=1e-5)
+        np.testing.assert_allclose(metrics[part]["rmse"], np.sqrt((error**2).mean()), rtol=1e-5)
+        np.testing.assert_allclose(
+            metrics[part]["r2"], 1 - (error**2).sum() / (spread**2).sum(), rtol=1e-4, atol=1e-5
+        )
+    assert sum(sizes.values()) == 203
+    assert set(sizes) == {"train", "val", "test"}
+
+
+def test_a_card_describes_the_model(fitted, crystals):
+    card = json.loads((fitted[0] / "model.json").read_text())
+    assert card["targets"] == ["band_gap"]
+    assert card["units"] == ["eV"]
+    assert card["data_sha256"] == crystals.content_hash
+    assert card["spec"]["backbone"]["class_path"] == "tlzoo.backbones.CGCNN"
+    assert card["spec"]["backbone"]["init_args"]["graph"]["cutoff"] == 8.0
+
+
+def test_what_is_predicted_is_of_the_best_epoch(fitted):
+    history = pd.read_csv(fitted[0] / "history.csv")
+    metrics = json.loads((fitted[0] / "metrics.json").read_text())
+    np.testing.assert_allclose(metrics["val"]["mae"], history["val/mae"].min(), rtol=1e-5)
+
+
+def test_validate_repeats_the_validation_part(tlzoo, fitted, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(fitted[0], run)
+    before = (run / "metrics.json").read_text()
+    answer = tlzoo("validate", run)
+    assert answer.code == 0, answer.err
+    assert "\nval " in answer.out
+    assert json.loads((run / "metrics.json").read_text()) == json.loads(before)
+
+
+def test_a_finished_run_stays_as_it_is(tlzoo, fitted, small, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(fitted[0], run)
+    answer = tlzoo("fit", "--config", small, "--run_dir", run)
+    assert answer.code == 0, answer.err
+    for name in ("history.csv", "predictions.csv", "model.safetensors", "metrics.json", "split.json"):
+        assert (run / name).read_bytes() == (fitted[0] / name).read_bytes(), name
+
+
+def predictions(run: Path) -> pd.Series:
+    return pd.read_csv(run / "predictions.csv").set_index("id")["prediction"]
+
+
+def test_predict_files_in_the_order_given(tlzoo, tested, files, tmp_path):
+    folder, ids = files
+    given = [next(folder.glob(f"{name}.*")) for name in ids]
+    answer = tlzoo("predict", tested[0], *given, "-o", tmp_path / "out.csv")
+    assert answer.code == 0, answer.err
+    assert answer.out == f"5 crystals: band_gap in eV → {tmp_path / 'out.csv'}\n"
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table["id"].tolist() == ids
+    # files hold fewer digits than the table
+    np.testing.assert_allclose(table["band_gap"], predictions(tested[0])[ids], rtol=1e-4)
+
+
+def test_predict_a_folder(tlzoo, tested, files, tmp_path):
+    folder, ids = files
+    assert tlzoo("predict", tested[0], folder, "-o", tmp_path / "out.csv").code == 0
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert sorted(table["id"]) == sorted(ids)
+    np.testing.assert_allclose(table["band_gap"], predictions(tested[0])[table["id"]], rtol=1e-4)
+
+
+def test_predict_a_csv_of_structures(tlzoo, tested, files, tmp_path):
+    folder, ids = files
+    given = [next(folder.glob(f"{name}.*")) for name in ids]
+    pd.DataFrame({"id": ids, "structure": [path.read_text() for path in given]}).to_csv(
+        tmp_path / "in.csv", index=False
+    )
+    assert tlzoo("predict", tested[0], tmp_path / "in.csv", "-o", tmp_path / "out.csv").code == 0
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table["id"].tolist() == ids
+    np.testing.assert_allclose(table["band_gap"], predictions(tested[0])[ids], rtol=1e-4)
+
+
+def test_predict_the_table_itself_gives_the_same(tlzoo, tested, crystals, tmp_path):
+    crystals.write_parquet(tmp_path / "all.parquet")
+    model = tested[0] / "model.safetensors"
+    answer = tlzoo("predict", model, tmp_path / "all.parquet", "-o", tmp_path / "out.parquet")
+    assert answer.code == 0, answer.err
+    table = pd.read_parquet(tmp_path / "out.parquet")
+    assert table["id"].tolist() == crystals.ids.tolist()
+    np.testing.assert_allclose(table["band_gap"], predictions(tested[0])[table["id"]], rtol=1e-5, atol=1e-6)
+
+
+def test_the_python_interface_gives_the_same(tested, crystals):
+    model = package.load(tested[0])
+    rows = np.array([3, 1, 150])
+    table = model.predict([crystals.structure(row) for row in rows])
+    wanted = predictions(tested[0])[crystals.ids[rows]]
+    np.testing.assert_allclose(table["band_gap"], wanted, rtol=1e-4)
+    assert model.embed(crystals.select(rows)).shape == (3, 8)
+
+
+def test_a_file_that_cannot_be_read_stops_a_prediction(tlzoo, tested, files, tmp_path):
+    good = next(files[0].glob("*.cif"))
+    bad = tmp_path / "cut.cif"
+    bad.write_text(good.read_text()[:200])
+    answer = tlzoo("predict", tested[0], good, bad, "-o", tmp_path / "out.csv")
+    assert answer.code == 2
+    assert answer.err.startswith("tlzoo: 1 cannot be predicted:\n")
+    assert f"  {bad}: " in answer.err
+    assert answer.err.endswith("; correct them, or leave them out with --skip-bad\n")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_bad_files_are_left_out_on_demand(tlzoo, tested, files, tmp_path):
+    good = next(files[0].glob("*.cif"))
+    cut = tmp_path / "cut.cif"
+    cut.write_text(good.read_text()[:200])
+    far = tmp_path / "far.vasp"
+    far.write_text("gas\n1.0\n30 0 0\n0 30 0\n0 0 30\nHe\n1\ndirect\n0 0 0\n")
+    radioactive = tmp_path / "Rf.vasp"
+    radioactive.write_text("Rf\n1.0\n3 0 0\n0 3 0\n0 0 3\nRf\n1\ndirect\n0 0 0\n")
+    given = [cut, good, far, radioactive]
+    answer = tlzoo("predict", tested[0], *given, "-o", tmp_path / "out.csv", "--skip-bad")
+    assert answer.code == 0, answer.err
+    assert answer.err.startswith("tlzoo: left out: 3 cannot be predicted:\n")
+    for path in (cut, far, radioactive):
+        assert f"  {path}: " in answer.err
+    assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == [good.stem]
+
+
+@pytest.mark.parametrize("head", ["new", "kept"])
+def test_fine_tuning_leaves_the_backbone_as_it_was(head, tlzoo, fitted, small, tmp_path):
+    run = tmp_path / "tuned"
+    part = ["class_path", "init_args.name"]
+    zoo = {"model.backbone": "tlzoo.zoo.backbone", "model.freezing": "NewHead"}
+    if head == "kept":
+        zoo |= {"model.head": "tlzoo.zoo.head", "model.freezing": "LastLayer"}
+    tree = json.loads(json.dumps(package_yaml(small)))
+    for key, name in zoo.items():
+        section, field = key.split(".")
+        tree[section][field] = {part[0]: name}
+        if "zoo" in name:
+            tree[section][field]["init_args"] = {"name": str(fitted[0])}
+    tuned = tmp_path / "tuned.yaml"
+    tuned.write_text(json.dumps(tree))
+    answer = tlzoo("fit", "--config", tuned, "--run_dir", run)
+    assert answer.code == 0, answer.err
+
+    before, after = (load_file(path / "model.safetensors") for path in (fitted[0], run))
+    changed = {name for name in after if not np.array_equal(before[name], after[name])}
+    assert before.keys() == after.keys()
+    assert not [name for name in changed if name.startswith("backbone.")]
+    if head == "kept":
+        assert changed == {"head.outs.0.weight", "head.outs.0.bias"}
+    else:
+        assert len(changed) >= 4
+    # the exported model describes itself: it no longer needs the run it came from
+    spec = json.loads((run / "model.json").read_text())["spec"]
+    assert spec["backbone"]["class_path"] == "tlzoo.backbones.CGCNN"
+
+
+def package_yaml(path: Path):
+    import yaml
+
+    return yaml.safe_load(path.read_text())
+
+
+def test_groups_are_shown_at_the_start(tlzoo, small, tmp_path, caplog):
+    answer = tlzoo(
+        "fit", "--config", small, "--run_dir", tmp_path / "run",
+        "--trainer.max_epochs", 1, "--model.freezing", "LastLayer",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    lines = next(r.message for r in caplog.records if r.message.startswith("group")).splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "group",
+        "embed",
+        "conv.0",
+        "head.hidden",
+        "head.out",
+        "total",
+    ]
+    assert [line.split()[-1] for line in lines[1:-1]] == ["frozen", "frozen", "frozen", "trains"]
+
+
+def test_help_imports_no_torch():
+    code = (
+        "import sys; from tlzoo.__main__ import main; code = main(['--help']); "
+        "heavy = {'torch', 'lightning', 'pymatgen', 'pandas', 'numpy', 'yaml'} & set(sys.modules); "
+        "assert not heavy, heavy; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: tlzoo COMMAND")
+    for command in ("fit", "validate", "test", "predict", "data"):
+        assert f"\n  {command} " in done.stdout
+
+
+def test_version(tlzoo):
+    assert tlzoo("--version") == (0, f"tlzoo {package.__version__}\n", "")
+
+
+def test_no_command_shows_the_help(tlzoo):
+    answer = tlzoo()
+    assert answer.code == 2
+    assert answer.out.startswith("usage: tlzoo COMMAND")
+
+
+def test_print_config_shows_defaults(tlzoo, small, capsys):
+    with pytest.raises(SystemExit) as stop:
+        tlzoo("fit", "--config", small, "--print_config")
+    assert stop.value.code == 0
