@@ -41,7 +41,12 @@ class Answer(NamedTuple):
 @pytest.fixture(scope="session")
 def tlzoo(cache: Path) -> Callable[..., Answer]:
     """The command, in this process: ``tlzoo("fit", "--config", path)``."""
+    import torch
+
     from tlzoo.__main__ import main
+
+    # For tiny batches threads cost more than they give.
+    torch.set_num_threads(1)
 
     def run(*arguments: object) -> Answer:
         out, err = io.StringIO(), io.StringIO()
@@ -64,7 +69,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(tmp_path: Path, few: Path) -> Callable[..., Path]:
-    """Write a small configuration; dotted keys change it, None removes: ``config({"data.batch_size": 8})``."""
+    """Write a small configuration; dotted keys change it, None removes: ``config({"data.targets": None})``."""
 
     def write(changes: dict[str, Any] | None = None, name: str = "config.yaml") -> Path:
         tree: dict[str, Any] = {
