@@ -12,6 +12,9 @@ export TLZOO_DATA := $(abspath ../shared/data)
 endif
 endif
 
+# Networks this small lose more than they gain by sharing a batch among cores.
+quickstart test test-slow: export OMP_NUM_THREADS ?= 1
+
 setup: $(SET_UP)
 
 $(SET_UP): pyproject.toml constraints.txt
