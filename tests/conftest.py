@@ -69,7 +69,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(tmp_path: Path, few: Path) -> Callable[..., Path]:
-    """Write a small configuration; dotted keys change it, None removes: ``config({"data.targets": None})``."""
+    """Write a small configuration; dotted keys change it: ``config({"data.batch_size": 8})``."""
 
     def write(changes: dict[str, Any] | None = None, name: str = "config.yaml") -> Path:
         tree: dict[str, Any] = {
@@ -99,10 +99,7 @@ def config(tmp_path: Path, few: Path) -> Callable[..., Path]:
             branch = tree
             for parent in parents:
                 branch = branch.setdefault(parent, {})
-            if value is None:
-                branch.pop(last)
-            else:
-                branch[last] = value
+            branch[last] = value
         path = tmp_path / name
         path.write_text(yaml.safe_dump(tree), encoding="utf-8")
         return path

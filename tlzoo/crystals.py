@@ -211,6 +211,12 @@ class Crystals:
         note = json.loads((table.schema.metadata or {}).get(b"tlzoo", b"{}"))
         numbers = _list_column(table, "numbers")
         n = len(table)
+        lattice, frac_coords = _values(table, "lattice"), _values(table, "frac_coords")
+        if len(lattice) != 9 * n or len(frac_coords) != 3 * len(numbers[1]) or not np.diff(numbers[0]).all():
+            raise UserError(
+                f"{path} is damaged: wanted 9 numbers in each lattice, and 3 in frac_coords for each of the "
+                "atoms in numbers, at least one; write it again"
+            )
         columns = {
             name: as_column(table[name].to_numpy(zero_copy_only=False))
             for name in table.column_names
@@ -218,10 +224,10 @@ class Crystals:
         }
         return cls(
             ids=np.array(table["id"].to_pylist(), dtype=object),
-            lattice=_values(table, "lattice").astype(np.float64).reshape(n, 3, 3),
+            lattice=lattice.astype(np.float64).reshape(n, 3, 3),
             offsets=numbers[0],
             numbers=numbers[1].astype(np.uint8),
-            frac_coords=_values(table, "frac_coords").astype(np.float64).reshape(-1, 3),
+            frac_coords=frac_coords.astype(np.float64).reshape(-1, 3),
             columns=columns,
             units=note.get("units", {}),
             origins=(),

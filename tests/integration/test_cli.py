@@ -1,5 +1,7 @@
 """The main job, end to end on the embedded data set: fit, test, validate, predict, fine-tune."""
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -9,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
 import tlzoo as package
+from tlzoo.__main__ import main
 from tlzoo.data import named
 
 FILES = {
@@ -279,14 +283,13 @@ def test_bad_files_are_left_out_on_demand(tlzoo, tested, files, tmp_path):
 @pytest.mark.parametrize("head", ["new", "kept"])
 def test_fine_tuning_leaves_the_backbone_as_it_was(head, tlzoo, fitted, small, tmp_path):
     run = tmp_path / "tuned"
-    part = ["class_path", "init_args.name"]
     zoo = {"model.backbone": "tlzoo.zoo.backbone", "model.freezing": "NewHead"}
     if head == "kept":
         zoo |= {"model.head": "tlzoo.zoo.head", "model.freezing": "LastLayer"}
-    tree = json.loads(json.dumps(package_yaml(small)))
+    tree = yaml.safe_load(small.read_text())
     for key, name in zoo.items():
         section, field = key.split(".")
-        tree[section][field] = {part[0]: name}
+        tree[section][field] = {"class_path": name}
         if "zoo" in name:
             tree[section][field]["init_args"] = {"name": str(fitted[0])}
     tuned = tmp_path / "tuned.yaml"
@@ -305,12 +308,6 @@ def test_fine_tuning_leaves_the_backbone_as_it_was(head, tlzoo, fitted, small, t
     # the exported model describes itself: it no longer needs the run it came from
     spec = json.loads((run / "model.json").read_text())["spec"]
     assert spec["backbone"]["class_path"] == "tlzoo.backbones.CGCNN"
-
-
-def package_yaml(path: Path):
-    import yaml
-
-    return yaml.safe_load(path.read_text())
 
 
 def test_groups_are_shown_at_the_start(tlzoo, small, tmp_path, caplog):
@@ -344,6 +341,20 @@ def test_help_imports_no_torch():
         assert f"\n  {command} " in done.stdout
 
 
+def test_training_from_a_store_imports_no_pymatgen(tlzoo, config, tmp_path):
+    assert tlzoo("fit", "--config", config(), "--run_dir", tmp_path / "first").code == 0
+    code = (
+        "import sys; from tlzoo.__main__ import main; code = main(sys.argv[1:]); "
+        "heavy = {'pymatgen', 'ase', 'matminer', 'wandb'} & set(sys.modules); assert not heavy, heavy; "
+        "sys.exit(code)"
+    )
+    arguments = ["fit", "--config", str(config()), "--run_dir", str(tmp_path / "second")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_version(tlzoo):
     assert tlzoo("--version") == (0, f"tlzoo {package.__version__}\n", "")
 
@@ -354,7 +365,15 @@ def test_no_command_shows_the_help(tlzoo):
     assert answer.out.startswith("usage: tlzoo COMMAND")
 
 
-def test_print_config_shows_defaults(tlzoo, small, capsys):
-    with pytest.raises(SystemExit) as stop:
-        tlzoo("fit", "--config", small, "--print_config")
+def test_a_printed_configuration_fits_again(tlzoo, small, tmp_path):
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as stop, contextlib.redirect_stdout(out):
+        main(["fit", "--config", str(small), "--print_config"])
     assert stop.value.code == 0
+    tree = yaml.safe_load(out.getvalue())
+    assert tree["model"]["backbone"]["init_args"]["graph"]["neighbours"] == 12
+    (tmp_path / "printed.yaml").write_text(out.getvalue())
+    again = io.StringIO()
+    with pytest.raises(SystemExit), contextlib.redirect_stdout(again):
+        main(["fit", "--config", str(tmp_path / "printed.yaml"), "--print_config"])
+    assert again.getvalue() == out.getvalue()

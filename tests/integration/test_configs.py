@@ -1,0 +1,59 @@
+"""Every shipped configuration builds, without any data."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tlzoo.cli import TlzooCLI
+from tlzoo.data import named
+from tlzoo.heads import Head
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.yaml"))
+FRAGMENTS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "experiments")
+
+
+def name(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+class Built(TlzooCLI):
+    """The command, up to the point where it would begin."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        assert subcommand == "fit"
+
+
+@pytest.fixture
+def build(tmp_path, cache, monkeypatch):
+    monkeypatch.delenv("TLZOO_DATA", raising=False)
+
+    def built(*paths: Path) -> Built:
+        configs = [part for path in paths for part in ("--config", str(path))]
+        return Built(["fit", *configs, "--run_dir", str(tmp_path / "run")])
+
+    return built
+
+
+def test_there_are_configurations():
+    assert CONFIGS / "experiments" / "quickstart.yaml" in EXPERIMENTS
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+def test_an_experiment_builds(path, build, tmp_path):
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# "), "say in the first line what the experiment is"
+    tree = yaml.safe_load(text)
+    assert "seed_everything" in tree
+    built = build(path)
+    assert isinstance(built.model.head, Head)
+    assert built.model.head.in_dim == built.model.backbone.out_dim
+    assert named.known(built.datamodule.source)
+    assert built.trainer.max_epochs == tree["trainer"]["max_epochs"]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("path", FRAGMENTS, ids=name)
+def test_a_fragment_builds_with_the_quickstart(path, build):
+    build(CONFIGS / "experiments" / "quickstart.yaml", path)
