@@ -102,6 +102,9 @@ class TlzooCLI(LightningCLI):
         if self._get(self.config, "trainer.logger") in (None, True):
             kwargs["logger"] = False
         kwargs["default_root_dir"] = folder
+        if self._get(self.config, "trainer.enable_progress_bar") is None:
+            # in a file of a batch job a bar is thousands of lines
+            kwargs["enable_progress_bar"] = sys.stdout.isatty()
         if self.subcommand == "fit":
             given = self._get(self.config_init, "trainer.plugins") or []
             kwargs["plugins"] = [ResumeFiles(), *(given if isinstance(given, list) else [given])]
@@ -189,6 +192,8 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # https://github.com/Lightning-AI/pytorch-lightning/issues/21326
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    # frozen parts are in eval mode on purpose
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
     # a run directory is there to be resumed
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # batches are one gather from a memory map: workers would only copy them

@@ -58,7 +58,8 @@ def start(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str])
     shutil.copytree(ROOT / "configs", folder / "configs")
     fit = "tlzoo fit --config configs/experiments/quickstart.yaml --run_dir runs/quickstart"
     both = f"{fit} --trainer.max_epochs 2 && tlzoo test runs/quickstart"
-    execute(["bash", "-c", both], folder, environment, "quickstart")
+    shown = execute(["bash", "-c", both], folder, environment, "quickstart")
+    (folder / "shown.txt").write_text(shown, encoding="utf-8")
     return folder
 
 
@@ -78,6 +79,14 @@ def test_blocks_are_run_or_say_why_not(document: Path) -> None:
         assert block.language != "text" or block.reason is None, f"{where}: text is never run"
         if block.language == "yaml" and block.reason is None:
             assert re.match(r"# \S+\.ya?ml\n", block.text), f"{where}: the first line names the file"
+
+
+def test_quickstart_shows_what_the_readme_says(start: Path) -> None:
+    """Line by line, but for the numbers."""
+    said = next(block.text for block in blocks(ROOT / "README.md") if block.language == "text")
+    shown = (start / "shown.txt").read_text(encoding="utf-8")
+    number = re.compile(r" *-?\d[\d.e+-]*")
+    assert number.sub(" 0", said) == number.sub(" 0", shown)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
