@@ -112,7 +112,7 @@ def test_the_seed_decides(path, tlzoo, tmp_path):
 def test_a_killed_process_resumes(path, tlzoo, tmp_path):
     killed = tmp_path / "killed"
     command = [sys.executable, "-m", "tlzoo", "fit", "--config", str(path), "--run_dir"]
-    more = ["--trainer.max_epochs", "400"]
+    more = ["--trainer.max_epochs", "60"]
     with subprocess.Popen([*command, str(killed), *more], stderr=subprocess.DEVNULL) as process:
         end = time.monotonic() + 240
         while time.monotonic() < end and not (killed / "last.ckpt").exists():
