@@ -63,8 +63,11 @@ class Command:
 
 def records(path: Path) -> Iterator[Any]:
     """Read a .wandb file: a header of 7 bytes, then the LevelDB log format, in blocks of 32 KiB."""
+    import wandb
     from wandb.proto import wandb_internal_pb2
 
+    # finish() does not wait until files are complete; ending W&B's service does, as every process does at exit.
+    wandb.teardown()
     data, at, content = path.read_bytes(), 7, b""
     while at < len(data):
         left = 2**15 - at % 2**15
