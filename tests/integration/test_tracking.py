@@ -66,7 +66,7 @@ def records(path: Path) -> Iterator[Any]:
     import wandb
     from wandb.proto import wandb_internal_pb2
 
-    # finish() does not wait until files are complete; ending W&B's service does, as every process does at exit.
+    # finish() does not wait until files are complete; ending the service does, as each process does at exit
     wandb.teardown()
     data, at, content = path.read_bytes(), 7, b""
     while at < len(data):
