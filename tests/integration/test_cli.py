@@ -373,3 +373,9 @@ def test_a_printed_configuration_fits_again(tlzoo, small, tmp_path):
     with pytest.raises(SystemExit), contextlib.redirect_stdout(again):
         main(["fit", "--config", str(tmp_path / "printed.yaml"), "--print_config"])
     assert again.getvalue() == out.getvalue()
+
+
+def test_a_dry_run_trains_one_batch_and_exports_nothing(tlzoo, small, tmp_path):
+    answer = tlzoo("fit", "--config", small, "--run_dir", tmp_path / "dry", "--trainer.fast_dev_run", "true")
+    assert answer.code == 0, answer.err
+    assert not (tmp_path / "dry" / "model.safetensors").exists()

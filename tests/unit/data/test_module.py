@@ -1,0 +1,93 @@
+"""The data module: crystals from Python, ids to leave out, which targets and batches."""
+
+import numpy as np
+import pytest
+
+from tlzoo import keys
+from tlzoo.data import named
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.splits import Random
+from tlzoo.errors import UserError
+from tlzoo.graphs.options import GraphOptions
+
+SPLIT = Random(val=4, test=4, keep_duplicates_together=False)
+
+
+@pytest.fixture(scope="module")
+def crystals():
+    return named.load("semiconductors").select(np.arange(24))
+
+
+@pytest.fixture
+def data(crystals, tmp_path):
+    module = CrystalDataModule.from_crystals(
+        crystals, targets=["band_gap"], split=SPLIT, batch_size=5, cache_dir=str(tmp_path)
+    )
+    module.open_graphs(GraphOptions())
+    return module
+
+
+def test_every_training_crystal_comes_once_with_its_own_label(data):
+    seen = []
+    for batch in data.train_dataloader():
+        rows = batch[keys.ROW].numpy()
+        np.testing.assert_allclose(
+            batch[keys.TARGETS][:, 0].numpy(), data.crystals.column("band_gap")[rows].astype(np.float32)
+        )
+        for i, row in enumerate(rows):
+            atoms = slice(*data.crystals.offsets[row : row + 2])
+            mine = batch[keys.NUMBERS][batch[keys.BATCH] == i].numpy()
+            np.testing.assert_array_equal(mine, data.crystals.numbers[atoms])
+        seen.extend(rows)
+    assert sorted(seen) == sorted(data.split.train)
+
+
+def test_a_budget_of_bonds_bounds_every_batch(crystals, tmp_path):
+    largest = 4000
+    module = CrystalDataModule.from_crystals(
+        crystals, targets=["band_gap"], split=SPLIT, max_bonds=largest, cache_dir=str(tmp_path)
+    )
+    module.open_graphs(GraphOptions())
+    batches = list(module.train_dataloader())
+    sizes = [batch[keys.BOND_VECTOR].shape[0] for batch in batches]
+    assert sum(batch[keys.NUM_CRYSTALS] for batch in batches) == len(module.split.train)
+    assert max(sizes) <= largest
+
+
+def test_excluded_ids_are_in_no_part(crystals):
+    module = CrystalDataModule.from_crystals(
+        crystals, targets=["band_gap"], exclude=[crystals.ids[3]], split=SPLIT
+    )
+    assert len(module.crystals) == 23
+    assert crystals.ids[3] not in module.crystals.ids
+
+
+def test_an_unknown_id_to_exclude_is_refused(crystals):
+    with pytest.raises(UserError, match=r"data\.exclude names ids that are not in crystals in memory: nobody"):
+        CrystalDataModule.from_crystals(crystals, targets=["band_gap"], exclude=["nobody"])
+
+
+def test_targets_must_be_named_where_there_are_several(crystals):
+    module = CrystalDataModule.from_crystals(crystals)
+    with pytest.raises(UserError, match=r"data\.targets must name the column"):
+        _ = module.targets
+
+
+def test_the_scaler_sees_the_training_part_alone(data):
+    expected = data.crystals.column("band_gap")[data.split.train].astype(np.float32)
+    np.testing.assert_array_equal(data.train_targets()[:, 0].numpy(), expected)
+
+
+def test_no_test_part_is_said(crystals, tmp_path):
+    split = Random(val=4, test=0, keep_duplicates_together=False)
+    module = CrystalDataModule.from_crystals(
+        crystals, targets=["band_gap"], split=split, cache_dir=str(tmp_path)
+    )
+    module.open_graphs(GraphOptions())
+    with pytest.raises(UserError, match="the split has no test part"):
+        module.test_dataloader()
+
+
+def test_a_batch_needs_a_crystal():
+    with pytest.raises(UserError, match="batch_size must be at least 1, got 0"):
+        CrystalDataModule("semiconductors", batch_size=0)
