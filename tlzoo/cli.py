@@ -147,7 +147,7 @@ class TlzooCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Take the best epoch, predict training and validation part, export the model."""
-        if self.trainer.fast_dev_run:
+        if self._get(self.config, "trainer.fast_dev_run"):
             return
         load_weights(self.model, self.run.best)
         metrics = self.run.evaluate(self.model, self.datamodule, ["train", "val"])
