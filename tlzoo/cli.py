@@ -21,8 +21,9 @@ from tlzoo.data import splits
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
+from tlzoo.results import results_table
 from tlzoo.resume import Keep, ResumeFiles, load_weights, refuse_changes, resume_file, saved_state
-from tlzoo.run import Run, results_table
+from tlzoo.run import Run
 from tlzoo.task import Task
 from tlzoo.tracking import trackers
 
@@ -177,7 +178,7 @@ class TlzooCLI(LightningCLI):
         metrics = self.run.add_baselines(self.model, self.datamodule)
         self.run.export(self.model, self.datamodule)
         say(results_table(metrics))
-        say(f"parity plot: {self.run.path / 'parity.png'}\nrun directory: {self.run.path}")
+        say(f"parity plot: {', '.join(map(str, self.run.parity_plots))}\nrun directory: {self.run.path}")
         self._track()
 
 

@@ -32,7 +32,7 @@ def main(args: Sequence[str]) -> int:
     model = load(given.model)
     table = predict_inputs(model, given.inputs, skip_bad=given.skip_bad, batch_size=given.batch_size)
     write_table(table, given.output)
-    units = ", ".join(f"{n} in {u or 'unknown units'}" for n, u in zip(*_targets(model), strict=True))
+    units = ", ".join(f"{n} in {u}" if u else n for n, u in zip(*_targets(model), strict=True))
     sys.stdout.write(f"{len(table)} crystals: {units} → {given.output}\n")
     return 0
 

@@ -59,6 +59,11 @@ class Run:
         """The exported model, without suffix."""
         return self.path / "model"
 
+    @property
+    def parity_plots(self) -> list[Path]:
+        """The parity plot, or that of each property."""
+        return sorted(self.path.glob("parity*.png"))
+
     def open(self, data: CrystalDataModule, seed: int) -> None:
         """Write what is known before training: split and environment.
 
@@ -227,31 +232,6 @@ def _long_table(
             )
         )
     return pd.concat(tables, ignore_index=True)
-
-
-def results_table(metrics: dict[str, Any]) -> str:
-    """Render ``metrics.json``: one row per part and, after a test, per trivial baseline."""
-    lines = [f"{'':24}{'crystals':>10}  " + "  ".join(f"{name:>12}" for name in _shown(metrics))]
-    lines += [_line(part, metrics[part], metrics) for part in ("train", "val", "test") if part in metrics]
-    for target, rows in metrics.get("baselines", {}).items():
-        for name, parts in rows.items():
-            if "test" in parts:
-                label = f"test, {name}" if len(metrics["targets"]) == 1 else f"test, {name}, {target}"
-                lines.append(
-                    _line(label, {"crystals": metrics["test"]["crystals"], **parts["test"]}, metrics)
-                )
-    units = ", ".join(f"{name} in {unit or 'unknown units'}" for name, unit in metrics["targets"].items())
-    return "\n".join([*lines, f"({units}; rmse and mae in the unit of the target)"])
-
-
-def _shown(metrics: dict[str, Any]) -> list[str]:
-    part = next(metrics[part] for part in ("val", "train", "test") if part in metrics)
-    return [name for name in part if name != "crystals"]
-
-
-def _line(label: str, row: dict[str, float], metrics: dict[str, Any]) -> str:
-    cells = [f"{row[name]:>12.4g}" if row.get(name) is not None else f"{'':>12}" for name in _shown(metrics)]
-    return f"{label:24}{row['crystals']:>10}  " + "  ".join(cells)
 
 
 def _version(package: str) -> str:

@@ -15,7 +15,7 @@ LAYERS = (
     ("graphs", "nn"),
     ("backbones", "heads"),
     ("spec",),
-    ("checkpoint", "data", "plots"),
+    ("checkpoint", "data", "plots", "results"),
     ("zoo", "baselines", "task"),
     ("run", "model", "callbacks"),
     ("resume", "tracking", "predict"),

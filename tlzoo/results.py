@@ -1,0 +1,64 @@
+"""The results of a run as a table for people."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+PARTS = ("train", "val", "test")
+# Measures over all targets of a head with several.
+OVERALL = ("relative_mae",)
+
+Row = Mapping[str, float | None]
+
+
+def results_table(metrics: Mapping[str, Any]) -> str:
+    """Render ``metrics.json``: one row per part and target and, after a test, per trivial baseline.
+
+    >>> part = {"crystals": 20, "mae": 0.5, "r2": 0.9}
+    >>> print(results_table({"targets": {"gap": "eV"}, "val": part}))
+                                  crystals           mae            r2
+    val                                 20           0.5           0.9
+    (gap in eV; mae in the unit of the target)
+    """
+    rows = list(_rows(metrics))
+    names = list(dict.fromkeys(name for _, _, row in rows for name in row))
+    lines = [f"{'':28}{'crystals':>10}" + "".join(f"{name:>14}" for name in names)]
+    for label, crystals, row in rows:
+        lines.append(f"{label:28}{crystals:>10}" + "".join(_cell(row.get(name)) for name in names))
+    units = ", ".join(f"{name} in {unit}" if unit else name for name, unit in metrics["targets"].items())
+    with_unit = " and ".join(name for name in ("mae", "rmse") if name in names)
+    note = f"; {with_unit} in the unit of the target" if with_unit else ""
+    return "\n".join([*(line.rstrip() for line in lines), f"({units}{note})"])
+
+
+def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, int, Row]]:
+    targets = list(metrics["targets"])
+    several = len(targets) > 1
+    for part in PARTS:
+        measured = metrics.get(part)
+        if measured is None:
+            continue
+        for target in targets:
+            label = f"{part}, {target}" if several else part
+            yield label, measured["crystals"], _of(target, measured) if several else _without_size(measured)
+        if several:
+            yield f"{part}, all", measured["crystals"], {name: measured.get(name) for name in OVERALL}
+    for target, baselines in metrics.get("baselines", {}).items():
+        for name, parts in baselines.items():
+            if "test" in parts:
+                label = f"test, {target}, {name}" if several else f"test, {name}"
+                yield label, metrics["test"]["crystals"], parts["test"]
+
+
+def _of(target: str, measured: Mapping[str, float | None]) -> Row:
+    """Return the measures of one of several targets: ``mae`` for ``mae_<target>``."""
+    end = f"_{target}"
+    return {name.removesuffix(end): value for name, value in measured.items() if name.endswith(end)}
+
+
+def _without_size(measured: Mapping[str, float | None]) -> Row:
+    return {name: value for name, value in measured.items() if name != "crystals"}
+
+
+def _cell(value: float | None) -> str:
+    return f"{value:>14.4g}" if value is not None and math.isfinite(value) else f"{'':>14}"
