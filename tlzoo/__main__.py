@@ -1,11 +1,11 @@
 """The command `tlzoo`: a light dispatcher, so that `tlzoo --help` imports no torch."""
 
-import errno
 import sys
 from collections.abc import Sequence
 
 import tlzoo
 from tlzoo.errors import UserError
+from tlzoo.files import FULL
 
 HELP = """\
 usage: tlzoo COMMAND ...
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return fail("stopped")
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno not in FULL:
             raise
         where = f" while writing {error.filename}" if error.filename else ""
         return fail(

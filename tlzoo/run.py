@@ -24,6 +24,7 @@ from tlzoo import checkpoint, keys, plots
 from tlzoo.baselines import baselines
 from tlzoo.data.elements import symbols
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.splits.base import PARTS
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
 from tlzoo.heads import Classification
@@ -103,7 +104,7 @@ class Run:
             "data_sha256": data.crystals.content_hash,
             "split": data.split.describe(),
             "elements": symbols(train),
-            "metrics": {part: metrics[part] for part in ("train", "val", "test") if part in metrics},
+            "metrics": {part: metrics[part] for part in PARTS if part in metrics},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tlzoo": _version("tlzoo"),
         }
@@ -116,7 +117,7 @@ class Run:
             The content of ``metrics.json``: metrics by part, in physical units, and sizes.
         """
         metrics = self._read_metrics()
-        tables = self._read_predictions(keep=[p for p in ("train", "val", "test") if p not in parts])
+        tables = self._read_predictions(keep=[p for p in PARTS if p not in parts])
         for part in parts:
             rows = getattr(data.split, part)
             if len(rows) == 0:
@@ -150,9 +151,7 @@ class Run:
             rows = table[table["property"] == name]
             file = "parity.png" if len(properties) == 1 else f"parity-{name}.png"
             log = task.head.transform == "log10"
-            plots.parity(
-                self.path / file, _columns(rows, "prediction"), name=name, unit=rows["unit"].iloc[0], log=log
-            )
+            plots.parity(self.path / file, _by_part(rows), name=name, unit=rows["unit"].iloc[0], log=log)
         history = self.path / "history.csv"
         if history.exists():
             monitor = task.head.monitor
@@ -197,10 +196,10 @@ def predict_part(
     return torch.cat(predictions).numpy(), {name: float(value) for name, value in metrics.compute().items()}
 
 
-def _columns(rows: pd.DataFrame, name: str) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return the target and another column of each part."""
+def _by_part(rows: pd.DataFrame) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return the targets and predictions of each part."""
     return {
-        str(part): (values["target"].to_numpy(), values[name].to_numpy())
+        str(part): (values["target"].to_numpy(), values["prediction"].to_numpy())
         for part, values in rows.groupby("part", sort=False)
     }
 

@@ -13,6 +13,7 @@ from tlzoo.data.cards import DATASETS, DatasetCard
 from tlzoo.data.cards.convert import convert
 from tlzoo.data.cards.retrieve import frame, matminer_home
 from tlzoo.errors import UserError
+from tlzoo.graphs.cache import default_dir as cache_dir
 
 __all__ = ["DATASETS", "cache_dir", "find", "folders", "in_order", "known", "load"]
 
@@ -87,11 +88,3 @@ def folders() -> list[Path]:
     """Return where data sets are looked for, in order."""
     given = os.environ.get("TLZOO_DATA")
     return [*([Path(given).expanduser()] if given else []), cache_dir() / "datasets"]
-
-
-def cache_dir() -> Path:
-    """Return the user's cache: ``TLZOO_CACHE``, or ``tlzoo`` in the XDG cache folder."""
-    given = os.environ.get("TLZOO_CACHE")
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tlzoo"

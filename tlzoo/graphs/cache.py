@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.errors import UserError
+from tlzoo.files import FULL
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ ABANDONED = 24 * 3600  # seconds after which a folder left by a killed process i
 def default_dir() -> Path:
     """Return where caches are kept: ``$TLZOO_CACHE``, or ``tlzoo`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if folder := os.environ.get("TLZOO_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlzoo"
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tlzoo"
 
 
 def read(folder: Path, key: str) -> dict[str, NDArray[Any]] | None:
@@ -150,7 +151,7 @@ class Writer:
                 self.folder.rename(Path(self._aside.name) / f"damaged-{time.monotonic_ns()}")
 
     def _explained(self, error: OSError, written: int) -> UserError:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno not in FULL:
             return UserError(
                 f"cannot write graphs below {self.folder.parent}: {error}; "
                 "set TLZOO_CACHE to a folder that can be written"

@@ -183,6 +183,7 @@ class TestDisk:
         ({"TLZOO_CACHE": "own", "XDG_CACHE_HOME": "xdg"}, Path("own")),
         ({"XDG_CACHE_HOME": "xdg"}, Path("xdg/tlzoo")),
         ({"XDG_CACHE_HOME": ""}, Path.home() / ".cache" / "tlzoo"),
+        ({"TLZOO_CACHE": "~/own"}, Path.home() / "own"),
     ],
 )
 def test_default_dir(monkeypatch, environment, expected):
