@@ -1,12 +1,12 @@
 """What is stored is data: weights as safetensors, everything else as JSON; nothing in a file is ever run.
 
 A model is two files: ``<name>.safetensors`` holds the weights and, in its header, the specification (classes
-and the arguments of their constructors); ``<name>.json`` is the card, with the SHA-256 of the former.
+and the arguments of their constructors) and what is predicted in which units; ``<name>.json`` is the card,
+with the SHA-256 of the former. So a hash that is pinned covers all that a prediction depends on.
 """
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tlzoo.backbones.base import Backbone
 from tlzoo.errors import UserError
+from tlzoo.files import whole
 from tlzoo.heads.base import Head
 from tlzoo.spec import build, describe, plain
 
@@ -27,6 +28,8 @@ __all__ = ["FORMAT", "Loaded", "build", "describe", "load", "save"]
 FORMAT = 1
 # Names of the card that save() writes itself.
 RESERVED = ("format", "sha256", "bytes", "spec")
+# What the header says too, beside the specification.
+PINNED = ("targets", "units")
 # One key: the order of several would differ from file to file.
 HEADER_KEY = "tlzoo"
 RESTORE = "restore the card that came with the model"
@@ -58,8 +61,8 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
         card: Further facts, anything JSON can hold; numbers that are not finite become null.
 
     Raises:
-        UserError: The files cannot be written, for example because the disk is full; or the classes are not
-            tlzoo's own, so that nobody could load them.
+        UserError: The files cannot be written, for example because the disk is full; the classes are not
+            tlzoo's own, so that nobody could load them; or a weight is no finite number.
     """
     weights, document = _files(Path(path))
     tensors = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
@@ -72,7 +75,11 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
                 f"{part['class_path']} cannot be stored: only classes of tlzoo are ever built from a file; "
                 "keep the resume file (.ckpt) of the run, or contribute the class"
             )
-    header = json.dumps({"format": FORMAT, "spec": spec}, sort_keys=True)
+    if wrong := _not_finite(tensors):
+        raise UserError(f"{wrong} is not finite, the training diverged: a model with it is not stored")
+    facts = plain(card, "card")
+    pinned = {name: facts[name] for name in PINNED if name in facts}
+    header = json.dumps({"format": FORMAT, "spec": spec, **pinned}, sort_keys=True)
     content = safetensors.torch.save(tensors, metadata={HEADER_KEY: header})
     ours = {
         "format": FORMAT,
@@ -80,9 +87,18 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
         "bytes": len(content),
         "spec": spec,
     }
-    facts = {name: value for name, value in plain(card, "card").items() if name not in RESERVED}
+    facts = {name: value for name, value in facts.items() if name not in RESERVED}
     text = json.dumps({**facts, **ours}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    _write({weights: content, document: text.encode()})
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{weights.parent} cannot be made: {error.strerror}; choose another folder"
+        ) from error
+    # the large file first, so that a full disk leaves both as they were
+    with whole(document) as new_card, whole(weights) as new_weights:
+        new_weights.write_bytes(content)
+        new_card.write_text(text, encoding="utf-8")
 
 
 def load(path: str | Path) -> Loaded:
@@ -99,10 +115,11 @@ def load(path: str | Path) -> Loaded:
     card = _read_card(weights, document)
     content = _read(weights)
     _verify(weights, content, card)
-    spec, tensors = _parse(weights, content)
-    if spec != card["spec"]:
+    note, tensors = _parse(weights, content)
+    if any(note.get(name) != card.get(name) for name in ("spec", *PINNED)):
         raise UserError(f"{document} describes another model than {weights}; {RESTORE}")
-    backbone, head = build(spec["backbone"]), build(spec["head"])
+    spec = note["spec"]
+    backbone, head = _module(weights, spec, "backbone"), _module(weights, spec, "head")
     if not isinstance(backbone, Backbone) or not isinstance(head, Head):
         raise UserError(f"{weights} does not hold a backbone and a head, in this order")
     in_dim = spec["head"].get("in_dim")
@@ -112,6 +129,8 @@ def load(path: str | Path) -> Loaded:
         )
     head.bind(in_dim)
     _fill(weights, {"backbone": backbone, "head": head}, tensors)
+    if wrong := _not_finite(tensors):
+        raise UserError(f"{weights} is no trained model: {wrong} is not finite")
     return Loaded(backbone.eval(), head.eval(), card)
 
 
@@ -134,7 +153,7 @@ def _read_card(weights: Path, document: Path) -> dict[str, Any]:
         )
     try:
         card = json.loads(_read(document))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{document} is no JSON ({error}); restore the card that came with the model"
         ) from error
@@ -168,20 +187,42 @@ def _verify(weights: Path, content: bytes, card: Mapping[str, Any]) -> None:
 
 
 def _parse(weights: Path, content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the specification and the tensors of a safetensors file."""
+    """Return the header and the tensors of a safetensors file."""
     try:
         tensors = safetensors.torch.load(content)
         # the file starts with the length of its JSON header, which load() has just checked
         (length,) = struct.unpack("<Q", content[:8])
         note = json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(HEADER_KEY, "{}"))
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise UserError(f"{weights} is no safetensors file: {error}") from error
-    if "format" not in note:
+    if not isinstance(note, dict) or "format" not in note:
         raise UserError(
             f"{weights} holds tensors, but was not written by tlzoo: its header has no specification"
         )
     _check_format(weights, note["format"])
-    return note["spec"], tensors
+    return note, tensors
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Name a tensor with NaN or infinities; a scaler that has not been fitted is marked by NaN."""
+    for name, value in tensors.items():
+        if not name.startswith("head.scaler.") and not bool(value.isfinite().all()):
+            return name
+    return None
+
+
+def _module(weights: Path, spec: Any, part: str) -> nn.Module:  # noqa: ANN401 (what the file says)
+    """Build a part of the model that a header describes; nothing it may say ends in a traceback."""
+    if not isinstance(spec, Mapping) or not isinstance(spec.get(part), Mapping):
+        raise UserError(f"the header of {weights} describes no {part}")
+    try:
+        return build(spec[part])
+    except UserError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise UserError(
+            f"the header of {weights} describes a {part} that cannot be built: {error}"
+        ) from error
 
 
 def _fill(weights: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
@@ -212,25 +253,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _write(files: Mapping[Path, bytes]) -> None:
-    """Write all files beside their places first, then move all: a full disk costs nothing."""
-    partial = {path: path.with_name(f"{path.name}.{os.getpid()}.partial") for path in files}
-    try:
-        for path, content in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial[path].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for path in files:
-            partial[path].replace(path)
-    except OSError as error:
-        path = next(iter(files))
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}; what was there before is still there"
-        ) from error
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)

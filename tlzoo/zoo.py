@@ -1,18 +1,24 @@
 """Trained networks as parts of a configuration: ``class_path: tlzoo.zoo.backbone``."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tlzoo import checkpoint
 from tlzoo.backbones.base import Backbone
+from tlzoo.cards import artifact, fetch, library
 from tlzoo.errors import UserError
+from tlzoo.heads import MultiProperty, Regression
 from tlzoo.heads.base import Head
 
 
 def backbone(name: str) -> Backbone:
-    """The trained backbone of an exported model, as a starting point for fine-tuning.
+    """The trained backbone of a model, as a starting point for fine-tuning.
 
     Args:
-        name: A run directory, or a ``.safetensors`` file with its card beside it.
+        name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
+            it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``.
 
     Raises:
         UserError: There is no such model, or it is damaged.
@@ -20,30 +26,82 @@ def backbone(name: str) -> Backbone:
     return checkpoint.load(path(name)).backbone
 
 
-def head(name: str) -> Head:
-    """The trained head of an exported model; its target scaler is fitted anew when fitting starts.
+def head(name: str, target: str | None = None) -> Head:
+    """The trained head of a model; its target scaler is fitted anew when fitting starts.
 
     Args:
         name: As for :func:`backbone`.
+        target: Of a head that predicts several properties take the layers of this one.
 
     Raises:
-        UserError: There is no such model, or it is damaged.
+        UserError: There is no such model, it is damaged, or does not predict this target.
     """
-    return checkpoint.load(path(name)).head
+    loaded = checkpoint.load(path(name))
+    return loaded.head if target is None else _tower(loaded.head, target, loaded.card["targets"])
 
 
 def path(name: str) -> Path:
-    """Where the weights of a model are.
+    """Where the weights of a model are; they are fetched if they are not on this machine.
+
+    Args:
+        name: As for :func:`backbone`. A folder that has the name of a checkpoint is written ``./NAME``.
 
     Raises:
-        UserError: Neither a run directory with an exported model nor a ``.safetensors`` file.
+        UserError: There is no such model, or it cannot be fetched.
     """
+    if name.startswith(artifact.SCHEME):
+        return artifact.fetch_artifact(name)
+    if "://" in name:
+        return fetch.fetch(fetch.Address.parse(name))
+    if library.known(name):
+        return library.weights(name)
     given = Path(name)
     file = given / "model.safetensors" if given.is_dir() else given
+    if file.suffix in checkpoint.PICKLES:
+        return file  # loading says why not
     if file.suffix != ".safetensors":
         raise UserError(
-            f"{name} is no model: give a run directory or a .safetensors file with its card beside it"
+            f"{name} is no model: give a checkpoint, a run directory, or a .safetensors file with its card "
+            f"beside it; {library.there_are()}"
         )
     if not file.is_file():
         raise UserError(f"there is no model {file}; a run directory holds one once `tlzoo fit` has finished")
     return file
+
+
+def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Name the models whose weights a configuration begins with, and the SHA-256 of those weights.
+
+    Args:
+        model: The section ``model`` of a configuration.
+    """
+    found = {}
+    for part in ("backbone", "head"):
+        given = model.get(part) or {}
+        if str(given.get("class_path")).startswith(f"{__name__}."):
+            name = given["init_args"]["name"]
+            card = json.loads(path(name).with_suffix(".json").read_text(encoding="utf-8"))
+            found[name] = {"name": name, "sha256": card["sha256"]}
+    return list(found.values())
+
+
+def _tower(several: Head, target: str, targets: list[str]) -> Head:
+    """Return the layers of one property as a head of its own."""
+    if target not in targets:
+        raise UserError(f"this head does not predict {target!r}; it predicts: {', '.join(targets)}")
+    if not isinstance(several, MultiProperty):
+        return several
+    one = Regression(
+        loss=several.loss_,
+        hidden=several.hidden,
+        activation=several.activation,
+        dropout=several.dropout,
+        transform=several.transform,
+    )
+    assert several.in_dim is not None
+    one.bind(several.in_dim)
+    row = targets.index(target)
+    one.trunks[0].load_state_dict(several.trunks[row].state_dict())
+    one.outs[0].load_state_dict(several.outs[row].state_dict())
+    one.scaler.load_state_dict({k: v[row : row + 1] for k, v in several.scaler.state_dict().items()})
+    return one.eval()

@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[2] / "tlzoo"
 LAYERS = (
     ("errors", "keys"),
     ("files", "crystals", "freezing"),
-    ("graphs", "nn"),
-    ("backbones", "heads"),
+    ("graphs", "nn", "reference"),
+    ("backbones", "heads", "cards"),
     ("spec",),
     ("checkpoint", "data", "plots", "results"),
     ("zoo", "baselines", "task"),
@@ -30,7 +30,7 @@ ROOMS = {
     "pymatgen": ({"data", "graphs", "crystals"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data"}, True),
-    "wandb": ({"tracking"}, True),
+    "wandb": ({"tracking", "cards.artifact"}, True),
     "ray": (set(), True),
 }
 # Data and models meet in the fields of a batch, the table of crystals, the graphs and the known elements.

@@ -1,0 +1,299 @@
+"""What is known about a published checkpoint: ``<name>.json`` beside ``<name>.safetensors``."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from textwrap import fill
+from typing import Annotated, Any, Final
+
+from tlzoo.cards.schema import Limit, parse
+from tlzoo.errors import UserError
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+Sha256 = Annotated[
+    str, Limit(lambda text: re.fullmatch(r"[0-9a-f]{64}", text) is not None, "64 hexadecimal digits")
+]
+Text = Annotated[str, Limit(lambda text: bool(text.strip()), "text that is not empty")]
+Count = Annotated[int, Limit(lambda number: number > 0, "a positive integer")]
+Size = Annotated[int, Limit(lambda number: number >= 0, "an integer, 0 or more")]
+Positive = Annotated[float, Limit(lambda number: number >= 0, "a finite number, 0 or more")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Crystals of one part of the split.
+
+    Attributes:
+        crystals: How many.
+        ids_sha256: SHA-256 of their ids, sorted, one a line.
+    """
+
+    crystals: Size
+    ids_sha256: Sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excluded:
+    """Crystals of the data set that no part of the split may hold.
+
+    Attributes:
+        crystals: How many.
+        ids_sha256: SHA-256 of their ids, sorted, one a line.
+        published_list: Name of the list of them.
+    """
+
+    crystals: Count
+    ids_sha256: Sha256
+    published_list: Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What the network learned from, and at what cost.
+
+    Attributes:
+        source: Name or path of the data set.
+        data_sha256: SHA-256 of its structures.
+        train: Crystals the network learned from.
+        val: Crystals that chose the best epoch.
+        test: Crystals of the metrics; never seen.
+        excluded: Crystals kept out altogether, for example those of other test sets; null if there are none.
+        epochs: Epochs trained.
+        seconds: Time they took; null if it was not recorded.
+        machine: What they ran on.
+        versions: Version of each package that matters.
+        started: When training began, ISO 8601.
+    """
+
+    source: Text
+    data_sha256: Sha256
+    train: Part
+    val: Part
+    test: Part
+    excluded: Excluded | None
+    epochs: Count
+    seconds: Positive | None
+    machine: Text
+    versions: dict[str, str]
+    started: Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How a target is scaled: (f(y) - mean) / std.
+
+    Attributes:
+        transform: f: ``standard`` for y itself, ``log10``, or ``none``, which leaves y as it is.
+        mean: Mean of the training labels, transformed.
+        std: Their standard deviation.
+    """
+
+    transform: Text
+    mean: float
+    std: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Errors of one target on the test part, in its unit.
+
+    Attributes:
+        mae: Mean absolute error.
+        rmse: Root of the mean squared error.
+        r2: Coefficient of determination; null where all labels are equal.
+        n: Crystals with a label.
+    """
+
+    mae: Positive
+    rmse: Positive
+    r2: float | None
+    n: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """A model whose weights the training began with.
+
+    Attributes:
+        name: As it was given: name of a checkpoint, run directory, file or address.
+        sha256: SHA-256 of its weights.
+    """
+
+    name: Text
+    sha256: Sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The network: classes and the arguments of their constructors.
+
+    Attributes:
+        backbone: From crystals to embeddings; its argument ``graph`` says what the graph is made of.
+        head: From embeddings to predictions.
+    """
+
+    backbone: dict[str, Any]
+    head: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A published checkpoint.
+
+    Attributes:
+        name: Its name: lower-case letters, digits, ``.``, ``_`` and ``-``.
+        description: What it is good for, in a sentence.
+        targets: Names of what it predicts, in order.
+        units: Unit of each target; ``"1"`` is dimensionless.
+        spec: Architecture and graph settings.
+        parameters: Number of learned parameters.
+        scaler: How each target is scaled, by name.
+        elements: Symbols of the elements in the training part.
+        training: What it learned from, and at what cost.
+        recipe: The resolved configuration of the run.
+        started_from: Models whose weights training began with; empty for training from scratch.
+        metrics: Errors on the test part, by target; without those that have no label there.
+        golden: Predictions for the reference crystals (:mod:`tlzoo.reference`) by crystal and column, in the
+            units of the targets, computed in fp32 on a CPU.
+        citation: Work to cite for the data.
+        licence: Licence of the data.
+        created: When the card was made, ISO 8601.
+        tlzoo: Version of tlzoo that made it.
+        format: Version of the format of both files.
+        sha256: SHA-256 of the weights' file.
+        bytes: Its size.
+    """
+
+    name: Annotated[str, Limit(lambda text: NAME.fullmatch(text) is not None, "a-z, 0-9, '.', '_' and '-'")]
+    description: Text
+    targets: list[Text]
+    units: list[Text]
+    spec: Spec
+    parameters: Count
+    scaler: dict[str, Scale]
+    elements: list[Text]
+    training: Training
+    recipe: dict[str, Any]
+    started_from: list[Origin]
+    metrics: dict[str, Measured]
+    golden: dict[str, dict[str, float]]
+    citation: Text
+    licence: Text
+    created: Text
+    tlzoo: Text
+    format: Count
+    sha256: Sha256
+    bytes: Count
+
+    def __post_init__(self) -> None:
+        if not self.targets or len(self.units) != len(self.targets):
+            raise UserError(f"units has {len(self.units)} entries, wanted one for each of {self.targets}")
+        if set(self.scaler) != set(self.targets):
+            raise UserError(f"scaler is about {', '.join(self.scaler)}, wanted {', '.join(self.targets)}")
+        if not self.metrics or (strange := set(self.metrics) - set(self.targets)):
+            about = ", ".join(sorted(strange)) if self.metrics else "nothing"
+            raise UserError(f"metrics is about {about}, wanted some of {', '.join(self.targets)}")
+        for crystal, predicted in self.golden.items():
+            if lacking := [name for name in self.targets if name not in predicted]:
+                raise UserError(f"golden.{crystal} lacks {lacking[0]}")
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], where: str | Path) -> "Card":
+        """Check the content of a card.
+
+        Args:
+            content: What ``json.loads`` returned.
+            where: File or name, for messages.
+
+        Raises:
+            UserError: It is no card; the message names the first field that is wrong.
+        """
+        try:
+            card: Card = parse(cls, content)
+        except UserError as error:
+            raise UserError(f"{where} is no card of a published checkpoint: {error}") from error
+        return card
+
+    @classmethod
+    def read(cls, path: Path) -> "Card":
+        """Read and check a card.
+
+        Raises:
+            UserError: It cannot be read or is no card of the checkpoint that its file name says.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise UserError(f"{path} is no JSON: {error}") from error
+        card = cls.of(content, path)
+        if path.name != f"{card.name}.json":
+            raise UserError(f"{path} is no card of a published checkpoint: name is {card.name!r}")
+        return card
+
+    def content(self) -> dict[str, Any]:
+        """The card as plain data, for a file."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """The card as text for a terminal."""
+        training = self.training
+        rows = [("network", f"{_short(self.spec.backbone)}, {self.parameters:,} parameters")]
+        rows += [("graph", _arguments(self.spec.backbone.get("init_args", {}).get("graph") or {}))]
+        rows += [
+            ("predicts", f"{name} [{unit}]: {self.score(name)}")
+            for name, unit in zip(self.targets, self.units, strict=True)
+        ]
+        parts = (
+            f"{training.train.crystals:,} crystals to learn from, {training.val.crystals:,} to choose the "
+            f"epoch, {training.test.crystals:,} for the test"
+        )
+        rows += [("data", f"{training.source}: {parts}")]
+        if training.excluded:
+            kept_out = training.excluded
+            rows += [("left out", f"{kept_out.crystals:,} crystals, listed in {kept_out.published_list}")]
+        rows += [("from", ", ".join(origin.name for origin in self.started_from) or "scratch")]
+        time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
+        rows += [("trained", f"{training.epochs} epochs{time} on {training.machine}")]
+        rows += [("elements", f"{len(self.elements)}: {' '.join(self.elements)}")]
+        rows += [("cite", self.citation), ("licence", self.licence), ("sha256", self.sha256)]
+        lines = [
+            fill(text, 100, initial_indent=f"  {key:<9} ", subsequent_indent=" " * 12, break_on_hyphens=False)
+            for key, text in rows
+        ]
+        return "\n".join([f"{self.name}: {self.description}", *lines])
+
+    def score(self, target: str) -> str:
+        """Say the errors of a target on the test part."""
+        measured = self.metrics.get(target)
+        if measured is None:
+            return "no label in the test part"
+        r2 = f", R² {measured.r2:.3f}" if measured.r2 is not None else ""
+        return f"MAE {measured.mae:.4g}, RMSE {measured.rmse:.4g}{r2} on {measured.n:,} crystals"
+
+
+def duration(seconds: float) -> str:
+    """Say a time for people.
+
+    >>> duration(42.4), duration(3_000), duration(7_500)
+    ('42 s', '50 min', '2.1 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
+
+
+def _short(part: Mapping[str, Any]) -> str:
+    """Say a class and its plain arguments in one line."""
+    arguments = {
+        name: value for name, value in part.get("init_args", {}).items() if not isinstance(value, dict)
+    }
+    return f"{str(part.get('class_path')).rpartition('.')[2]}({_arguments(arguments)})"
+
+
+def _arguments(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
