@@ -1,12 +1,18 @@
 """Every field of a batch: name, shape, dtype, unit, convention. The one source of truth.
 
 Axes have the same names everywhere: ``crystals atoms bonds angles dim targets``.
+
+Atoms that no message-passing network can tell apart are one row with a count, and so are equal bonds of an
+atom and equal angles of a bond (:mod:`tlzoo.graphs.merge`). "Atom", "bond" and "angle" mean such rows.
 """
 
 from typing import Final
 
 # (atoms,) int64 | atomic number Z
 NUMBERS: Final = "numbers"
+
+# (atoms,) float32 | how many atoms of the cell each stands for
+ATOM_COUNT: Final = "atom_count"
 
 # (atoms,) int64 | index of the crystal an atom belongs to, ascending
 BATCH: Final = "batch"
@@ -15,8 +21,21 @@ BATCH: Final = "batch"
 # A bond carries a message from its source to its target.
 EDGE_INDEX: Final = "edge_index"
 
-# (bonds, 3) float32, Å | from source to target, periodic image included
-BOND_VECTOR: Final = "bond_vector"
+# (bonds,) float32, Å | from source to target, periodic image included
+BOND_LENGTH: Final = "bond_length"
+
+# (bonds,) float32 | how many such bonds the target has
+BOND_COUNT: Final = "bond_count"
+
+# (2, angles) int64 | the line graph, where a backbone reads it: row 0 the source, a bond u→v, row 1 the
+# target, a bond v→w, for all bonds into v, also u = w; sorted by target.
+ANGLE_INDEX: Final = "angle_index"
+
+# (angles,) float32 | cosine of the angle at v between v→u and v→w
+ANGLE_COSINE: Final = "angle_cosine"
+
+# (angles,) float32 | how many such angles the target has
+ANGLE_COUNT: Final = "angle_count"
 
 # int | number of crystals in the batch (atoms-less crystals do not exist)
 NUM_CRYSTALS: Final = "num_crystals"

@@ -112,15 +112,32 @@ class Writer:
         """Add values at the end of the array of that name.
 
         Args:
-            name: Name of the array; its pieces have one dtype, and one shape but for the first axis.
+            name: Name of the array; its pieces have one shape but for the first axis. The array has the
+                dtype that holds all of them.
             values: The piece.
         """
         dtype, shape = self._arrays.get(name, (values.dtype, (0, *values.shape[1:])))
+        if (wider := np.result_type(dtype, values.dtype)) != dtype:
+            dtype = self._widen(name, wider, shape)
         with (self._new / f"{name}.npy").open("ab") as file:
             if name not in self._arrays:
                 _write_header(file, dtype, shape)
-            file.write(np.ascontiguousarray(values).data)
+            file.write(np.ascontiguousarray(values, dtype=dtype).data)
         self._arrays[name] = (dtype, (shape[0] + len(values), *shape[1:]))
+
+    def _widen(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.dtype[Any]:
+        """Write what there is of an array again, in a wider type."""
+        path = self._new / f"{name}.npy"
+        with path.open("r+b") as file:
+            _write_header(file, self._arrays[name][0], shape)
+        values = np.load(path, mmap_mode="r")
+        wider = path.with_suffix(".wider")
+        with wider.open("wb") as file:
+            _write_header(file, dtype, shape)
+            for start in range(0, len(values), 1 << 20):
+                file.write(values[start : start + (1 << 20)].astype(dtype).data)
+        wider.replace(path)
+        return dtype
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Write the list of files with sizes and checksums, and move the folder into place.

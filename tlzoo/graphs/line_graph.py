@@ -2,41 +2,40 @@
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 
 class LineGraph(NamedTuple):
     """Pairs of bonds u→v and v→w, sorted by target. The angle is at v, between v→u and v→w.
 
     Attributes:
-        source: Bond u→v, ``(angles,)`` int64.
-        target: Bond v→w, ``(angles,)`` int64.
+        source: Bond u→v, ``(angles,)``.
+        target: Bond v→w, ``(angles,)``.
     """
 
-    source: Tensor
-    target: Tensor
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
 
 
-def line_graph(edge_index: Tensor, num_atoms: int) -> LineGraph:
+def line_graph(source: NDArray[np.int64], target: NDArray[np.int64], num_atoms: int) -> LineGraph:
     """Return the line graph of a directed graph: for every bond v→w all bonds u→v, also those with u = w.
 
     The same as ``dgl.line_graph(backtracking=True)``, which ALIGNN (npj Comput. Mater. 7, 185 (2021)) is
     built on. Bonds into an atom are a contiguous block, so no search and no sorting is needed.
 
     Args:
-        edge_index: Source and target of each bond, ``(2, bonds)`` int64, sorted by target.
+        source: Source of each bond, ``(bonds,)``.
+        target: Target of each bond, ascending, ``(bonds,)``.
         num_atoms: Number of atoms.
 
-    >>> line_graph(torch.tensor([[1, 0], [0, 1]]), 2)
-    LineGraph(source=tensor([1, 0]), target=tensor([0, 1]))
+    >>> pairs = line_graph(np.array([1, 0]), np.array([0, 1]), 2)
+    >>> pairs.source, pairs.target
+    (array([1, 0]), array([0, 1]))
     """
-    centre, end = edge_index[0], edge_index[1]
-    into = torch.bincount(end, minlength=num_atoms)
-    first = into.cumsum(0) - into
-    angles = into[centre]
-    done = angles.cumsum(0) - angles
-    bonds = torch.arange(len(centre), device=edge_index.device)
-    target = torch.repeat_interleave(bonds, angles)
-    source = torch.arange(len(target), device=edge_index.device) + (first[centre] - done)[target]
-    return LineGraph(source, target)
+    into = np.bincount(target, minlength=num_atoms)
+    first = np.cumsum(into) - into
+    count = into[source]
+    shift = first[source] - (np.cumsum(count) - count)
+    pairs = np.repeat(np.arange(len(source)), count)
+    return LineGraph(np.arange(len(pairs)) + shift[pairs], pairs)

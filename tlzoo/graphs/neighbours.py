@@ -28,14 +28,14 @@ class Bonds(NamedTuple):
     """The bonds of one crystal, sorted by target, then by length.
 
     Attributes:
-        source: Neighbour, ``(bonds,)`` int32.
-        target: Centre, ``(bonds,)`` int32.
-        vector: From source to target, periodic image included, ``(bonds, 3)`` float32, Å.
+        source: Neighbour, ``(bonds,)``.
+        target: Centre, ``(bonds,)``.
+        vector: From source to target, periodic image included, ``(bonds, 3)``, Å.
     """
 
-    source: NDArray[np.int32]
-    target: NDArray[np.int32]
-    vector: NDArray[np.float32]
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    vector: NDArray[np.float64]
 
 
 class _Pairs(NamedTuple):
@@ -92,9 +92,7 @@ def neighbours(
     if options.symmetric:
         pairs = _symmetric(pairs, atoms)
     _check(pairs, atoms, options, numbers)
-    return Bonds(
-        pairs.source.astype(np.int32), pairs.target.astype(np.int32), pairs.vector.astype(np.float32)
-    )
+    return Bonds(pairs.source, pairs.target, pairs.vector)
 
 
 def _nearest(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
 from torch_geometric.data import Data
 from tqdm import tqdm
 
@@ -18,11 +20,16 @@ from tlzoo import keys
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache
+from tlzoo.graphs.merge import Cells, merge
 from tlzoo.graphs.neighbours import Bonds, neighbours
 from tlzoo.graphs.options import GraphOptions
 
-FORMAT = 1
+FORMAT = 2
 CHUNK = 1024  # crystals whose graphs are in memory at a time while building
+ARRAYS = (
+    *("numbers", "atom_count", "source", "target", "length", "bond_count"),
+    *("angle_source", "angle_target", "cosine", "angle_count"),
+)
 
 
 class NoGraphError(UserError):
@@ -50,34 +57,59 @@ class NoGraphError(UserError):
 class GraphStore:
     """Graphs of many crystals, concatenated; no targets.
 
+    An atom, bond or angle stands for all equal ones of the crystal, atom or bond (:mod:`tlzoo.graphs.merge`).
+    All but the numbers, offsets, lengths and cosines are of the smallest unsigned type. Without
+    ``options.angles`` there are no angles: their arrays are empty.
+
     Attributes:
-        numbers: Atomic numbers, ``(atoms,)`` uint8.
         atom_offsets: First atom of each crystal and the total, ``(crystals + 1,)`` int64.
         bond_offsets: First bond of each crystal and the total, ``(crystals + 1,)`` int64.
-        source: Neighbour, counted within its crystal, ``(bonds,)`` unsigned.
-        target: Centre, counted within its crystal, ascending in each crystal, ``(bonds,)`` unsigned.
-        vector: From source to target, ``(bonds, 3)`` float32, Å.
+        angle_offsets: First angle of each crystal and the total, ``(crystals + 1,)`` int64.
+        numbers: Atomic numbers, ``(atoms,)`` uint8.
+        atom_count: How many atoms of the cell each stands for, ``(atoms,)``.
+        source: Neighbour, counted within its crystal, ``(bonds,)``.
+        target: Centre, counted within its crystal, ascending in each crystal, ``(bonds,)``.
+        length: Distance of the two, ``(bonds,)`` float32, Å.
+        bond_count: How many equal bonds the target has, ``(bonds,)``.
+        angle_source: Bond u→v, counted within its crystal, ``(angles,)``.
+        angle_target: Bond v→w, counted within its crystal, ascending in each crystal, ``(angles,)``.
+        cosine: Cosine of the angle at v, ``(angles,)`` float32.
+        angle_count: How many equal angles the target has, ``(angles,)``.
+        angles: Whether batches have angles.
     """
 
-    numbers: NDArray[np.uint8]
     atom_offsets: NDArray[np.int64]
     bond_offsets: NDArray[np.int64]
+    angle_offsets: NDArray[np.int64]
+    numbers: NDArray[np.uint8]
+    atom_count: NDArray[np.unsignedinteger]
     source: NDArray[np.unsignedinteger]
     target: NDArray[np.unsignedinteger]
-    vector: NDArray[np.float32]
+    length: NDArray[np.float32]
+    bond_count: NDArray[np.unsignedinteger]
+    angle_source: NDArray[np.unsignedinteger]
+    angle_target: NDArray[np.unsignedinteger]
+    cosine: NDArray[np.float32]
+    angle_count: NDArray[np.unsignedinteger]
+    angles: bool
 
     def __len__(self) -> int:
         return len(self.atom_offsets) - 1
 
     @property
     def num_atoms(self) -> NDArray[np.int64]:
-        """Atoms in each crystal, ``(crystals,)``."""
+        """Atoms of each graph, ``(crystals,)``."""
         return np.diff(self.atom_offsets)
 
     @property
     def num_bonds(self) -> NDArray[np.int64]:
-        """Bonds in each crystal, ``(crystals,)``."""
+        """Bonds of each graph, ``(crystals,)``."""
         return np.diff(self.bond_offsets)
+
+    @property
+    def num_angles(self) -> NDArray[np.int64]:
+        """Angles of each graph, ``(crystals,)``."""
+        return np.diff(self.angle_offsets)
 
     @classmethod
     def open(
@@ -111,7 +143,7 @@ class GraphStore:
             raise UserError(
                 f"{folder} changed while it was read; check the disk, delete the folder, run again"
             )
-        return cls(**arrays)
+        return cls(**arrays, angles=options.angles)
 
     @classmethod
     def in_memory(cls, crystals: Crystals, options: GraphOptions) -> GraphStore:
@@ -124,14 +156,8 @@ class GraphStore:
         chunk = graphs_of(crystals, options, 0, len(crystals))
         if chunk.problems:
             raise NoGraphError(chunk.problems, len(crystals))
-        return cls(
-            crystals.numbers,
-            crystals.offsets,
-            _offsets(chunk.num_bonds),
-            chunk.source,
-            chunk.target,
-            chunk.vector,
-        )
+        arrays: dict[str, NDArray[Any]] = chunk.arrays | _offsets([chunk.sizes])
+        return cls(**arrays, angles=options.angles)
 
     def batch(self, rows: NDArray[np.int64]) -> Data:
         """Gather crystals into one batch (fields: :mod:`tlzoo.keys`).
@@ -142,18 +168,24 @@ class GraphStore:
         rows = np.asarray(rows, dtype=np.int64)
         atoms, num_atoms = _gather(self.atom_offsets, rows)
         bonds, num_bonds = _gather(self.bond_offsets, rows)
-        first_atom = np.repeat(np.cumsum(num_atoms) - num_atoms, num_bonds)
-        edge_index = np.empty((2, len(bonds)), dtype=np.int64)
-        np.add(self.source[bonds], first_atom, out=edge_index[0])
-        np.add(self.target[bonds], first_atom, out=edge_index[1])
         fields = {
-            keys.NUMBERS: torch.from_numpy(self.numbers[atoms].astype(np.int64)),
+            keys.NUMBERS: _tensor(self.numbers[atoms], np.int64),
+            keys.ATOM_COUNT: _tensor(self.atom_count[atoms], np.float32),
             keys.BATCH: torch.from_numpy(np.repeat(np.arange(len(rows)), num_atoms)),
-            keys.EDGE_INDEX: torch.from_numpy(edge_index),
-            keys.BOND_VECTOR: torch.from_numpy(self.vector[bonds]),
-            keys.NUM_CRYSTALS: len(rows),
+            keys.EDGE_INDEX: _index(self.source[bonds], self.target[bonds], num_atoms, num_bonds),
+            keys.BOND_LENGTH: _tensor(self.length[bonds], np.float32),
+            keys.BOND_COUNT: _tensor(self.bond_count[bonds], np.float32),
         }
-        return Data(**fields)
+        if self.angles:
+            angles, num_angles = _gather(self.angle_offsets, rows)
+            fields |= {
+                keys.ANGLE_INDEX: _index(
+                    self.angle_source[angles], self.angle_target[angles], num_bonds, num_angles
+                ),
+                keys.ANGLE_COSINE: _tensor(self.cosine[angles], np.float32),
+                keys.ANGLE_COUNT: _tensor(self.angle_count[angles], np.float32),
+            }
+        return Data(**fields, **{keys.NUM_CRYSTALS: len(rows)})
 
 
 def batch_of(crystals: Crystals, options: GraphOptions) -> Data:
@@ -173,19 +205,23 @@ def store_key(crystals: Crystals, options: GraphOptions) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """The graphs of consecutive crystals, as in :class:`GraphStore`, and a line for each that has none."""
+    """The graphs of consecutive crystals, and a line for each that has none.
 
-    num_bonds: NDArray[np.int64]
-    source: NDArray[np.unsignedinteger]
-    target: NDArray[np.unsignedinteger]
-    vector: NDArray[np.float32]
+    Attributes:
+        sizes: Atoms, bonds and angles of each graph, ``(3, crystals)``.
+        arrays: The other arrays of :class:`GraphStore` by name.
+        problems: Why there is no graph, by row.
+    """
+
+    sizes: NDArray[np.int64]
+    arrays: dict[str, NDArray[Any]]
     problems: dict[int, str]
 
 
 def graphs_of(crystals: Crystals, options: GraphOptions, start: int, stop: int) -> Chunk:
     """Return the graphs of the crystals from start to stop; a pure function, to be called in any process."""
-    index = np.min_scalar_type(int(crystals.num_atoms.max(initial=1)) - 1)
     bonds: list[Bonds] = []
+    good: list[slice] = []
     problems: dict[int, str] = {}
     for row in range(start, stop):
         atoms = slice(crystals.offsets[row], crystals.offsets[row + 1])
@@ -197,31 +233,38 @@ def graphs_of(crystals: Crystals, options: GraphOptions, start: int, stop: int) 
             problems[row] = f"{crystals.origin(row)}: {error}"
         else:
             bonds.append(found)
-    none = Bonds(np.empty(0, np.int32), np.empty(0, np.int32), np.empty((0, 3), np.float32))
+            good.append(atoms)
+    none = Bonds(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)))
     source, target, vector = (np.concatenate(parts) for parts in zip(none, *bonds, strict=True))
+    num_atoms = np.array([atoms.stop - atoms.start for atoms in good], dtype=np.int64)
     num_bonds = np.array([len(found.source) for found in bonds], dtype=np.int64)
-    return Chunk(num_bonds, source.astype(index), target.astype(index), vector, problems)
+    shift = np.repeat(np.cumsum(num_atoms) - num_atoms, num_bonds)
+    numbers = np.concatenate([np.empty(0, np.uint8), *(crystals.numbers[atoms] for atoms in good)])
+    cells = Cells(numbers, num_atoms, num_bonds, source + shift, target + shift, vector)
+    graphs = merge(cells, options.merge_tolerance, angles=options.angles)
+    sizes = np.stack([graphs.num_atoms, graphs.num_bonds, graphs.num_angles])
+    arrays = {name: _smallest(getattr(graphs, name)) for name in ARRAYS}
+    return Chunk(sizes, arrays, problems)
 
 
 def _build(folder: Path, key: str, crystals: Crystals, options: GraphOptions, *, progress: bool) -> None:
     problems: dict[int, str] = {}
-    num_bonds: list[NDArray[np.int64]] = []
+    sizes: list[NDArray[np.int64]] = []
     bar = tqdm(total=len(crystals), desc="graphs", unit=" crystals", disable=None if progress else True)
     with bar, cache.Writer(folder, key) as writer:
         for start in range(0, len(crystals), CHUNK):
             stop = min(start + CHUNK, len(crystals))
             chunk = graphs_of(crystals, options, start, stop)
             problems |= chunk.problems
-            num_bonds.append(chunk.num_bonds)
-            for name in ("source", "target", "vector"):
-                writer.append(name, getattr(chunk, name))
+            sizes.append(chunk.sizes)
+            for name, values in chunk.arrays.items():
+                writer.append(name, values)
             writer.progress = stop / len(crystals)
             bar.update(stop - start)
         if problems:
             raise NoGraphError(problems, len(crystals))
-        writer.append("numbers", crystals.numbers)
-        writer.append("atom_offsets", crystals.offsets)
-        writer.append("bond_offsets", _offsets(np.concatenate(num_bonds)))
+        for name, values in _offsets(sizes).items():
+            writer.append(name, values)
         writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
 
 
@@ -230,8 +273,35 @@ def _some(crystals: Crystals) -> None:
         raise UserError("there are no crystals to make graphs of; the table has no rows")
 
 
-def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
+    """Return the offsets of atoms, bonds and angles by name, from their numbers in pieces."""
+    offsets = np.cumsum(np.concatenate([np.zeros((3, 1), dtype=np.int64), *sizes], axis=1), axis=1)
+    return dict(zip(("atom_offsets", "bond_offsets", "angle_offsets"), offsets, strict=True))
+
+
+def _smallest(values: NDArray[Any]) -> NDArray[Any]:
+    """Return whole numbers in the smallest unsigned type that holds them; others as they are."""
+    if values.dtype != np.int64:
+        return values
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
+
+
+def _tensor(values: NDArray[Any], dtype: DTypeLike) -> Tensor:
+    return torch.from_numpy(values.astype(dtype, copy=False))
+
+
+def _index(
+    source: NDArray[np.unsignedinteger],
+    target: NDArray[np.unsignedinteger],
+    num_nodes: NDArray[np.int64],
+    num_edges: NDArray[np.int64],
+) -> Tensor:
+    """Return indices within crystals as indices within the batch, ``(2, edges)``."""
+    first = np.repeat(np.cumsum(num_nodes) - num_nodes, num_edges)
+    index = np.empty((2, len(first)), dtype=np.int64)
+    np.add(source, first, out=index[0])
+    np.add(target, first, out=index[1])
+    return torch.from_numpy(index)
 
 
 def _gather(
