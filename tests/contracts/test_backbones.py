@@ -1,6 +1,7 @@
 """What every backbone promises. A new backbone is one line in BACKBONES."""
 
 import copy
+import dataclasses
 import inspect
 from functools import cache
 
@@ -220,8 +221,45 @@ def test_backbone_does_not_change_the_batch(backbone):
     data = batch(backbone, rock_salt())
     before = data.clone()
     backbone(data)
-    for key in (keys.NUMBERS, keys.EDGE_INDEX, keys.BOND_VECTOR, keys.BATCH):
+    for key in (
+        keys.NUMBERS,
+        keys.EDGE_INDEX,
+        keys.BOND_LENGTH,
+        keys.BOND_COUNT,
+        keys.ATOM_COUNT,
+        keys.BATCH,
+    ):
         assert torch.equal(data[key], before[key])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_merged_rows_are_as_good_as_every_atom_bond_and_angle(backbone, training):
+    """The same embeddings, gradients and statistics; in double precision, so that nothing else differs."""
+    crystals = Crystals.from_structures([rock_salt(), perovskite(), triclinic(), iron()])
+    backbone = backbone.double().train(training)
+    apart = copy.deepcopy(backbone)
+    options = [backbone.graph, dataclasses.replace(backbone.graph, merge_tolerance=0)]
+    batches = [double(batch_of(crystals, option)) for option in options]
+    assert len(batches[0][keys.BOND_LENGTH]) < 0.3 * len(batches[1][keys.BOND_LENGTH])
+
+    got, wanted = backbone(batches[0]), apart(batches[1])
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
+    weights = torch.randn(got.shape, generator=torch.Generator().manual_seed(3)).double()
+    for embedding in (got, wanted):
+        (embedding * weights).sum().backward()
+    for (name, p), q in zip(backbone.named_parameters(), apart.parameters(), strict=True):
+        scale = max(q.grad.abs().max().item(), 1.0)
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-4 * scale, msg=name)
+    torch.testing.assert_close(
+        dict(backbone.named_buffers()), dict(apart.named_buffers()), rtol=1e-5, atol=1e-6
+    )
+
+
+def double(data):
+    for key, values in data.items():
+        if torch.is_tensor(values) and values.is_floating_point():
+            data[key] = values.double()
+    return data
 
 
 def test_overfits_eight_crystals(backbone):

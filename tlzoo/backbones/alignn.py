@@ -1,24 +1,25 @@
 """ALIGNN: atomistic line graph neural network."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from tlzoo import keys
 from tlzoo.backbones.base import Backbone
 from tlzoo.errors import UserError
-from tlzoo.graphs.line_graph import line_graph
 from tlzoo.graphs.options import GraphOptions
 from tlzoo.nn.edge_gated_conv import EdgeGatedConv
+from tlzoo.nn.edge_linear import linear
+from tlzoo.nn.edges import Edges
 from tlzoo.nn.elements import ElementEmbedding
-from tlzoo.nn.norm import Norm, norm_layer
+from tlzoo.nn.norm import BatchNorm, LayerNorm, Norm, norm_layer
 from tlzoo.nn.pooling import Pool, Pooling
 from tlzoo.nn.radial import Gaussians
-from tlzoo.nn.segment import pointers
+from tlzoo.nn.rows import Rows
 
 RADIAL, ANGULAR, HIDDEN = 80, 40, 64
 
@@ -60,7 +61,7 @@ class ALIGNN(Backbone):
         norm: Norm = "batch",
         features: Literal["elements", "learned"] = "elements",
         dropout: float = 0.0,
-        graph: GraphOptions = GraphOptions(symmetric=True),  # noqa: B008 (frozen)
+        graph: GraphOptions = GraphOptions(symmetric=True, angles=True),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         if dim < 1 or alignn_layers < 0 or gcn_layers < 1:
@@ -71,17 +72,16 @@ class ALIGNN(Backbone):
         if not 0 <= dropout < 1:
             raise UserError(f"dropout must be at least 0 and below 1, got {dropout}")
         self.dim, self.alignn_layers, self.gcn_layers, self.pooling = dim, alignn_layers, gcn_layers, pooling
-        self.norm, self.features, self.dropout, self.graph = norm, features, dropout, graph
+        self.norm, self.features, self.dropout = norm, features, dropout
+        self.graph = replace(graph, angles=alignn_layers > 0)
         self.out_dim = dim
-        self.atoms = nn.Sequential(
-            ElementEmbedding(features=features, dim=dim), norm_layer(norm, dim), nn.SiLU()
-        )
-        self.bonds = nn.Sequential(
+        self.atoms = Embedding(ElementEmbedding(features=features, dim=dim), norm_layer(norm, dim), nn.SiLU())
+        self.bonds = Embedding(
             Gaussians(low=0.0, high=8.0, size=RADIAL, gamma=(RADIAL - 1) / 8.0),
             *_mlp(RADIAL, HIDDEN, norm),
             *_mlp(HIDDEN, dim, norm),
         )
-        self.angles = nn.Sequential()
+        self.angles = Embedding()
         if alignn_layers:
             self.angles.append(Gaussians(low=-1.0, high=1.0, size=ANGULAR, gamma=(ANGULAR - 1) / 2.0))
             self.angles.extend([*_mlp(ANGULAR, HIDDEN, norm), *_mlp(HIDDEN, dim, norm)])
@@ -98,21 +98,19 @@ class ALIGNN(Backbone):
 
     def forward(self, batch: Data) -> Float[Tensor, "crystals dim"]:
         """Embed the crystals of a batch."""
-        x = self.atoms(batch[keys.NUMBERS])
-        vector = batch[keys.BOND_VECTOR]
-        y = self.bonds(vector.norm(dim=1))
-        source, target = batch[keys.EDGE_INDEX]
-        start = pointers(target, len(x))
+        atoms = Rows.of(batch[keys.ATOM_COUNT])
+        bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count)
+        x = self.atoms(batch[keys.NUMBERS], atoms)
+        y = self.bonds(batch[keys.BOND_LENGTH], bonds.rows)
         if self.alignn_layers:
-            angles = line_graph(batch[keys.EDGE_INDEX], len(x))
-            angles_start = pointers(angles.target, len(vector))
-            z = self.angles(cosines(vector, angles.source, angles.target))
+            angles = Edges.of(batch[keys.ANGLE_INDEX], batch[keys.ANGLE_COUNT], bonds.rows.count)
+            z = self.angles(batch[keys.ANGLE_COSINE], angles.rows)
         for twobody, threebody in zip(self.twobody, self.threebody, strict=True):
-            x, y = twobody(x, y, source, target, start)
-            y, z = threebody(y, z, angles.source, angles.target, angles_start)
+            x, y = twobody(x, y, atoms, bonds)
+            y, z = threebody(y, z, bonds.rows, angles)
         for conv in self.gcn:
-            x, y = conv(x, y, source, target, start)
-        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], batch[keys.NUM_CRYSTALS]))
+            x, y = conv(x, y, atoms, bonds)
+        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, batch[keys.NUM_CRYSTALS]))
         return pooled
 
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -131,12 +129,19 @@ class ALIGNN(Backbone):
         return groups
 
 
-def cosines(
-    vector: Float[Tensor, "bonds 3"], source: Int[Tensor, " angles"], target: Int[Tensor, " angles"]
-) -> Float[Tensor, " angles"]:
-    """Return the cosine of the angle at v between v→u and v→w, for bonds u→v (source) and v→w (target)."""
-    unit = torch.nn.functional.normalize(vector, dim=1)
-    return (unit.index_select(0, source) * unit.index_select(0, target)).sum(dim=1).neg().clamp(-1.0, 1.0)
+class Embedding(nn.Sequential):
+    """Layers one after another; those that normalise are told what each row stands for."""
+
+    def forward(self, x: Tensor, rows: Rows) -> Float[Tensor, "rows dim"]:  # type: ignore[override]
+        """Apply the layers."""
+        for layer in self:
+            if isinstance(layer, (BatchNorm, LayerNorm)):
+                x = layer(x, rows)
+            elif isinstance(layer, nn.Linear):
+                x = linear(x, layer)
+            else:
+                x = layer(x)
+        return x
 
 
 def _mlp(in_dim: int, out_dim: int, norm: Norm) -> tuple[nn.Module, nn.Module, nn.Module]:

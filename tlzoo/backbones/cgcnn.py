@@ -11,12 +11,13 @@ from tlzoo import keys
 from tlzoo.backbones.base import Backbone
 from tlzoo.errors import UserError
 from tlzoo.graphs.options import GraphOptions
+from tlzoo.nn.edges import Edges
 from tlzoo.nn.elements import ElementEmbedding
 from tlzoo.nn.gated_conv import GatedConv
 from tlzoo.nn.norm import Norm
 from tlzoo.nn.pooling import Pool, Pooling
 from tlzoo.nn.radial import Gaussians
-from tlzoo.nn.segment import pointers
+from tlzoo.nn.rows import Rows
 
 EDGE_DIM = 41  # 0, 0.2 … 8 Å
 
@@ -72,12 +73,12 @@ class CGCNN(Backbone):
     def forward(self, batch: Data) -> Float[Tensor, "crystals dim"]:
         """Embed the crystals of a batch."""
         x = self.embed(batch[keys.NUMBERS])
-        edge_index = batch[keys.EDGE_INDEX]
-        start = pointers(edge_index[1], len(x))
-        edge_attr = self.basis(batch[keys.BOND_VECTOR].norm(dim=1))
+        atoms = Rows.of(batch[keys.ATOM_COUNT])
+        bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count)
+        edge_attr = self.basis(batch[keys.BOND_LENGTH])
         for conv in self.convs:
-            x = conv(x, edge_index, start, edge_attr)
-        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], batch[keys.NUM_CRYSTALS]))
+            x = conv(x, edge_attr, atoms, bonds)
+        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, batch[keys.NUM_CRYSTALS]))
         return pooled
 
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:

@@ -1,11 +1,18 @@
 """The convolution of ALIGNN."""
 
-from jaxtyping import Float, Int
+from typing import Any
+
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from tlzoo.nn.edge_linear import edge_linear, linear
+from tlzoo.nn.edges import Edges
 from tlzoo.nn.norm import Norm, norm_layer
-from tlzoo.nn.segment import gather, segment_sum
+from tlzoo.nn.rows import Rows
+from tlzoo.nn.segment import arange, sum_rows
 
 
 class EdgeGatedConv(nn.Module):
@@ -17,7 +24,8 @@ class EdgeGatedConv(nn.Module):
         x_i' &= x_i + \mathrm{SiLU}\big(N(W_\mathrm{self} x_i + h_i)\big) \\
         y_{ij}' &= y_{ij} + \mathrm{SiLU}\big(N(m_{ij})\big)
 
-    with j → i the edges into node i. Nodes are atoms and edges bonds, or nodes are bonds and edges angles.
+    with j → i the edges into node i, each as often as it is counted. Nodes are atoms and edges bonds, or
+    nodes are bonds and edges angles.
     The parts have the names of the authors' code: ``src_update`` is W_self, ``dst_update`` is W_msg.
 
     Args:
@@ -43,19 +51,54 @@ class EdgeGatedConv(nn.Module):
         self,
         x: Float[Tensor, "nodes dim"],
         y: Float[Tensor, "edges dim"],
-        source: Int[Tensor, " edges"],
-        target: Int[Tensor, " edges"],
-        start: Int[Tensor, " nodes_plus_1"],
+        nodes: Rows,
+        edges: Edges,
     ) -> tuple[Float[Tensor, "nodes dim"], Float[Tensor, "edges dim"]]:
-        """Update nodes and edges; ``target`` is ascending and ``start`` are its pointers.
-
-        Without ``update_edges`` the edges come back as they were.
-        """
-        m = self.edge_gate(y) + gather(self.dst_gate(x), target, start) + gather(self.src_gate(x), source)
-        gate = m.sigmoid()
-        total = segment_sum(gate * gather(self.dst_update(x), source), target, start)
-        message = total / (segment_sum(gate, target, start) + 1e-6)
-        x = x + F.silu(self.bn_nodes(self.src_update(x) + message))
+        """Update nodes and edges; without ``update_edges`` the edges come back as they were."""
+        m = edge_linear(
+            y,
+            self.edge_gate.weight,
+            linear(x, self.dst_gate) + self.edge_gate.bias,
+            linear(x, self.src_gate),
+            edges,
+        )
+        total, gates = gated_sum(m, linear(x, self.dst_update), edges)
+        message = total / (gates + 1e-6)
+        x = x + F.silu(self.bn_nodes(linear(x, self.src_update) + message, nodes))
         if self.bn_edges is not None:
-            y = y + F.silu(self.bn_edges(m))
+            y = y + F.silu(self.bn_edges(m, edges.rows))
         return x, y
+
+
+def gated_sum(
+    m: Float[Tensor, "edges dim"], message: Float[Tensor, "nodes dim"], edges: Edges
+) -> tuple[Float[Tensor, "nodes dim"], Float[Tensor, "nodes dim"]]:
+    r"""Return :math:`\sum_j \sigma(m_{ij}) \odot v_j` and :math:`\sum_j \sigma(m_{ij})` over all j → i."""
+    result: tuple[Tensor, Tensor] = _GatedSum.apply(m, message, edges)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _GatedSum(torch.autograd.Function):
+    """Keeps its arguments alone; the gates are computed again for the derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, m: Tensor, message: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:  # noqa: ANN401 (torch has no type)
+        ctx.edges = edges
+        ctx.save_for_backward(m, message)
+        rows, start, count = arange(m), edges.by_target, edges.count.to(m.dtype)
+        gate = m.sigmoid()
+        gates = sum_rows(gate, rows, start, count)
+        return sum_rows(gate.mul_(message.index_select(0, edges.source)), rows, start, count), gates
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dtotal: Tensor, dgates: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401 (torch has no type)
+        m, message = ctx.saved_tensors
+        edges: Edges = ctx.edges
+        count = edges.count.to(m.dtype)
+        gate = m.sigmoid()
+        incoming = dtotal.index_select(0, edges.target)
+        dmessage = sum_rows(gate * incoming, edges.order, edges.by_source, count.index_select(0, edges.order))
+        dgate = incoming.mul_(message.index_select(0, edges.source))
+        dgate.add_(dgates.index_select(0, edges.target)).mul_(count[:, None])
+        return torch.ops.aten.sigmoid_backward.grad_input(dgate, gate, grad_input=dgate), dmessage, None

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tlzoo.errors import UserError
-from tlzoo.nn.segment import gather, pointers, segment_sum
+from tlzoo.nn.edges import pointers
+from tlzoo.nn.segment import segment_sum
 
 Pooling = Literal["mean", "sum", "max", "attention"]
 
@@ -15,7 +16,7 @@ Pooling = Literal["mean", "sum", "max", "attention"]
 class Pool(nn.Module):
     r"""One vector per crystal from those of its atoms, in fp32.
 
-    ``mean``, ``sum`` and ``max`` over atoms, or ``attention``:
+    ``mean``, ``sum`` and ``max`` over all atoms of the cell, or ``attention``:
 
     .. math::
         h = \sum_i \frac{\exp(w \cdot h_i)}{\sum_j \exp(w \cdot h_j)} h_i
@@ -36,27 +37,30 @@ class Pool(nn.Module):
         self.score = nn.Linear(dim, 1, bias=False) if pooling == "attention" else None
 
     def forward(
-        self, x: Float[Tensor, "atoms dim"], batch: Int[Tensor, " atoms"], num_crystals: int
+        self,
+        x: Float[Tensor, "atoms dim"],
+        batch: Int[Tensor, " atoms"],
+        count: Float[Tensor, " atoms"],
+        num_crystals: int,
     ) -> Float[Tensor, "crystals dim"]:
-        """Pool; ``batch`` is the crystal of each atom, ascending."""
+        """Pool; ``batch`` is the crystal of each atom, ascending, ``count`` how many atoms it stands for."""
         x = x.float() if x.dtype in {torch.bfloat16, torch.float16} else x
         if self.pooling == "max":
             empty = x.new_zeros((num_crystals, x.shape[1]))
             return empty.scatter_reduce(0, batch[:, None].expand_as(x), x, "amax", include_self=False)
         start = pointers(batch, num_crystals)
+        weight = count.to(x.dtype)[:, None]
         if self.score is not None:
             with torch.autocast(x.device.type, enabled=False):
-                x = x * segment_softmax(self.score(x), batch, start)
-        total = segment_sum(x, batch, start)
-        return total / start.diff()[:, None] if self.pooling == "mean" else total
+                weight = weight * highest_is_one(self.score(x), batch, num_crystals)
+        total = segment_sum(x * weight, batch, start)
+        return total if self.pooling == "sum" else total / segment_sum(weight, batch, start)
 
 
-def segment_softmax(
-    score: Float[Tensor, "atoms 1"], batch: Int[Tensor, " atoms"], start: Int[Tensor, " crystals_plus_1"]
+def highest_is_one(
+    score: Float[Tensor, "atoms 1"], batch: Int[Tensor, " atoms"], num_crystals: int
 ) -> Float[Tensor, "atoms 1"]:
-    """Return weights of the atoms that sum to one in each crystal."""
-    highest = score.new_zeros(len(start) - 1)
+    """Return exp of the scores, divided by the largest of each crystal: softmax but for its denominator."""
+    highest = score.new_zeros(num_crystals)
     highest = highest.scatter_reduce(0, batch, score.detach()[:, 0], "amax", include_self=False)
-    weight = (score - highest[batch, None]).exp()
-    total = gather(segment_sum(weight, batch, start), batch, start)
-    return weight / total
+    return (score - highest[batch, None]).exp()

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from tlzoo.errors import UserError
-from tlzoo.nn.norm import norm_layer
-from tlzoo.nn.pooling import Pool, segment_softmax
-from tlzoo.nn.segment import pointers
+from tlzoo.nn.pooling import Pool, highest_is_one
 
 BATCH = torch.tensor([0, 0, 0, 1, 2, 2])
 PARTS = (slice(0, 3), slice(3, 4), slice(4, 6))
+ONES = torch.ones(6)
+COUNT = torch.tensor([1.0, 3.0, 1.0, 2.0, 4.0, 1.0])
 
 
 @pytest.fixture
@@ -21,27 +21,33 @@ def x():
     [("mean", lambda x: x.mean(0)), ("sum", lambda x: x.sum(0)), ("max", lambda x: x.amax(0))],
 )
 def test_pool_is_what_its_name_says(x, pooling, wanted):
-    pooled = Pool(pooling, dim=4)(x, BATCH, 3)
+    pooled = Pool(pooling, dim=4)(x, BATCH, ONES, 3)
     torch.testing.assert_close(pooled, torch.stack([wanted(x[part]) for part in PARTS]))
 
 
 def test_attention_is_a_softmax_weighted_mean(x):
     pool = Pool("attention", dim=4)
     wanted = [torch.softmax(x[part] @ pool.score.weight[0], 0) @ x[part] for part in PARTS]
-    torch.testing.assert_close(pool(x, BATCH, 3), torch.stack(wanted))
+    torch.testing.assert_close(pool(x, BATCH, ONES, 3), torch.stack(wanted))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sum", "max", "attention"])
+def test_an_atom_counts_as_often_as_it_is_in_the_cell(x, pooling):
+    pool = Pool(pooling, dim=4)
+    again = torch.repeat_interleave(torch.arange(6), COUNT.long())
+    wanted = pool(x[again], BATCH[again], torch.ones(len(again)), 3)
+    torch.testing.assert_close(pool(x, BATCH, COUNT, 3), wanted)
 
 
 def test_attention_survives_large_scores():
-    weights = segment_softmax(
-        torch.tensor([[1e4], [1e4], [0.0], [-1e4], [0.0], [0.0]]), BATCH, pointers(BATCH, 3)
-    )
-    torch.testing.assert_close(weights[:, 0], torch.tensor([0.5, 0.5, 0.0, 1.0, 0.5, 0.5]))
+    weights = highest_is_one(torch.tensor([[1e4], [1e4], [0.0], [-1e4], [0.0], [0.0]]), BATCH, 3)
+    torch.testing.assert_close(weights[:, 0], torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 1.0]))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "sum", "max", "attention"])
 def test_pool_is_fp32_under_autocast(x, pooling):
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert Pool(pooling, dim=4)(x.bfloat16(), BATCH, 3).dtype == torch.float32
+        assert Pool(pooling, dim=4)(x.bfloat16(), BATCH, COUNT, 3).dtype == torch.float32
 
 
 def test_unknown_names_are_refused(monkeypatch):
@@ -49,5 +55,3 @@ def test_unknown_names_are_refused(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(UserError, match=r"pooling must be 'mean', 'sum', 'max' or 'attention', got 'median'"):
         Pool("median", dim=4)
-    with pytest.raises(UserError, match=r"norm must be 'batch' or 'layer', got 'group'"):
-        norm_layer("group", 4)

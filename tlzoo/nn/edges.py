@@ -1,0 +1,65 @@
+"""The edges of a graph, as the layers read them: bonds between atoms, or angles between bonds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tlzoo.nn.rows import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Edges sorted by target; each may stand for several equal ones.
+
+    Attributes:
+        source: Node that an edge comes from, ``(edges,)``.
+        target: Node that it goes to, ascending, ``(edges,)``.
+        count: How many equal edges the target has, ``(edges,)``.
+        by_target: First edge into each node, and the number of edges, ``(nodes + 1,)``.
+        by_source: The same for the edges in the order ``order``.
+        order: Edges sorted by source, ``(edges,)``.
+        rows: How many edges of the cells each stands for.
+    """
+
+    source: Int[Tensor, " edges"]
+    target: Int[Tensor, " edges"]
+    count: Float[Tensor, " edges"]
+    by_target: Int[Tensor, " nodes_plus_1"]
+    by_source: Int[Tensor, " nodes_plus_1"]
+    order: Int[Tensor, " edges"]
+    rows: Rows
+
+    @classmethod
+    def of(
+        cls,
+        index: Int[Tensor, "2 edges"],
+        count: Float[Tensor, " edges"],
+        node_count: Float[Tensor, " nodes"],
+    ) -> Edges:
+        """Prepare edges for the layers of a batch.
+
+        Args:
+            index: Source and target of each edge, sorted by target.
+            count: How many equal edges the target has.
+            node_count: How many nodes of the cells each node stands for.
+        """
+        source, target = index
+        # stable: sums over the edges of a source are always in the same order
+        sources, order = source.sort(stable=True)
+        nodes = len(node_count)
+        rows = Rows.of(count * node_count.index_select(0, target))
+        return cls(source, target, count, pointers(target, nodes), pointers(sources, nodes), order, rows)
+
+
+def pointers(index: Int[Tensor, " rows"], size: int) -> Int[Tensor, " size_plus_1"]:
+    """Return where each segment begins, and the end, for an index in ascending order.
+
+    >>> pointers(torch.tensor([0, 0, 2]), 3)
+    tensor([0, 2, 2, 3])
+    """
+    steps = torch.arange(size + 1, device=index.device, dtype=index.dtype)
+    return torch.searchsorted(index, steps)
