@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this."""
+"""The exceptions that mean: the user can mend this."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,7 @@ class UserError(ValueError):
     The message names the thing, what came, what was wanted and what to do. The command line prints it
     without a traceback and exits with code 2.
     """
+
+
+class DivergedError(UserError):
+    """The training loss is no number any more; a lower learning rate would train."""

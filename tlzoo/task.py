@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 from tlzoo import freezing as freeze
 from tlzoo import keys
 from tlzoo.backbones.base import Backbone
-from tlzoo.errors import UserError
+from tlzoo.errors import DivergedError, UserError
 from tlzoo.heads.base import Head
 from tlzoo.spec import describe, differences
 
@@ -127,7 +127,7 @@ class Task(pl.LightningModule):
         """Return the loss in the scaled space of the targets."""
         loss = self._step(batch, "train")
         if not torch.isfinite(loss):
-            raise UserError(
+            raise DivergedError(
                 f"the training loss became {loss.item()} in epoch {self.current_epoch}; "
                 "lower the learning rate, or clip gradients (trainer.gradient_clip_val: 1)"
             )

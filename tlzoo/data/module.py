@@ -125,6 +125,10 @@ class CrystalDataModule(pl.LightningDataModule):
         module._crystals = module._accept(crystals)
         return module
 
+    def share(self, other: "CrystalDataModule") -> None:
+        """Take over the table and the split of a module with the same arguments: nothing is read again."""
+        self._crystals, self._split = other.crystals, other.split
+
     def _accept(self, crystals: Crystals) -> Crystals:
         if self.exclude:
             unknown = sorted(set(self.exclude) - set(crystals.ids))
