@@ -17,6 +17,7 @@ The transfer-learning model zoo for crystals.
   test      measure on the test set: tlzoo test runs/NAME
   predict   answer for new crystals: tlzoo predict runs/NAME crystals/ -o predictions.csv
   data      check or list data sets: tlzoo data check PATH | list | info NAME
+  zoo       trained networks:        tlzoo zoo list | info NAME | verify [NAME] | pull NAME | path NAME
 
 tlzoo COMMAND --help says more.  tlzoo --version prints the version.
 """
@@ -62,7 +63,11 @@ def run(args: Sequence[str]) -> int:
         from tlzoo.data import commands
 
         return commands.main(rest)
-    raise UserError(f"there is no command {command!r}; there are: fit, validate, test, predict, data")
+    if command == "zoo":
+        from tlzoo import catalogue
+
+        return catalogue.main(rest)
+    raise UserError(f"there is no command {command!r}; there are: fit, validate, test, predict, data, zoo")
 
 
 def fail(message: str) -> int:

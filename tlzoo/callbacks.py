@@ -1,5 +1,6 @@
 """What cannot live in the task: the history of a run."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,24 @@ class History(Checkpoint):
 
     Args:
         folder: Where to write the file.
+
+    Attributes:
+        seconds: Time that the finished epochs took, validation included.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "history.csv"
         self.rows: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self._clock = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Take the time."""
+        self._clock = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Append the finished epoch, validation included, and write the table."""
+        self.seconds += time.monotonic() - self._clock
         rate = trainer.optimizers[0].param_groups[-1]["lr"]
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         self.rows.append({"epoch": trainer.current_epoch, "learning_rate": float(rate), **metrics})
@@ -32,8 +43,9 @@ class History(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, for the resume file."""
-        return {"rows": self.rows}
+        return {"rows": self.rows, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of the interrupted run."""
         self.rows = list(state_dict["rows"])
+        self.seconds = float(state_dict.get("seconds", 0.0))

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from tlzoo.backbones.base import Backbone
+from tlzoo.cards.library import refuse_pickles
 from tlzoo.errors import UserError
 from tlzoo.files import whole
 from tlzoo.heads.base import Head
@@ -33,7 +34,6 @@ PINNED = ("targets", "units")
 # One key: the order of several would differ from file to file.
 HEADER_KEY = "tlzoo"
 RESTORE = "restore the card that came with the model"
-PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".tar"})
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,7 @@ def load(path: str | Path) -> Loaded:
 
 
 def _files(path: Path) -> tuple[Path, Path]:
-    if path.suffix in PICKLES:
-        raise UserError(
-            f"{path} is a pickled file or archive, which can run code when it is read; tlzoo reads only "
-            "models of its own: a .safetensors file with its .json card beside it, as a finished run exports"
-        )
+    refuse_pickles(path)
     name = path.name.removesuffix(".safetensors").removesuffix(".json")
     return path.with_name(f"{name}.safetensors"), path.with_name(f"{name}.json")
 

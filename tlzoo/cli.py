@@ -151,6 +151,8 @@ class TlzooCLI(LightningCLI):
         if self._get(self.config, "trainer.fast_dev_run"):
             return
         load_weights(self.model, self.run.best)
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        self.run.close(sum(callback.seconds for callback in callbacks if isinstance(callback, History)))
         metrics = self.run.evaluate(self.model, self.datamodule, ["train", "val"])
         self.run.export(self.model, self.datamodule)
         say(results_table(metrics))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
-from tlzoo import checkpoint, zoo
+from tlzoo import checkpoint
 from tlzoo.backbones.base import Backbone
+from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.data.elements import check_elements
 from tlzoo.graphs.store import batch_of
@@ -55,7 +56,7 @@ class Model:
                 self.head.predict(self.head(self.backbone(b))) for b in self._batches(crystals, batch_size)
             ]
         columns = self.head.columns(self.card["targets"])
-        values = torch.cat(parts).numpy() if parts else np.empty((0, len(columns)))
+        values = torch.cat(parts).float().cpu().numpy() if parts else np.empty((0, len(columns)))
         return pd.DataFrame({"id": crystals.ids, **dict(zip(columns, values.T, strict=True))})
 
     def embed(
@@ -69,9 +70,17 @@ class Model:
         with torch.inference_mode():
             parts = [self.backbone(batch) for batch in self._batches(_table(crystals), batch_size)]
         embeddings: NDArray[np.float32] = (
-            torch.cat(parts).numpy() if parts else np.empty((0, self.backbone.out_dim), dtype=np.float32)
+            torch.cat(parts).float().cpu().numpy()
+            if parts
+            else np.empty((0, self.backbone.out_dim), dtype=np.float32)
         )
         return embeddings
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the networks to a device, for example ``"cuda"``; return the model itself."""
+        self.backbone.to(device)
+        self.head.to(device)
+        return self
 
     def _batches(self, crystals: Crystals, batch_size: int) -> Iterator[Data]:
         check_elements(crystals)
@@ -85,13 +94,14 @@ def load(name: str | Path) -> Model:
     """Load a trained model.
 
     Args:
-        name: A run directory, or a ``.safetensors`` file with its card beside it.
+        name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
+            it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``.
 
     Raises:
-        UserError: There is no such model, it is damaged, or its hash is wrong.
+        UserError: There is no such model, it cannot be fetched, it is damaged, or its hash is wrong.
     """
-    loaded = checkpoint.load(zoo.path(str(name)))
-    return Model(backbone=loaded.backbone.eval(), head=loaded.head.eval(), card=loaded.card)
+    loaded = checkpoint.load(locate(str(name)))
+    return Model(backbone=loaded.backbone, head=loaded.head, card=loaded.card)
 
 
 def _table(crystals: "Crystals | Sequence[Structure]") -> Crystals:

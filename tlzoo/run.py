@@ -6,6 +6,7 @@
 ``parity.png``: what it is worth.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import platform
@@ -18,9 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from numpy.typing import NDArray
 
-from tlzoo import checkpoint, keys, plots
+from tlzoo import checkpoint, keys, plots, zoo
 from tlzoo.baselines import baselines
 from tlzoo.data.elements import symbols
 from tlzoo.data.module import CrystalDataModule
@@ -44,6 +46,26 @@ class Run:
     def config(self) -> Path:
         """The resolved configuration."""
         return self.path / "config.yaml"
+
+    @property
+    def split(self) -> Path:
+        """Ids of the crystals of each part."""
+        return self.path / "split.json"
+
+    @property
+    def history(self) -> Path:
+        """A row of metrics per epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """Targets and predictions of the parts measured so far."""
+        return self.path / "predictions.csv"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, machine, seed, hash of the data, time."""
+        return self.path / "environment.json"
 
     @property
     def best(self) -> Path:
@@ -71,32 +93,39 @@ class Run:
         Raises:
             UserError: The directory holds a run with another split.
         """
-        split = self.path / "split.json"
         text = data.split.to_json(data.crystals.ids)
         self.path.mkdir(parents=True, exist_ok=True)
-        if self.last.exists() and split.exists() and split.read_text(encoding="utf-8") != text:
+        if self.last.exists() and self.split.exists() and self.split.read_text(encoding="utf-8") != text:
             raise UserError(
-                f"{split} differs from the split of this configuration and data: the data changed since "
+                f"{self.split} differs from the split of this configuration and data: the data changed since "
                 "the run began; use another --run_dir"
             )
-        write_text(split, text)
+        write_text(self.split, text)
         environment = {
             "versions": {name: _version(name) for name in PACKAGES},
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "processor": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+            "processor": _processor(),
             "threads": torch.get_num_threads(),
             "seed": seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "source": data.source,
             "data_sha256": data.crystals.content_hash,
         }
-        write_text(self.path / "environment.json", json.dumps(environment, indent=1))
+        write_text(self.environment, json.dumps(environment, indent=1))
+
+    def close(self, seconds: float) -> None:
+        """Write what is known after training: the time that its epochs took."""
+        environment = json.loads(self.environment.read_text(encoding="utf-8"))
+        write_text(
+            self.environment, json.dumps({**environment, "training_seconds": round(seconds, 1)}, indent=1)
+        )
 
     def export(self, task: Task, data: CrystalDataModule) -> None:
         """Write the model as data: safetensors and a JSON card."""
         metrics = self._read_metrics()
         train = data.crystals.select(data.split.train)
+        recipe = yaml.safe_load(self.config.read_text(encoding="utf-8")) if self.config.exists() else {}
         card = {
             "targets": data.targets,
             "units": data.units,
@@ -104,6 +133,7 @@ class Run:
             "data_sha256": data.crystals.content_hash,
             "split": data.split.describe(),
             "elements": symbols(train),
+            "started_from": zoo.started_from(recipe.get("model", {})),
             "metrics": {part: metrics[part] for part in PARTS if part in metrics},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tlzoo": _version("tlzoo"),
@@ -127,7 +157,7 @@ class Run:
             tables.append(_long_table(task, data, part, rows, predicted))
         metrics["targets"] = dict(zip(data.targets, data.units, strict=True))
         table = pd.concat(tables, ignore_index=True)
-        write_text(self.path / "predictions.csv", table.to_csv(index=False))
+        write_text(self.predictions, table.to_csv(index=False))
         self._write_metrics(metrics)
         self.draw(task, table)
         return metrics
@@ -152,12 +182,11 @@ class Run:
             file = "parity.png" if len(properties) == 1 else f"parity-{name}.png"
             log = task.head.transform == "log10"
             plots.parity(self.path / file, _by_part(rows), name=name, unit=rows["unit"].iloc[0], log=log)
-        history = self.path / "history.csv"
-        if history.exists():
+        if self.history.exists():
             monitor = task.head.monitor
             unit = str(table["unit"].iloc[0]) if monitor == "mae" else ""
             plots.learning_curve(
-                self.path / "learning-curve.png", pd.read_csv(history), metric=monitor, unit=unit
+                self.path / "learning-curve.png", pd.read_csv(self.history), metric=monitor, unit=unit
             )
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
@@ -171,10 +200,9 @@ class Run:
         return content
 
     def _read_predictions(self, keep: Sequence[str]) -> list[pd.DataFrame]:
-        path = self.path / "predictions.csv"
-        if not path.exists():
+        if not self.predictions.exists():
             return []
-        table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(self.predictions, dtype={"id": str}, keep_default_na=False, na_values=[""])
         kept = table[table["part"].isin(list(keep))]
         return [kept] if len(kept) else []
 
@@ -231,6 +259,18 @@ def _long_table(
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _processor() -> str:
+    """Name the GPU, or the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    with contextlib.suppress(OSError):
+        # Linux; elsewhere the interpreter knows
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:

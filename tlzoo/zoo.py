@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tlzoo import checkpoint
 from tlzoo.backbones.base import Backbone
-from tlzoo.cards import artifact, fetch, library
+from tlzoo.cards.library import locate
 from tlzoo.errors import UserError
 from tlzoo.heads import MultiProperty, Regression
 from tlzoo.heads.base import Head
@@ -23,7 +22,7 @@ def backbone(name: str) -> Backbone:
     Raises:
         UserError: There is no such model, or it is damaged.
     """
-    return checkpoint.load(path(name)).backbone
+    return checkpoint.load(locate(name)).backbone
 
 
 def head(name: str, target: str | None = None) -> Head:
@@ -36,37 +35,8 @@ def head(name: str, target: str | None = None) -> Head:
     Raises:
         UserError: There is no such model, it is damaged, or does not predict this target.
     """
-    loaded = checkpoint.load(path(name))
+    loaded = checkpoint.load(locate(name))
     return loaded.head if target is None else _tower(loaded.head, target, loaded.card["targets"])
-
-
-def path(name: str) -> Path:
-    """Where the weights of a model are; they are fetched if they are not on this machine.
-
-    Args:
-        name: As for :func:`backbone`. A folder that has the name of a checkpoint is written ``./NAME``.
-
-    Raises:
-        UserError: There is no such model, or it cannot be fetched.
-    """
-    if name.startswith(artifact.SCHEME):
-        return artifact.fetch_artifact(name)
-    if "://" in name:
-        return fetch.fetch(fetch.Address.parse(name))
-    if library.known(name):
-        return library.weights(name)
-    given = Path(name)
-    file = given / "model.safetensors" if given.is_dir() else given
-    if file.suffix in checkpoint.PICKLES:
-        return file  # loading says why not
-    if file.suffix != ".safetensors":
-        raise UserError(
-            f"{name} is no model: give a checkpoint, a run directory, or a .safetensors file with its card "
-            f"beside it; {library.there_are()}"
-        )
-    if not file.is_file():
-        raise UserError(f"there is no model {file}; a run directory holds one once `tlzoo fit` has finished")
-    return file
 
 
 def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -80,7 +50,7 @@ def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
         given = model.get(part) or {}
         if str(given.get("class_path")).startswith(f"{__name__}."):
             name = given["init_args"]["name"]
-            card = json.loads(path(name).with_suffix(".json").read_text(encoding="utf-8"))
+            card = json.loads(locate(name).with_suffix(".json").read_text(encoding="utf-8"))
             found[name] = {"name": name, "sha256": card["sha256"]}
     return list(found.values())
 

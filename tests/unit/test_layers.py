@@ -18,8 +18,9 @@ LAYERS = (
     ("checkpoint", "data", "plots", "results"),
     ("zoo", "baselines", "task"),
     ("run", "model", "callbacks"),
-    ("resume", "tracking", "predict"),
-    ("cli",),
+    ("resume", "tracking", "predict", "golden"),
+    ("publish",),
+    ("cli", "catalogue"),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Self
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import tlzoo
@@ -187,7 +187,7 @@ def _size(content: bytes, address: Address) -> int:
 def _save(address: Address, path: Path, size: int) -> None:
     """Fetch the weights into a file and check their hash."""
 
-    def receive(answer: BinaryIO) -> None:
+    def receive(answer: http.client.HTTPResponse) -> None:
         digest, received = hashlib.sha256(), 0
         with path.open("wb") as file:
             while received <= size and (piece := answer.read(PIECE)):
@@ -208,17 +208,19 @@ def _save(address: Address, path: Path, size: int) -> None:
 def _get(url: str, limit: int) -> bytes:
     content = b""
 
-    def receive(answer: BinaryIO) -> None:
+    def receive(answer: http.client.HTTPResponse) -> None:
         nonlocal content
         content = answer.read(limit + 1)
         if len(content) > limit:
             raise UserError(f"{url} has more than {limit:,} bytes: it is no card of a model")
+        if answer.length:
+            raise _AgainError(f"the answer ended {answer.length:,} bytes early")
 
     _ask(url, receive)
     return content
 
 
-def _ask(url: str, receive: Callable[[BinaryIO], None]) -> None:
+def _ask(url: str, receive: Callable[[http.client.HTTPResponse], None]) -> None:
     """Ask a server, up to three times, and hand its answer on.
 
     Raises:
@@ -241,7 +243,7 @@ def _ask(url: str, receive: Callable[[BinaryIO], None]) -> None:
     )
 
 
-def _attempt(url: str, receive: Callable[[BinaryIO], None]) -> None:
+def _attempt(url: str, receive: Callable[[http.client.HTTPResponse], None]) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": f"tlzoo/{tlzoo.__version__}"})  # noqa: S310 (http only: Address)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 (the same)

@@ -1,4 +1,4 @@
-"""Where checkpoints are: a folder of your own, the repository, the installed package."""
+"""Where models are: checkpoints by name, run directories, files, addresses, artifacts."""
 
 import importlib.metadata
 import os
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tlzoo
+from tlzoo.cards.artifact import SCHEME, fetch_artifact
 from tlzoo.cards.card import NAME, Card
 from tlzoo.cards.fetch import Address, fetch
 from tlzoo.errors import UserError
 
 # The parts of a repository's root that tell it from a folder that merely holds the package.
 REPOSITORY = ("pyproject.toml", "checkpoints")
+
+PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".tar"})
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,10 @@ def _installed() -> list[Path]:
     return sorted(found)
 
 
-def names() -> list[str]:
-    """Return the names of all checkpoints, sorted."""
-    stems = {path.stem for folder in folders() for path in folder.glob("*.json")}
+def names(folder: Path | None = None) -> list[str]:
+    """Return the names of all checkpoints, or of those in a folder, sorted."""
+    stems = {path.stem for each in ([folder] if folder else folders()) for path in each.glob("*.json")}
     return sorted(stem for stem in stems if NAME.fullmatch(stem))
-
-
-def known(name: str) -> bool:
-    """Whether there is a checkpoint of this name."""
-    return name in names()
 
 
 def find(name: str) -> Shelved:
@@ -78,12 +76,51 @@ def find(name: str) -> Shelved:
     raise UserError(f"there is no checkpoint {name!r}; {there_are()}")
 
 
-def weights(name: str) -> Path:
-    """Return the weights of a checkpoint: beside their card, else pulled from ``TLZOO_CHECKPOINTS_URL``.
+def locate(name: str) -> Path:
+    """Return where the weights of a model are; they are fetched if they are not on this machine.
+
+    Args:
+        name: A checkpoint, a run directory, a ``.safetensors`` file with its card beside it,
+            ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``. A folder that has the
+            name of a checkpoint is written ``./NAME``.
 
     Raises:
-        UserError: There is no such checkpoint, or its weights are not to be had.
+        UserError: There is no such model, or it cannot be fetched.
     """
+    if name.startswith(SCHEME):
+        return fetch_artifact(name)
+    if "://" in name:
+        return fetch(Address.parse(name))
+    if name in names():
+        return _weights(name)
+    given = Path(name)
+    file = given / "model.safetensors" if given.is_dir() else given
+    refuse_pickles(file)
+    if file.suffix != ".safetensors":
+        raise UserError(
+            f"{name} is no model: give a checkpoint, a run directory, or a .safetensors file with its card "
+            f"beside it; {there_are()}"
+        )
+    if not file.is_file():
+        raise UserError(f"there is no model {file}; a run directory holds one once `tlzoo fit` has finished")
+    return file
+
+
+def refuse_pickles(path: Path) -> None:
+    """Refuse a file by its name.
+
+    Raises:
+        UserError: It has an ending of pickled files.
+    """
+    if path.suffix in PICKLES:
+        raise UserError(
+            f"{path} is a pickled file or archive, which can run code when it is read; tlzoo reads only "
+            "models of its own: a .safetensors file with its .json card beside it, as a finished run exports"
+        )
+
+
+def _weights(name: str) -> Path:
+    """Return the weights of a checkpoint: beside their card, else from ``TLZOO_CHECKPOINTS_URL``."""
     found = find(name)
     if found.path.is_file():
         return found.path
@@ -103,12 +140,3 @@ def there_are() -> str:
         return f"there are: {', '.join(found)}"
     looked = ", ".join(map(str, folders()))
     return f"there are no checkpoints yet{f' in {looked}' if looked else ''}"
-
-
-def shelf() -> list[Shelved]:
-    """Return all checkpoints, by name.
-
-    Raises:
-        UserError: A card is damaged.
-    """
-    return [find(name) for name in names()]

@@ -47,7 +47,7 @@ def parse(kind: Any, value: Any, name: str = "") -> Any:  # noqa: ANN401 (any ty
 
 def _composed(kind: Any, value: Any, name: str) -> Any:  # noqa: ANN401
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
+    if origin in {types.UnionType, typing.Union}:
         return None if value is None else parse(arguments[0], value, name)
     if origin is typing.Annotated:
         parsed = parse(arguments[0], value, name)

@@ -1,0 +1,277 @@
+"""Weights from a server on this machine, which misbehaves in every way a server can."""
+
+import errno
+import hashlib
+import http.server
+import json
+import os
+import socket
+import threading
+from collections import Counter
+
+import pytest
+
+from tlzoo.cards import fetch as module
+from tlzoo.cards.fetch import Address, fetch
+from tlzoo.errors import UserError
+
+WEIGHTS = os.urandom(3_000)
+SHA = hashlib.sha256(WEIGHTS).hexdigest()
+CARD = json.dumps({"sha256": SHA, "bytes": len(WEIGHTS)}).encode()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers as the test says, and counts what it was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files = {"/m/net.safetensors": WEIGHTS, "/m/net.json": CARD}
+        self.asked = Counter()
+        self.cut = {}  # path: how many answers end early
+        self.busy = {}  # path: how many answers are 503
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/m/net.safetensors"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        server.asked[self.path] += 1
+        if server.busy.get(self.path, 0):
+            server.busy[self.path] -= 1
+            self.send_error(503)
+            return
+        if self.path == "/m/moved.safetensors":
+            self.send_response(302)
+            self.send_header("Location", "/m/net.safetensors")
+            self.end_headers()
+            return
+        if self.path not in server.files:
+            self.send_error(404)
+            return
+        content = server.files[self.path]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if server.cut.get(self.path, 0):
+            server.cut[self.path] -= 1
+            content = content[: len(content) // 2]
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "TLZOO_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch):
+    """Nobody waits; what would have been waited for is noted."""
+    slept = []
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    return slept
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLZOO_CACHE", str(tmp_path))
+    return tmp_path / "checkpoints"
+
+
+def address(server, sha256=SHA):
+    return Address.parse(f"{server.url}#sha256={sha256}")
+
+
+def left(cache):
+    return [path.name for path in cache.rglob("*")] if cache.exists() else []
+
+
+def test_fetched_once(server, cache):
+    path = fetch(address(server))
+    assert path == cache / SHA / "net.safetensors"
+    assert path.read_bytes() == WEIGHTS
+    assert path.with_suffix(".json").read_bytes() == CARD
+    assert fetch(address(server, SHA.upper())) == path
+    assert server.asked == {"/m/net.json": 1, "/m/net.safetensors": 1}
+    assert sorted(left(cache)) == sorted([SHA, "net.json", "net.safetensors"])
+
+
+def test_redirects_are_followed(server):
+    server.files["/m/moved.json"] = CARD
+    path = fetch(Address(server.url.replace("net", "moved"), SHA))
+    assert (path.name, path.read_bytes()) == ("moved.safetensors", WEIGHTS)
+
+
+def test_a_card_that_is_known_is_not_asked_for(server):
+    assert fetch(address(server), card=CARD).read_bytes() == WEIGHTS
+    assert server.asked == {"/m/net.safetensors": 1}
+
+
+@pytest.mark.parametrize("damaged", ["net.safetensors", "net.json"])
+def test_a_damaged_cache_is_mended(server, cache, damaged):
+    fetch(address(server))
+    (cache / SHA / damaged).write_bytes(b"{}")
+    assert fetch(address(server)).read_bytes() == WEIGHTS
+    assert (cache / SHA / "net.json").read_bytes() == CARD
+
+
+def test_offline_asks_nobody(server, cache, monkeypatch):
+    monkeypatch.setenv("TLZOO_OFFLINE", "1")
+    with pytest.raises(
+        UserError, match=r"is not in the cache, and TLZOO_OFFLINE is set: unset it, or put net"
+    ):
+        fetch(address(server))
+    assert not server.asked
+    monkeypatch.setenv("TLZOO_OFFLINE", "0")
+    path = fetch(address(server))
+    monkeypatch.setenv("TLZOO_OFFLINE", "1")
+    assert fetch(address(server)) == path, "what is in the cache needs no network"
+
+
+@pytest.mark.parametrize("path", ["/m/net.safetensors", "/m/net.json"])
+def test_a_truncated_answer_is_asked_for_again(server, path, pauses):
+    server.cut[path] = 2
+    assert fetch(address(server)).read_bytes() == WEIGHTS
+    assert server.asked[path] == 3
+    assert pauses == [1.0, 4.0]
+
+
+def test_truncated_always(server, cache):
+    server.cut["/m/net.safetensors"] = 99
+    with pytest.raises(UserError, match=r"could not be fetched, 3 times: .*try again later"):
+        fetch(address(server))
+    assert server.asked["/m/net.safetensors"] == 3
+    assert left(cache) == []
+
+
+def test_a_busy_server_is_asked_again(server):
+    server.busy["/m/net.json"] = 1
+    assert fetch(address(server)).read_bytes() == WEIGHTS
+    assert server.asked["/m/net.json"] == 2
+
+
+@pytest.mark.parametrize("change", [WEIGHTS[:-1] + b"?", WEIGHTS + b"more", os.urandom(5_000)])
+def test_other_weights_are_refused_at_once(server, cache, change, pauses):
+    server.files["/m/net.safetensors"] = change
+    with pytest.raises(UserError, match=rf"is not the file that was pinned: .* wanted {SHA[:12]}…"):
+        fetch(address(server))
+    assert left(cache) == []
+    assert not pauses
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<html>", r"net\.json is no card of a model"),
+        (b"[1]", r"net\.json is no card of a model"),
+        (
+            json.dumps({"sha256": "0" * 64, "bytes": 1}).encode(),
+            r"is the card of other weights: its SHA-256 is 0",
+        ),
+        (json.dumps({"sha256": SHA, "bytes": "1"}).encode(), "is the card of other weights"),
+        (b" " * 200, r"has more than 100 bytes: it is no card"),
+    ],
+)
+def test_other_cards_are_refused(server, content, message, monkeypatch):
+    monkeypatch.setattr(module, "CARD_LIMIT", 150 if len(content) < 200 else 100)
+    server.files["/m/net.json"] = content
+    with pytest.raises(UserError, match=message):
+        fetch(address(server))
+    assert server.asked["/m/net.safetensors"] == 0
+
+
+@pytest.mark.parametrize("path", ["/m/net.safetensors", "/m/net.json"])
+def test_a_file_that_is_not_there(server, cache, path, pauses):
+    del server.files[path]
+    with pytest.raises(UserError, match=rf"{path} could not be fetched: the server says 404 Not Found"):
+        fetch(address(server))
+    assert not pauses, "it will not be there the next time"
+    assert left(cache) == []
+
+
+def test_nobody_answers(pauses):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/net.safetensors"
+        with pytest.raises(
+            UserError, match="could not be fetched, 3 times: Connection refused; try again later"
+        ):
+            fetch(Address(url, SHA))
+    assert pauses == [1.0, 4.0]
+
+
+def test_no_such_host():
+    with pytest.raises(UserError, match="could not be fetched, 3 times: "):
+        fetch(Address("http://no-such-host.invalid/net.safetensors", SHA))
+
+
+def test_full_disk(server, cache, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Path, "write_bytes", full)
+        with pytest.raises(
+            UserError, match=r"cannot be written: No space left on device; make room, or set TLZOO_CACHE"
+        ):
+            fetch(address(server))
+    assert left(cache) == []
+    fetch(address(server))
+
+
+def test_several_processes_may_fetch_at_once(server, cache):
+    paths = []
+    threads = [threading.Thread(target=lambda: paths.append(fetch(address(server)))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert paths == [cache / SHA / "net.safetensors"] * 6
+    assert paths[0].read_bytes() == WEIGHTS
+    assert sorted(left(cache)) == sorted([SHA, "net.json", "net.safetensors"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ftp://host/net.safetensors#sha256=" + SHA, "is no address that tlzoo fetches from; wanted https"),
+        ("file:///etc/net.safetensors#sha256=" + SHA, "is no address"),
+        ("https:///net.safetensors#sha256=" + SHA, "is no address"),
+        (
+            "https://host/net.pt#sha256=" + SHA,
+            r"does not end in \.safetensors; nothing else is fetched, because pickled",
+        ),
+        ("https://host/net.safetensors", "has no pinned hash; add #sha256="),
+        ("https://host/net.safetensors#sha256=123", "has no pinned hash"),
+        ("https://host/net.safetensors#md5=" + SHA, "has no pinned hash"),
+        ("https://host/net.safetensors#sha256=" + SHA + "0", "has no pinned hash"),
+    ],
+)
+def test_addresses_that_are_refused(text, message):
+    with pytest.raises(UserError, match=message):
+        Address.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "card", "name"),
+    [
+        ("https://h/a/net.safetensors", "https://h/a/net.json", "net"),
+        ("https://h/net.v1.safetensors?raw=true", "https://h/net.v1.json?raw=true", "net.v1"),
+        ("https://h/a%2F..%2Fb.safetensors", "https://h/a%2F..%2Fb.json", "b"),
+        ("https://h/..safetensors", "https://h/..json", "model"),
+        ("https://h/a%20b%5C.safetensors", "https://h/a%20b%5C.json", "a_b_"),
+    ],
+)
+def test_parts_of_an_address(url, card, name):
+    found = Address.parse(f"{url}#sha256={SHA}")
+    assert (found.url, found.card, found.name) == (url, card, name)

@@ -1,0 +1,74 @@
+"""The tables of the documents say what the cards say."""
+
+import pytest
+
+from tlzoo.cards import library, table
+from tlzoo.cards.card import Card
+from tlzoo.errors import UserError
+
+
+@pytest.fixture
+def card(content):
+    return Card.of(content, "test")
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "README.md").write_text(f"# Title\n\n{table.BEGIN}\nold\n{table.END}\n\nMore.\n")
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path
+
+
+def test_rows(card):
+    head, rule, first, second = table.table([card]).splitlines()
+    assert head.count("|") == rule.count("|") == first.count("|") == second.count("|")
+    assert first == "| `tiny-gap` | `gap` | 0.25 eV | 0.5 eV | 0.900 | 990 | 8,000 | 0.1 MB |"
+    assert second == "|  | `density` |  |  |  |  |  |  |"
+
+
+def test_no_checkpoints(root):
+    assert sorted(path.name for path in table.write(root, [])) == ["README.md", "README.md"]
+    for path in (root / "README.md", root / "checkpoints" / "README.md"):
+        assert "There are no checkpoints yet." in path.read_text()
+    assert table.stale(root, []) == []
+
+
+def test_written_once(root, card):
+    table.write(root, [card])
+    assert table.write(root, [card]) == []
+    text = (root / "README.md").read_text()
+    assert text.startswith(f"# Title\n\n{table.BEGIN}\n| checkpoint |")
+    assert text.endswith(f"|\n{table.END}\n\nMore.\n")
+    about = (root / "checkpoints" / "README.md").read_text()
+    for part in (
+        "## tiny-gap",
+        "30 epochs in 67 min",
+        "12 crystals are left out (lists/out.csv)",
+        card.sha256,
+    ):
+        assert part in about
+    assert table.stale(root, []) == [root / "checkpoints" / "README.md", root / "README.md"]
+
+
+@pytest.mark.parametrize("mark", [table.BEGIN, table.END])
+def test_lost_marks(root, mark):
+    readme = root / "README.md"
+    readme.write_text(readme.read_text().replace(mark, ""))
+    with pytest.raises(UserError, match=r"README\.md lacks the line '<!-- checkpoints: "):
+        table.write(root, [])
+
+
+def test_the_tables_of_this_repository_are_current():
+    root = library.repository()
+    assert root is not None
+    folder = root / "checkpoints"
+    cards = [Card.read(folder / f"{name}.json") for name in library.names(folder)]
+    assert table.stale(root, cards) == [], "call: tlzoo zoo table"
+
+
+def test_checkpoints_of_this_repository_are_small_and_complete():
+    folder = library.repository() / "checkpoints"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 60e6
+    stems = {suffix: {p.stem for p in folder.glob(f"*{suffix}")} for suffix in (".json", ".safetensors")}
+    assert stems[".json"] == stems[".safetensors"]
+    assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".md"}

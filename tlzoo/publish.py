@@ -1,0 +1,177 @@
+"""From a finished run to a published checkpoint: weights and card, from the records of the run alone."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+import tlzoo
+from tlzoo import checkpoint
+from tlzoo.cards import Card
+from tlzoo.cards.card import NAME
+from tlzoo.data import named
+from tlzoo.errors import UserError
+from tlzoo.golden import golden
+from tlzoo.heads import Classification, Head
+from tlzoo.model import Model
+from tlzoo.resume import FREE_KEYS
+from tlzoo.run import Run
+
+
+def publish(
+    directory: str | Path,
+    name: str,
+    *,
+    description: str,
+    folder: Path,
+    citation: str = "",
+    licence: str = "",
+) -> Card:
+    """Make a checkpoint of a run that was trained and tested.
+
+    Args:
+        directory: The run directory.
+        name: Name of the checkpoint.
+        description: What it is good for, in a sentence.
+        folder: Where both files go; a checkpoint of the same name there is replaced.
+        citation: Work to cite for the data; that of the data set's card by default.
+        licence: Licence of the data; that of the data set's card by default.
+
+    Raises:
+        UserError: The run is not finished or not tested, or nobody says whose the data are.
+    """
+    if not NAME.fullmatch(name):
+        raise UserError(f"{name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
+    run = Run(Path(directory))
+    needed = (
+        run.config,
+        run.split,
+        run.environment,
+        run.history,
+        run.predictions,
+        run.model.with_suffix(".json"),
+    )
+    if lacking := [path.name for path in needed if not path.is_file()]:
+        raise UserError(
+            f"{directory} lacks {', '.join(lacking)}; finish the run first: tlzoo fit, tlzoo test"
+        )
+    loaded = checkpoint.load(run.model)
+    if isinstance(loaded.head, Classification):
+        raise UserError("a classification has no MAE in units: only regressions become checkpoints")
+    environment = _read(run.environment)
+    known = named.find(environment["source"]) if named.known(environment["source"]) else None
+    rights = {
+        "citation": citation or (known.citation if known else ""),
+        "licence": licence or (known.licence if known else ""),
+    }
+    if unsaid := [key for key, text in rights.items() if not text]:
+        raise UserError(f"the data are no named data set: say whose they are with --{' and --'.join(unsaid)}")
+    recipe = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    content = {
+        "name": name,
+        "description": description,
+        **{key: loaded.card[key] for key in ("targets", "units", "elements", "started_from")},
+        "parameters": sum(p.numel() for part in (loaded.backbone, loaded.head) for p in part.parameters()),
+        "scaler": _scaler(loaded.head, loaded.card["targets"]),
+        "training": _training(run, environment, recipe),
+        "recipe": _portable(recipe),
+        "metrics": _measured(run),
+        "golden": golden(Model(loaded.backbone, loaded.head, loaded.card)),
+        **rights,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "tlzoo": tlzoo.__version__,
+    }
+    return _store(folder, name, loaded, content)
+
+
+def _store(folder: Path, name: str, loaded: checkpoint.Loaded, content: Mapping[str, Any]) -> Card:
+    """Write both files once the card is known to be right."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as aside:
+        written = Path(aside) / name
+        checkpoint.save(written, loaded.backbone, loaded.head, content)
+        files = [written.with_name(f"{name}{suffix}") for suffix in (".safetensors", ".json")]
+        card = Card.read(files[1])
+        for file in files:
+            file.replace(folder / file.name)
+    return card
+
+
+def _training(run: Run, environment: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    split = _read(run.split)
+    return {
+        "source": environment["source"],
+        "data_sha256": environment["data_sha256"],
+        **{part: _part(split[part]) for part in ("train", "val", "test")},
+        "excluded": _excluded(environment["source"], recipe),
+        "epochs": len(pd.read_csv(run.history)),
+        "seconds": environment.get("training_seconds"),
+        "machine": f"{environment['processor']}, {environment['threads']} thread(s)",
+        "versions": environment["versions"],
+        "started": environment["started"],
+    }
+
+
+def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a configuration where it ran: folders, logger, progress bar."""
+    kept = {key: dict(value) if isinstance(value, Mapping) else value for key, value in recipe.items()}
+    for key in FREE_KEYS:
+        section, _, name = key.partition(".")
+        branch = kept.get(section, {}) if name else kept
+        branch.pop(name or section, None)
+    return kept
+
+
+def _part(ids: Iterable[str]) -> dict[str, Any]:
+    lines = sorted(map(str, ids))
+    return {"crystals": len(lines), "ids_sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
+
+
+def _excluded(source: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Say which crystals were kept out: by the data set, which publishes their list, or by the recipe."""
+    if named.known(source) and named.find(source).sources:
+        from tlzoo.data.pretraining import exclusions
+
+        found = exclusions.read()
+        where = f"tlzoo/{exclusions.LIST.relative_to(Path(tlzoo.__file__).parent).as_posix()}"
+        return {**_part(found["data_set"] + ":" + found["id"]), "published_list": where}
+    given = recipe["data"].get("exclude")
+    return {**_part(given), "published_list": "data.exclude of the recipe"} if given else None
+
+
+def _scaler(head: Head, targets: Iterable[str]) -> dict[str, Any]:
+    values = zip(head.scaler.mean.tolist(), head.scaler.std.tolist(), strict=True)
+    return {
+        target: {"transform": head.transform, "mean": mean, "std": std}
+        for target, (mean, std) in zip(targets, values, strict=True)
+    }
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    """Return errors and number of labels by target, from the predictions of the test part."""
+    table = pd.read_csv(run.predictions, dtype={"id": str, "unit": str})
+    table = table[(table["part"] == "test") & table["target"].notna()]
+    if table.empty:
+        raise UserError(f"{run.path} has no predictions of a test part; call: tlzoo test {run.path}")
+    measured = {}
+    for target, rows in table.groupby("property", sort=False):
+        error = rows["prediction"] - rows["target"]
+        spread = float(((rows["target"] - rows["target"].mean()) ** 2).sum())
+        measured[str(target)] = {
+            "mae": float(error.abs().mean()),
+            "rmse": float((error**2).mean() ** 0.5),
+            "r2": 1 - float((error**2).sum()) / spread if spread > 0 else None,
+            "n": len(rows),
+        }
+    return measured
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
