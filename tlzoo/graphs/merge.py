@@ -14,8 +14,8 @@ With angles, the bonds are nodes too: their colours are split by the colours of 
 multiset of (colour of u→v, cosine) over all bonds into their source atom v; the colours of atoms by
 the multiset of the colours of the bonds into them.
 
-Colours are 64-bit hashes, and a multiset is the sum of the hashes of its members modulo 2⁶⁴; two different
-ones of a chunk of a million bonds are taken for equal with a probability of about 10⁻⁷.
+Colours are 64-bit hashes, and a multiset is the sum of the hashes of its members modulo 2⁶⁴: two different
+colours among a million are taken for equal with a probability of about 10⁻⁷.
 """
 
 from __future__ import annotations
@@ -26,48 +26,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.graphs.colours import Colours, Floats, Graph, Ints, colour, groups, refine
 from tlzoo.graphs.line_graph import LineGraph, line_graph
+from tlzoo.graphs.neighbours import Bonds, Cells
 
-# Values that follow each other within the tolerance can wander off; a group spans at most this many.
-WIDEST = 10
-
-# Angles at a time: as many as fit into the caches of a processor.
+# Angles at a time, for the processor's caches; the table of cosines makes a crystal cost some more.
 BLOCK = 1 << 18
-
-# Lengths and cosines are compared in units of this part of the tolerance.
-FINENESS = 16
-
-MIX = np.uint64(0x9E3779B97F4A7C15)
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Colours = NDArray[np.uint64]
-
-
-class Cells(NamedTuple):
-    """Crystals and all their bonds, concatenated; atoms are counted over all crystals.
-
-    Attributes:
-        numbers: Atomic numbers, ``(atoms,)`` uint8.
-        num_atoms: Atoms of each crystal, ``(crystals,)``.
-        num_bonds: Bonds of each crystal, ``(crystals,)``.
-        source: Neighbour, ``(bonds,)``.
-        target: Centre, ascending; every atom has a bond, ``(bonds,)``.
-        vector: From source to target, ``(bonds, 3)``, Å.
-    """
-
-    numbers: NDArray[np.uint8]
-    num_atoms: Ints
-    num_bonds: Ints
-    source: Ints
-    target: Ints
-    vector: Floats
+PER_CRYSTAL = 1 << 13
 
 
 class Graphs(NamedTuple):
-    """Graphs of consecutive crystals, concatenated; see :class:`tlzoo.graphs.store.GraphStore`.
+    """Graphs of crystals, concatenated; see :class:`tlzoo.graphs.store.GraphStore`.
 
-    Indices are counted within their crystal. Without angles the last four are None and ``num_angles`` is 0.
+    Indices are counted within their crystal. Without angles their arrays are empty and ``num_angles`` is 0.
     """
 
     num_atoms: Ints
@@ -85,205 +56,163 @@ class Graphs(NamedTuple):
     angle_count: Ints
 
 
-def merge(cells: Cells, tolerance: float, *, angles: bool) -> Graphs:
+def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool) -> Graphs:
     """Return the quotient graphs of crystals.
 
+    Atoms are in the order of the first of each class, bonds by target and length, angles by target and
+    source. Lengths and cosines are means over all of the crystal that are equal within the tolerance.
+
     Args:
-        cells: Crystals with all their bonds, sorted by target, then by length.
+        cells: Crystals; every atom has a bond.
+        bonds: All their bonds.
         tolerance: Lengths (Å) and cosines that differ by at most this are equal; 0 merges nothing.
         angles: Whether to make the line graph too.
     """
-    work = cells.num_bonds
+    atoms = np.concatenate([[0], np.cumsum(cells.num_atoms)])
+    firsts = np.searchsorted(bonds.target, atoms)
+    edges = [0, len(atoms) - 1]
     if angles:
-        into = np.bincount(cells.target, minlength=len(cells.numbers))
-        work = _sums(into[cells.source], cells.num_bonds)
-    block = (np.cumsum(work) - work) // BLOCK
-    edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(work)]
-    parts = [_merge(part, tolerance, angles=angles) for part in _blocks(cells, edges)]
+        per_atom = np.bincount(bonds.target, minlength=len(cells.numbers))
+        done = np.concatenate([[0], np.cumsum(per_atom[bonds.source])])[firsts]
+        block = (done + PER_CRYSTAL * np.arange(len(atoms))) // BLOCK
+        edges = [0, *np.flatnonzero(np.diff(block[1:])) + 1, len(atoms) - 1]
+    parts = []
+    for start, stop in pairwise(edges):
+        of_atoms, of_bonds = slice(atoms[start], atoms[stop]), slice(firsts[start], firsts[stop])
+        some = Bonds(
+            bonds.source[of_bonds] - atoms[start],
+            bonds.target[of_bonds] - atoms[start],
+            bonds.vector[of_bonds],
+            bonds.length[of_bonds],
+        )
+        num_atoms = cells.num_atoms[start:stop]
+        parts.append(_merge(cells.numbers[of_atoms], num_atoms, some, tolerance, angles=angles))
     return Graphs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def _blocks(cells: Cells, edges: list[int]) -> list[Cells]:
-    """Return the crystals between the edges, each with atoms counted from 0."""
-    atoms = np.concatenate([[0], np.cumsum(cells.num_atoms)])
-    bonds = np.concatenate([[0], np.cumsum(cells.num_bonds)])
-    blocks = []
-    for start, stop in pairwise(edges):
-        of_atoms, of_bonds = slice(atoms[start], atoms[stop]), slice(bonds[start], bonds[stop])
-        blocks.append(
-            Cells(
-                cells.numbers[of_atoms],
-                cells.num_atoms[start:stop],
-                cells.num_bonds[start:stop],
-                cells.source[of_bonds] - atoms[start],
-                cells.target[of_bonds] - atoms[start],
-                cells.vector[of_bonds],
-            )
-        )
-    return blocks
-
-
-def _merge(cells: Cells, tolerance: float, *, angles: bool) -> Graphs:
-    crystals = np.arange(len(cells.num_atoms))
-    crystal_of_atom = np.repeat(crystals, cells.num_atoms)
-    crystal_of_bond = np.repeat(crystals, cells.num_bonds)
-    length = np.sqrt(np.einsum("ij,ij->i", cells.vector, cells.vector))
-    lengths = _groups(crystal_of_bond, length, tolerance)
+def _merge(
+    numbers: NDArray[np.uint8], num_atoms: Ints, bonds: Bonds, tolerance: float, *, angles: bool
+) -> Graphs:
+    crystal = np.repeat(np.arange(len(num_atoms)), num_atoms)
+    of_bond = crystal[bonds.target]
+    none = np.empty(0, dtype=np.int64)
+    lines, cosine = LineGraph(none, none), np.empty(0)
     if angles:
-        lines = line_graph(cells.source, cells.target, len(cells.numbers))
-        cosine = _cosines(cells.vector / length[:, None], lines)
-        cosines = _groups(crystal_of_bond[lines.target], cosine, tolerance)
-    else:
-        none = np.empty(0, dtype=np.int64)
-        lines, cosine, cosines = LineGraph(none, none), np.empty(0), none
+        lines = line_graph(bonds.source, bonds.target, len(numbers))
+        cosine = _cosines(bonds, lines)
+    lengths = groups(of_bond, bonds.length, tolerance)
+    cosines = groups(of_bond[lines.target], cosine, tolerance)
     if tolerance:
-        start = cells.numbers + (crystal_of_atom << 8)
-        atoms, bonds = _refine(start, cells, lengths, lines, cosines)
+        start = numbers + (crystal << 8)
+        colours = refine(Graph(start, bonds.source, bonds.target, lengths, lines, cosines))
     else:
-        atoms, bonds = _colour(np.arange(len(cells.numbers))), _colour(np.arange(len(length)))
+        colours = colour(np.arange(len(numbers))), colour(np.arange(len(of_bond)))
 
-    atom = _classes(atoms)
-    bond = _classes(bonds)
-    is_first = np.zeros(len(atoms), dtype=bool)
-    is_first[atom.first] = True
-    bonds_of_first = bond.row[is_first[cells.target]]
-    is_first = np.zeros(len(bonds), dtype=bool)
-    is_first[bond.first] = True
-    chosen = np.flatnonzero(is_first[lines.target])
-    angle_source, angle_target = lines.source[chosen], lines.target[chosen]
-    angle = _classes(MIX * bonds[angle_target] + bonds[angle_source] * _colour(cosines[chosen]))
-    angle_source, angle_target = bond.row[angle_source[angle.first]], bond.row[angle_target[angle.first]]
-
-    of_atom, of_bond = crystal_of_atom[atom.first], crystal_of_bond[bond.first]
-    num_atoms = np.bincount(of_atom, minlength=len(crystals))
-    num_bonds = np.bincount(of_bond, minlength=len(crystals))
-    first_atom = (np.cumsum(num_atoms) - num_atoms)[of_bond]
-    of_angle = of_bond[angle_target]
-    first_bond = (np.cumsum(num_bonds) - num_bonds)[of_angle]
+    atom = _classes(colours[0])
+    of_first = np.flatnonzero(_mask(atom.first, len(numbers))[bonds.target])
+    bond = _classes(colours[1][of_first])
+    first = of_first[bond.first]
+    source, target = atom.row[bonds.source[first]], atom.row[bonds.target[first]]
+    above = np.searchsorted(atom.first, np.cumsum(num_atoms))
+    num_bonds = np.bincount(of_bond[first], minlength=len(num_atoms))
+    row = bond.find(colours[1]) if angles else none
+    angle = _angles(lines, cosines, row, first, source, target)
+    of_angle = of_bond[first[angle.target]]
+    num_classes = np.diff(above, prepend=0)
     return Graphs(
-        num_atoms=num_atoms,
+        num_atoms=num_classes,
         num_bonds=num_bonds,
-        num_angles=np.bincount(of_angle, minlength=len(crystals)),
-        numbers=cells.numbers[atom.first],
+        num_angles=np.bincount(of_angle, minlength=len(num_atoms)),
+        numbers=numbers[atom.first],
         atom_count=atom.size,
-        source=atom.row[cells.source[bond.first]] - first_atom,
-        target=atom.row[cells.target[bond.first]] - first_atom,
-        length=_means(length, lengths)[lengths[bond.first]].astype(np.float32),
-        bond_count=np.bincount(bonds_of_first, minlength=len(bond.first)),
-        angle_source=angle_source - first_bond,
-        angle_target=angle_target - first_bond,
-        cosine=_means(cosine, cosines)[cosines[chosen[angle.first]]].astype(np.float32),
+        source=source - (above - num_classes)[of_bond[first]],
+        target=target - (above - num_classes)[of_bond[first]],
+        length=_means(bonds.length, lengths)[lengths[first]].astype(np.float32),
+        bond_count=bond.size,
+        angle_source=angle.source - (np.cumsum(num_bonds) - num_bonds)[of_angle],
+        angle_target=angle.target - (np.cumsum(num_bonds) - num_bonds)[of_angle],
+        cosine=_means(cosine, cosines)[angle.cosine].astype(np.float32),
         angle_count=angle.size,
     )
 
 
-def _refine(
-    start: Ints, cells: Cells, lengths: Ints, lines: LineGraph, cosines: Ints
-) -> tuple[Colours, Colours]:
-    """Return the colours of atoms and bonds of the coarsest equitable partition.
-
-    Args:
-        start: What tells atoms apart from the start, ``(atoms,)``.
-        cells: Crystals with all their bonds.
-        lengths: Group of each length, ``(bonds,)``.
-        lines: Angles; there may be none.
-        cosines: Group of each cosine, ``(angles,)``.
-    """
-    source, target = cells.source, cells.target
-    length, cosine = _colour(lengths), _colour(cosines)
-    atoms = _colour(start)
-    found = 0
-    while (now := _distinct(atoms)) > found:
-        found = now
-        atoms = _mix(MIX * atoms + _sums_by(atoms[source] * length, target))
-    bonds = _mix(MIX * atoms[target] + atoms[source] * length)
-    if len(lines.target) == 0:
-        return atoms, bonds
-    found = 0
-    while (now := _distinct(atoms) + _distinct(bonds)) > found:
-        found = now
-        angles = _sums_by(bonds[lines.source] * cosine, lines.target)
-        bonds = _mix(MIX * bonds + angles + _mix(MIX * atoms[target] + atoms[source]))
-        atoms = _mix(MIX * atoms + _sums_by(bonds, target))
-    return atoms, bonds
+def _cosines(bonds: Bonds, lines: LineGraph) -> Floats:
+    """Return the cosine of each angle, at the atom where bond u→v ends and bond v→w starts."""
+    unit = bonds.vector / bonds.length[:, None]
+    cosine: Floats = np.einsum("ij,ij->i", unit[lines.source], unit[lines.target])
+    return np.clip(np.negative(cosine, out=cosine), -1, 1, out=cosine)
 
 
-class Classes(NamedTuple):
-    """Rows of equal colour, in the order of their first members.
+class _Classes(NamedTuple):
+    """Classes of equal colour, in the order of their first members.
 
     Attributes:
         first: First member, ascending, ``(classes,)``.
         size: Number of members, ``(classes,)``.
-        row: Class of each, ``(colours,)``.
+        row: Class of each member, ``(members,)``.
+        colours: Colours, ascending, ``(classes,)``.
+        rank: Class of each of these, ``(classes,)``.
     """
 
     first: Ints
     size: Ints
     row: Ints
+    colours: Colours
+    rank: Ints
+
+    def find(self, colours: Colours) -> Ints:
+        """Return the class of each colour; all of them are there."""
+        return self.rank[np.searchsorted(self.colours, colours)]
 
 
-def _classes(colours: Colours) -> Classes:
-    _, first, row, size = np.unique(colours, return_index=True, return_inverse=True, return_counts=True)
+def _classes(colours: Colours) -> _Classes:
+    found, first, row, size = np.unique(colours, return_index=True, return_inverse=True, return_counts=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return Classes(first[order], size[order], rank[row])
+    return _Classes(first[order], size[order], rank[row], found, rank)
 
 
-def _distinct(colours: Colours) -> int:
-    return len(np.unique(colours))
+class _Angles(NamedTuple):
+    """Different angles of classes of bonds: two classes of bonds, the group of the cosine, how many."""
+
+    source: Ints
+    target: Ints
+    cosine: Ints
+    size: Ints
 
 
-def _groups(crystal: Ints, values: Floats, tolerance: float) -> Ints:
-    """Return the group of each value: those of a crystal that follow each other within the tolerance.
-
-    A group that spans more than ``WIDEST`` tolerances is cut into pieces of that width.
+def _angles(lines: LineGraph, cosines: Ints, row: Ints, first: Ints, source: Ints, target: Ints) -> _Angles:
+    """Return the different angles of the first bond of each class, sorted by target, source and cosine.
 
     Args:
-        crystal: Crystal of each value, ``(values,)``.
-        values: Lengths or cosines, at least -1, ``(values,)``.
-        tolerance: Largest difference between neighbours; 0 puts each value into a group of its own.
+        lines: All angles.
+        cosines: Group of each cosine, ``(angles,)``.
+        row: Class of each bond, ``(bonds,)``.
+        first: First bond of each class, ``(classes,)``.
+        source: Class of the source of each class of bonds, ``(classes,)``.
+        target: Class of the target, ascending, ``(classes,)``.
     """
-    if not tolerance:
-        return np.arange(len(values))
-    place = ((values + (1 + tolerance)) * (FINENESS / tolerance)).astype(np.int64)
-    place += crystal * (int(place.max(initial=0)) + FINENESS + 1)
-    found, row = np.unique(place, return_inverse=True)
-    new = np.diff(found, prepend=-FINENESS - 1) > FINENESS
-    start = np.maximum.accumulate(np.where(new, found, 0))
-    piece = (found - start) // (WIDEST * FINENESS)
-    new |= np.diff(piece, prepend=0) > 0
-    return (np.cumsum(new) - 1)[row]
+    if not len(lines.target):
+        return _Angles(lines.source, lines.target, cosines, cosines)
+    chosen = np.flatnonzero(_mask(first, len(row))[lines.target])
+    of = row[lines.target[chosen]]
+    # counted among the bonds into an atom, so that the key below fits into 64 bits
+    place = row[lines.source[chosen]] - np.searchsorted(target, source)[of]
+    places, kinds = (int(values.max(initial=0)).bit_length() for values in (place, cosines))
+    key, size = np.unique(((of << places | place) << kinds) | cosines[chosen], return_counts=True)
+    of = key >> (places + kinds)
+    place = (key >> kinds) & ((1 << places) - 1)
+    return _Angles(place + np.searchsorted(target, source)[of], of, key & ((1 << kinds) - 1), size)
 
 
-def _means(values: Floats, groups: Ints) -> Floats:
+def _means(values: Floats, group: Ints) -> Floats:
     """Return the mean of each group."""
-    return np.bincount(groups, values) / np.bincount(groups)
+    means: Floats = np.bincount(group, values) / np.bincount(group)
+    return means
 
 
-def _cosines(unit: Floats, lines: LineGraph) -> Floats:
-    """Return the cosine of each angle, at the atom where bond u→v ends and bond v→w starts."""
-    cosine: Floats = np.einsum("ij,ij->i", unit[lines.source], unit[lines.target])
-    return np.clip(-cosine, -1, 1, out=cosine)
-
-
-def _sums(values: NDArray[np.int64], counts: Ints) -> Ints:
-    """Return the sums of blocks of consecutive values, one block of so many for each count (none is 0)."""
-    return np.add.reduceat(values, np.cumsum(counts) - counts)
-
-
-def _sums_by(values: Colours, index: Ints) -> Colours:
-    """Return the sums, modulo 2⁶⁴, of the values of each index, which is ascending and leaves out none."""
-    return np.add.reduceat(values, np.flatnonzero(np.diff(index, prepend=-1)))
-
-
-def _colour(values: Ints) -> Colours:
-    """Return a random number for each value, the same for the same value."""
-    return _mix(values.astype(np.uint64) + MIX)
-
-
-def _mix(colours: Colours) -> Colours:
-    """Return well-mixed bits: the finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014)."""
-    colours = (colours ^ (colours >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    colours = (colours ^ (colours >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return colours ^ (colours >> np.uint64(31))
+def _mask(rows: Ints, size: int) -> NDArray[np.bool_]:
+    mask = np.zeros(size, dtype=bool)
+    mask[rows] = True
+    return mask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,31 +24,45 @@ CLOSEST = 0.1
 FLATTEST = 1e-5
 
 
+class Cells(NamedTuple):
+    """Crystals, concatenated.
+
+    Attributes:
+        lattice: Row vectors a, b, c, ``(crystals, 3, 3)``, Å.
+        num_atoms: Atoms of each, ``(crystals,)``.
+        numbers: Atomic numbers, ``(atoms,)`` uint8.
+        frac_coords: Fractional coordinates, in the cell or not, ``(atoms, 3)``.
+    """
+
+    lattice: NDArray[np.float64]
+    num_atoms: NDArray[np.int64]
+    numbers: NDArray[np.uint8]
+    frac_coords: NDArray[np.float64]
+
+    def keep(self, rows: NDArray[np.bool_]) -> Cells:
+        """Return some of the crystals."""
+        atoms = np.repeat(rows, self.num_atoms)
+        return Cells(self.lattice[rows], self.num_atoms[rows], self.numbers[atoms], self.frac_coords[atoms])
+
+
 class Bonds(NamedTuple):
-    """The bonds of one crystal, sorted by target, then by length.
+    """Bonds of crystals, sorted by target, then by length. Atoms are counted over all crystals.
 
     Attributes:
         source: Neighbour, ``(bonds,)``.
         target: Centre, ``(bonds,)``.
         vector: From source to target, periodic image included, ``(bonds, 3)``, Å.
+        length: Its length, ``(bonds,)``, Å.
     """
 
     source: NDArray[np.int64]
     target: NDArray[np.int64]
     vector: NDArray[np.float64]
-
-
-class _Pairs(NamedTuple):
-    source: NDArray[np.int64]
-    target: NDArray[np.int64]
-    shift: NDArray[np.int64]
-    vector: NDArray[np.float64]
     length: NDArray[np.float64]
 
-    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> _Pairs:
-        return _Pairs(
-            self.source[rows], self.target[rows], self.shift[rows], self.vector[rows], self.length[rows]
-        )
+    def keep(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Bonds:
+        """Return some of the bonds."""
+        return Bonds(self.source[rows], self.target[rows], self.vector[rows], self.length[rows])
 
 
 def neighbours(
@@ -58,11 +72,7 @@ def neighbours(
     *,
     numbers: Sequence[int] | NDArray[np.uint8] | None = None,
 ) -> Bonds:
-    """Return the bonds of a crystal, an image of the atom itself included.
-
-    Atom j is a neighbour of i if its distance is within the cut-off and at most ``tie_tolerance`` beyond
-    the k-th smallest distance of i. Fewer than k within the cut-off: all are kept. The cut-off has the
-    same tolerance, so that a shell right on it is complete too.
+    """Return the bonds of one crystal; see :func:`all_neighbours`.
 
     Args:
         lattice: Row vectors a, b, c, ``(3, 3)``, Å.
@@ -74,91 +84,164 @@ def neighbours(
         UserError: The cell is flat or not finite, a coordinate is not finite, an atom has no neighbour or
             two atoms are in one place.
     """
-    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
-        raise UserError("a lattice vector or a fractional coordinate is not a finite number")
-    volume = abs(float(np.linalg.det(lattice)))
-    if volume <= FLATTEST * float(np.prod(np.linalg.norm(lattice, axis=1))):
-        raise UserError(
-            f"the cell is flat (volume {volume:.3g} Å³); the lattice must be three independent vectors, in Å"
-        )
     atoms = len(frac_coords)
-    points = frac_coords @ lattice
+    known = np.zeros(atoms, dtype=np.uint8) if numbers is None else np.asarray(numbers, dtype=np.uint8)
+    cells = Cells(np.asarray(lattice)[None], np.array([atoms]), known, np.asarray(frac_coords))
+    _, bonds, problems = all_neighbours(cells, options)
+    if problems:
+        raise UserError(problems[0])
+    return bonds
 
-    radius = (FIRST_SPHERE * options.neighbours * volume / atoms * 3 / (4 * math.pi)) ** (1 / 3)
+
+def all_neighbours(cells: Cells, options: GraphOptions) -> tuple[Cells, Bonds, dict[int, str]]:
+    """Return the bonds of many crystals, an image of the atom itself included.
+
+    Atom j is a neighbour of i if its distance is within the cut-off and at most ``tie_tolerance`` beyond
+    the k-th smallest distance of i. Fewer than k within the cut-off: all are kept. The cut-off has the
+    same tolerance, so that a shell right on it is complete too.
+
+    Args:
+        cells: Crystals.
+        options: Cut-off (Å), k, tolerance of ties (Å), symmetric or not.
+
+    Returns:
+        The crystals that have a graph, their bonds, and what is wrong with the others, by row: the cell is
+        flat or not finite, a coordinate is not finite, an atom has no neighbour, two are in one place.
+    """
+    problems = dict(_unusable(cells))
+    rows = np.delete(np.arange(len(cells.lattice)), list(problems))
+    cells = cells.keep(_mask(rows, len(cells.lattice)))
+    bonds = _bonds(cells, options)
+    wrong = dict(_unconnected(cells, bonds, options))
+    if wrong:
+        problems |= {int(rows[row]): text for row, text in wrong.items()}
+        good = ~_mask(np.array(list(wrong)), len(rows))
+        of_good = np.repeat(good, cells.num_atoms)
+        bonds = bonds.keep(of_good[bonds.target])
+        place = np.cumsum(of_good) - 1
+        bonds = bonds._replace(source=place[bonds.source], target=place[bonds.target])
+        cells = cells.keep(good)
+    return cells, bonds, dict(sorted(problems.items()))
+
+
+def _unusable(cells: Cells) -> Iterator[tuple[int, str]]:
+    """Yield the rows whose numbers make no crystal, with the reason."""
+    first = np.cumsum(cells.num_atoms) - cells.num_atoms
+    finite = np.isfinite(cells.lattice).all(axis=(1, 2))
+    finite &= np.logical_and.reduceat(np.isfinite(cells.frac_coords).all(axis=1), first)
+    lattice = np.where(finite[:, None, None], cells.lattice, 0)
+    volume = np.abs(np.linalg.det(lattice))
+    flat = volume <= FLATTEST * np.prod(np.linalg.norm(lattice, axis=2), axis=1)
+    for row in np.flatnonzero(flat):
+        yield (
+            int(row),
+            f"the cell is flat (volume {volume[row]:.3g} Å³); "
+            "the lattice must be three independent vectors, in Å"
+            if finite[row]
+            else "a lattice vector or a fractional coordinate is not a finite number",
+        )
+
+
+def _bonds(cells: Cells, options: GraphOptions) -> Bonds:
+    """Return the bonds of crystals that make sense."""
     farthest = options.cutoff + options.tie_tolerance
-    pairs, complete = _nearest(points, lattice, min(radius, farthest), options)
-    if not complete:
-        pairs, _ = _nearest(points, lattice, farthest, options)
-    if options.symmetric:
-        pairs = _symmetric(pairs, atoms)
-    _check(pairs, atoms, options, numbers)
-    return Bonds(pairs.source, pairs.target, pairs.vector)
+    volume = np.abs(np.linalg.det(cells.lattice))
+    sphere = FIRST_SPHERE * options.neighbours * volume / cells.num_atoms
+    radius = np.minimum((sphere * 3 / (4 * math.pi)) ** (1 / 3), farthest)
+    bonds, complete = _nearest(cells, np.arange(len(radius)), radius, options)
+    if not complete.all():
+        found = bonds.keep(np.repeat(complete, cells.num_atoms)[bonds.target])
+        rest, _ = _nearest(cells, np.flatnonzero(~complete), np.full(len(radius), farthest), options)
+        bonds = Bonds(*(np.concatenate(both) for both in zip(found, rest, strict=True)))
+        bonds = bonds.keep(np.argsort(bonds.target, kind="stable"))
+    return bonds
 
 
 def _nearest(
-    points: NDArray[np.float64], lattice: NDArray[np.float64], radius: float, options: GraphOptions
-) -> tuple[_Pairs, bool]:
-    """Return the nearest neighbours found in a sphere, and whether the whole cut-off would give the same."""
-    pairs = _search(points, lattice, radius)
-    pairs = pairs.take(np.lexsort((pairs.length, pairs.target)))
-    count = np.bincount(pairs.target, minlength=len(points))
+    cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64], options: GraphOptions
+) -> tuple[Bonds, NDArray[np.bool_]]:
+    """Return the nearest neighbours within a sphere, and for which crystals the cut-off would give the same.
+
+    Args:
+        cells: Crystals.
+        rows: Which of them, ascending.
+        radius: Radius of the sphere for each crystal, Å.
+        options: The rule.
+    """
+    pairs = _search(cells, rows, radius)
+    pairs = pairs.keep(np.lexsort((pairs.length, pairs.target)))
+    count = np.bincount(pairs.target, minlength=len(cells.numbers))
+    first = np.cumsum(count) - count
     enough = count >= options.neighbours
     farthest = options.cutoff + options.tie_tolerance
-    limit = np.full(len(points), farthest)
-    first = np.cumsum(count) - count
+    limit = np.full(len(count), farthest)
     limit[enough] = pairs.length[first[enough] + options.neighbours - 1] + options.tie_tolerance
-    complete = radius >= farthest or bool((limit < radius).all())
-    return pairs.take(pairs.length <= limit[pairs.target]), complete
+    first = np.cumsum(cells.num_atoms) - cells.num_atoms
+    complete = (radius >= farthest) | (np.maximum.reduceat(limit, first) < radius)
+    within = limit[pairs.target]
+    if options.symmetric:
+        # the reverse of a bond is a bond if the other atom has it so near
+        within = np.maximum(within, limit[pairs.source])
+    return pairs.keep(pairs.length <= within), complete
 
 
-def _search(points: NDArray[np.float64], lattice: NDArray[np.float64], radius: float) -> _Pairs:
-    """Return all pairs at most a radius apart; ``shift`` is the cell of the target seen from the source."""
+def _search(cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64]) -> Bonds:
+    """Return all pairs at most a radius apart, crystal after crystal."""
     from vesin import NeighborList
 
-    # one thread: cells are small, and the order of pairs is then the same every time
-    search = NeighborList(cutoff=radius, full_list=True, n_threads=1)
-    pair, shift, vector, length = search.compute(
-        points, lattice, periodic=True, quantities="PSDd", copy=False
-    )
-    pair = pair.astype(np.int64)
-    return _Pairs(pair[:, 0], pair[:, 1], shift.astype(np.int64), vector.copy(), length.copy())
+    first = np.cumsum(cells.num_atoms) - cells.num_atoms
+    lattice = np.repeat(cells.lattice, cells.num_atoms, axis=0)
+    # in the cell, for less rounding
+    points = np.einsum("ai,aij->aj", cells.frac_coords % 1, lattice)
+    parts = [(np.empty((0, 2), dtype=np.uint64), np.empty((0, 3)), np.empty(0))]
+    for row in rows:
+        of_row = points[first[row] : first[row] + cells.num_atoms[row]]
+        # one thread: cells are small, and the order of pairs is then the same every time
+        search = NeighborList(cutoff=radius[row], full_list=True, n_threads=1)
+        parts.append(search.compute(of_row, cells.lattice[row], periodic=True, quantities="PDd"))
+    pair, vector, length = (np.concatenate(values) for values in zip(*parts, strict=True))
+    atoms = pair.astype(np.int64)
+    atoms += np.repeat(first[rows], [len(part[2]) for part in parts[1:]])[:, None]
+    return Bonds(atoms[:, 0], atoms[:, 1], vector, length)
 
 
-def _symmetric(pairs: _Pairs, atoms: int) -> _Pairs:
-    """Add the reverse of every bond that lacks one."""
-    reverse = _Pairs(pairs.target, pairs.source, -pairs.shift, -pairs.vector, pairs.length)
-    span = 2 * int(np.abs(pairs.shift).max(initial=0)) + 1
-    missing = ~np.isin(_code(reverse, atoms, span), _code(pairs, atoms, span))
-    both = _Pairs(*(np.concatenate([a, b[missing]]) for a, b in zip(pairs, reverse, strict=True)))
-    return both.take(np.lexsort((both.length, both.target)))
+def _unconnected(cells: Cells, bonds: Bonds, options: GraphOptions) -> Iterator[tuple[int, str]]:
+    """Yield the rows with an atom without neighbours or two atoms in one place, with the reason."""
+    row = np.repeat(np.arange(len(cells.lattice)), cells.num_atoms)
+    first = np.cumsum(cells.num_atoms) - cells.num_atoms
 
-
-def _code(pairs: _Pairs, atoms: int, span: int) -> NDArray[np.int64]:
-    """Return one whole number per bond, different for different bonds."""
-    code = pairs.source * atoms + pairs.target
-    for axis in range(3):
-        code = code * span + pairs.shift[:, axis] + span // 2
-    return code
-
-
-def _check(
-    pairs: _Pairs, atoms: int, options: GraphOptions, numbers: Sequence[int] | NDArray[np.uint8] | None
-) -> None:
     def name(atom: int) -> str:
-        return f"{atom + 1}" if numbers is None else f"{atom + 1} ({SYMBOLS[numbers[atom]]})"
+        number = f"{atom - first[row[atom]] + 1}"
+        return f"{number} ({SYMBOLS[cells.numbers[atom]]})" if cells.numbers[atom] else number
 
-    alone = np.flatnonzero(np.bincount(pairs.target, minlength=atoms) == 0)
-    if len(alone) > 0:
-        names = ", ".join(name(atom) for atom in alone[:5])
-        more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
-        raise UserError(
-            f"{'atom' if len(alone) == 1 else 'atoms'} {names}{more} of {atoms}: "
-            f"no neighbour within {options.cutoff:g} Å; raise the cutoff or leave this crystal out"
+    alone = np.flatnonzero(np.bincount(bonds.target, minlength=len(row)) == 0)
+    lonely = np.unique(row[alone])
+    for found in lonely:
+        there = alone[row[alone] == found]
+        names = ", ".join(name(atom) for atom in there[:5])
+        more = f" and {len(there) - 5} more" if len(there) > 5 else ""
+        yield (
+            int(found),
+            (
+                f"{'atom' if len(there) == 1 else 'atoms'} {names}{more} of {cells.num_atoms[found]}: "
+                f"no neighbour within {options.cutoff:g} Å; raise the cutoff or leave this crystal out"
+            ),
         )
-    closest = int(pairs.length.argmin())
-    if pairs.length[closest] < CLOSEST:
-        raise UserError(
-            f"atoms {name(pairs.target[closest])} and {name(pairs.source[closest])} of {atoms} are "
-            f"{pairs.length[closest]:.3f} Å apart, less than {CLOSEST} Å; "
-            "correct the structure or leave this crystal out"
+    close = np.flatnonzero(bonds.length < CLOSEST)
+    for found in np.setdiff1d(row[bonds.target[close]], lonely):
+        there = close[row[bonds.target[close]] == found]
+        closest = there[bonds.length[there].argmin()]
+        yield (
+            int(found),
+            (
+                f"atoms {name(bonds.target[closest])} and {name(bonds.source[closest])} of "
+                f"{cells.num_atoms[found]} are {bonds.length[closest]:.3f} Å apart, less than {CLOSEST} Å; "
+                "correct the structure or leave this crystal out"
+            ),
         )
+
+
+def _mask(rows: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    mask = np.zeros(size, dtype=bool)
+    mask[rows] = True
+    return mask

@@ -20,35 +20,30 @@ from tlzoo import keys
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache
-from tlzoo.graphs.merge import Cells, merge
-from tlzoo.graphs.neighbours import Bonds, neighbours
+from tlzoo.graphs.chunk import cells_of, graphs_of
 from tlzoo.graphs.options import GraphOptions
 
 FORMAT = 2
-CHUNK = 1024  # crystals whose graphs are in memory at a time while building
-ARRAYS = (
-    *("numbers", "atom_count", "source", "target", "length", "bond_count"),
-    *("angle_source", "angle_target", "cosine", "angle_count"),
-)
+CHUNK = 256  # crystals whose graphs are in memory at a time while building
 
 
 class NoGraphError(UserError):
     """Crystals without a graph: an atom without neighbours, a flat cell, atoms in one place.
 
     Args:
-        problems: For each such row, where it came from and what is wrong.
-        total: Number of all crystals.
+        crystals: All crystals.
+        problems: What is wrong with those without a graph, by row.
 
     Attributes:
         rows: The rows without a graph, ascending.
     """
 
-    def __init__(self, problems: Mapping[int, str], total: int) -> None:
-        lines = list(problems.values())[:10]
+    def __init__(self, crystals: Crystals, problems: Mapping[int, str]) -> None:
+        lines = [f"{crystals.origin(row)}: {text}" for row, text in list(problems.items())[:10]]
         if len(problems) > len(lines):
             lines.append(f"and {len(problems) - len(lines)} more")
         super().__init__(
-            f"no graph can be made of {len(problems)} of {total} crystals:\n  " + "\n  ".join(lines)
+            f"no graph can be made of {len(problems)} of {len(crystals)} crystals:\n  " + "\n  ".join(lines)
         )
         self.rows = list(problems)
 
@@ -153,9 +148,9 @@ class GraphStore:
             NoGraphError: A crystal has no graph; all such are listed.
         """
         _some(crystals)
-        chunk = graphs_of(crystals, options, 0, len(crystals))
+        chunk = graphs_of(cells_of(crystals, 0, len(crystals)), options)
         if chunk.problems:
-            raise NoGraphError(chunk.problems, len(crystals))
+            raise NoGraphError(crystals, chunk.problems)
         arrays: dict[str, NDArray[Any]] = chunk.arrays | _offsets([chunk.sizes])
         return cls(**arrays, angles=options.angles)
 
@@ -203,50 +198,6 @@ def store_key(crystals: Crystals, options: GraphOptions) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """The graphs of consecutive crystals, and a line for each that has none.
-
-    Attributes:
-        sizes: Atoms, bonds and angles of each graph, ``(3, crystals)``.
-        arrays: The other arrays of :class:`GraphStore` by name.
-        problems: Why there is no graph, by row.
-    """
-
-    sizes: NDArray[np.int64]
-    arrays: dict[str, NDArray[Any]]
-    problems: dict[int, str]
-
-
-def graphs_of(crystals: Crystals, options: GraphOptions, start: int, stop: int) -> Chunk:
-    """Return the graphs of the crystals from start to stop; a pure function, to be called in any process."""
-    bonds: list[Bonds] = []
-    good: list[slice] = []
-    problems: dict[int, str] = {}
-    for row in range(start, stop):
-        atoms = slice(crystals.offsets[row], crystals.offsets[row + 1])
-        try:
-            found = neighbours(
-                crystals.lattice[row], crystals.frac_coords[atoms], options, numbers=crystals.numbers[atoms]
-            )
-        except UserError as error:
-            problems[row] = f"{crystals.origin(row)}: {error}"
-        else:
-            bonds.append(found)
-            good.append(atoms)
-    none = Bonds(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)))
-    source, target, vector = (np.concatenate(parts) for parts in zip(none, *bonds, strict=True))
-    num_atoms = np.array([atoms.stop - atoms.start for atoms in good], dtype=np.int64)
-    num_bonds = np.array([len(found.source) for found in bonds], dtype=np.int64)
-    shift = np.repeat(np.cumsum(num_atoms) - num_atoms, num_bonds)
-    numbers = np.concatenate([np.empty(0, np.uint8), *(crystals.numbers[atoms] for atoms in good)])
-    cells = Cells(numbers, num_atoms, num_bonds, source + shift, target + shift, vector)
-    graphs = merge(cells, options.merge_tolerance, angles=options.angles)
-    sizes = np.stack([graphs.num_atoms, graphs.num_bonds, graphs.num_angles])
-    arrays = {name: _smallest(getattr(graphs, name)) for name in ARRAYS}
-    return Chunk(sizes, arrays, problems)
-
-
 def _build(folder: Path, key: str, crystals: Crystals, options: GraphOptions, *, progress: bool) -> None:
     problems: dict[int, str] = {}
     sizes: list[NDArray[np.int64]] = []
@@ -254,15 +205,15 @@ def _build(folder: Path, key: str, crystals: Crystals, options: GraphOptions, *,
     with bar, cache.Writer(folder, key) as writer:
         for start in range(0, len(crystals), CHUNK):
             stop = min(start + CHUNK, len(crystals))
-            chunk = graphs_of(crystals, options, start, stop)
-            problems |= chunk.problems
+            chunk = graphs_of(cells_of(crystals, start, stop), options)
+            problems |= {start + row: text for row, text in chunk.problems.items()}
             sizes.append(chunk.sizes)
             for name, values in chunk.arrays.items():
                 writer.append(name, values)
             writer.progress = stop / len(crystals)
             bar.update(stop - start)
         if problems:
-            raise NoGraphError(problems, len(crystals))
+            raise NoGraphError(crystals, problems)
         for name, values in _offsets(sizes).items():
             writer.append(name, values)
         writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
@@ -277,13 +228,6 @@ def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
     """Return the offsets of atoms, bonds and angles by name, from their numbers in pieces."""
     offsets = np.cumsum(np.concatenate([np.zeros((3, 1), dtype=np.int64), *sizes], axis=1), axis=1)
     return dict(zip(("atom_offsets", "bond_offsets", "angle_offsets"), offsets, strict=True))
-
-
-def _smallest(values: NDArray[Any]) -> NDArray[Any]:
-    """Return whole numbers in the smallest unsigned type that holds them; others as they are."""
-    if values.dtype != np.int64:
-        return values
-    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
 def _tensor(values: NDArray[Any], dtype: DTypeLike) -> Tensor:

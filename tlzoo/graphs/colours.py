@@ -1,0 +1,125 @@
+"""Colour refinement: which atoms and bonds no message-passing network can tell apart."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.graphs.line_graph import LineGraph
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Colours = NDArray[np.uint64]
+
+# Values are compared in units of this part of the tolerance.
+FINENESS = 8
+
+# A chain of values, each within the tolerance of the last, is cut after so many tolerances.
+WIDEST = 10
+
+# Above so many places (16 MB) values are sorted instead of entered into a table of places.
+TABLE = 1 << 22
+
+# An odd number without pattern, 2⁶⁴ over the golden ratio.
+ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Graph(NamedTuple):
+    """What colour refinement needs to know of crystals.
+
+    Attributes:
+        start: Atoms that differ from the start have different numbers, ``(atoms,)``.
+        source: Neighbour, ``(bonds,)``.
+        target: Centre, ascending; every atom has a bond, ``(bonds,)``.
+        lengths: Group of the length, ``(bonds,)``.
+        lines: Angles; there may be none.
+        cosines: Group of the cosine, ``(angles,)``.
+    """
+
+    start: Ints
+    source: Ints
+    target: Ints
+    lengths: Ints
+    lines: LineGraph
+    cosines: Ints
+
+
+def refine(graph: Graph) -> tuple[Colours, Colours]:
+    """Return colours of atoms and bonds: equal where the coarsest equitable partition has one class.
+
+    Args:
+        graph: Atoms, bonds and angles.
+
+    Returns:
+        Colours of atoms, ``(atoms,)``, and of bonds, ``(bonds,)``. A bond's colour implies its target's.
+    """
+    source, target, lines = graph.source, graph.target, graph.lines
+    length, cosine = colour(graph.lengths), colour(graph.cosines)
+    atoms = colour(graph.start)
+    found = 0
+    while (now := _distinct(atoms)) > found:
+        found = now
+        atoms = _mix(ODD * atoms + _sums(atoms[source] * length, target))
+    bonds = _mix(ODD * atoms[target] + atoms[source] * length)
+    found = 0
+    while len(lines.target) and (now := _distinct(atoms) + _distinct(bonds)) > found:
+        found = now
+        angles = _sums(bonds[lines.source] * cosine, lines.target)
+        bonds = _mix(ODD * bonds + angles + _mix(ODD * atoms[target] + atoms[source]))
+        atoms = _mix(ODD * atoms + _sums(bonds, target))
+    return atoms, bonds
+
+
+def groups(crystal: Ints, values: Floats, tolerance: float) -> Ints:
+    """Return the group of each value: those of a crystal that follow each other within the tolerance.
+
+    Groups are numbered by crystal, then by value.
+
+    Args:
+        crystal: Crystal of each value, ``(values,)``.
+        values: Lengths (Å) or cosines, at least -1, ``(values,)``.
+        tolerance: Largest step within a group, to an eighth; 0 puts each value into a group of its own.
+    """
+    if not tolerance or not len(values):
+        return np.arange(len(values))
+    place = ((values + 1) * (FINENESS / tolerance)).astype(np.int64)
+    place += crystal * (int(place.max()) + FINENESS + 1)
+    size = int(place.max()) + 1
+    if size <= TABLE:
+        there = np.zeros(size, dtype=bool)
+        there[place] = True
+        found = np.flatnonzero(there)
+        table = np.empty(size, dtype=np.int32)
+        table[found] = np.arange(len(found))
+        row: NDArray[np.signedinteger[Any]] = table[place]
+    else:
+        found, row = np.unique(place, return_inverse=True)
+    new = np.diff(found, prepend=-FINENESS - 1) > FINENESS
+    start = np.maximum.accumulate(np.where(new, found, 0))
+    new |= np.diff((found - start) // (WIDEST * FINENESS), prepend=0) > 0
+    group: Ints = (np.cumsum(new) - 1)[row]
+    return group
+
+
+def colour(values: Ints) -> Colours:
+    """Return a random number for each value, the same for the same value."""
+    return _mix(values.astype(np.uint64) + ODD)
+
+
+def _mix(colours: Colours) -> Colours:
+    """Return well-mixed bits: the finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014)."""
+    colours = (colours ^ (colours >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    colours = (colours ^ (colours >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return colours ^ (colours >> np.uint64(31))
+
+
+def _sums(colours: Colours, index: Ints) -> Colours:
+    """Return the sum, modulo 2⁶⁴, of the colours of each index, which is ascending and leaves out none."""
+    sums: Colours = np.add.reduceat(colours, np.flatnonzero(np.diff(index, prepend=-1)))
+    return sums
+
+
+def _distinct(colours: Colours) -> int:
+    return len(np.unique(colours))
