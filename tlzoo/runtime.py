@@ -1,0 +1,82 @@
+"""How the process computes: threads and memory. Commands set it at their start; importing tlzoo does not."""
+
+import ctypes
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+# A batch is some hundred operations on about 10⁶ numbers, each ending at a barrier; torch gives a thread at
+# least 32,768 of them. A few cores fill the memory's bandwidth; more make only the barriers slower.
+MAX_THREADS = 8
+
+# Of <malloc.h>
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+# Set before the process starts, these say that somebody has chosen the allocator's settings.
+CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+
+
+def configure(threads: int | None = None) -> None:
+    """Set threads and memory for networks of this size; call it before the first computation.
+
+    Args:
+        threads: Threads of an operation; by default ``OMP_NUM_THREADS`` if set, else :func:`usable_cores`, at
+            most 8.
+    """
+    keep_memory()
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores(), MAX_THREADS))
+
+
+def keep_memory(environment: Mapping[str, str] = os.environ) -> bool:
+    """Let the C allocator keep what was freed, for the next step to use; return whether it will.
+
+    By default glibc maps every block above 32 MB anew and gives it back when freed: each step of a training
+    then touches all its memory for the first time, one page fault per 4 kB, which takes up to seven times as
+    long as an addition. Kept memory costs some more of it at the peak. Huge pages, where Linux leaves the
+    choice to the program, make the first touch cheaper as well.
+
+    Not done off Linux, with another C library, or if the environment has settings of the allocator.
+
+    References:
+        mallopt(3).
+    """
+    chosen = any(name in environment for name in CHOSEN)
+    if chosen or "glibc.malloc" in environment.get("GLIBC_TUNABLES", ""):
+        return False
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch when it first allocates
+    mallopt = ctypes.CDLL(None).mallopt
+    kept = [mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, 2**31 - 1), mallopt(M_TOP_PAD, 64 * 2**20)]
+    return all(kept)
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Return how many cores this process may use, by affinity and by the quota of its control group.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *(int(quota) for quota in _quotas(root))]))
+
+
+def _quotas(root: Path) -> list[float]:
+    """Return the cores that control groups grant, of version 2 and 1, where they limit them."""
+    groups = root / "sys/fs/cgroup"
+    quotas = []
+    for name in ("cpu.max", "cpu/cpu.cfs_quota_us"):
+        try:
+            quota, *rest = (groups / name).read_text().split()
+            period = rest[0] if rest else (groups / "cpu/cpu.cfs_period_us").read_text()
+            if quota not in {"max", "-1"}:
+                quotas.append(float(quota) / float(period))
+        except (OSError, ValueError):
+            continue  # no such group, or none that is limited
+    return quotas
