@@ -87,7 +87,13 @@ def publish(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tlzoo": tlzoo.__version__,
     }
-    return _store(folder, name, loaded, content)
+    card = _store(folder, name, loaded, content)
+    if (recipe.get("trainer") or {}).get("logger"):
+        from tlzoo import tracking
+
+        for tracker in tracking.configured(recipe):
+            tracker.log_checkpoint(run, folder / f"{name}.safetensors")
+    return card
 
 
 def _store(folder: Path, name: str, loaded: checkpoint.Loaded, content: Mapping[str, Any]) -> Card:

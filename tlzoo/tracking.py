@@ -1,8 +1,9 @@
 """Runs on Weights & Biases: the only place that knows ``wandb``, and only when it is asked for.
 
 What W&B shows is what the run directory holds: configuration, curves, groups that train, predictions, plots,
-metrics and the exported model. ``wandb-id.txt`` in the run directory names the W&B run, so that a resumed
-training and a later test go on with the same one.
+metrics and the exported model; and its lineage: the models whose weights it started from are its inputs, the
+exported model and checkpoints made of it are its outputs. ``wandb-id.txt`` in the run directory names the W&B
+run, so that a resumed training and a later test go on with the same one.
 """
 
 import importlib.metadata
@@ -12,7 +13,7 @@ import netrc
 import os
 import secrets
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -24,6 +25,9 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from tlzoo import zoo
+from tlzoo.cards.artifact import SCHEME
+from tlzoo.cards.lineage import input_artifact, model_artifact
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
 from tlzoo.run import Run
@@ -119,7 +123,22 @@ class Wandb(Logger):
         for curves in ("train/*", "val/*"):
             self._experiment.define_metric(curves, step_metric="epoch")
         if run.config.exists():
-            self.log_hyperparams(_read(run.config))
+            config = _read(run.config)
+            self.log_hyperparams(config)
+            for origin in zoo.started_from(config.get("model", {})):
+                self._start_from(origin["name"])
+
+    def _start_from(self, name: str) -> None:
+        """Declare a model as an input of the W&B run."""
+        if self._experiment.disabled:
+            return
+        if self._experiment.offline:
+            # use_artifact refuses offline, though the record that it writes can wait like any other
+            self._experiment._log_artifact(input_artifact(name), is_user_created=True, use_after_commit=True)
+        elif name.startswith(SCHEME):
+            self._experiment.use_artifact(name.removeprefix(SCHEME))
+        else:
+            self._experiment.use_artifact(input_artifact(name))
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:  # noqa: ANN401
@@ -157,15 +176,15 @@ class Wandb(Logger):
         self._experiment.summary.update({"results": _read(run.path / "metrics.json")})
         card = run.model.with_suffix(".json")
         if card.exists():
-            facts = _read(card)
-            artifact = wandb.Artifact(
-                f"model-{self.version}",
-                type="model",
-                metadata={key: facts[key] for key in ("targets", "units", "elements", "sha256")},
-            )
-            for path in (card, run.model.with_suffix(".safetensors")):
-                artifact.add_file(str(path), skip_cache=True)
-            self._experiment.log_artifact(artifact)
+            weights = run.model.with_suffix(".safetensors")
+            self._experiment.log_artifact(model_artifact(f"model-{self.version}", weights))
+        self._finish(0)
+
+    @rank_zero_only
+    def log_checkpoint(self, run: Run, weights: Path) -> None:
+        """Log a published checkpoint as an output of the run it was made of."""
+        self.begin(run)
+        self._experiment.log_artifact(model_artifact(weights.stem, weights))
         self._finish(0)
 
     @rank_zero_only
@@ -178,6 +197,17 @@ class Wandb(Logger):
         if self._experiment is not None:
             self._experiment.finish(exit_code=code)
             self._experiment = None
+
+
+def configured(config: Mapping[str, Any]) -> list[Wandb]:
+    """Return the trackers that the resolved configuration of a run names."""
+    given = (config.get("trainer") or {}).get("logger")
+    loggers = given if isinstance(given, list) else [given]
+    return [
+        Wandb(**(logger.get("init_args") or {}))
+        for logger in loggers
+        if isinstance(logger, Mapping) and logger.get("class_path") == f"{__name__}.{Wandb.__name__}"
+    ]
 
 
 def choose_mode(settings: Any) -> Literal["offline"] | None:  # noqa: ANN401 (of an optional package)

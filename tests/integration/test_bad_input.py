@@ -11,6 +11,7 @@ import pytest
 
 import tlzoo.files
 from tlzoo.callbacks import History
+from tlzoo.cards.library import there_are
 from tlzoo.crystals import Crystals
 
 
@@ -123,7 +124,10 @@ MISTAKES = {
     ),
     "missing pretrained model": (
         {"model.backbone": {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": "cgcnn-oqmd"}}},
-        "cgcnn-oqmd is no model: give a run directory or a .safetensors file with its card beside it",
+        (
+            "cgcnn-oqmd is no model: give a checkpoint, a run directory, or a .safetensors file with its "
+            f"card beside it; {there_are()}"
+        ),
     ),
 }
 

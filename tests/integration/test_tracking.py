@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from tlzoo.__main__ import main
+from tlzoo.cards.lineage import input_artifact
 from tlzoo.errors import UserError
 from tlzoo.run import Run
 from tlzoo.tracking import Wandb, choose_mode, run_id
@@ -58,7 +59,15 @@ class Command:
         return self.files / self.summary()[f"{key}.path"]
 
     def model(self) -> Any:
-        return next(artifact for artifact in self.of("artifact") if artifact.type == "model")
+        """The model that the run logged."""
+        (output,) = self.outputs()
+        return output
+
+    def outputs(self) -> list[Any]:
+        return [a for a in self.of("artifact") if a.type == "model" and not a.use_after_commit]
+
+    def inputs(self) -> list[Any]:
+        return [a for a in self.of("artifact") if a.type == "model" and a.use_after_commit]
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -226,6 +235,95 @@ def test_model_is_an_artifact_that_waits_in_the_run_directory(commands):
     about = json.loads(artifact.metadata)
     assert (about["targets"], about["units"]) == (["gap"], ["eV"])
     assert about["sha256"] == hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+
+
+def contents(artifact: Any) -> dict[str, str]:
+    """The digest of each file, which W&B compares to tell whether two artifacts are the same version."""
+    return {entry.path: entry.digest for entry in artifact.manifest.contents}
+
+
+def test_training_from_scratch_has_no_input(commands):
+    _, done = commands
+    assert not done["fit"].inputs()
+    assert not done["test"].inputs()
+
+
+@pytest.fixture(scope="module")
+def lineage(commands, config, tmp_path_factory):
+    """A checkpoint published from the run, and a run that starts from it; both with W&B."""
+    pretrained, _ = commands
+    folder = tmp_path_factory.mktemp("lineage")
+    zoo = folder / "zoo"
+    rights = ["--citation", "nobody", "--licence", "CC0", "--description", "salts"]
+    publishing = ["zoo", "publish", str(pretrained), "tiny-salts", "--folder", str(zoo), *rights]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLZOO_CHECKPOINTS", str(zoo))
+        published = command(publishing, pretrained)
+        done = {"publish": published}
+        for name, start in {"named": "tiny-salts", "run": str(pretrained)}.items():
+            tree = yaml.safe_load(config.read_text())
+            for part in ("backbone", "head"):
+                tree["model"][part] = {"class_path": f"tlzoo.zoo.{part}", "init_args": {"name": start}}
+            path = folder / f"{name}.yaml"
+            path.write_text(yaml.safe_dump(tree))
+            run = folder / name
+            done[name] = command(
+                ["fit", "--config", str(path), "--config", str(FRAGMENT), "--run_dir", str(run)], run
+            )
+    return zoo, done
+
+
+def test_a_published_checkpoint_is_an_output_of_its_run(commands, lineage):
+    pretrained, _ = commands
+    zoo, done = lineage
+    (header,) = done["publish"].of("run")
+    assert header.run_id == (pretrained / "wandb-id.txt").read_text()
+    output = done["publish"].model()
+    assert output.name == "tiny-salts"
+    staged = {entry.path: Path(entry.local_path).read_bytes() for entry in output.manifest.contents}
+    assert staged == {path.name: path.read_bytes() for path in zoo.iterdir()}
+
+
+def test_a_checkpoint_is_the_input_of_a_run_that_starts_from_it(lineage):
+    _, done = lineage
+    (given,) = done["named"].inputs()
+    assert given.name == "tiny-salts"
+    assert contents(given) == contents(done["publish"].model()), "the same version, whoever logs it first"
+    made = done["named"].model()
+    assert made.name != given.name
+    assert contents(made).keys() == {"model.safetensors", "model.json"}
+
+
+def test_a_run_is_the_input_of_another(commands, lineage):
+    pretrained, before = commands
+    _, done = lineage
+    (given,) = done["run"].inputs()
+    assert given.name == f"model-{(pretrained / 'wandb-id.txt').read_text()}" == before["test"].model().name
+    assert contents(given) == contents(before["test"].model())
+
+
+def test_online_an_artifact_is_used_by_its_name(tmp_path, no_key, monkeypatch):
+    used = []
+    monkeypatch.setattr("tlzoo.tracking.input_artifact", lambda name: f"files of {name}")
+    tracker = Wandb()
+    tracker._experiment = SimpleNamespace(disabled=False, offline=False, use_artifact=used.append)
+    tracker._start_from("wandb:team/project/net:v3")
+    tracker._start_from("tiny-salts")
+    assert used == ["team/project/net:v3", "files of tiny-salts"]
+    tracker._experiment.disabled = True
+    tracker._start_from("tiny-salts")
+    assert len(used) == 2
+
+
+def test_artifacts_are_named_after_what_they_hold(commands, no_key, monkeypatch, tmp_path):
+    pretrained, _ = commands
+    alone = tmp_path / "net.safetensors"
+    for suffix in (".safetensors", ".json"):
+        alone.with_suffix(suffix).write_bytes((pretrained / f"model{suffix}").read_bytes())
+    sha256 = hashlib.sha256(alone.read_bytes()).hexdigest()
+    assert input_artifact(str(alone)).name == f"model-{sha256[:8]}"
+    monkeypatch.setattr("tlzoo.cards.lineage.locate", lambda _: alone)
+    assert input_artifact("wandb:team/project/net:v3").name == "net"
 
 
 def test_stopped_training_ends_the_run_as_failed(tmp_path, no_key):

@@ -184,6 +184,69 @@ def test_bad_cards(stored, text, message):
         checkpoint.load(stored)
 
 
+@pytest.mark.parametrize("name", ["backbone.embed.linear.weight", "head.outs.0.bias"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(model, stored, name, value, tmp_path):
+    tensors = safetensors.torch.load(stored.read_bytes())
+    tensors[name].view(-1)[0] = value
+    rewrite(stored, tensors=tensors)
+    with pytest.raises(UserError, match=f"is no trained model: {name} is not finite"):
+        checkpoint.load(stored)
+    part, _, inner = name.partition(".")
+    dict(zip(("backbone", "head"), model, strict=True))[part].get_parameter(inner).data.view(-1)[0] = value
+    with pytest.raises(UserError, match=f"{name} is not finite, the training diverged"):
+        checkpoint.save(tmp_path / "diverged", *model, CARD)
+    assert not list(tmp_path.glob("diverged*"))
+
+
+@pytest.mark.parametrize(("key", "value"), [("targets", ["mass"]), ("units", ["kcal"])])
+def test_what_is_predicted_is_pinned_too(stored, key, value):
+    recard(stored, **{key: value})
+    with pytest.raises(UserError, match="describes another model"):
+        checkpoint.load(stored)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({}, "describes no backbone"),
+        ({"backbone": "CGCNN"}, "describes no backbone"),
+        (
+            {"backbone": {"class_path": "os.system", "init_args": {"command": "x"}}},
+            "'os.system' is no class of tlzoo",
+        ),
+        ({"backbone": {"class_path": "torch.nn.Linear"}}, "'torch.nn.Linear' is no class of tlzoo"),
+        (
+            {"backbone": {"class_path": "tlzoo.backbones.CGCNN", "init_args": {"dim": -3}}},
+            "a backbone that cannot be built|must be",
+        ),
+        (
+            {"backbone": {"class_path": "tlzoo.backbones.CGCNN", "init_args": {"dim": "8"}}},
+            "a backbone that cannot be built|cannot be built from the stored",
+        ),
+        (
+            {"backbone": {"class_path": "tlzoo.backbones.CGCNN", "init_args": 7}},
+            "a backbone that cannot be built",
+        ),
+    ],
+)
+def test_headers_that_nobody_would_write(stored, spec, message):
+    content = safetensors.torch.save(
+        safetensors.torch.load(stored.read_bytes()),
+        metadata={"tlzoo": json.dumps({"format": 1, "spec": spec, "targets": ["gap"], "units": ["eV"]})},
+    )
+    stored.write_bytes(content)
+    recard(stored, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), spec=spec)
+    with pytest.raises(UserError, match=message):
+        checkpoint.load(stored)
+
+
+def test_deeply_nested_json(stored):
+    stored.with_suffix(".json").write_text('{"a":' * 100_000)
+    with pytest.raises(UserError, match="is no JSON"):
+        checkpoint.load(stored)
+
+
 def test_newer_weights(stored):
     rewrite(stored, header={"format": 2})
     with pytest.raises(UserError, match=r"model\.safetensors has format 2"):

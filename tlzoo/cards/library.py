@@ -63,6 +63,11 @@ def names(folder: Path | None = None) -> list[str]:
     return sorted(stem for stem in stems if NAME.fullmatch(stem))
 
 
+def list_checkpoints() -> list[str]:
+    """Return the names of all checkpoints that :func:`tlzoo.load` knows."""
+    return names()
+
+
 def find(name: str) -> Shelved:
     """Return a checkpoint: of several with one name that of the first folder.
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import tomllib
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -183,6 +184,12 @@ def test_installed_package(monkeypatch, tmp_path):
 
     monkeypatch.setattr(importlib.metadata, "files", absent)
     assert library._installed() == []
+
+
+def test_a_wheel_brings_the_checkpoints():
+    project = tomllib.loads((library.repository() / "pyproject.toml").read_text())
+    brought = project["tool"]["setuptools"]["data-files"]
+    assert brought == {"share/tlzoo/checkpoints": ["checkpoints/*.json", "checkpoints/*.safetensors"]}
 
 
 def test_a_package_elsewhere_is_no_repository(monkeypatch, tmp_path):

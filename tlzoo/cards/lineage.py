@@ -1,0 +1,51 @@
+"""Models as artifacts of Weights & Biases: inputs and outputs of its runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tlzoo.cards.artifact import SCHEME
+from tlzoo.cards.library import locate, names
+
+
+def model_artifact(name: str, weights: Path) -> Any:  # noqa: ANN401 (of an optional package)
+    """Return the two files of a model as an artifact; the same content is the same version on W&B.
+
+    Args:
+        name: Name of the artifact.
+        weights: The weights, with their card beside them.
+    """
+    import wandb
+
+    facts = _card(weights)
+    metadata = {key: facts[key] for key in ("targets", "units", "elements", "sha256") if key in facts}
+    artifact = wandb.Artifact(name, type="model", metadata=metadata)
+    for path in (weights.with_suffix(".json"), weights):
+        artifact.add_file(str(path), skip_cache=True)
+    return artifact
+
+
+def input_artifact(name: str) -> Any:  # noqa: ANN401
+    """Return a model that a configuration names, under the name by which it was logged, if it was.
+
+    A checkpoint and an artifact have a name, a run directory says its W&B id; other files go by their hash.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    weights = locate(name)
+    identity = weights.parent / "wandb-id.txt"
+    if name.startswith(SCHEME):
+        title = name.rpartition("/")[2].partition(":")[0]
+    elif name in names():
+        title = name
+    elif identity.exists():
+        title = f"model-{identity.read_text(encoding='utf-8').strip()}"
+    else:
+        title = f"model-{_card(weights)['sha256'][:8]}"
+    return model_artifact(title, weights)
+
+
+def _card(weights: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    return content
