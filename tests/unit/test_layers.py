@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "tlzoo"
 # From bottom to top: a part imports what is below it, or itself; never what is beside or above it.
 LAYERS = (
     ("errors", "keys"),
-    ("files", "crystals", "freezing"),
+    ("files", "crystals", "freezing", "runtime"),
     ("graphs", "nn", "reference"),
     ("backbones", "heads", "cards"),
     ("spec",),
@@ -31,7 +31,7 @@ ROOMS = {
     "pymatgen": ({"data", "graphs", "crystals"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data"}, True),
-    "wandb": ({"tracking", "cards.artifact"}, True),
+    "wandb": ({"tracking", "cards"}, True),
     "ray": (set(), True),
 }
 # Data and models meet in the fields of a batch, the table of crystals, the graphs and the known elements.
