@@ -105,7 +105,7 @@ class Crystals:
         """SHA-256 of the structures alone (no ids, no targets), in hexadecimal."""
         digest = hashlib.sha256()
         for array in (self.lattice, self.offsets, self.numbers, self.frac_coords):
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def structure(self, row: int) -> Structure:

@@ -39,7 +39,8 @@ def default_dir() -> Path:
 def read(folder: Path, key: str) -> dict[str, NDArray[Any]] | None:
     """Return the arrays of a folder, memory-mapped read-only, or None if it is absent or damaged.
 
-    Size and SHA-256 of every file are checked; damage is logged.
+    The size of every file is checked, and its SHA-256 if it was changed or copied since it was written;
+    damage is logged. To read gigabytes at every start would take seconds.
     """
     if not folder.exists():
         return None
@@ -56,10 +57,11 @@ def _read_checked(folder: Path, key: str) -> dict[str, NDArray[Any]]:
         raise ValueError("made for other content")
     for name, facts in meta["files"].items():
         with (folder / f"{name}.npy").open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != facts["bytes"]:
-                raise ValueError(f"{name}.npy has {size:,} bytes instead of {facts['bytes']:,}")
-            if hashlib.file_digest(file, "sha256").hexdigest() != facts["sha256"]:
+            found = os.fstat(file.fileno())
+            if found.st_size != facts["bytes"]:
+                raise ValueError(f"{name}.npy has {found.st_size:,} bytes instead of {facts['bytes']:,}")
+            untouched = found.st_mtime_ns == facts["mtime_ns"]
+            if not untouched and hashlib.file_digest(file, "sha256").hexdigest() != facts["sha256"]:
                 raise ValueError(f"wrong checksum of {name}.npy")
     # plain views: np.memmap's own indexing is slower
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in meta["files"]}
@@ -150,8 +152,12 @@ class Writer:
             with (self._new / f"{name}.npy").open("r+b") as file:
                 _write_header(file, dtype, shape)
             with (self._new / f"{name}.npy").open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                files[name] = {"bytes": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+                written = os.fstat(file.fileno())
+                files[name] = {
+                    "bytes": written.st_size,
+                    "mtime_ns": written.st_mtime_ns,
+                    "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+                }
         meta = {"key": self.key, **facts, "files": files}
         (self._new / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         for _ in range(3):

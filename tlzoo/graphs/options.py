@@ -38,7 +38,7 @@ class GraphOptions:
             raise UserError(f"cutoff must be positive (Å), got {self.cutoff}")
         if self.neighbours < 1:
             raise UserError(f"neighbours must be at least 1, got {self.neighbours}")
-        if self.tie_tolerance < 0:
+        if not self.tie_tolerance >= 0:
             raise UserError(f"tie_tolerance must not be negative (Å), got {self.tie_tolerance}")
         if not 0 <= self.merge_tolerance <= 0.01:
             raise UserError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from tlzoo import keys
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache
-from tlzoo.graphs.chunk import cells_of, graphs_of
+from tlzoo.graphs.chunk import Chunk, cells_of, graphs_of
 from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs.workers import Workers, worker_count
 
 FORMAT = 2
-CHUNK = 256  # crystals whose graphs are in memory at a time while building
+CHUNK = 256  # crystals that are worked on at a time while building
+FEWEST = 4  # chunks per process below which it is not worth its start
 
 
 class NoGraphError(UserError):
@@ -114,6 +117,7 @@ class GraphStore:
         *,
         cache_dir: Path | None = None,
         progress: bool = True,
+        workers: int | None = None,
     ) -> GraphStore:
         """Return the memory-mapped store of these structures and options, built if it is not there yet.
 
@@ -122,17 +126,19 @@ class GraphStore:
             options: Which neighbours are bonds.
             cache_dir: Where stores are kept; None is ``$TLZOO_CACHE``, else the user's cache folder.
             progress: Show a progress bar while building, on a terminal.
+            workers: Processes that build; None is ``$TLZOO_WORKERS``, else one per usable core. What is built
+                does not depend on it. A few thousand crystals are built without any.
 
         Raises:
             NoGraphError: A crystal has no graph; all such are listed.
-            UserError: The store cannot be written.
+            UserError: The store cannot be written, or a process was killed.
         """
         _some(crystals)
         key = store_key(crystals, options)
         folder = (cache_dir or cache.default_dir()) / "graphs" / key[:32]
         arrays = cache.read(folder, key)
         if arrays is None:
-            _build(folder, key, crystals, options, progress=progress)
+            _build(folder, key, crystals, options, progress=progress, workers=workers)
             arrays = cache.read(folder, key)
         if arrays is None:
             raise UserError(
@@ -148,11 +154,9 @@ class GraphStore:
             NoGraphError: A crystal has no graph; all such are listed.
         """
         _some(crystals)
-        chunk = graphs_of(cells_of(crystals, 0, len(crystals)), options)
-        if chunk.problems:
-            raise NoGraphError(crystals, chunk.problems)
-        arrays: dict[str, NDArray[Any]] = chunk.arrays | _offsets([chunk.sizes])
-        return cls(**arrays, angles=options.angles)
+        chunks = [chunk for _, chunk in _built(crystals, options, 1)]
+        arrays = {name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays}
+        return cls(**arrays, **_offsets([chunk.sizes for chunk in chunks]), angles=options.angles)
 
     def batch(self, rows: NDArray[np.int64]) -> Data:
         """Gather crystals into one batch (fields: :mod:`tlzoo.keys`).
@@ -161,24 +165,22 @@ class GraphStore:
             rows: Crystals to take, ``(crystals,)``, in any order, also repeatedly.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        atoms, num_atoms = _gather(self.atom_offsets, rows)
-        bonds, num_bonds = _gather(self.bond_offsets, rows)
+        atoms, num_atoms = _places(self.atom_offsets, rows)
+        bonds, num_bonds = _places(self.bond_offsets, rows)
         fields = {
-            keys.NUMBERS: _tensor(self.numbers[atoms], np.int64),
-            keys.ATOM_COUNT: _tensor(self.atom_count[atoms], np.float32),
+            keys.NUMBERS: _joined(self.numbers, atoms, np.int64),
+            keys.ATOM_COUNT: _joined(self.atom_count, atoms, np.float32),
             keys.BATCH: torch.from_numpy(np.repeat(np.arange(len(rows)), num_atoms)),
-            keys.EDGE_INDEX: _index(self.source[bonds], self.target[bonds], num_atoms, num_bonds),
-            keys.BOND_LENGTH: _tensor(self.length[bonds], np.float32),
-            keys.BOND_COUNT: _tensor(self.bond_count[bonds], np.float32),
+            keys.EDGE_INDEX: _index(self.source, self.target, bonds, num_bonds, num_atoms),
+            keys.BOND_LENGTH: _joined(self.length, bonds, np.float32),
+            keys.BOND_COUNT: _joined(self.bond_count, bonds, np.float32),
         }
         if self.angles:
-            angles, num_angles = _gather(self.angle_offsets, rows)
+            angles, num_angles = _places(self.angle_offsets, rows)
             fields |= {
-                keys.ANGLE_INDEX: _index(
-                    self.angle_source[angles], self.angle_target[angles], num_bonds, num_angles
-                ),
-                keys.ANGLE_COSINE: _tensor(self.cosine[angles], np.float32),
-                keys.ANGLE_COUNT: _tensor(self.angle_count[angles], np.float32),
+                keys.ANGLE_INDEX: _index(self.angle_source, self.angle_target, angles, num_angles, num_bonds),
+                keys.ANGLE_COSINE: _joined(self.cosine, angles, np.float32),
+                keys.ANGLE_COUNT: _joined(self.angle_count, angles, np.float32),
             }
         return Data(**fields, **{keys.NUM_CRYSTALS: len(rows)})
 
@@ -198,22 +200,38 @@ def store_key(crystals: Crystals, options: GraphOptions) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _build(folder: Path, key: str, crystals: Crystals, options: GraphOptions, *, progress: bool) -> None:
+def _built(crystals: Crystals, options: GraphOptions, workers: int | None) -> Generator[tuple[int, Chunk]]:
+    """Yield the graphs of all crystals in chunks, each with the row after its last.
+
+    Raises:
+        NoGraphError: After the last chunk, if a crystal has no graph; all such are listed.
+    """
+    starts = range(0, len(crystals), CHUNK)
+    stops = [min(start + CHUNK, len(crystals)) for start in starts]
+    cells = (cells_of(crystals, start, stop) for start, stop in zip(starts, stops, strict=True))
+    count = min(worker_count(workers), len(starts) // FEWEST)
     problems: dict[int, str] = {}
+    with Workers(count, options) if count > 1 else nullcontext() as pool:
+        chunks = pool.map(cells) if pool else (graphs_of(some, options) for some in cells)
+        for start, stop, chunk in zip(starts, stops, chunks, strict=True):
+            problems |= {start + row: text for row, text in chunk.problems.items()}
+            yield stop, chunk
+    if problems:
+        raise NoGraphError(crystals, problems)
+
+
+def _build(
+    folder: Path, key: str, crystals: Crystals, options: GraphOptions, *, progress: bool, workers: int | None
+) -> None:
     sizes: list[NDArray[np.int64]] = []
     bar = tqdm(total=len(crystals), desc="graphs", unit=" crystals", disable=None if progress else True)
-    with bar, cache.Writer(folder, key) as writer:
-        for start in range(0, len(crystals), CHUNK):
-            stop = min(start + CHUNK, len(crystals))
-            chunk = graphs_of(cells_of(crystals, start, stop), options)
-            problems |= {start + row: text for row, text in chunk.problems.items()}
+    with bar, cache.Writer(folder, key) as writer, closing(_built(crystals, options, workers)) as chunks:
+        for stop, chunk in chunks:
             sizes.append(chunk.sizes)
             for name, values in chunk.arrays.items():
                 writer.append(name, values)
             writer.progress = stop / len(crystals)
-            bar.update(stop - start)
-        if problems:
-            raise NoGraphError(crystals, problems)
+            bar.update(stop - bar.n)
         for name, values in _offsets(sizes).items():
             writer.append(name, values)
         writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
@@ -230,29 +248,25 @@ def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
     return dict(zip(("atom_offsets", "bond_offsets", "angle_offsets"), offsets, strict=True))
 
 
-def _tensor(values: NDArray[Any], dtype: DTypeLike) -> Tensor:
-    return torch.from_numpy(values.astype(dtype, copy=False))
+def _places(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[list[slice], NDArray[np.int64]]:
+    """Return where the items of some rows are, and how many each row has."""
+    first, stop = offsets[:-1][rows], offsets[1:][rows]
+    return list(map(slice, first.tolist(), stop.tolist())), stop - first
+
+
+def _joined(values: NDArray[Any], places: Sequence[slice], dtype: DTypeLike) -> Tensor:
+    """Return the values of some places, one after another."""
+    return torch.from_numpy(np.concatenate([values[:0], *(values[place] for place in places)], dtype=dtype))
 
 
 def _index(
     source: NDArray[np.unsignedinteger],
     target: NDArray[np.unsignedinteger],
-    num_nodes: NDArray[np.int64],
+    places: Sequence[slice],
     num_edges: NDArray[np.int64],
+    num_nodes: NDArray[np.int64],
 ) -> Tensor:
     """Return indices within crystals as indices within the batch, ``(2, edges)``."""
-    first = np.repeat(np.cumsum(num_nodes) - num_nodes, num_edges)
-    index = np.empty((2, len(first)), dtype=np.int64)
-    np.add(source, first, out=index[0])
-    np.add(target, first, out=index[1])
-    return torch.from_numpy(index)
-
-
-def _gather(
-    offsets: NDArray[np.int64], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of the items of some rows, one block after another, and how many each row has."""
-    first = offsets[:-1][rows]
-    counts = offsets[1:][rows] - first
-    shift = first - (np.cumsum(counts) - counts)
-    return np.arange(counts.sum()) + np.repeat(shift, counts), counts
+    index = torch.stack([_joined(ends, places, np.int64) for ends in (source, target)])
+    index += torch.from_numpy(np.repeat(np.cumsum(num_nodes) - num_nodes, num_edges))
+    return index

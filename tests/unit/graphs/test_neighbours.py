@@ -2,13 +2,14 @@
 
 import itertools
 import math
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 
 from tlzoo.errors import UserError
-from tlzoo.graphs.neighbours import neighbours
+from tlzoo.graphs.neighbours import Cells, all_neighbours, neighbours
 from tlzoo.graphs.options import GraphOptions
 
 NAMES = ["copper", "rock salt", "perovskite", "needle", "random", "sparse"]
@@ -36,6 +37,10 @@ def as_counter(bonds):
     return Counter(key(*bond) for bond in bonds)
 
 
+def vectors(bonds):
+    return zip(bonds.source, bonds.target, bonds.vector, strict=True)
+
+
 def plain_loops(lattice, frac, options):
     """Return the bonds as (source, target, vector), from the definition."""
     farthest = options.cutoff + options.tie_tolerance
@@ -61,15 +66,14 @@ def plain_loops(lattice, frac, options):
 
 def lengths_per_atom(lattice, frac, options):
     bonds = neighbours(lattice, frac, options)
-    lengths = np.linalg.norm(bonds.vector, axis=1)
-    return [np.sort(lengths[bonds.target == atom]) for atom in range(len(frac))]
+    return [bonds.length[bonds.target == atom] for atom in range(len(frac))]
 
 
 def assert_same_environments(one, other, times=1):
     """Compare lists of bond lengths per atom, in whatever order the atoms are."""
-    one, other = ([tuple(a) for a in atoms] for atoms in (one * times, other))
-    for a, b in zip(sorted(one), sorted(other), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-6)
+    one, other = (sorted(atoms, key=lambda a: tuple(a.round(5))) for atoms in (one * times, other))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-9)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -77,7 +81,7 @@ def assert_same_environments(one, other, times=1):
 def test_equal_to_plain_loops(cells, name, options):
     lattice, _, frac = cells[name]
     found = neighbours(lattice, frac, options)
-    assert as_counter(zip(*found, strict=True)) == as_counter(plain_loops(lattice, frac, options))
+    assert as_counter(vectors(found)) == as_counter(plain_loops(lattice, frac, options))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,7 +97,7 @@ def test_equal_to_pymatgen(cells, name):
     vector = points[target] - points[source] - shift @ lattice
     theirs = zip(source[others], target[others], vector[others], strict=True)
     ours = neighbours(lattice, frac, GraphOptions(cutoff=6.0, neighbours=10_000, tie_tolerance=0.0))
-    assert as_counter(zip(*ours, strict=True)) == as_counter(theirs)
+    assert as_counter(vectors(ours)) == as_counter(theirs)
 
 
 @pytest.mark.parametrize(
@@ -130,10 +134,9 @@ def test_sorted_by_target_then_length(cells):
     lattice, _, frac = cells["random"]
     for options in OPTIONS:
         bonds = neighbours(lattice, frac, options)
-        lengths = np.linalg.norm(bonds.vector, axis=1)
+        np.testing.assert_allclose(bonds.length, np.linalg.norm(bonds.vector, axis=1), rtol=1e-12)
         assert (np.diff(bonds.target) >= 0).all()
-        assert (np.diff(lengths)[np.diff(bonds.target) == 0] >= -1e-6).all()
-        assert [a.dtype for a in bonds] == [np.int32, np.int32, np.float32]
+        assert (np.diff(bonds.length)[np.diff(bonds.target) == 0] >= 0).all()
         again = neighbours(lattice, frac, options)
         assert all(np.array_equal(a, b) for a, b in zip(bonds, again, strict=True))
 
@@ -168,7 +171,7 @@ class TestInvariance:
         there = lengths_per_atom(lattice, frac, options)
         again = lengths_per_atom(lattice, frac[order], options)
         for atom, was in enumerate(order):
-            np.testing.assert_allclose(again[atom], there[was], atol=2e-6)
+            np.testing.assert_allclose(again[atom], there[was], atol=1e-9)
 
     def test_supercell(self, cells, name, options):
         lattice, _, frac = cells[name]
@@ -193,12 +196,61 @@ class TestInvariance:
 
 def test_symmetric_adds_only_the_missing_reverses(cells):
     lattice, _, frac = cells["random"]
-    one_way = as_counter(zip(*neighbours(lattice, frac, GraphOptions(neighbours=3)), strict=True))
+    one_way = as_counter(vectors(neighbours(lattice, frac, GraphOptions(neighbours=3))))
     bonds = neighbours(lattice, frac, GraphOptions(neighbours=3, symmetric=True))
-    both = as_counter(zip(*bonds, strict=True))
+    both = as_counter(vectors(bonds))
     assert one_way.keys() < both.keys()
     assert set(both.values()) == {1}
     assert as_counter(zip(bonds.target, bonds.source, -bonds.vector, strict=True)) == both
+
+
+LONELY = (40 * np.eye(3), np.array([2]), np.zeros((1, 3)))
+FLAT = (np.diag([4.0, 4.0, 0.0]), np.array([6]), np.zeros((1, 3)))
+TWICE = (4 * np.eye(3), np.array([6, 6]), np.zeros((2, 3)))
+
+
+def cells_of(*crystals):
+    lattice, numbers, frac = zip(*crystals, strict=True)
+    counts = np.array([len(n) for n in numbers])
+    return Cells(np.array(lattice), counts, np.concatenate(numbers).astype(np.uint8), np.concatenate(frac))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_many_at_once_as_one_by_one(cells, options):
+    found, bonds, problems = all_neighbours(cells_of(*cells.values()), options)
+    assert problems == {}
+    first = 0
+    for lattice, numbers, frac in cells.values():
+        alone = neighbours(lattice, frac, options)
+        of_crystal = (bonds.target >= first) & (bonds.target < first + len(numbers))
+        np.testing.assert_array_equal(bonds.source[of_crystal], alone.source + first)
+        np.testing.assert_array_equal(bonds.target[of_crystal], alone.target + first)
+        np.testing.assert_array_equal(bonds.vector[of_crystal], alone.vector)
+        np.testing.assert_array_equal(bonds.length[of_crystal], alone.length)
+        first += len(numbers)
+    assert len(found.numbers) == first
+
+
+def test_crystals_without_a_graph_are_left_out(cells):
+    good = [cells[name] for name in ("copper", "perovskite", "random")]
+    some = [LONELY, good[0], FLAT, good[1], TWICE, LONELY, good[2]]
+    found, bonds, problems = all_neighbours(cells_of(*some), GraphOptions(symmetric=True))
+    expected, those, _ = all_neighbours(cells_of(*good), GraphOptions(symmetric=True))
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(bonds, those, strict=True))
+    assert list(problems) == [0, 2, 4, 5]
+    assert [re.split(": | \\(vol|; cor", text)[0] for text in problems.values()] == [
+        "atom 1 (He) of 1",
+        "the cell is flat",
+        "atoms 1 (C) and 2 (C) of 2 are 0.000 Å apart, less than 0.1 Å",
+        "atom 1 (He) of 1",
+    ]
+
+
+def test_no_crystal_with_a_graph():
+    found, bonds, problems = all_neighbours(cells_of(FLAT, LONELY), GraphOptions())
+    assert len(found.lattice) == len(bonds.source) == 0
+    assert list(problems) == [0, 1]
 
 
 def test_an_atom_without_neighbours_is_named():
@@ -244,6 +296,8 @@ def test_atoms_in_one_place_are_refused():
         ({"cutoff": 0.0}, "cutoff must be positive"),
         ({"neighbours": 0}, "neighbours must be at least 1, got 0"),
         ({"tie_tolerance": -1.0}, "tie_tolerance must not be negative"),
+        ({"merge_tolerance": -1e-4}, "merge_tolerance must be from 0"),
+        ({"merge_tolerance": 0.1}, r"merge_tolerance must be from 0 .* to 0\.01 \(Å\), got 0\.1"),
     ],
 )
 def test_options_are_checked(option, message):

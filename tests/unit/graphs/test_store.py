@@ -20,6 +20,7 @@ from tlzoo.graphs.options import GraphOptions
 from tlzoo.graphs.store import GraphStore, NoGraphError, batch_of, store_key
 
 K4 = GraphOptions(neighbours=4)
+ANGLES = GraphOptions(neighbours=4, symmetric=True, angles=True)
 
 
 @pytest.fixture
@@ -34,10 +35,12 @@ def opened(crystals, tmp_path):
 
 @pytest.fixture
 def builds(monkeypatch):
-    """Count how often graphs are made."""
+    """How many crystals graphs were made of, call by call."""
     calls = []
     make = module.graphs_of
-    monkeypatch.setattr(module, "graphs_of", lambda *args: calls.append(args) or make(*args))
+    monkeypatch.setattr(
+        module, "graphs_of", lambda cells, options: calls.append(len(cells.lattice)) or make(cells, options)
+    )
     return calls
 
 
@@ -49,70 +52,122 @@ def assert_same(one, other):
 
 class TestBatch:
     @pytest.mark.parametrize("rows", [[0], [5, 0, 3], [2, 2, 4, 2], [-1, 1]])
-    def test_equal_to_plain_concatenation(self, crystals, opened, rows):
-        batch = opened[0].batch(np.array(rows))
-        parts, first = [], 0
-        for i, row in enumerate(rows):
-            atoms = slice(*crystals.offsets[[row % 6, row % 6 + 1]])
-            bonds = neighbours(crystals.lattice[row], crystals.frac_coords[atoms], K4)
-            number = crystals.numbers[atoms]
-            edge_index = first + np.stack([bonds.source, bonds.target]).astype(np.int64)
-            parts.append((number, np.full(len(number), i), edge_index, bonds.vector))
-            first += len(number)
-        numbers, index, edges, vectors = (list(part) for part in zip(*parts, strict=True))
+    @pytest.mark.parametrize("options", [K4, ANGLES], ids=["bonds", "angles"])
+    def test_equal_to_plain_concatenation(self, crystals, opened, rows, options):
+        batch = opened[1](options=options).batch(np.array(rows))
+        alone = [batch_of(crystals.select([row % 6]), options) for row in rows]
+        assert list(batch.keys()) == list(alone[0].keys())
+        atoms, bonds = 0, 0
+        for i, part in enumerate(alone):
+            part[keys.BATCH] += i
+            part[keys.EDGE_INDEX] += atoms
+            if options.angles:
+                part[keys.ANGLE_INDEX] += bonds
+            atoms += len(part[keys.NUMBERS])
+            bonds += len(part[keys.BOND_LENGTH])
+        for name, value in batch.items():
+            if name != keys.NUM_CRYSTALS:
+                assert torch.equal(value, torch.cat([part[name] for part in alone], dim=-1)), name
         assert batch[keys.NUM_CRYSTALS] == len(rows)
-        np.testing.assert_array_equal(batch[keys.NUMBERS], np.concatenate(numbers))
-        np.testing.assert_array_equal(batch[keys.BATCH], np.concatenate(index))
-        np.testing.assert_array_equal(batch[keys.EDGE_INDEX], np.concatenate(edges, axis=1))
-        np.testing.assert_array_equal(batch[keys.BOND_VECTOR], np.concatenate(vectors))
+
+    def test_equal_to_the_neighbours(self, crystals):
+        lattice, atoms = crystals.lattice[4], slice(*crystals.offsets[[4, 5]])
+        bonds = neighbours(lattice, crystals.frac_coords[atoms], K4)
+        batch = batch_of(crystals.select([4]), GraphOptions(neighbours=4, merge_tolerance=0))
+        np.testing.assert_array_equal(batch[keys.NUMBERS], crystals.numbers[atoms])
+        np.testing.assert_array_equal(batch[keys.EDGE_INDEX], np.stack([bonds.source, bonds.target]))
+        np.testing.assert_array_equal(batch[keys.BOND_LENGTH], bonds.length.astype(np.float32))
 
     def test_types_and_order(self, opened):
-        batch = opened[0].batch(np.array([4, 1, 0]))
-        assert (
-            batch[keys.NUMBERS].dtype
-            == batch[keys.BATCH].dtype
-            == batch[keys.EDGE_INDEX].dtype
-            == torch.int64
-        )
-        assert batch[keys.BOND_VECTOR].dtype == torch.float32
+        batch = opened[1](options=ANGLES).batch(np.array([4, 1, 0]))
+        whole = (keys.NUMBERS, keys.BATCH, keys.EDGE_INDEX, keys.ANGLE_INDEX)
+        counts = (keys.ATOM_COUNT, keys.BOND_COUNT, keys.ANGLE_COUNT)
+        assert {batch[name].dtype for name in whole} == {torch.int64}
+        assert {batch[name].dtype for name in (keys.BOND_LENGTH, keys.ANGLE_COSINE, *counts)} == {
+            torch.float32
+        }
+        assert all((batch[name] >= 1).all() for name in counts)
         assert (batch[keys.EDGE_INDEX][1].diff() >= 0).all()
+        assert (batch[keys.ANGLE_INDEX][1].diff() >= 0).all()
         assert batch.num_nodes == len(batch[keys.NUMBERS])
+
+    def test_angles_are_at_the_shared_atom(self, opened):
+        batch = opened[1](options=ANGLES).batch(np.arange(6))
+        source, target = batch[keys.ANGLE_INDEX]
+        assert torch.equal(batch[keys.EDGE_INDEX][1, source], batch[keys.EDGE_INDEX][0, target])
+        assert batch[keys.ANGLE_COSINE].abs().max() <= 1
+
+    def test_without_angles(self, opened):
+        assert keys.ANGLE_INDEX not in opened[0].batch(np.arange(6))
+        assert opened[0].num_angles.tolist() == [0] * 6
 
     def test_of_a_few_crystals_is_the_same(self, crystals, opened):
         assert_same(batch_of(crystals.select([3, 1]), K4), opened[0].batch(np.array([3, 1])))
 
     def test_belongs_to_the_caller(self, opened):
-        opened[0].batch(np.array([0]))[keys.BOND_VECTOR].zero_()
-        assert opened[0].batch(np.array([0]))[keys.BOND_VECTOR].abs().max() > 0
+        opened[0].batch(np.array([0]))[keys.BOND_LENGTH].zero_()
+        assert opened[0].batch(np.array([0]))[keys.BOND_LENGTH].abs().max() > 0
 
     def test_row_outside(self, opened):
         with pytest.raises(IndexError):
             opened[0].batch(np.array([6]))
 
+    def test_no_rows(self, opened):
+        batch = opened[1](options=ANGLES).batch(np.array([], dtype=np.int64))
+        assert [len(batch[name]) for name in (keys.NUMBERS, keys.BOND_LENGTH, keys.ANGLE_COSINE)] == [0, 0, 0]
+
     def test_large_crystals_have_wider_indices(self, make_crystals):
         grid = np.stack(np.meshgrid(*[np.arange(7)] * 3), axis=-1).reshape(-1, 3) / 7
-        store = GraphStore.in_memory(
-            make_crystals((21 * np.eye(3), np.full(343, 6), grid)), GraphOptions(cutoff=4)
-        )
+        options = GraphOptions(cutoff=4, angles=True, merge_tolerance=0)
+        store = GraphStore.in_memory(make_crystals((21 * np.eye(3), np.full(343, 6), grid)), options)
         assert (store.source.dtype, store.source.max()) == (np.uint16, 342)
-        assert store.num_bonds.tolist() == [343 * 6]
+        assert (store.angle_source.dtype, store.angle_source.max()) == (np.uint16, 343 * 6 - 1)
+        assert {a.dtype for a in (store.atom_count, store.bond_count, store.angle_count)} == {
+            np.dtype(np.uint8)
+        }
+        assert (store.num_bonds.tolist(), store.num_angles.tolist()) == ([343 * 6], [343 * 36])
 
 
 def test_sizes(crystals, opened):
-    store = opened[0]
+    store = opened[1](options=ANGLES)
     assert len(store) == len(crystals) == 6
-    np.testing.assert_array_equal(store.num_atoms, crystals.num_atoms)
-    assert store.num_bonds[:2].tolist() == [12, 12]
-    assert store.num_bonds.sum() == len(store.vector)
+    assert store.num_atoms[:3].tolist() == [1, 2, 3]
+    assert store.num_bonds[:2].tolist() == [1, 2]
+    assert store.num_angles[0] == 5
+    assert store.num_atoms.sum() == len(store.numbers) == len(store.atom_count)
+    assert store.num_bonds.sum() == len(store.length) == len(store.bond_count)
+    assert store.num_angles.sum() == len(store.cosine) == len(store.angle_count)
 
 
-def test_built_in_chunks(crystals, tmp_path, monkeypatch, builds):
-    whole = GraphStore.in_memory(crystals, K4)
+@pytest.mark.parametrize("options", [K4, ANGLES], ids=["bonds", "angles"])
+def test_built_in_chunks(crystals, tmp_path, monkeypatch, builds, options):
+    whole = GraphStore.in_memory(crystals, options)
     monkeypatch.setattr(module, "CHUNK", 2)
-    store = GraphStore.open(crystals, K4, cache_dir=tmp_path, progress=False)
-    assert [args[2:] for args in builds] == [(0, 6), (0, 2), (2, 4), (4, 6)]
+    store = GraphStore.open(crystals, options, cache_dir=tmp_path, progress=False)
+    parts = GraphStore.in_memory(crystals, options)
+    assert builds == [6, 2, 2, 2, 2, 2, 2]
     for field in dataclasses.fields(GraphStore):
-        np.testing.assert_array_equal(getattr(store, field.name), getattr(whole, field.name))
+        expected = getattr(whole, field.name)
+        for other in (store, parts):
+            np.testing.assert_array_equal(getattr(other, field.name), expected)
+            if field.name != "angles":
+                assert getattr(other, field.name).dtype == expected.dtype
+
+
+@pytest.mark.parametrize("options", [K4, ANGLES], ids=["bonds", "angles"])
+def test_processes_change_nothing(crystals, tmp_path, monkeypatch, builds, options):
+    monkeypatch.setattr(module, "CHUNK", 4)
+    monkeypatch.setattr(module, "FEWEST", 1)
+    many = crystals.select(np.tile(np.arange(6), 4))
+    for workers in (1, 2, 3):
+        GraphStore.open(many, options, cache_dir=tmp_path / str(workers), progress=False, workers=workers)
+    assert builds == [4] * 6
+    one, *others = (
+        {path.name: path.read_bytes() for path in folder_of(tmp_path / str(workers)).glob("*.npy")}
+        for workers in (1, 2, 3)
+    )
+    assert len(one) == 13
+    assert all(other == one for other in others)
 
 
 class TestCache:
@@ -122,8 +177,8 @@ class TestCache:
         assert builds == []
 
     def test_is_memory_mapped_and_read_only(self, opened):
-        assert not opened[0].vector.flags.writeable
-        assert isinstance(opened[0].vector.base, np.memmap)
+        assert not opened[0].length.flags.writeable
+        assert isinstance(opened[0].length.base, np.memmap)
 
     def test_labels_and_names_do_not_matter(self, crystals, opened, builds):
         labelled = dataclasses.replace(
@@ -139,20 +194,22 @@ class TestCache:
             (crystals, GraphOptions(neighbours=11)),
             (crystals, GraphOptions(tie_tolerance=1e-4)),
             (crystals, GraphOptions(symmetric=True)),
+            (crystals, GraphOptions(angles=True)),
+            (crystals, GraphOptions(merge_tolerance=1e-3)),
             (crystals.select([1, 0, 2, 3, 4, 5]), GraphOptions()),
             (dataclasses.replace(crystals, lattice=1.001 * crystals.lattice), GraphOptions()),
         ]
         found = [store_key(*variant) for variant in variants]
         monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
         found.append(store_key(*variants[0]))
-        assert len(set(found)) == len(found) == 8
+        assert len(set(found)) == len(found) == 10
 
     def test_place(self, crystals, tmp_path, monkeypatch):
         monkeypatch.setenv("TLZOO_CACHE", str(tmp_path / "own"))
         GraphStore.open(crystals, K4, progress=False)
         (folder,) = (tmp_path / "own" / "graphs").iterdir()
         meta = json.loads((folder / "meta.json").read_text())
-        assert meta["options"] == {"cutoff": 8.0, "neighbours": 4, "tie_tolerance": 0.001, "symmetric": False}
+        assert meta["options"] == dataclasses.asdict(K4)
         assert (meta["crystals"], meta["key"]) == (6, store_key(crystals, K4))
 
 
@@ -162,7 +219,7 @@ def folder_of(tmp_path):
 
 
 def truncate(folder):
-    path = folder / "vector.npy"
+    path = folder / "length.npy"
     path.write_bytes(path.read_bytes()[:-5])
 
 
@@ -197,7 +254,7 @@ def other_key(folder):
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (truncate, r"vector.npy has [\d,]+ bytes instead of [\d,]+"),
+        (truncate, r"length.npy has [\d,]+ bytes instead of [\d,]+"),
         (flip_a_bit, "wrong checksum of source.npy"),
         (half_write, "meta.json"),
         (empty_meta, "JSONDecodeError"),
@@ -249,7 +306,7 @@ class TestProblems:
         with pytest.raises(NoGraphError) as caught:
             GraphStore.in_memory(lonely, K4)
         rest = lonely.select(np.delete(np.arange(14), caught.value.rows))
-        assert GraphStore.in_memory(rest, K4).num_atoms.tolist() == [1, 5]
+        assert GraphStore.in_memory(rest, K4).num_atoms.tolist() == [1, 3]
 
     def test_no_crystals(self, crystals, tmp_path):
         with pytest.raises(UserError, match="there are no crystals to make graphs of"):
@@ -282,8 +339,8 @@ sys.stdout.write(str(sorted(loaded & {{"numpy", "pymatgen", "ase", "vesin"}})))
 def test_real_crystals(data_dir, tmp_path):
     crystals = Crystals.read_parquet(data_dir / "piezoelectric.parquet")
     store = GraphStore.open(crystals, GraphOptions(), cache_dir=tmp_path, progress=False)
-    per_atom = np.concatenate(
-        [np.bincount(store.target[slice(*store.bond_offsets[[i, i + 1]])]) for i in range(len(store))]
-    )
+    batch = store.batch(np.arange(len(store)))
+    per_atom = np.bincount(batch[keys.EDGE_INDEX][1], batch[keys.BOND_COUNT])
+    assert batch[keys.ATOM_COUNT].sum() == len(crystals.numbers)
     assert per_atom.min() >= 12
-    assert 12.5 < per_atom.mean() < 14
+    assert 12.5 < np.average(per_atom, weights=batch[keys.ATOM_COUNT]) < 14

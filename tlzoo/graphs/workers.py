@@ -1,0 +1,189 @@
+"""Graphs of many crystals by several processes, in order.
+
+A worker is a plain ``python -m tlzoo.graphs.workers`` that reads chunks of crystals from its standard input
+and writes their graphs to its standard output, as JSON and raw arrays. It imports neither torch nor the
+program it works for, so it starts in a fraction of a second, and scripts need no ``if __name__ ==
+"__main__"``. It ends when its input ends, also when the program was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.errors import UserError
+from tlzoo.graphs.chunk import Chunk, graphs_of
+from tlzoo.graphs.neighbours import Cells
+from tlzoo.graphs.options import GraphOptions
+from tlzoo.runtime import usable_cores
+
+VARIABLE = "TLZOO_WORKERS"
+
+# Chunks per worker that wait to be worked on or to be fetched: bounds the memory.
+WAITING = 2
+
+
+def worker_count(asked: int | None = None) -> int:
+    """Return how many processes to use: as asked, else ``$TLZOO_WORKERS``, else one per usable core.
+
+    Raises:
+        UserError: The number is not a whole number of at least 1.
+    """
+    name, given = ("workers", str(asked)) if asked is not None else (VARIABLE, os.environ.get(VARIABLE, ""))
+    if not given:
+        return usable_cores()
+    if not given.isdecimal() or int(given) < 1:
+        raise UserError(f"{name} must be a number of processes, at least 1, got {given!r}; 1 starts none")
+    return int(given)
+
+
+class Workers:
+    """Worker processes, to be used as a context manager; at its end none is left.
+
+    Args:
+        count: Number of processes.
+        options: What a graph is made of.
+    """
+
+    def __init__(self, count: int, options: GraphOptions) -> None:
+        self.count = count
+        self.options = options
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        self._threads = ThreadPoolExecutor(self.count)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        try:
+            for _ in range(self.count):
+                self._processes.append(_start())
+                self._idle.put(self._processes[-1])
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.kill()
+        self._threads.shutdown()
+        for process in self._processes:
+            for pipe in (process.stdin, process.stdout):
+                with suppress(OSError):  # what was still to be written
+                    pipe.close()  # type: ignore[union-attr]
+            process.wait()
+
+    def map(self, chunks: Iterator[Cells]) -> Iterator[Chunk]:
+        """Yield the graphs of chunks of crystals, in their order, while a few chunks are worked on.
+
+        Raises:
+            UserError: A worker was killed.
+        """
+        waiting: deque[Future[Chunk]] = deque()
+        for cells in chunks:
+            waiting.append(self._threads.submit(self._graphs_of, cells))
+            if len(waiting) == WAITING * self.count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _graphs_of(self, cells: Cells) -> Chunk:
+        process = self._idle.get()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            _send(process.stdin, {"options": asdict(self.options)}, cells._asdict())
+            facts, arrays = _receive(process.stdout)
+        except (EOFError, OSError) as error:
+            raise UserError(
+                f"a process that makes graphs ended early ({_reason(process.wait())}); "
+                f"run again, with fewer processes if memory is short: {VARIABLE}=1 uses none but this one"
+            ) from error
+        finally:
+            self._idle.put(process)
+        if "error" in facts:
+            raise RuntimeError(f"in a process that makes graphs:\n{facts['error']}")
+        problems = {int(row): text for row, text in facts["problems"].items()}
+        return Chunk(arrays.pop("sizes"), arrays, problems)
+
+
+def _start() -> subprocess.Popen[bytes]:
+    # one thread each: the processes are as many as the cores; modules are found as they are found here
+    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tlzoo.graphs.workers"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **single, "PYTHONPATH": path},
+        start_new_session=True,  # Ctrl-C is for the program, which ends the workers
+    )
+
+
+def _reason(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+
+def _send(stream: IO[bytes], facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    layout = {name: (values.dtype.str, values.shape) for name, values in arrays.items()}
+    stream.write(json.dumps({"facts": facts, "arrays": layout}).encode() + b"\n")
+    for values in arrays.values():
+        stream.write(np.ascontiguousarray(values).data)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    head = json.loads(stream.readline() or "null")
+    if head is None:
+        raise EOFError
+    arrays = {}
+    for name, (dtype, shape) in head["arrays"].items():
+        values = np.empty(shape, dtype)
+        if stream.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:  # type: ignore[attr-defined]
+            raise EOFError
+        arrays[name] = values
+    return head["facts"], arrays
+
+
+def main() -> None:
+    """Make graphs of chunks until the input ends."""
+    # vesin imports torch if it can, which would take seconds and 200 MB
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints must not print between the arrays
+    while True:
+        try:
+            facts, arrays = _receive(source)
+        except EOFError:
+            return
+        try:
+            chunk = graphs_of(Cells(**arrays), GraphOptions(**facts["options"]))
+        except Exception:  # noqa: BLE001 (told to the program, whatever it is)
+            _send(sink, {"error": traceback.format_exc()}, {})
+        else:
+            _send(sink, {"problems": chunk.problems}, {"sizes": chunk.sizes, **chunk.arrays})
+
+
+if __name__ == "__main__":
+    main()
