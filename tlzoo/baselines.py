@@ -171,7 +171,7 @@ def baselines(
     train, rows = np.split(np.arange(len(used)), [len(known["train"])])
     ends = np.cumsum([len(part) for part in measured.values()])[:-1]
     features, target = composition_features(crystals.select(used)), target[used]
-    fit, measure = (_classifiers, _class_metrics) if classification else (_regressions, errors)
+    fit, measure = (_classifiers, _class_metrics) if classification else (regressions, errors)
     return {
         name: {
             part: measure(truth, values)
@@ -180,6 +180,18 @@ def baselines(
             )
         }
         for name, prediction in fit(features, target, train, rows, seed).items()
+    }
+
+
+def regressions(
+    features: Values, target: Values, train: Rows, rows: Rows, seed: int = 0
+) -> dict[str, Values]:
+    """Return the predictions of each baseline, ``(rows,)``; arguments as of :func:`random_forest`."""
+    return {
+        "mean": mean_baseline(target[train], len(rows)),
+        "median": median_baseline(target[train], len(rows)),
+        "ridge": ridge(features, target, train, rows),
+        "random forest": random_forest(features, target, train, rows, seed=seed),
     }
 
 
@@ -195,15 +207,6 @@ def errors(target: Values, prediction: Values) -> Metrics:
         "mae": float(np.abs(error).mean()),
         "rmse": float(np.sqrt(np.square(error).mean())),
         "r2": 1 - float(np.square(error).sum()) / spread if spread > 0 else float("nan"),
-    }
-
-
-def _regressions(features: Values, target: Values, train: Rows, rows: Rows, seed: int) -> dict[str, Values]:
-    return {
-        "mean": mean_baseline(target[train], len(rows)),
-        "median": median_baseline(target[train], len(rows)),
-        "ridge": ridge(features, target, train, rows),
-        "random forest": random_forest(features, target, train, rows, seed=seed),
     }
 
 

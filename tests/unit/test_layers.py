@@ -21,6 +21,8 @@ LAYERS = (
     ("resume", "tracking", "predict", "golden"),
     ("publish",),
     ("cli", "catalogue"),
+    ("finetune",),
+    ("recommend",),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -1,0 +1,263 @@
+"""`tlzoo finetune`: both sides trained alike, the test part left alone until the end, all repeatable."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tlzoo.crystals import Crystals
+from tlzoo.data import named
+from tlzoo.task import Task
+
+FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_together: false}}}\n"
+FILES = {
+    *("model.json", "model.safetensors", "verdict.json", "verdict.md"),
+    *("scratch", "scratch.yaml", "transfer", "transfer.yaml"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Small forests and no pictures: they are tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlzoo.baselines.TREES", 10)
+        patch.setattr("tlzoo.run.Run.draw", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("finetune")
+
+
+@pytest.fixture(scope="module")
+def start(tlzoo, work):
+    """A small network trained on other crystals."""
+    named.load("semiconductors").select(np.arange(60, 100)).write_parquet(work / "others.parquet")
+    tree = {
+        "model": {
+            "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
+            "head": {"class_path": "Regression", "init_args": {"hidden": [8]}},
+        },
+        "data": {"source": str(work / "others.parquet"), "targets": ["band_gap"], "batch_size": 8},
+        "trainer": {"max_epochs": 2, "accelerator": "cpu"},
+    }
+    (work / "start.yaml").write_text(yaml.safe_dump(tree))
+    answer = tlzoo("fit", "--config", work / "start.yaml", "--run_dir", work / "start")
+    assert answer.code == 0, answer.err
+    return work / "start"
+
+
+@pytest.fixture(scope="module")
+def finetune(tlzoo, start, work):
+    (work / "fast.yaml").write_text(FAST)
+
+    def run(source, folder, *further):
+        return tlzoo(
+            "finetune", source, "--target", "band_gap", "--from", start, "--config", work / "fast.yaml",
+            "--epochs", 2, "--batch-size", 8, "--run_dir", folder, *further,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def done(finetune, few, work):
+    """A finished comparison and what the command said; not to be changed."""
+    answer = finetune(few, work / "done", "--learning-rates", "1e-3,1e-2", "--seeds", 2)
+    assert answer.code == 0, answer.err
+    return work / "done", answer
+
+
+def sha(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_directory_holds_everything(done):
+    folder, answer = done
+    assert {path.name for path in folder.iterdir()} == FILES
+    content = json.loads((folder / "verdict.json").read_text())
+    assert [row["name"] for row in content["results"]] == [
+        *("transfer", "scratch", "mean", "median", "ridge", "random forest")
+    ]
+    for side in ("transfer", "scratch"):
+        tried = content["sides"][side]["tried"]
+        assert [row["rate"] for row in tried] == [1e-3, 1e-2]
+        best = min(tried, key=lambda row: row["val_mae"])["rate"]
+        assert content["sides"][side]["rate"] == best
+        runs = {path.name for path in (folder / side).iterdir()}
+        assert runs == {"lr-0.001-seed-0", "lr-0.01-seed-0", f"lr-{best:g}-seed-1"}
+        for run in (folder / side).iterdir():
+            metrics = json.loads((run / "metrics.json").read_text())
+            assert ("test" in metrics) == (f"lr-{best:g}-" in run.name), "only what was chosen is tested"
+    assert content["conclusion"] in answer.out
+    assert content["conclusion"] in (folder / "verdict.md").read_text()
+    assert answer.out.endswith(f"run directory: {folder}\n")
+    assert answer.err == ""
+
+
+def test_the_errors_are_those_of_the_runs(done):
+    folder, _ = done
+    content = json.loads((folder / "verdict.json").read_text())
+    results = {row["name"]: row for row in content["results"]}
+    for side in ("transfer", "scratch"):
+        rate = content["sides"][side]["rate"]
+        maes = [
+            json.loads((folder / side / f"lr-{rate:g}-seed-{seed}" / "metrics.json").read_text())["test"][
+                "mae"
+            ]
+            for seed in (0, 1)
+        ]
+        assert results[side]["mae"] == pytest.approx(np.mean(maes), rel=1e-5)
+        assert results[side]["mae_sd"] == pytest.approx(np.std(maes, ddof=1), rel=1e-3)
+    run = folder / content["sides"]["transfer"]["run"]
+    baselines = json.loads((run / "metrics.json").read_text())["baselines"]["band_gap"]
+    for name, parts in baselines.items():
+        assert results[name]["mae"] == pytest.approx(parts["test"]["mae"]), name
+        gain = 1 - results["transfer"]["mae"] / results[name]["mae"]
+        assert results[name]["gain_percent"]["value"] == pytest.approx(100 * gain)
+
+
+def test_both_sides_have_the_same_split_and_epochs(done):
+    folder, _ = done
+    runs = [run for side in ("transfer", "scratch") for run in (folder / side).iterdir()]
+    assert len({sha(run / "split.json") for run in runs}) == 1
+    assert {len(pd.read_csv(run / "history.csv")) for run in runs} == {2}
+
+
+@pytest.mark.parametrize("side", ["transfer", "scratch"])
+def test_the_configuration_repeats_the_training(side, done, tlzoo, tmp_path):
+    folder, _ = done
+    answer = tlzoo("fit", "--config", folder / f"{side}.yaml", "--run_dir", tmp_path / "again")
+    assert answer.code == 0, answer.err
+    run = json.loads((folder / "verdict.json").read_text())["sides"][side]["run"]
+    assert sha(tmp_path / "again" / "model.safetensors") == sha(folder / run / "model.safetensors")
+
+
+def test_the_directory_is_a_model(done, tlzoo, few, tmp_path):
+    folder, _ = done
+    content = json.loads((folder / "verdict.json").read_text())
+    vals = {side: min(row["val_mae"] for row in content["sides"][side]["tried"]) for side in content["sides"]}
+    assert content["model"] == min(vals, key=vals.get)
+    run = folder / content["sides"][content["model"]]["run"]
+    assert sha(folder / "model.safetensors") == sha(run / "model.safetensors")
+    assert tlzoo("predict", folder, few, "-o", tmp_path / "out.csv").code == 0
+
+
+def test_running_again_trains_nothing_and_says_the_same(done, finetune, few, monkeypatch):
+    folder, before = done
+    files = {
+        path: sha(path)
+        for path in folder.rglob("*")
+        if path.name in {"best.ckpt", "last.ckpt", "history.csv", "verdict.md"}
+    }
+    monkeypatch.setattr(Task, "training_step", lambda *_: pytest.fail("trained again"))
+    answer = finetune(few, folder, "--learning-rates", "1e-3,1e-2", "--seeds", 2)
+    assert answer == before
+    assert {path: sha(path) for path in files} == files
+
+
+def test_another_comparison_needs_another_directory(done, finetune, few):
+    answer = finetune(few, done[0], "--learning-rates", "1e-3,1e-2", "--strategy", "new-head")
+    assert answer.code == 2
+    assert "holds a run with another configuration: model.freezing.class_path" in answer.err
+
+
+def test_labels_of_the_test_part_change_nothing_but_the_verdict(done, finetune, few, work):
+    """The same trainings, the same choice, the same models; only what is measured at the end differs."""
+    folder, _ = done
+    split = json.loads((next((folder / "scratch").iterdir()) / "split.json").read_text())
+    crystals = Crystals.read_parquet(few)
+    labels = np.array(crystals.column("band_gap"), dtype=np.float64)
+    labels[np.isin(crystals.ids, split["test"])] += 100
+    crystals.columns["band_gap"][:] = labels
+    crystals.write_parquet(work / "changed.parquet")
+    answer = finetune(work / "changed.parquet", work / "changed", "--learning-rates", "1e-3,1e-2")
+    assert answer.code == 0, answer.err
+    one, other = (json.loads((path / "verdict.json").read_text()) for path in (folder, work / "changed"))
+    assert one["sides"] == other["sides"]
+    assert sha(folder / "model.safetensors") == sha(work / "changed" / "model.safetensors")
+    assert other["results"][0]["mae"] > 90
+
+
+def test_an_interrupted_comparison_goes_on_and_a_rate_that_diverges_loses(finetune, few, work, monkeypatch):
+    folder = work / "stopped"
+    step = Task.training_step
+
+    def stop(task, batch, index):
+        if task.trainer.current_epoch == 1 and "scratch" in str(task.trainer.default_root_dir):
+            raise KeyboardInterrupt
+        return step(task, batch, index)
+
+    monkeypatch.setattr(Task, "training_step", stop)
+    answer = finetune(few, folder, "--learning-rates", "1e-3,1e30")
+    kept = folder / "scratch" / "lr-0.001-seed-0" / "last.ckpt"
+    assert (
+        answer.err
+        == f"tlzoo: stopped. All finished epochs are in {kept}; the same command goes on from there\n"
+    )
+    assert not (folder / "verdict.json").exists()
+    monkeypatch.undo()
+    trained = folder / "transfer" / "lr-0.001-seed-0" / "last.ckpt"
+    before = sha(trained)
+    answer = finetune(few, folder, "--learning-rates", "1e-3,1e30")
+    assert answer.code == 0, answer.err
+    assert sha(trained) == before
+    assert "learning rate 1e+30: diverged" in answer.out
+    content = json.loads((folder / "verdict.json").read_text())
+    for side in content["sides"].values():
+        assert side["rate"] == 1e-3
+        assert side["tried"][1] == {"rate": 1e30, "val_mae": None}
+
+
+def test_rates_that_all_diverge_are_an_error(finetune, few, tmp_path):
+    answer = finetune(few, tmp_path / "wild", "--learning-rates", "1e30")
+    assert answer.code == 2
+    assert answer.err == (
+        "tlzoo: transfer diverged with the learning rate(s) 1e+30; give lower --learning-rates\n"
+    )
+
+
+def test_a_model_that_saw_the_test_part_is_told(done, tlzoo, few, work, tmp_path):
+    shutil.copytree(done[0], tmp_path / "done")
+    split = tmp_path / "split.yaml"
+    split.write_text(FAST.replace("init_args: {", "init_args: {seed: 1, "))
+    start = tmp_path / "done" / "scratch" / "lr-0.001-seed-0"
+    answer = tlzoo(
+        "finetune", few, "--target", "band_gap", "--from", start, "--config", split,
+        "--epochs", 1, "--learning-rates", "1e-3", "--run_dir", tmp_path / "seen",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    seen = json.loads((tmp_path / "seen" / "verdict.json").read_text())["seen"]
+    assert seen > 0
+    assert f"has learned from {seen} of the 5 test crystals" in answer.out
+
+
+def test_an_unknown_model_is_told_with_those_there_are(tlzoo, few, tmp_path):
+    answer = tlzoo(
+        "finetune", few, "--target", "band_gap", "--from", "cgcnn-xyz", "--run_dir", tmp_path / "x"
+    )
+    assert answer.code == 2
+    assert answer.err.startswith("tlzoo: cgcnn-xyz is no model: give a checkpoint")
+    assert "there are" in answer.err
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {split: {init_args: {test: 0}}}", "the split has no test part to compare on"),
+        ("model: {head: {class_path: Classification}}", "compares errors of one number per crystal"),
+        ("data: {colour: red}", "colour"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(text, message, finetune, few, tmp_path):
+    (tmp_path / "top.yaml").write_text(text)
+    answer = finetune(few, tmp_path / "x", "--config", tmp_path / "top.yaml")
+    assert answer.code == 2
+    assert message in answer.err
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,1 @@
+"""Fine-tuning in one command, compared with scratch and with trivial baselines."""

@@ -1,0 +1,70 @@
+"""`tlzoo finetune DATA --target COL [--from NAME]`: fine-tune, and see whether the transfer helped.
+
+Trains twice on the same split, from the model named and from scratch, with as many epochs and learning
+rates, and ends with the errors of both on the test part beside those of trivial baselines.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from tlzoo.finetune.recipes import STRATEGIES
+
+DEFAULT_START = "cgcnn-mpt"
+
+
+def main(args: Sequence[str]) -> int:
+    """Parse the command line, compare, and print the verdict."""
+    given = vars(parser().parse_args(args))
+    from tlzoo.finetune.compare import finetune, say
+    from tlzoo.finetune.experiment import Request
+
+    found = finetune(Request(**given))
+    say(f"\n{found.text()}\n\nrun directory: {given['run_dir']}")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line; each argument is a field of the request."""
+    more = (__doc__ or "").partition("\n\n")[2]
+    parser = argparse.ArgumentParser(
+        prog="tlzoo finetune", usage="tlzoo finetune DATA --target COL [--from NAME] …", description=more
+    )
+    add = parser.add_argument
+    add("source", metavar="DATA", help="a folder, archive, table or name, as data.source of `tlzoo fit`")
+    add("--target", metavar="COL", help="column to learn (default: the only one)")
+    add("--unit", help="its unit, where the data do not say")
+    add(
+        "--from",
+        dest="start",
+        default=DEFAULT_START,
+        metavar="NAME",
+        help="checkpoint (`tlzoo zoo list`), run directory or .safetensors file (default: %(default)s)",
+    )
+    add("--strategy", choices=STRATEGIES, help="what trains (default: by the number of crystals)")
+    add("--head", metavar="TARGET", help="keep the trained head of this target of the model, not a new one")
+    add("--epochs", type=int, help="on both sides (default: by the number of crystals)")
+    add("--batch-size", type=int, help="crystals per batch (default: by the number of crystals)")
+    add(
+        "--learning-rates",
+        dest="rates",
+        type=_rates,
+        metavar="A,B…",
+        help="to try on both sides; validation chooses (default: by the number of crystals)",
+    )
+    add("--seeds", type=int, default=1, help="trainings at the chosen learning rate (default: 1)")
+    add("--seed", type=int, default=0, help="seed of the first (default: 0)")
+    add(
+        "--config",
+        dest="configs",
+        action="append",
+        type=Path,
+        default=[],
+        help="YAML to put on top of both experiments: split, columns, precision, logger …; may be repeated",
+    )
+    add("--run_dir", type=Path, default=Path("runs/finetune"), help="directory (default: %(default)s)")
+    return parser
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    return tuple(float(rate) for rate in text.split(","))

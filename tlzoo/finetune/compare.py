@@ -1,0 +1,190 @@
+"""Fine-tuning and training from scratch on the same split, tuned alike, tested at the end."""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from tlzoo.baselines import composition_features, regressions
+from tlzoo.cards.library import locate
+from tlzoo.checkpoint import Loaded
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.errors import UserError
+from tlzoo.files import write_text
+from tlzoo.finetune import verdict
+from tlzoo.finetune.experiment import SIDES, Plan, Request, Side, draft, plan
+from tlzoo.finetune.recipes import recipe
+from tlzoo.finetune.training import Training, read
+from tlzoo.run import Run
+
+Values = NDArray[np.float64]
+Trainings = Mapping[Side, Sequence[Training]]
+
+
+def finetune(request: Request) -> verdict.Verdict:
+    """Fine-tune, train from scratch, test both and write everything into one directory.
+
+    Both sides see the same split, as many epochs and as many learning rates, of which validation chooses;
+    the test part is predicted only when both choices are made. What is finished is not computed again.
+
+    Raises:
+        UserError: The model or the data cannot be read, the directory holds another comparison, training was
+            stopped, or no learning rate of a side trains.
+    """
+    comparison = Comparison.prepare(request)
+    tried = comparison.tune()
+    chosen = {side: best(side, trainings) for side, trainings in tried.items()}
+    for side, training in chosen.items():
+        _write_experiment(request, side, training)
+    repeats = comparison.repeat(chosen)
+    found = comparison.judge(tried, repeats)
+    model = next(training for side, training in chosen.items() if side == found.model).run.model
+    for ending in (".safetensors", ".json"):
+        shutil.copyfile(model.with_suffix(ending), Run(request.run_dir).model.with_suffix(ending))
+    content = json.dumps(found.content(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(request.run_dir / "verdict.json", content + "\n")
+    write_text(request.run_dir / "verdict.md", found.document())
+    return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same data for two experiments.
+
+    Attributes:
+        request: What was asked.
+        start: The model that one of them starts from.
+        data: Crystals, targets and split of both.
+        plan: Both experiments.
+        strategy: What trains in fine-tuning.
+    """
+
+    request: Request
+    start: Loaded
+    data: CrystalDataModule
+    plan: Plan
+    strategy: str
+
+    @classmethod
+    def prepare(cls, request: Request) -> "Comparison":
+        """Read model and data, and decide by the number of crystals what was not asked."""
+        start = request.start_model()
+        data = read(draft(request, start))
+        row = recipe(len(data.split.train))
+        say(f"{data.targets[0]} of {request.source}: {data.split.describe()}")
+        return cls(
+            request, start, data, plan(request, start, row, data.targets), request.strategy or row.strategy
+        )
+
+    def tune(self) -> dict[Side, list[Training]]:
+        """Train each side with each of its learning rates."""
+        return {
+            side: [self._fitted(side, rate, self.request.seed) for rate in self.plan.rates[side]]
+            for side in SIDES
+        }
+
+    def repeat(self, chosen: Mapping[Side, Training]) -> dict[Side, list[Training]]:
+        """Train again with the chosen learning rates and further seeds."""
+        seeds = range(self.request.seed + 1, self.request.seed + self.request.seeds)
+        return {
+            side: [first, *(best(side, [self._fitted(side, first.rate, seed)]) for seed in seeds)]
+            for side, first in chosen.items()
+        }
+
+    def _fitted(self, side: Side, rate: float, seed: int) -> Training:
+        tree = self.plan.tree(side, rate, seed)
+        training = Training(side, rate, seed, tree, self.request.run_dir)
+        training.fit(self.data)
+        unit = self.data.units[0]
+        result = (
+            f"validation MAE {training.val:.4g} {unit}".rstrip() if isfinite(training.val) else "diverged"
+        )
+        how = self.strategy if side == "transfer" else "everything"
+        again = f", seed {seed}" if seed != self.request.seed else ""
+        say(f"{side:9}{how}, {training.epochs} epochs, learning rate {rate:g}{again}: {result}")
+        return training
+
+    def judge(self, tried: Trainings, repeats: Trainings) -> verdict.Verdict:
+        """Predict the test part, for the first time, and compare."""
+        errors = {side: np.stack([run.test(self.data) for run in repeats[side]]) for side in SIDES}
+        first = {side: trainings[0] for side, trainings in repeats.items()}
+        return verdict.Verdict(
+            source=self.request.source,
+            target=self.data.targets[0],
+            unit=self.data.units[0],
+            start=self.request.start,
+            start_sha256=self.start.card["sha256"],
+            split=self.data.split.describe(),
+            test_crystals=len(self.data.split.test),
+            seen=self._seen(),
+            epochs=first["transfer"].epochs,
+            seeds=self.request.seeds,
+            sides={side: self._side(side, tried[side], repeats[side]) for side in SIDES},
+            rows=verdict.rows({str(side): values for side, values in errors.items()} | self._baselines()),
+            model=min(SIDES, key=lambda side: first[side].val),
+        )
+
+    def _side(self, side: Side, tried: Sequence[Training], repeats: Sequence[Training]) -> verdict.Side:
+        first = repeats[0]
+        return verdict.Side(
+            strategy=self.strategy if side == "transfer" else "all",
+            rate=first.rate,
+            tried={training.rate: training.val for training in tried},
+            best_epoch=first.best_epoch,
+            run=first.run.path.relative_to(self.request.run_dir).as_posix(),
+        )
+
+    def _baselines(self) -> dict[str, Values]:
+        """Absolute errors of the trivial baselines on the test part, ``(1, crystals)`` each."""
+        train, test = self.data.split.train, self.data.split.test
+        used = np.concatenate([train, test])
+        target = self.data.target_values(used).numpy()[:, 0].astype(np.float64)
+        features = composition_features(self.data.crystals.select(used))
+        known, rows = np.split(np.arange(len(used)), [len(train)])
+        predicted = regressions(features, target, known, rows)
+        return {name: np.abs(values - target[rows])[None] for name, values in predicted.items()}
+
+    def _seen(self) -> int | None:
+        """Count the test crystals that the first model learned from, if it is a run on these structures."""
+        split = locate(self.request.start).with_name("split.json")
+        same = self.start.card.get("data_sha256") == self.data.crystals.content_hash
+        if not same or not split.is_file():
+            return None
+        parts = json.loads(split.read_text(encoding="utf-8"))
+        ids = self.data.crystals.ids[self.data.split.test]
+        return int(np.isin(ids, [*parts["train"], *parts["val"]]).sum())
+
+
+def best(side: str, trainings: Sequence[Training]) -> Training:
+    """Return the training with the least validation error.
+
+    Raises:
+        UserError: All of them diverged.
+    """
+    found = min(trainings, key=lambda training: training.val)
+    if not isfinite(found.val):
+        rates = ", ".join(f"{training.rate:g}" for training in trainings)
+        raise UserError(f"{side} diverged with the learning rate(s) {rates}; give lower --learning-rates")
+    return found
+
+
+def say(text: str) -> None:
+    """Write to standard output at once: the next line may take minutes."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _write_experiment(request: Request, side: Side, training: Training) -> None:
+    about = f"from {request.start}" if side == "transfer" else "from scratch"
+    file: Path = request.run_dir / f"{side}.yaml"
+    lines: dict[str, Any] = training.tree
+    first = f"# {request.source} {about}; learning rate chosen on validation. tlzoo fit --config {file}\n"
+    write_text(file, first + yaml.safe_dump(lines, sort_keys=False))

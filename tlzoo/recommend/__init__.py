@@ -1,0 +1,1 @@
+"""Which checkpoint suits some data: scores of frozen embeddings."""
