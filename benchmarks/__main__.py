@@ -1,105 +1,214 @@
-"""Speed on this machine: ``python -m benchmarks [NAME]``, NAME a data set.
+"""Speed of tlzoo and its peers on this machine, in one run: ``python -m benchmarks [PART…]``.
 
-Crystals per second for building graphs, putting batches together, training and prediction: the backbones as
-published, fp32, batches of 64, the median of several repeats after one to warm up.
+Every package works on the same crystals in the same batches, with the same optimiser and number of threads,
+each in a process of its own; their repeats take turns. Tables and plots go to ``benchmarks/results``; parts
+measured earlier stay there, with their date and machine.
 """
+
+from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable
-from functools import partial
-from statistics import median
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch_geometric.data import Data
 
-from tlzoo.backbones import ALIGNN, CGCNN
-from tlzoo.backbones.base import Backbone
+from benchmarks import large, parts, report, scaling
+from benchmarks.agreement import ALLOWED
+from benchmarks.driver import PEERS, Processes, WorkerError, measure
+from benchmarks.parts import ALIGNN, CGCONV, COMPARISONS, LARGE, OURS, PUBLISHED, RECIPE, SMALL, Plan
+from benchmarks.worker import Table
 from tlzoo.data import named
-from tlzoo.graphs.store import GraphStore
-from tlzoo.heads import Regression
+from tlzoo.nn.elements import feature_table
+from tlzoo.runtime import usable_cores
 
-BATCH = 64
+RESULTS = Path(__file__).parent / "results"
+USUAL = ("neighbours", "line_graph", "store", "assembly", "training", "inference", "epoch", "memory")
+SAME_GRAPHS = {"training", "inference", "memory", "gpu"}  # also measured on the peers' own graphs
+ALL = (*USUAL, "agreement", "roofline", "scaling", "gpu", "large")
 
 
-def main() -> None:
-    """Measure and print the table."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write; 1 if a peer's numbers differ from tlzoo's or tlzoo failed."""
+    given = parse(arguments)
+    asked = given.parts or [*USUAL, "agreement", "roofline", "scaling", *["gpu"] * torch.cuda.is_available()]
+    peers = PEERS.exists() and not given.no_peers
+    if not peers:
+        print("tlzoo alone: peers are installed by `make bench`", file=sys.stderr)
+    given.results.mkdir(parents=True, exist_ok=True)
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="tlzoo-bench-") as folder:
+        plan = prepare(given, folder)
+        if peers and not SAME_GRAPHS.isdisjoint(asked):
+            plan = foreign_graphs(plan)
+        for part in asked:
+            with Processes(given.threads, Path(folder), peers=peers) as processes:
+                found = take(part, plan, processes, given)
+                found |= facts(given, plan, processes)
+            wrong += faults(part, found)
+            report.keep(given.results, part, found)
+    print(report.write(given.results))
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return int(bool(wrong))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     default = "piezoelectric" if os.environ.get("TLZOO_DATA") else "semiconductors"
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", nargs="?", default=default, help=f"data set (default: {default})")
-    parser.add_argument("--crystals", type=int, default=512, help="how many of them at most (default: 512)")
-    parser.add_argument("--repeats", type=int, default=5, help="repeats of each measurement (default: 5)")
-    given = parser.parse_args()
-    crystals = named.load(given.name)
-    crystals = crystals.select(np.arange(min(given.crystals, len(crystals))))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    place = f"CPU, threads: {torch.get_num_threads()}"
-    if device.type == "cuda":
-        place = torch.cuda.get_device_name()
-    atoms = crystals.num_atoms.mean()
-    print(f"{given.name}: {len(crystals)} crystals of {atoms:.1f} atoms; {place}; torch {torch.__version__}")
-    print(f"{'crystals per second':32}{'CGCNN':>10}{'ALIGNN':>10}")
-    speeds = []
-    for backbone in (CGCNN(), ALIGNN()):
-        build = partial(GraphStore.in_memory, crystals, backbone.graph)
-        store = build()
-        rows = np.random.default_rng(0).permutation(len(crystals))[:BATCH]
-        batch = store.batch(rows).to(device)
-        work: dict[str, tuple[int, Callable[[], object]]] = {
-            "building graphs": (len(crystals), build),
-            "putting a batch together": (len(rows), partial(store.batch, rows)),
-            "training step": (len(rows), training_step(backbone.to(device), batch)),
-            "prediction": (len(rows), prediction(backbone, batch)),
-        }
-        speeds.append({name: n / seconds(act, given.repeats) for name, (n, act) in work.items()})
-    for name in speeds[0]:
-        print(f"{name:32}" + "".join(f"{speed[name]:>10,.0f}" for speed in speeds))
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"{', '.join(ALL)} (default: all but large; gpu if there is one)",
+    )
+    parser.add_argument("--data", default=default, help=f"data set (default: {default})")
+    parser.add_argument("--crystals", type=int, default=1024, help="how many at most (default: 1024)")
+    parser.add_argument("--repeats", type=int, default=5, help="of each measurement (default: 5)")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="default: all usable cores")
+    parser.add_argument("--no-peers", action="store_true", help="tlzoo alone")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.parts) - set(ALL):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are: {', '.join(ALL)}")
+    return given
 
 
-def training_step(backbone: Backbone, batch: Data) -> Callable[[], object]:
-    """Return an action: forward, backward and a step of AdamW, with a regression head."""
-    targets = torch.randn(batch.num_crystals, 1)
-    head = Regression().bind(backbone.out_dim)
-    head.fit(targets)
-    targets = targets.to(batch.numbers.device)
-    head.to(targets.device)
-    optimizer = torch.optim.AdamW([*backbone.parameters(), *head.parameters()])
-
-    def step() -> None:
-        backbone.train()
-        optimizer.zero_grad()
-        head.loss(head(backbone(batch)), targets).backward()
-        optimizer.step()
-
-    return step
-
-
-def prediction(backbone: Backbone, batch: Data) -> Callable[[], object]:
-    """Return an action: the embeddings of a batch."""
-
-    def predict() -> Tensor:
-        backbone.eval()
-        with torch.inference_mode():
-            embeddings: Tensor = backbone(batch)
-        return embeddings
-
-    return predict
+def prepare(given: argparse.Namespace, folder: str) -> Plan:
+    """Write the crystals, in random order."""
+    crystals = named.load(given.data)
+    rng = np.random.default_rng(0)
+    crystals = crystals.select(rng.permutation(len(crystals))[: given.crystals])
+    table = Table(
+        lattice=crystals.lattice,
+        offsets=crystals.offsets,
+        numbers=crystals.numbers.astype(np.int64),
+        frac_coords=crystals.frac_coords,
+        targets=rng.normal(size=len(crystals)).astype(np.float32),
+        features=feature_table().numpy(),
+    )
+    path = f"{folder}/crystals.npz"
+    np.savez(path, **table._asdict())
+    return Plan(path, len(crystals), folder, {})
 
 
-def seconds(action: Callable[[], object], repeats: int) -> float:
-    """Return the median time of an action, after one to warm up."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        action()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return median(times[1:])
+def foreign_graphs(plan: Plan) -> Plan:
+    """Write the graphs that the peers make of the crystals."""
+    graphs = {}
+    with Processes(1, Path(plan.folder), peers=True) as processes:
+        for name, module, most in (("alignn", ALIGNN, 512), ("recipe", RECIPE, 896)):
+            graphs[name] = f"{plan.folder}/graphs-{name}.npz"
+            settings = {**plan.some(most), "path": graphs[name]}
+            processes.get(module).ask(do="answer", name="export", settings=settings)
+    return plan._replace(graphs=graphs)
+
+
+def take(part: str, plan: Plan, processes: Processes, given: argparse.Namespace) -> dict[str, Any]:
+    """Measure one part."""
+    if part in COMPARISONS:
+        return {"comparisons": [measure(one, processes, given.repeats) for one in COMPARISONS[part](plan)]}
+    if part == "agreement":
+        return {"agreement": agreement(plan, processes)}
+    if part == "roofline":
+        return {"roofline": roofline(plan, processes, given.repeats)}
+    if part == "scaling":
+        return {"scaling": scaling.measure(plan, processes, given.repeats)}
+    return {"large": large.measure(processes, given.repeats)}
+
+
+def agreement(plan: Plan, processes: Processes) -> list[dict[str, Any]]:
+    """Put the peers' weights and bonds into tlzoo and compare predictions and gradients."""
+    if not processes.peers:
+        return []
+    few = {**plan.some(32), "batch": 16}
+    found = []
+    for peer, module, kind, name, network in (
+        ("alignn", ALIGNN, "alignn", "ALIGNN 256 wide, 4 + 4: alignn", LARGE),
+        ("alignn", ALIGNN, "alignn", "ALIGNN 64 wide, 2 + 2: alignn", SMALL),
+        ("cgconv", CGCONV, "cgcnn", "CGCNN: torch-geometric CGConv", PUBLISHED),
+        ("recipe", RECIPE, "cgcnn", "CGCNN: concatenation recipe", PUBLISHED),
+    ):
+        settings = {**few, "network_": network, "path": f"{plan.folder}/reference-{len(found)}.npz"}
+        processes.get(module).ask(do="answer", name="reference", settings=settings)
+        found.append({"name": name, **processes.ours("compare", kind=kind, peer=peer, **settings)})
+    return found
+
+
+def roofline(plan: Plan, processes: Processes, repeats: int) -> dict[str, Any]:
+    """Measure the ceilings, and training steps below them."""
+    ceilings = [processes.ours("ceilings") for _ in range(2)]
+    points = []
+    for name, kind, network, batch, most in (
+        ("ALIGNN 256 wide, 4 + 4, batch 16", "alignn", LARGE, 16, 32),
+        ("ALIGNN 64 wide, 2 + 2, batch 32", "alignn", SMALL, 32, 128),
+        ("CGCNN 64 wide, 3 layers, batch 128", "cgcnn", PUBLISHED, 128, 512),
+    ):
+        for low in (False, True):
+            own = {**plan.some(most), "batch": batch, "kind": kind, "network_": network, "low": low}
+            who = f"{name}, {'bf16-mixed' if low else 'fp32'}"
+            row = measure(
+                parts.Comparison(who, [parts.Entry(who, OURS, "training", own)]), processes, repeats
+            )["rows"][0]
+            points.append({**row, "low": low, "floor": processes.ours("floor", **own)})
+            points[-1]["profile"] = processes.ours("profile", **own)["shares"]
+    ceilings.append(processes.ours("ceilings"))
+    return {"ceilings": {name: max(one[name] for one in ceilings) for name in ceilings[0]}, "points": points}
+
+
+def facts(given: argparse.Namespace, plan: Plan, processes: Processes) -> dict[str, Any]:
+    """Return when, where and with what something was measured."""
+    atoms = int(Table.read(plan.table).offsets[-1])
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": {
+            "cpu": cpu(),
+            "cores": usable_cores(),
+            "threads": given.threads,
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "data": {"name": given.data, "crystals": plan.crystals, "atoms": atoms},
+        "repeats": given.repeats,
+        "versions": processes.versions(),
+    }
+
+
+def cpu() -> str:
+    """Return the name of the processor."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def faults(part: str, found: dict[str, Any]) -> list[str]:
+    """Return what went wrong, in words: disagreement with a peer, or a failure of tlzoo's own."""
+    lines = [
+        f"{row['name']}: {what} differ by {row[what]:.1e}, more than {allowed:.0e}"
+        for row in found.get("agreement", [])
+        for what, allowed in ALLOWED.items()
+        if not row[what] <= allowed
+    ]
+    lines += [
+        f"{part}, {comparison['title']}: {row['who']}: {row['error']}"
+        for comparison in found.get("comparisons", [])
+        for row in comparison["rows"]
+        if row["ours"] and "error" in row
+    ]
+    return lines
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except WorkerError as error:
+        sys.exit(str(error))

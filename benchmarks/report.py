@@ -1,0 +1,266 @@
+"""Tables and plots of what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from benchmarks import plots
+from benchmarks.agreement import ALLOWED
+from benchmarks.scaling import Curve, exponent
+
+Found = dict[str, Any]
+
+HEADER = """# Speed
+
+Written by `make bench`; a part alone: `python -m benchmarks PART`. Every package works on the same crystals
+in the same batches with the same optimiser; repeats take turns. A figure is the median of the repeats, with
+the lowest and the highest. "tlzoo is faster by" is the time of a row by that of the first row in the same
+turn: median and range of the turns. Bonds and angles are per crystal; in brackets how many are stored, equal
+ones once.
+"""
+
+
+class Aim(NamedTuple):
+    """How much faster, or smaller, tlzoo is to be than a peer."""
+
+    part: str
+    title: str
+    ours: str
+    theirs: str
+    factor: float
+
+
+AIMS = (
+    Aim("neighbours", "neighbour list", "tlzoo", "get_all_neighbors recipe", 20),
+    Aim("line_graph", "graph and line graph", "tlzoo", "alignn, all threads", 100),
+    Aim("line_graph", "graph and line graph", "tlzoo", "alignn, one thread", 100),
+    Aim("epoch", "whole epoch, CGCNN", "tlzoo", "torch-geometric CGConv and DataLoader", 2),
+    Aim("training", "training, ALIGNN 256", "tlzoo", "alignn", 2.5),
+    Aim("inference", "inference, ALIGNN 256", "tlzoo", "alignn", 2.5),
+    Aim("training", "training, ALIGNN 64", "tlzoo", "alignn", 3),
+    Aim("memory", "peak memory of training, ALIGNN 256", "tlzoo", "alignn", 1 / 0.6),
+)
+
+
+COMPUTE = 0.6  # part of the fp32 ceiling that training ALIGNN is to reach
+
+
+def keep(folder: Path, part: str, found: Found) -> None:
+    """Put the measurements of a part with those of the others."""
+    path = folder / "speed.json"
+    everything: Found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    everything[part] = found
+    path.write_text(json.dumps(everything, indent=1, default=float) + "\n", encoding="utf-8")
+
+
+def write(folder: Path) -> str:
+    """Write tables and plots of all that is kept; return the tables."""
+    everything: Found = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+    blocks = [HEADER, aims(everything)]
+    pictures = plots.draw(folder, everything)
+    for part, found in everything.items():
+        blocks += [f"## {part.replace('_', ' ')}\n", where(found)]
+        blocks += [table(comparison) for comparison in found.get("comparisons", [])]
+        for name, words in (
+            ("agreement", agreement),
+            ("roofline", roofline),
+            ("scaling", scaling),
+            ("large", large),
+        ):
+            if name in found:
+                blocks.append(words(found[name]))
+        if part in pictures:
+            blocks.append(f"![{part}]({pictures[part]})\n")
+    text = "\n".join(block for block in blocks if block)
+    if "speed" in pictures:
+        text = text.replace("\n## ", f"\n![crystals per second]({pictures['speed']})\n\n## ", 1)
+    (folder / "speed.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def where(found: Found) -> str:
+    """Say when, where and with what."""
+    machine, data = found["machine"], found["data"]
+    gpu = f", {machine['gpu']}" if machine["gpu"] else ""
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return (
+        f"{found['date']}; {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads{gpu}; "
+        f"{data['name']}: {data['crystals']} crystals of {data['atoms'] / data['crystals']:.1f} atoms; "
+        f"{found['repeats']} repeats; {versions}.\n"
+    )
+
+
+def table(comparison: Found) -> str:
+    """Return one comparison as a table."""
+    rows, unit = comparison["rows"], comparison["unit"]
+    first = next((row for row in rows if "error" not in row), None)
+    better = "smaller" if unit == "MB" else "faster"
+    lines = [
+        f"### {comparison['title']}\n",
+        f"| | {unit} | lowest – highest | bonds | angles | tlzoo is {better} by |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if "error" in row:
+            lines.append(f"| {row['who']} | failed: {row['error']} | | | | |")
+            continue
+        values = figures(row, unit)
+        times = ratios(first, row) if first is not row and first is not None else []
+        ratio = f"{spread(times)} ×" if times else ""
+        span = f"{short(min(values))} – {short(max(values))}" if len(values) > 1 else ""
+        middle = f"**{short(median(values))}**" if row["ours"] else short(median(values))
+        contents = [content(row["facts"], what) for what in ("bonds", "angles")]
+        lines.append(f"| {' | '.join([row['who'], middle, span, *contents, ratio])} |")
+    resident = [
+        f"{row['who']} {row['facts']['resident']:.1f}" for row in rows if "resident" in row.get("facts", {})
+    ]
+    note = comparison["note"]
+    if resident:
+        note = f"{note} Memory that opening adds, MB: {', '.join(resident)}."
+    return "\n".join(lines) + "\n" + (f"\n{note}\n" if note else "")
+
+
+def figures(row: Found, unit: str) -> list[float]:
+    """Return what each repeat measured, in the unit of the table."""
+    if unit == "MB":
+        return [row["peak"] - row["before"]]
+    if unit == "ms":
+        return [1e3 * time for time in row["seconds"]]
+    return [row["crystals"] / time for time in row["seconds"]]
+
+
+def ratios(ours: Found, row: Found) -> list[float]:
+    """Return the cost of a row by that of tlzoo's first, turn by turn."""
+    if "seconds" not in row:
+        return [(row["peak"] - row["before"]) / max(ours["peak"] - ours["before"], 1e-3)]
+    return [
+        (theirs / row["crystals"]) / (own / ours["crystals"])
+        for theirs, own in zip(row["seconds"], ours["seconds"], strict=True)
+    ]
+
+
+def spread(values: list[float]) -> str:
+    """Return median and range."""
+    middle = f"{median(values):.3g}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.3g} – {max(values):.3g})"
+
+
+def content(facts: Found, what: str) -> str:
+    """Return bonds or angles of a crystal, and how many of them are stored."""
+    if not facts.get(what):
+        return ""
+    stored = facts.get(f"{what} stored")
+    return f"{facts[what]:.0f}" + (f" ({stored:.0f})" if stored is not None else "")
+
+
+def short(value: float) -> str:
+    """Return a number with three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def aims(everything: Found) -> str:
+    """Say which aims are reached."""
+    lines = []
+    for aim in AIMS:
+        for comparison in everything.get(aim.part, {}).get("comparisons", []):
+            rows = {row["who"]: row for row in comparison["rows"] if "error" not in row}
+            if not comparison["title"].startswith(aim.title) or not {aim.ours, aim.theirs} <= set(rows):
+                continue
+            times = ratios(rows[aim.ours], rows[aim.theirs])
+            reached = "yes" if median(times) >= aim.factor else "**no**"
+            lines.append(
+                f"| {comparison['title']}, against {aim.theirs} | {aim.factor:.3g} × | {spread(times)} × "
+                f"| {reached} |"
+            )
+    roofs = everything.get("roofline", {}).get("roofline", {"points": [], "ceilings": {}})
+    for point in roofs["points"]:
+        if "ALIGNN" in point["who"] and not point["low"]:
+            part = fractions(point, roofs["ceilings"])["compute"]
+            reached = "yes" if part >= COMPUTE else "**no**"
+            lines.append(
+                f"| {point['who']}: training, part of compute ceiling | {COMPUTE} | {part:.2f} | {reached} |"
+            )
+    if not lines:
+        return ""
+    return "\n".join(["| what | aim | measured | reached |", "|---|---|---|---|", *lines]) + "\n"
+
+
+def agreement(found: list[Found]) -> str:
+    """Return how far the peers' numbers are from tlzoo's."""
+    about = (
+        "Largest difference by largest value, the peer's weights and bonds in tlzoo, evaluation mode, fp32; "
+        f"allowed: {ALLOWED['outputs']:.0e} of predictions, {ALLOWED['gradients']:.0e} of gradients.\n"
+    )
+    lines = [
+        about,
+        "| | crystals, spread | predictions | gradients of each weight |",
+        "|---|---|---|---|",
+        *(
+            f"| {row['name']} | {row['crystals']}, {row['spread']:.0%} "
+            f"| {row['outputs']:.1e} | {row['gradients']:.1e} |"
+            for row in found
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def fractions(point: Found, ceilings: dict[str, float]) -> dict[str, float]:
+    """Return what part of the ceilings of computing and of memory a training step reaches."""
+    time = median(point["seconds"])
+    peak = ceilings["bf16" if point["low"] else "fp32"]
+    return {
+        "compute": point["floor"]["flops"] / 1e9 / peak / time,
+        "memory": point["floor"]["bytes"] / 1e9 / ceilings["bandwidth"] / time,
+    }
+
+
+def roofline(found: Found) -> str:
+    """Return ceilings, fractions and profiles."""
+    ceilings = found["ceilings"]
+    about = (
+        f"Ceilings measured in the same run: {ceilings['fp32']:.0f} GFLOP/s (fp32) and "
+        f"{ceilings['bf16']:.0f} GFLOP/s (bf16) in matrix products, {ceilings['bandwidth']:.1f} GB/s. "
+        "Operations are those of matrix products; bytes the least that must move (inputs, what forward keeps "
+        "for backward, weights and the state of AdamW). The part of the roofline is the larger of the two.\n"
+    )
+    lines = [
+        about,
+        "| training | crystals/s | GFLOP each | MB each | of compute | of bandwidth | of roofline |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for point in found["points"]:
+        parts, n = fractions(point, ceilings), point["crystals"]
+        lines.append(
+            f"| {point['who']} | {short(median(figures(point, 'crystals/s')))} "
+            f"| {point['floor']['flops'] / n / 1e9:.3g} | {point['floor']['bytes'] / n / 1e6:.3g} "
+            f"| {parts['compute']:.2f} | {parts['memory']:.2f} | {max(parts.values()):.2f} |"
+        )
+    lines.append("\nOperators that take most of the time:\n")
+    for point in found["points"]:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in point["profile"].items() if share > 0.02)
+        lines.append(f"- {point['who']}: {shares}")
+    return "\n".join(lines) + "\n"
+
+
+def scaling(found: Found) -> str:
+    """Return the powers that times grow with."""
+    lines = ["| time of | against | from – to | grows as x to the |", "|---|---|---|---|"]
+    for against, curves in found.items():
+        for curve in (Curve(**one) for one in curves):
+            span = f"{curve.x[0]:.0f} – {curve.x[-1]:.0f}"
+            lines.append(f"| {curve.name} | {against} | {span} | {exponent(curve):.2f} |")
+    return "\n".join(lines) + "\n\nThe power is that of the upper half of the sizes; 1 is linear.\n"
+
+
+def large(found: Found) -> str:
+    """Return the figures of the large data set."""
+    lines = ["| | |", "|---|---|"]
+    for name, facts in found.items():
+        told = ", ".join(
+            f"{key} {value if isinstance(value, str) else short(value)}" for key, value in facts.items()
+        )
+        lines.append(f"| {name} | {told} |")
+    return "\n".join(lines) + "\n"
