@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,34 +21,10 @@ from tlzoo import keys
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache
-from tlzoo.graphs.chunk import Chunk, cells_of, graphs_of
 from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.workers import Workers, worker_count
+from tlzoo.graphs.workers import all_graphs
 
 FORMAT = 2
-CHUNK = 256  # crystals that are worked on at a time while building
-FEWEST = 4  # chunks per process below which it is not worth its start
-
-
-class NoGraphError(UserError):
-    """Crystals without a graph: an atom without neighbours, a flat cell, atoms in one place.
-
-    Args:
-        crystals: All crystals.
-        problems: What is wrong with those without a graph, by row.
-
-    Attributes:
-        rows: The rows without a graph, ascending.
-    """
-
-    def __init__(self, crystals: Crystals, problems: Mapping[int, str]) -> None:
-        lines = [f"{crystals.origin(row)}: {text}" for row, text in list(problems.items())[:10]]
-        if len(problems) > len(lines):
-            lines.append(f"and {len(problems) - len(lines)} more")
-        super().__init__(
-            f"no graph can be made of {len(problems)} of {len(crystals)} crystals:\n  " + "\n  ".join(lines)
-        )
-        self.rows = list(problems)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +130,7 @@ class GraphStore:
             NoGraphError: A crystal has no graph; all such are listed.
         """
         _some(crystals)
-        chunks = [chunk for _, chunk in _built(crystals, options, 1)]
+        chunks = [chunk for _, chunk in all_graphs(crystals, options, 1)]
         arrays = {name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays}
         return cls(**arrays, **_offsets([chunk.sizes for chunk in chunks]), angles=options.angles)
 
@@ -200,32 +176,12 @@ def store_key(crystals: Crystals, options: GraphOptions) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _built(crystals: Crystals, options: GraphOptions, workers: int | None) -> Generator[tuple[int, Chunk]]:
-    """Yield the graphs of all crystals in chunks, each with the row after its last.
-
-    Raises:
-        NoGraphError: After the last chunk, if a crystal has no graph; all such are listed.
-    """
-    starts = range(0, len(crystals), CHUNK)
-    stops = [min(start + CHUNK, len(crystals)) for start in starts]
-    cells = (cells_of(crystals, start, stop) for start, stop in zip(starts, stops, strict=True))
-    count = min(worker_count(workers), len(starts) // FEWEST)
-    problems: dict[int, str] = {}
-    with Workers(count, options) if count > 1 else nullcontext() as pool:
-        chunks = pool.map(cells) if pool else (graphs_of(some, options) for some in cells)
-        for start, stop, chunk in zip(starts, stops, chunks, strict=True):
-            problems |= {start + row: text for row, text in chunk.problems.items()}
-            yield stop, chunk
-    if problems:
-        raise NoGraphError(crystals, problems)
-
-
 def _build(
     folder: Path, key: str, crystals: Crystals, options: GraphOptions, *, progress: bool, workers: int | None
 ) -> None:
     sizes: list[NDArray[np.int64]] = []
     bar = tqdm(total=len(crystals), desc="graphs", unit=" crystals", disable=None if progress else True)
-    with bar, cache.Writer(folder, key) as writer, closing(_built(crystals, options, workers)) as chunks:
+    with bar, cache.Writer(folder, key) as writer, closing(all_graphs(crystals, options, workers)) as chunks:
         for stop, chunk in chunks:
             sizes.append(chunk.sizes)
             for name, values in chunk.arrays.items():

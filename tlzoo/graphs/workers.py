@@ -16,9 +16,9 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -27,8 +27,9 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
-from tlzoo.graphs.chunk import Chunk, graphs_of
+from tlzoo.graphs.chunk import Chunk, cells_of, graphs_of
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.options import GraphOptions
 from tlzoo.runtime import usable_cores
@@ -37,6 +38,58 @@ VARIABLE = "TLZOO_WORKERS"
 
 # Chunks per worker that wait to be worked on or to be fetched: bounds the memory.
 WAITING = 2
+
+CHUNK = 256  # crystals that are worked on at a time
+FEWEST = 4  # chunks for each worker, below which its start takes longer than it helps
+
+
+class NoGraphError(UserError):
+    """Crystals without a graph: an atom without neighbours, a flat cell, atoms in one place.
+
+    Args:
+        crystals: All crystals.
+        problems: What is wrong with those without a graph, by row.
+
+    Attributes:
+        rows: The rows without a graph, ascending.
+    """
+
+    def __init__(self, crystals: Crystals, problems: Mapping[int, str]) -> None:
+        lines = [f"{crystals.origin(row)}: {text}" for row, text in list(problems.items())[:10]]
+        if len(problems) > len(lines):
+            lines.append(f"and {len(problems) - len(lines)} more")
+        super().__init__(
+            f"no graph can be made of {len(problems)} of {len(crystals)} crystals:\n  " + "\n  ".join(lines)
+        )
+        self.rows = list(problems)
+
+
+def all_graphs(
+    crystals: Crystals, options: GraphOptions, workers: int | None = None
+) -> Generator[tuple[int, Chunk]]:
+    """Yield the graphs of all crystals in chunks, each with the row after its last.
+
+    Args:
+        crystals: Crystals.
+        options: What a graph is made of.
+        workers: See :func:`worker_count`; a few thousand crystals are done by this process alone.
+
+    Raises:
+        NoGraphError: After the last chunk, if a crystal has no graph; all such are listed.
+        UserError: A worker was killed.
+    """
+    starts = range(0, len(crystals), CHUNK)
+    stops = [min(start + CHUNK, len(crystals)) for start in starts]
+    cells = (cells_of(crystals, start, stop) for start, stop in zip(starts, stops, strict=True))
+    count = min(worker_count(workers), len(starts) // FEWEST)
+    problems: dict[int, str] = {}
+    with Workers(count, options) if count > 1 else nullcontext() as pool:
+        chunks = pool.map(cells) if pool else (graphs_of(some, options) for some in cells)
+        for start, stop, chunk in zip(starts, stops, chunks, strict=True):
+            problems |= {start + row: text for row, text in chunk.problems.items()}
+            yield stop, chunk
+    if problems:
+        raise NoGraphError(crystals, problems)
 
 
 def worker_count(asked: int | None = None) -> int:
@@ -73,6 +126,11 @@ class Workers:
             for _ in range(self.count):
                 self._processes.append(_start())
                 self._idle.put(self._processes[-1])
+        except OSError as error:
+            self._end()
+            raise UserError(
+                f"cannot start a process that makes graphs ({error}); {VARIABLE}=1 uses none but this one"
+            ) from error
         except BaseException:
             self._end()
             raise

@@ -1,6 +1,7 @@
 """Folders of arrays that appear complete or not at all."""
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -32,6 +33,32 @@ def test_pieces_are_joined(tmp_path):
     assert (arrays["a"] == 1).all()
     assert arrays["b"].tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(np.load(tmp_path / "f" / "a.npy"), arrays["a"])
+
+
+def test_wider_pieces_widen_the_array(tmp_path):
+    pieces = [np.array(values, dtype) for values, dtype in (([], "u1"), ([7], "u1"), ([300, 4], "u2"))]
+    pieces += [np.array([9], "u1"), np.array([70_000], "u4"), np.array([5], "u2")]
+    with cache.Writer(tmp_path / "f", "k") as writer:
+        for piece in pieces:
+            writer.append("a", piece)
+        writer.finish({})
+    array = cache.read(tmp_path / "f", "k")["a"]
+    assert (array.dtype, array.tolist()) == (np.uint32, [7, 300, 4, 9, 70_000, 5])
+    assert sorted(f.name for f in (tmp_path / "f").iterdir()) == ["a.npy", "meta.json"]
+
+
+def test_only_files_that_were_touched_are_read(tmp_path, monkeypatch):
+    write(tmp_path / "f")
+    read = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, kind: read.append(file.name) or digest(file, kind)
+    )
+    assert cache.read(tmp_path / "f", "k") is not None
+    assert read == []
+    os.utime(tmp_path / "f" / "b.npy")
+    assert cache.read(tmp_path / "f", "k") is not None
+    assert [Path(name).name for name in read] == ["b.npy"]
 
 
 def test_empty_arrays(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from tlzoo import keys
 from tlzoo.crystals import Crystals
 from tlzoo.graphs import merge as module
+from tlzoo.graphs.colours import groups
 from tlzoo.graphs.options import GraphOptions
 from tlzoo.graphs.store import GraphStore, batch_of
 
@@ -206,10 +207,7 @@ def plain_refinement(graph, tolerance):
     """Return the classes of atoms and bonds by comparing sorted tuples, as in the definition."""
 
     def cut(values):
-        order = np.argsort(values)
-        found = np.empty(len(values), dtype=int)
-        found[order] = np.cumsum(np.diff(values[order], prepend=-9) > tolerance)
-        return found.tolist()
+        return groups(np.zeros(len(values), dtype=int), values.astype(float), tolerance).tolist()
 
     def numbered(keys_):
         table = {}

@@ -15,9 +15,11 @@ from tlzoo import keys
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs import store as module
+from tlzoo.graphs import workers
 from tlzoo.graphs.neighbours import neighbours
 from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.store import GraphStore, NoGraphError, batch_of, store_key
+from tlzoo.graphs.store import GraphStore, batch_of, store_key
+from tlzoo.graphs.workers import NoGraphError
 
 K4 = GraphOptions(neighbours=4)
 ANGLES = GraphOptions(neighbours=4, symmetric=True, angles=True)
@@ -37,9 +39,9 @@ def opened(crystals, tmp_path):
 def builds(monkeypatch):
     """How many crystals graphs were made of, call by call."""
     calls = []
-    make = module.graphs_of
+    make = workers.graphs_of
     monkeypatch.setattr(
-        module, "graphs_of", lambda cells, options: calls.append(len(cells.lattice)) or make(cells, options)
+        workers, "graphs_of", lambda cells, options: calls.append(len(cells.lattice)) or make(cells, options)
     )
     return calls
 
@@ -142,7 +144,7 @@ def test_sizes(crystals, opened):
 @pytest.mark.parametrize("options", [K4, ANGLES], ids=["bonds", "angles"])
 def test_built_in_chunks(crystals, tmp_path, monkeypatch, builds, options):
     whole = GraphStore.in_memory(crystals, options)
-    monkeypatch.setattr(module, "CHUNK", 2)
+    monkeypatch.setattr(workers, "CHUNK", 2)
     store = GraphStore.open(crystals, options, cache_dir=tmp_path, progress=False)
     parts = GraphStore.in_memory(crystals, options)
     assert builds == [6, 2, 2, 2, 2, 2, 2]
@@ -156,15 +158,15 @@ def test_built_in_chunks(crystals, tmp_path, monkeypatch, builds, options):
 
 @pytest.mark.parametrize("options", [K4, ANGLES], ids=["bonds", "angles"])
 def test_processes_change_nothing(crystals, tmp_path, monkeypatch, builds, options):
-    monkeypatch.setattr(module, "CHUNK", 4)
-    monkeypatch.setattr(module, "FEWEST", 1)
+    monkeypatch.setattr(workers, "CHUNK", 4)
+    monkeypatch.setattr(workers, "FEWEST", 1)
     many = crystals.select(np.tile(np.arange(6), 4))
-    for workers in (1, 2, 3):
-        GraphStore.open(many, options, cache_dir=tmp_path / str(workers), progress=False, workers=workers)
+    for count in (1, 2, 3):
+        GraphStore.open(many, options, cache_dir=tmp_path / str(count), progress=False, workers=count)
     assert builds == [4] * 6
     one, *others = (
-        {path.name: path.read_bytes() for path in folder_of(tmp_path / str(workers)).glob("*.npy")}
-        for workers in (1, 2, 3)
+        {path.name: path.read_bytes() for path in folder_of(tmp_path / str(count)).glob("*.npy")}
+        for count in (1, 2, 3)
     )
     assert len(one) == 13
     assert all(other == one for other in others)
