@@ -31,7 +31,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 ROOMS = {
     "lightning": ({"task", "data.module", "callbacks", "resume", "tracking", "cli"}, False),
     "pymatgen": ({"data", "graphs", "crystals"}, True),
-    "vesin": ({"graphs.neighbours"}, True),
+    "vesin": ({"graphs.neighbours", "data"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data"}, True),
     "wandb": ({"tracking", "cards"}, True),
