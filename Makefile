@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SET_UP := .venv/.set-up
+PEERS := .venv-peers/.set-up
 
 # Tests on real data sets run where these are; the others need nothing but the embedded example.
 ifndef TLZOO_DATA
@@ -39,9 +40,17 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: setup
-	$(BIN)/python -m benchmarks
+# Parts of it: make bench PARTS="training memory".
+bench: setup $(PEERS)
+	$(BIN)/python -m benchmarks $(PARTS)
+
+# torch by itself: no other requirement is to choose its version or build.
+$(PEERS): benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --disable-pip-version-check "$$(grep '^torch==' $<)"
+	.venv-peers/bin/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
 
 # Runs and trained models stay.
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
+	rm -rf .venv .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
