@@ -9,14 +9,12 @@ run, so that a resumed training and a later test go on with the same one.
 import importlib.metadata
 import json
 import logging
-import netrc
 import os
 import secrets
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import lightning.pytorch as pl
 import pandas as pd
@@ -26,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from tlzoo import zoo
-from tlzoo.cards.artifact import SCHEME
+from tlzoo.cards.artifact import SCHEME, has_key
 from tlzoo.cards.lineage import input_artifact, model_artifact
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
@@ -224,18 +222,6 @@ def choose_mode(settings: Any) -> Literal["offline"] | None:  # noqa: ANN401 (of
             "call `wandb login`, or leave WANDB_MODE unset to stay offline"
         )
     return "offline"
-
-
-def has_key(settings: Any) -> bool:  # noqa: ANN401
-    """Return whether W&B finds a key where it looks: settings, environment or the netrc file."""
-    if settings.api_key or settings.identity_token_file:
-        return True
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        entry = netrc.netrc(path).authenticators(urlsplit(settings.base_url).netloc)
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return bool(entry and entry[2])
 
 
 def run_id(run: Run) -> str:

@@ -1,9 +1,11 @@
 """Models that runs have logged to Weights & Biases: ``wandb:entity/project/name:version``."""
 
+import netrc
 import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tlzoo.cards import fetch
 from tlzoo.errors import UserError
@@ -49,12 +51,16 @@ def _ask(reference: str) -> Any:  # noqa: ANN401 (of an optional package)
         import wandb
     except ImportError as error:
         raise UserError(f"{reference} needs the package wandb: pip install tlzoo[wandb]; or {how}") from error
+    if not has_key(wandb.setup(wandb.Settings(silent=True)).settings):
+        raise UserError(
+            f"{reference} needs a key, and there is none: set WANDB_API_KEY, call `wandb login`, or {how}"
+        )
     try:
         return wandb.Api().artifact(reference.removeprefix(SCHEME))
     except (wandb.Error, ValueError, OSError) as error:
         raise UserError(
-            f"W&B does not give {reference}: {error}. Is there a key (`wandb login`), a network, and an "
-            f"artifact of that name? Else {how}"
+            f"W&B does not give {reference}: {error}. Is there a network, and an artifact of "
+            f"that name that the key may read? Else {how}"
         ) from error
 
 
@@ -76,3 +82,15 @@ def _download(reference: str, artifact: Any, folder: Path) -> None:  # noqa: ANN
 def _weights(folder: Path) -> list[Path]:
     """Return the weights in a folder that have a card."""
     return [path for path in folder.glob("*.safetensors") if path.with_suffix(".json").is_file()]
+
+
+def has_key(settings: Any) -> bool:  # noqa: ANN401
+    """Return whether W&B finds a key where it looks: settings, environment or the netrc file."""
+    if settings.api_key or settings.identity_token_file:
+        return True
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        entry = netrc.netrc(path).authenticators(urlsplit(settings.base_url).netloc)
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return bool(entry and entry[2])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import wandb
 
+from tlzoo.cards import artifact as module
 from tlzoo.cards.artifact import fetch_artifact
 from tlzoo.errors import UserError
 
@@ -36,6 +37,7 @@ def asked(monkeypatch, tmp_path):
             return self.answer
 
     monkeypatch.setattr(wandb, "Api", Api)
+    monkeypatch.setattr(module, "has_key", lambda _: True)
     monkeypatch.setenv("TLZOO_CACHE", str(tmp_path))
     for name in ("WANDB_MODE", "TLZOO_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -80,8 +82,15 @@ def test_offline(asked, monkeypatch, name, value, said):
 )
 def test_refused_by_wandb(asked, error):
     asked[1].answer = error
-    with pytest.raises(UserError, match=rf"W&B does not give wandb:t/p/n:v0: {error}\. Is there a key"):
+    with pytest.raises(UserError, match=rf"W&B does not give wandb:t/p/n:v0: {error}\. Is there a network"):
         fetch_artifact("wandb:t/p/n:v0")
+
+
+def test_without_a_key_nobody_is_asked(asked, monkeypatch):
+    monkeypatch.setattr(module, "has_key", lambda _: False)
+    with pytest.raises(UserError, match=r"wandb:t/p/n:v0 needs a key, and there is none: set WANDB_API_KEY"):
+        fetch_artifact("wandb:t/p/n:v0")
+    assert not asked[0]
 
 
 @pytest.mark.parametrize("files", [(), ("model.ckpt",), ("net.safetensors",), ("a.safetensors", "b.json")])
