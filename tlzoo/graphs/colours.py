@@ -57,18 +57,20 @@ def refine(graph: Graph) -> tuple[Colours, Colours]:
     """
     source, target, lines = graph.source, graph.target, graph.lines
     length, cosine = colour(graph.lengths), colour(graph.cosines)
+    first_bond, first_angle = _starts(target), _starts(lines.target)
     atoms = colour(graph.start)
     found = 0
     while (now := _distinct(atoms)) > found:
         found = now
-        atoms = _mix(ODD * atoms + _sums(atoms[source] * length, target))
+        atoms = _mix(ODD * atoms + np.add.reduceat(atoms[source] * length, first_bond))
     bonds = _mix(ODD * atoms[target] + atoms[source] * length)
     found = 0
-    while len(lines.target) and (now := _distinct(atoms) + _distinct(bonds)) > found:
+    # atoms do not split unless bonds do
+    while len(lines.target) and (now := _distinct(bonds)) > found:
         found = now
-        angles = _sums(bonds[lines.source] * cosine, lines.target)
+        angles = np.add.reduceat(bonds.take(lines.source) * cosine, first_angle)
         bonds = _mix(ODD * bonds + angles + _mix(ODD * atoms[target] + atoms[source]))
-        atoms = _mix(ODD * atoms + _sums(bonds, target))
+        atoms = _mix(ODD * atoms + np.add.reduceat(bonds, first_bond))
     return atoms, bonds
 
 
@@ -115,10 +117,9 @@ def _mix(colours: Colours) -> Colours:
     return colours ^ (colours >> np.uint64(31))
 
 
-def _sums(colours: Colours, index: Ints) -> Colours:
-    """Return the sum, modulo 2⁶⁴, of the colours of each index, which is ascending and leaves out none."""
-    sums: Colours = np.add.reduceat(colours, np.flatnonzero(np.diff(index, prepend=-1)))
-    return sums
+def _starts(index: Ints) -> Ints:
+    """Return where each block of equal indices starts."""
+    return np.flatnonzero(np.diff(index, prepend=-1))
 
 
 def _distinct(colours: Colours) -> int:

@@ -138,9 +138,10 @@ def _merge(
 
 def _cosines(bonds: Bonds, lines: LineGraph) -> Floats:
     """Return the cosine of each angle, at the atom where bond u→v ends and bond v→w starts."""
-    unit = bonds.vector / bonds.length[:, None]
-    cosine: Floats = np.einsum("ij,ij->i", unit[lines.source], unit[lines.target])
-    return np.clip(np.negative(cosine, out=cosine), -1, 1, out=cosine)
+    cosine = np.zeros(len(lines.source))
+    for component in bonds.vector.T / bonds.length:  # three times faster than rows of three
+        cosine -= component.take(lines.source) * component.take(lines.target)
+    return np.clip(cosine, -1, 1, out=cosine)
 
 
 class _Classes(NamedTuple):

@@ -85,6 +85,11 @@ class GraphStore:
         """Angles of each graph, ``(crystals,)``."""
         return np.diff(self.angle_offsets)
 
+    @property
+    def num_rows(self) -> NDArray[np.int64]:
+        """Rows of the largest array of each graph: angles, or bonds without angles, ``(crystals,)``."""
+        return self.num_angles if self.angles else self.num_bonds
+
     @classmethod
     def open(
         cls,

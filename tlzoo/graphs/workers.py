@@ -32,7 +32,7 @@ from tlzoo.errors import UserError
 from tlzoo.graphs.chunk import Chunk, cells_of, graphs_of
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.options import GraphOptions
-from tlzoo.runtime import usable_cores
+from tlzoo.runtime import keep_memory, usable_cores
 
 VARIABLE = "TLZOO_WORKERS"
 
@@ -228,6 +228,7 @@ def main() -> None:
     """Make graphs of chunks until the input ends."""
     # vesin imports torch if it can, which would take seconds and 200 MB
     sys.modules["torch"] = None  # type: ignore[assignment]
+    keep_memory()
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not print between the arrays
     while True:
