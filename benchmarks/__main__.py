@@ -96,7 +96,7 @@ def prepare(given: argparse.Namespace, folder: str) -> Plan:
         features=feature_table().numpy(),
     )
     path = f"{folder}/crystals.npz"
-    np.savez(path, **table._asdict())
+    table.write(path)
     return Plan(path, len(crystals), folder, {})
 
 

@@ -64,7 +64,7 @@ def batch(path: str, rows: NDArray[np.int64]) -> Data:
         keys.NUMBERS: torch.from_numpy(arrays["numbers"][atoms].astype(np.int64)),
         keys.ATOM_COUNT: torch.ones(len(atoms)),
         keys.BATCH: torch.from_numpy(np.repeat(np.arange(len(rows)), num_atoms)),
-        keys.EDGE_INDEX: torch.from_numpy(index[:, order]),
+        keys.EDGE_INDEX: torch.from_numpy(np.ascontiguousarray(index[:, order])),
         keys.BOND_LENGTH: torch.from_numpy(arrays["length"][bonds][order]),
         keys.BOND_COUNT: torch.ones(len(bonds)),
     }
@@ -75,7 +75,7 @@ def batch(path: str, rows: NDArray[np.int64]) -> Data:
         index = place[arrays["angles"][:, angles] + np.repeat(first_bond, num_angles)]
         order = np.argsort(index[1], kind="stable")
         fields |= {
-            keys.ANGLE_INDEX: torch.from_numpy(index[:, order]),
+            keys.ANGLE_INDEX: torch.from_numpy(np.ascontiguousarray(index[:, order])),
             keys.ANGLE_COSINE: torch.from_numpy(arrays["cosine"][angles][order]),
             keys.ANGLE_COUNT: torch.ones(len(angles)),
         }

@@ -100,8 +100,11 @@ class Process:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(timeout=60)
+        self._process.stdout.close()
+        self.log.close()
 
 
 class Processes:

@@ -193,6 +193,20 @@ def store(*, table: str, crystals: int, kind: Kind, folder: str) -> Job:
     )
 
 
+def reading(*, table: str, crystals: int, kind: Kind, folder: str, batch: int) -> Job:
+    """Open the finished store and take all batches from it."""
+    given, graph = crystals_of(Table.read(table, crystals)), options_of(kind, None)
+    rows = batches(len(given), batch)
+    GraphStore.open(given, graph, cache_dir=Path(folder), progress=False)
+
+    def act() -> None:
+        store = GraphStore.open(replace(given), graph, cache_dir=Path(folder), progress=False)
+        for some in rows:
+            store.batch(some)
+
+    return Job(act, len(given))
+
+
 def build(*, table: str, crystals: int, kind: Kind, folder: str, workers: int) -> Job:
     """Build a store on disk, in parallel processes."""
     given, graph = crystals_of(Table.read(table, crystals)), options_of(kind, None)
@@ -244,6 +258,7 @@ if __name__ == "__main__":
             "epoch": epoch,
             "assembly": assembly,
             "store": store,
+            "reading": reading,
             "build": build,
         },
         {

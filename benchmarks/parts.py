@@ -112,7 +112,21 @@ def store(plan: Plan) -> list[Comparison]:
                 "tlzoo recognises the crystals by their content and checks the SHA-256 of the files; "
                 "alignn's database is opened alone, its records are unpickled one by one later."
             ),
-        )
+        ),
+        Comparison(
+            "opening finished graphs and taking all batches of 64, ALIGNN",
+            [
+                Entry("tlzoo", OURS, "reading", {**few, "kind": "alignn", "batch": 64}),
+                Entry("alignn (LMDB)", ALIGNN, "reading", {**few, "batch": 64}),
+            ],
+        ),
+        Comparison(
+            "opening finished graphs and taking all batches of 64, CGCNN",
+            [
+                Entry("tlzoo", OURS, "reading", {**few, "kind": "cgcnn", "batch": 64}),
+                Entry("torch-geometric (all in memory)", CGCONV, "reading", {**few, "batch": 64}),
+            ],
+        ),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -57,7 +58,8 @@ def supercell(table: Table, multiple: tuple[int, int, int], displaced: float) ->
     numbers = [
         np.tile(table.numbers[slice(*table.offsets[row : row + 2])], len(shifts)) for row in range(len(table))
     ]
-    return table._replace(
+    return replace(
+        table,
         lattice=lattice,
         offsets=table.offsets * len(shifts),
         numbers=np.concatenate(numbers),
@@ -68,7 +70,8 @@ def supercell(table: Table, multiple: tuple[int, int, int], displaced: float) ->
 def copied(table: Table) -> Table:
     """Return the crystals several times over."""
     sizes = np.tile(np.diff(table.offsets), COPIES)
-    return table._replace(
+    return replace(
+        table,
         lattice=np.tile(table.lattice, (COPIES, 1, 1)),
         offsets=np.concatenate([[0], np.cumsum(sizes)]),
         numbers=np.tile(table.numbers, COPIES),
@@ -83,7 +86,8 @@ def small_cells(table: Table) -> Table:
     wanted = ATOMS if (sizes == ATOMS).sum() >= CELLS else np.bincount(sizes).argmax()
     rows = np.flatnonzero(sizes == wanted)[:CELLS]
     atoms = np.concatenate([np.arange(*table.offsets[row : row + 2]) for row in rows])
-    return table._replace(
+    return replace(
+        table,
         lattice=table.lattice[rows],
         offsets=np.arange(len(rows) + 1) * wanted,
         numbers=table.numbers[atoms],
@@ -131,7 +135,7 @@ def _atoms(plan: Plan, timing: Timing) -> list[Curve]:
         for multiple in MULTIPLES:
             table = supercell(cells, multiple, 0.0 if symmetric else DISPLACED)
             path = Path(plan.folder) / f"supercell-{symmetric}-{table.offsets[1]}.npz"
-            np.savez(path, **table._asdict())
+            table.write(path)
             points.append(
                 (float(table.offsets[1]), {"table": str(path), "crystals": len(table), "kind": "alignn"})
             )
@@ -186,7 +190,7 @@ def _crystals(plan: Plan, timing: Timing) -> list[Curve]:
 def _workers(plan: Plan, timing: Timing) -> list[Curve]:
     table = copied(Table.read(plan.table))
     path = Path(plan.folder) / "copies.npz"
-    np.savez(path, **table._asdict())
+    table.write(path)
     settings = {"table": str(path), "crystals": len(table), "kind": "alignn", "folder": plan.folder}
     most = usable_cores()
     counts = sorted({*(1 << i for i in range(most.bit_length())), most})

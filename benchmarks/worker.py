@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +40,8 @@ class Job(NamedTuple):
     facts: Mapping[str, float] = {}
 
 
-class Table(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Table:
     """Crystals as the driver hands them over.
 
     Attributes:
@@ -61,11 +63,15 @@ class Table(NamedTuple):
     def __len__(self) -> int:
         return len(self.lattice)
 
+    def write(self, path: str | Path) -> None:
+        """Write to a file (.npz)."""
+        np.savez(path, **vars(self))
+
     @classmethod
     def read(cls, path: str, first: int | None = None) -> Table:
         """Read the first crystals of a file."""
         with np.load(path) as arrays:
-            table = cls(*(arrays[name] for name in cls._fields))
+            table = cls(**arrays)
         stop = min(first or len(table), len(table))
         atoms = int(table.offsets[stop])
         return cls(

@@ -124,7 +124,7 @@ def epoch(*, table: str, crystals: int, batch: int, network_: dict[str, int]) ->
     return Job(steps.training(lambda one: F.l1_loss(model(one[:3])["out"], one[3]), [model], given), crystals)
 
 
-def assembly(*, table: str, crystals: int, batch: int, angles: bool) -> Job:  # noqa: ARG001 (always with angles)
+def assembly(*, table: str, crystals: int, batch: int) -> Job:
     """Put batches together."""
     given = samples(Table.read(table, crystals))
     collate = PureTorchLMDBDataset.collate_line_graph
@@ -132,8 +132,8 @@ def assembly(*, table: str, crystals: int, batch: int, angles: bool) -> Job:  # 
     return Job(lambda: [collate([given[i] for i in some]) for some in rows], crystals)
 
 
-def store(*, table: str, crystals: int, folder: str) -> Job:
-    """Open the database of finished graphs."""
+def stored(table: str, crystals: int, folder: str) -> str:
+    """Build the database of graphs and return where it is."""
     given = Table.read(table, crystals)
     path = str(Path(folder) / "alignn")
     records = [
@@ -141,13 +141,27 @@ def store(*, table: str, crystals: int, folder: str) -> Job:
         for row, atoms in enumerate(atoms_of(given))
     ]
     get_torch_dataset(records, target="y", output_dir=folder, tmp_name=path, map_size=1e10)
+    return path
+
+
+def store(*, table: str, crystals: int, folder: str) -> Job:
+    """Open the database of finished graphs."""
+    path = stored(table, crystals, folder)
     before = resident()
     opened = PureTorchLMDBDataset(path)
-    return Job(
-        lambda: PureTorchLMDBDataset(path),
-        len(opened),
-        {"resident": resident() - before},
-    )
+    return Job(lambda: PureTorchLMDBDataset(path), len(opened), {"resident": resident() - before})
+
+
+def reading(*, table: str, crystals: int, folder: str, batch: int) -> Job:
+    """Open the database and take all batches from it."""
+    path = stored(table, crystals, folder)
+    collate = PureTorchLMDBDataset.collate_line_graph
+
+    def act() -> None:
+        for _ in DataLoader(PureTorchLMDBDataset(path), batch, collate_fn=collate):
+            pass
+
+    return Job(act, crystals)
 
 
 def export(*, table: str, crystals: int, path: str) -> dict[str, Any]:
@@ -201,6 +215,7 @@ if __name__ == "__main__":
             "epoch": epoch,
             "assembly": assembly,
             "store": store,
+            "reading": reading,
         },
         {"export": export, "reference": reference},
         "alignn",

@@ -123,12 +123,23 @@ class Stored(InMemoryDataset):
 
 def store(*, table: str, crystals: int, folder: str) -> Job:
     """Open the file of finished graphs."""
-    given = samples(Table.read(table, crystals))
     path = str(Path(folder) / "cgconv.pt")
-    InMemoryDataset.save(given, path)
+    InMemoryDataset.save(samples(Table.read(table, crystals)), path)
     before = resident()
     opened = Stored(path)
     return Job(lambda: Stored(path), len(opened), {"resident": resident() - before})
+
+
+def reading(*, table: str, crystals: int, folder: str, batch: int) -> Job:
+    """Open the file and take all batches from it."""
+    path = str(Path(folder) / "cgconv.pt")
+    InMemoryDataset.save(samples(Table.read(table, crystals)), path)
+
+    def act() -> None:
+        for _ in DataLoader(Stored(path), batch):
+            pass
+
+    return Job(act, crystals)
 
 
 def reference(
@@ -151,6 +162,7 @@ if __name__ == "__main__":
             "epoch": epoch,
             "assembly": assembly,
             "store": store,
+            "reading": reading,
         },
         {"reference": reference},
         "torch-geometric",

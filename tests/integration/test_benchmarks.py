@@ -1,0 +1,162 @@
+"""The measurements work and count what they say; no time is asserted."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+from benchmarks import agreement, report, roofline, scaling
+from benchmarks.__main__ import faults, main
+from benchmarks.worker import Table, batches
+from tlzoo import keys
+from tlzoo.backbones import ALIGNN
+from tlzoo.crystals import Crystals
+from tlzoo.data import named
+from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs.store import batch_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def table(rows: list[int]) -> Table:
+    crystals = named.load("semiconductors").select(rows)
+    return Table(
+        crystals.lattice,
+        crystals.offsets,
+        crystals.numbers.astype(np.int64),
+        crystals.frac_coords,
+        np.zeros(len(crystals), dtype=np.float32),
+        np.zeros((1, 92), dtype=np.float32),
+    )
+
+
+def crystals_of(given: Table) -> Crystals:
+    ids = np.array([str(row) for row in range(len(given))], dtype=object)
+    return Crystals(ids, given.lattice, given.offsets, given.numbers.astype(np.uint8), given.frac_coords)
+
+
+def test_a_part_measures_and_writes(tmp_path, capsys):
+    asked = ["assembly", "--data", "semiconductors", "--crystals", "4", "--repeats", "2", "--threads", "1"]
+    assert main([*asked, "--no-peers", "--results", str(tmp_path)]) == 0
+    part = json.loads((tmp_path / "speed.json").read_text())["assembly"]
+    rows = [row for comparison in part["comparisons"] for row in comparison["rows"]]
+    assert [row["who"] for row in rows] == ["tlzoo", "tlzoo"]
+    assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in rows)
+    assert rows[1]["facts"]["angles"] >= rows[1]["facts"]["angles stored"] > 0
+    assert part["machine"]["threads"] == 1
+    assert "| tlzoo | **" in capsys.readouterr().out
+    assert (tmp_path / "speed.png").stat().st_size < 100_000
+    # another part later keeps the first
+    report.keep(tmp_path, "agreement", {**part, "comparisons": [], "agreement": []})
+    assert "## assembly" in report.write(tmp_path)
+
+
+def test_an_unknown_part_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["speed"])
+    assert "no part speed; there are: neighbours, line_graph" in capsys.readouterr().err
+
+
+def test_disagreement_and_failures_are_faults():
+    row = {"name": "a peer", "outputs": 2e-4, "gradients": float("nan")}
+    assert faults("agreement", {"agreement": [row]}) == [
+        "a peer: outputs differ by 2.0e-04, more than 1e-04",
+        "a peer: gradients differ by nan, more than 1e-03",
+    ]
+    rows = [
+        {"who": "tlzoo", "ours": True, "error": "broken"},
+        {"who": "peer", "ours": False, "error": "gone"},
+    ]
+    assert faults("epoch", {"comparisons": [{"title": "all", "rows": rows}]}) == ["epoch, all: tlzoo: broken"]
+
+
+def test_ratios_are_taken_turn_by_turn():
+    ours = {"crystals": 10, "seconds": [1.0, 2.0]}
+    theirs = {"crystals": 5, "seconds": [1.0, 4.0]}
+    assert report.ratios(ours, theirs) == [2.0, 4.0]
+
+
+def test_graphs_of_a_file_are_those_of_the_store(tmp_path):
+    """Bonds and angles in any order, put into a batch, give the embedding of tlzoo's own batch."""
+    given = table([0, 5, 9])
+    torch.manual_seed(0)
+    backbone = ALIGNN(
+        dim=8, alignn_layers=1, gcn_layers=1, graph=GraphOptions(angles=True, merge_tolerance=0.0)
+    ).eval()
+    store = [batch_of(crystals_of(given).select([row]), backbone.graph) for row in range(3)]
+    rng = np.random.default_rng(0)
+    path = str(tmp_path / "graphs.npz")
+    np.savez(path, **shuffled(store, rng))
+    rows = np.array([2, 0])
+    with torch.inference_mode():
+        own = torch.cat([backbone(store[row]) for row in rows])
+        torch.testing.assert_close(backbone(agreement.batch(path, rows)), own)
+
+
+def shuffled(store: list[Data], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Graphs of single crystals as a peer might write them, bonds and angles in disorder."""
+    bonds, angles, length, cosine = [], [], [], []
+    for one in store:
+        order, other = (rng.permutation(one[key].shape[1]) for key in (keys.EDGE_INDEX, keys.ANGLE_INDEX))
+        place = np.argsort(order)
+        bonds.append(one[keys.EDGE_INDEX].numpy()[:, order])
+        length.append(one[keys.BOND_LENGTH].numpy()[order])
+        angles.append(place[one[keys.ANGLE_INDEX].numpy()[:, other]])
+        cosine.append(one[keys.ANGLE_COSINE].numpy()[other])
+    return {
+        "atom_offsets": np.cumsum([0, *(len(one[keys.NUMBERS]) for one in store)]),
+        "bond_offsets": np.cumsum([0, *map(len, length)]),
+        "angle_offsets": np.cumsum([0, *map(len, cosine)]),
+        "numbers": np.concatenate([one[keys.NUMBERS].numpy() for one in store]),
+        "bonds": np.concatenate(bonds, axis=1),
+        "length": np.concatenate(length),
+        "angles": np.concatenate(angles, axis=1),
+        "cosine": np.concatenate(cosine),
+    }
+
+
+def test_floor_counts_products_and_what_is_kept():
+    layer = nn.Linear(8, 4, bias=False)
+    data = Data(x=torch.randn(10, 8))
+    found = roofline.floor(lambda one: layer(one.x).exp().sum(), [layer], [data, data], low=False)
+    assert found["flops"] == 2 * 2 * (2 * 10 * 8 * 4)  # two batches, forward and the gradient of the weight
+    assert found["saved"] == 2 * 10 * 4 * 4  # exp keeps its result; input and weight are known
+    assert found["bytes"] == 2 * found["saved"] + 2 * 10 * 8 * 4 + 2 * 10 * 8 * 4 * 4
+
+
+def test_supercells_are_the_same_crystal():
+    given = table([3])
+    larger = scaling.supercell(given, (2, 1, 3), 0.0)
+    options = GraphOptions()
+    small, large = (batch_of(crystals_of(one), options) for one in (given, larger))
+    atoms = given.offsets[-1]
+    assert larger.offsets.tolist() == [0, 6 * atoms]
+    assert sorted(small[keys.BOND_LENGTH].tolist()) == pytest.approx(
+        sorted(large[keys.BOND_LENGTH].tolist()), abs=1e-5
+    )
+    moved = scaling.supercell(given, (2, 1, 3), 0.02)
+    assert len(batch_of(crystals_of(moved), options)[keys.NUMBERS]) == 6 * atoms
+
+
+def test_exponent_is_that_of_the_upper_half():
+    curve = scaling.Curve("", [1.0, 2.0, 4.0, 8.0], [5.0, 5.0, 16.0, 64.0])
+    assert scaling.exponent(curve) == pytest.approx(2.0)
+
+
+def test_batches_take_all_rows_in_order():
+    assert [rows.tolist() for rows in batches(5, 2)] == [[0, 1], [2, 3], [4]]
+
+
+def test_everything_a_peer_needs_is_pinned():
+    text = (ROOT / "benchmarks/peers/requirements.txt").read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert len(lines) > 50
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+    own = (ROOT / "constraints.txt").read_text()
+    torch_ = next(line for line in lines if line.startswith("torch=="))
+    assert torch_ in own.splitlines()
