@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 import tlzoo
+from tlzoo import runtime
 from tlzoo.errors import UserError
 from tlzoo.files import FULL
 
@@ -17,10 +18,15 @@ The transfer-learning model zoo for crystals.
   test      measure on the test set: tlzoo test runs/NAME
   predict   answer for new crystals: tlzoo predict runs/NAME crystals/ -o predictions.csv
   data      check or list data sets: tlzoo data check PATH | list | info NAME
+  finetune  fit, against scratch:    tlzoo finetune DATA --target COL --from NAME
+  recommend rank what to start from: tlzoo recommend DATA --target COL
   zoo       trained networks:        tlzoo zoo list | info NAME | verify [NAME] | pull NAME | path NAME
 
 tlzoo COMMAND --help says more.  tlzoo --version prints the version.
 """
+
+COMMANDS = ("fit", "validate", "test", "predict", "data", "finetune", "recommend", "zoo")
+COMPUTING = {"fit", "validate", "test", "predict", "finetune", "recommend"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(args: Sequence[str]) -> int:
     """Dispatch to the module of a command, which is imported only now."""
     command, *rest = args
+    if command in COMPUTING:
+        runtime.configure()
     if command in {"fit", "validate", "test"}:
         from tlzoo import cli
 
@@ -63,11 +71,19 @@ def run(args: Sequence[str]) -> int:
         from tlzoo.data import commands
 
         return commands.main(rest)
+    if command == "finetune":
+        from tlzoo.finetune import command as finetune
+
+        return finetune.main(rest)
+    if command == "recommend":
+        from tlzoo.recommend import command as recommend
+
+        return recommend.main(rest)
     if command == "zoo":
         from tlzoo import catalogue
 
         return catalogue.main(rest)
-    raise UserError(f"there is no command {command!r}; there are: fit, validate, test, predict, data, zoo")
+    raise UserError(f"there is no command {command!r}; there are: {', '.join(COMMANDS)}")
 
 
 def fail(message: str) -> int:

@@ -251,7 +251,7 @@ def test_an_unknown_model_is_told_with_those_there_are(tlzoo, few, tmp_path):
     ("text", "message"),
     [
         ("data: {split: {init_args: {test: 0}}}", "the split has no test part to compare on"),
-        ("model: {head: {class_path: Classification}}", "compares errors of one number per crystal"),
+        ("model: {head: {class_path: Classification}}", "wanted one number per crystal to learn"),
         ("data: {colour: red}", "colour"),
     ],
 )

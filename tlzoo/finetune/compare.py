@@ -78,6 +78,8 @@ class Comparison:
         """Read model and data, and decide by the number of crystals what was not asked."""
         start = request.start_model()
         data = read(draft(request, start))
+        if not len(data.split.test):
+            raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
         row = recipe(len(data.split.train))
         say(f"{data.targets[0]} of {request.source}: {data.split.describe()}")
         return cls(

@@ -98,17 +98,15 @@ def read(tree: Tree) -> CrystalDataModule:
     """Read and split the data of an experiment, train nothing.
 
     Raises:
-        UserError: The data cannot be read, the split has no test part, or the target is no number.
+        UserError: The data cannot be read, or the target is not one number per crystal.
     """
     draft = _session(["fit", "--config", json.dumps(tree)], None)
     data: CrystalDataModule = draft.datamodule
     if len(data.targets) != 1 or isinstance(draft.model.head, Classification):
         raise UserError(
-            f"finetune compares errors of one number per crystal, got {', '.join(data.targets)} with the "
-            f"head {type(draft.model.head).__name__}; for others use `tlzoo fit`"
+            f"wanted one number per crystal to learn, got {', '.join(data.targets)} with the head "
+            f"{type(draft.model.head).__name__}; for others use `tlzoo fit`"
         )
-    if not len(data.split.test):
-        raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
     return data
 
 

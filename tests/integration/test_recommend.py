@@ -1,0 +1,126 @@
+"""`tlzoo recommend` on models that were trained: the one that has seen more of the property comes first."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from tlzoo.data import named
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Small forests and no pictures: they are tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlzoo.baselines.TREES", 10)
+        patch.setattr("tlzoo.run.Run.draw", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def models(tlzoo, tmp_path_factory):
+    """Networks after one epoch and after fifteen, on crystals that are scored by none of the tests."""
+    work = tmp_path_factory.mktemp("recommend")
+    named.load("semiconductors").select(np.arange(60, 203)).write_parquet(work / "others.parquet")
+    tree = {
+        "model": {
+            "backbone": {"class_path": "CGCNN", "init_args": {"dim": 16, "depth": 2}},
+            "head": {"class_path": "Regression", "init_args": {"hidden": [16]}},
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-2}},
+        },
+        "data": {"source": str(work / "others.parquet"), "targets": ["band_gap"], "batch_size": 16},
+        "trainer": {"accelerator": "cpu"},
+    }
+    for epochs in (1, 15):
+        tree["trainer"]["max_epochs"] = epochs
+        (work / "fit.yaml").write_text(yaml.safe_dump(tree))
+        answer = tlzoo("fit", "--config", work / "fit.yaml", "--run_dir", work / str(epochs))
+        assert answer.code == 0, answer.err
+    return [str(work / "1"), str(work / "15")]
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mine") / "mine.parquet"
+    named.load("semiconductors").select(np.arange(60)).write_parquet(path)
+    return path
+
+
+def test_more_training_on_the_property_ranks_first(tlzoo, models, mine):
+    answer = tlzoo("recommend", mine, "--target", "band_gap", "--all", "--models", *models)
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert lines[0].startswith(f"band_gap of {mine}, 60 crystals (all)")
+    assert lines[2].split()[:2] == ["1", models[1]]
+    assert lines[3].split()[:2] == ["2", models[0]]
+    assert f"Try: tlzoo finetune {mine} --target band_gap --from {models[1]} --strategy " in answer.out
+
+
+def test_the_training_part_alone_is_scored_and_the_same_again(tlzoo, models, mine, tmp_path):
+    def content():
+        arguments = ("--target", "band_gap", "--models", *models, "--config", split, "--json")
+        answer = tlzoo("recommend", mine, *arguments)
+        assert answer.code == 0, answer.err
+        return json.loads(answer.out)
+
+    split = tmp_path / "split.yaml"
+    split.write_text("data: {split: {init_args: {val: 5, test: 30}}}")
+    first = content()
+    assert first["part"] == "the training part"
+    assert first["crystals"] == 25
+    assert content() == first
+    # other labels in the other parts: nothing changes
+    crystals = named.load("semiconductors").select(np.arange(60))
+    rows = ~np.isin(crystals.ids, train_ids(mine, split))
+    labels = np.asarray(crystals.column("band_gap"), dtype=np.float64)
+    crystals.columns["band_gap"][:] = np.where(rows, 50.0, labels)
+    crystals.write_parquet(mine)
+    assert content() == first
+
+
+def train_ids(path, split):
+    from tlzoo.data.module import CrystalDataModule
+    from tlzoo.data.splits import Random
+
+    data = CrystalDataModule(str(path), targets=["band_gap"], split=Random(val=5, test=30))
+    return data.crystals.ids[data.split.train]
+
+
+def test_a_sample_of_many_crystals_is_enough(tlzoo, models):
+    answer = tlzoo("recommend", "semiconductors", "--models", models[0], "--max-crystals", 40)
+    assert answer.code == 0, answer.err
+    assert "40 crystals (drawn from 132 of the training part)" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "cgcnn-xyz"], "cgcnn-xyz is no model: give a checkpoint"),
+        (["--models", "{model}", "--repeats", 0], "repeats and max-crystals must be at least 1, got 0"),
+        (["--models", "{model}", "--target", "nix"], "there is no column 'nix'"),
+        (["--models", "{model}", "--max-crystals", 4], "5-fold cross-validation needs at least 5"),
+    ],
+)
+def test_mistakes_are_told(arguments, message, tlzoo, models):
+    given = [str(part).format(model=models[0]) for part in arguments]
+    answer = tlzoo("recommend", "semiconductors", *given)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_an_empty_zoo_is_told(tlzoo, monkeypatch):
+    monkeypatch.setattr("tlzoo.cards.library.names", lambda *_: [])
+    answer = tlzoo("recommend", "semiconductors")
+    assert answer.code == 2
+    assert answer.err.startswith("tlzoo: there are no checkpoints yet")
+    assert "--models" in answer.err
+
+
+def test_equal_labels_are_told(tlzoo, models, tmp_path):
+    crystals = named.load("semiconductors").select(np.arange(30))
+    crystals.columns["band_gap"][:] = 1.5
+    crystals.write_parquet(tmp_path / "equal.parquet")
+    answer = tlzoo("recommend", tmp_path / "equal.parquet", "--target", "band_gap", "--models", models[0])
+    assert answer.code == 2
+    assert answer.err == "tlzoo: band_gap is 1.5 for all crystals: there is nothing to learn\n"

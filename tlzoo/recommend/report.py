@@ -1,0 +1,123 @@
+"""The ranking as a table for people and as data for programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tlzoo.finetune.recipes import Recipe
+from tlzoo.recommend.scores import Score
+from tlzoo.spec import plain
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What to start from, for some data.
+
+    Attributes:
+        source: The data, as given.
+        target: What is to be learned.
+        unit: Its unit; empty if unknown.
+        crystals: How many were scored on.
+        part: Which these are.
+        scores: The models, best first.
+        baselines: What the composition alone gives.
+        recipe: How to fine-tune with so many crystals.
+    """
+
+    source: str
+    target: str
+    unit: str
+    crystals: int
+    part: str
+    scores: Sequence[Score]
+    baselines: Sequence[Score]
+    recipe: Recipe
+
+    @property
+    def command(self) -> str:
+        """The command to go on with."""
+        first = f"--from {self.scores[0].name} --strategy {self.recipe.strategy}"
+        return f"tlzoo finetune {self.source} --target {self.target} {first}"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to be wary of."""
+        first, found = self.scores[0], []
+        level = [score.name for score in self.scores[1:] if not score.behind(first).certain]
+        if level:
+            found.append(f"{', '.join(level)} cannot be told from {first.name} on {self.crystals} crystals.")
+        if better := [score.name for score in self.baselines if score.mae <= first.mae]:
+            found.append(
+                f"the best embedding says no more than {' or '.join(better)}: expect little of these models."
+            )
+        if first.unseen:
+            found.append(f"{first.unseen} crystals have elements that {first.name} never learned from.")
+        return found
+
+    def content(self) -> dict[str, Any]:
+        """The ranking as plain data; differences in percent."""
+        found: dict[str, Any] = plain(
+            {
+                "format": FORMAT,
+                "source": self.source,
+                "target": self.target,
+                "unit": self.unit,
+                "crystals": self.crystals,
+                "part": self.part,
+                "ranking": [{"rank": i, **self._row(score)} for i, score in enumerate(self.scores, start=1)],
+                "baselines": [self._row(score) for score in self.baselines],
+                "warnings": self.warnings,
+                "strategy": self.recipe.strategy,
+                "evidence": self.recipe.evidence,
+                "command": self.command,
+            },
+            "report",
+        )
+        return found
+
+    def _row(self, score: Score) -> dict[str, Any]:
+        behind = vars(score.behind(self.scores[0])).items()
+        return {
+            "name": score.name,
+            "mae": score.mae,
+            "mae_sd": score.sd,
+            "behind_percent": {name: 100 * value for name, value in behind},
+            "logme": score.logme,
+            "unseen": score.unseen,
+        }
+
+    def text(self) -> str:
+        """The ranking, warnings and what to do, for a terminal."""
+        unit = f" ({self.unit})" if self.unit else ""
+        cells: list[tuple[str, ...]] = [("", "model", f"MAE{unit}", "first is better by", "LogME", "unseen")]
+        cells += [(str(i), *self._cells(score)) for i, score in enumerate(self.scores, start=1)]
+        cells += [("", *self._cells(score)) for score in self.baselines]
+        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+        lines = [
+            f"{number:>{widths[0]}}  {name:<{widths[1]}}  "
+            + "  ".join(f"{cell:>{width}}" for cell, width in zip(rest, widths[2:], strict=True))
+            for number, name, *rest in cells
+        ]
+        about = (
+            f"{self.target} of {self.source}, {self.crystals:,} crystals ({self.part}); "
+            "ridge regression on frozen embeddings, cross-validated:"
+        )
+        further = [f"WARNING: {warning}" for warning in self.warnings]
+        further += [
+            f"Strategy for so many crystals: {self.recipe.strategy} ({self.recipe.evidence}).",
+            f"Try: {self.command}",
+        ]
+        return "\n".join([about, *(line.rstrip() for line in lines), *further])
+
+    def _cells(self, score: Score) -> tuple[str, ...]:
+        first, behind = self.scores[0], score.behind(self.scores[0])
+        low, high = (f"{100 * end:.1f}" for end in (behind.low, behind.high))
+        return (
+            score.name,
+            f"{score.mae:.4g}" + (f" ± {score.sd:.2g}" if score.sd is not None else ""),
+            "" if score is first else f"{100 * behind.value:.1f} % ({low} to {high})",
+            f"{score.logme:.3f}" if score.logme is not None else "",
+            str(score.unseen) if score.unseen is not None else "",
+        )
