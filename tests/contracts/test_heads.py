@@ -24,6 +24,7 @@ HEADS = {
     "regression-huber-none": (lambda: Regression(loss="huber", transform="none"), ["y"]),
     "linear": (lambda: Regression(hidden=()), ["y"]),
     "multi": (lambda: MultiProperty(targets=["a", "b"], weights={"b": 2.0}, activation="silu"), ["a", "b"]),
+    "multi-uncertainty": (lambda: MultiProperty(targets=["a", "b"], weighting="uncertainty"), ["a", "b"]),
     "multi-log10": (lambda: MultiProperty(targets=["a", "b"], transform="log10", hidden=()), ["a", "b"]),
     "binary": (lambda: Classification(hidden=(8,), dropout=0.1), ["y"]),
     "three-classes": (lambda: Classification(classes=3, activation="relu"), ["y"]),
@@ -141,7 +142,9 @@ def test_groups_partition_the_trainable_parameters(case):
     grouped = [p for modules in head.groups().values() for m in modules for p in m.parameters()]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == set(head.parameters())
-    assert list(head.groups()) == (["head.hidden", "head.out"] if head.hidden else ["head.out"])
+    optional = {"head.hidden": bool(head.hidden), "head.noise": getattr(head, "noise", None) is not None}
+    expected = [name for name in ("head.hidden", "head.out", "head.noise") if optional.get(name, True)]
+    assert list(head.groups()) == expected
     assert all(isinstance(m, nn.Linear) for m in head.groups()["head.out"])
 
 

@@ -28,12 +28,16 @@ def load(name: str) -> Crystals:
 
     Looked for as ``<name>.parquet`` in the folder ``TLZOO_DATA``, then in the user's cache. Else converted,
     once, from matminer's file in ``TLZOO_DATA/matminer``, ``MATMINER_DATA`` or the cache; else that is
-    downloaded. The embedded example is always there.
+    downloaded. The embedded example is always there; a data set with sources is put together once.
 
     Raises:
         UserError: The name is unknown, or the data set is nowhere to be had; the message says how to get it.
     """
     card = find(name)
+    if card.sources:
+        from tlzoo.data import pretraining
+
+        return pretraining.load(folders())
     if not card.matminer:
         from tlzoo.data.example import semiconductors
 

@@ -1,16 +1,31 @@
 """Several properties at once, each with its own layers, labels known or not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlzoo.errors import UserError
 from tlzoo.heads.base import Activation, Head, Loss, elementwise, full, masked_mean
 from tlzoo.heads.metrics import RegressionMetrics
 from tlzoo.heads.regression import checked
 from tlzoo.nn.scaler import Transform
+
+Weighting: TypeAlias = Literal["fixed", "uncertainty"]
+
+
+class Noise(nn.Module):
+    """The learnt noise of each target: the logarithm of its scale, in standard deviations of the target."""
+
+    def __init__(self, targets: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(targets))
+
+    def forward(self, losses: Float[Tensor, " targets"]) -> Float[Tensor, " targets"]:
+        """Return the negative log-likelihood of losses, but for constants."""
+        return losses * torch.exp(-self.log_scale) + self.log_scale
 
 
 class MultiProperty(Head):
@@ -22,17 +37,27 @@ class MultiProperty(Head):
     .. math::
         L = \frac{\sum_p w_p \, \frac{1}{|K_p|} \sum_{i \in K_p} \ell(s_{ip}, \hat s_{ip})}{\sum_p w_p}
 
-    over the properties with :math:`K_p` not empty; 0 if there is none.
+    over the properties with :math:`K_p` not empty; 0 if there is none. So a property with few labels counts
+    as much as one with many, in the batches that have it.
+
+    With ``weighting="uncertainty"`` the mean loss :math:`L_p` of a property becomes
+    :math:`e^{-s_p} L_p + s_p` with a learnt :math:`s_p`: the negative log-likelihood of errors with
+    a Laplace distribution of scale :math:`e^{s_p}` (``l1``) or, but for a factor, a normal one of variance
+    :math:`e^{s_p}` (``mse``). A property that is predicted well then counts more than a noisy one.
 
     Args:
         targets: Names of the targets, in the order of the data's.
         weights: Weight of a target in the loss, by name; 1 where not given. A target of weight 0 is predicted
             but not learnt.
+        weighting: ``fixed``, by the weights alone, or ``uncertainty``, by the learnt noise as well.
         loss: ``l1``, ``mse``, or ``huber`` (linear beyond one standard deviation), in scaled space.
         hidden: Width of each hidden layer; empty for a linear head.
         activation: Non-linearity.
         dropout: Probability with which a hidden value is dropped in training.
         transform: How targets are scaled.
+
+    References:
+        Kendall, Gal & Cipolla, CVPR 2018, for the weighting by uncertainty.
     """
 
     monitor = "relative_mae"
@@ -43,6 +68,7 @@ class MultiProperty(Head):
         *,
         targets: Sequence[str],
         weights: dict[str, float] | None = None,
+        weighting: Weighting = "fixed",
         loss: Loss = "l1",
         hidden: Sequence[int] = (128,),
         activation: Activation = "softplus",
@@ -63,6 +89,10 @@ class MultiProperty(Head):
         self.targets = tuple(names)
         self.weights = None if weights is None else dict(weights)
         self.loss_ = checked(loss)
+        if weighting not in ("fixed", "uncertainty"):
+            raise UserError(f"weighting must be fixed or uncertainty, got {weighting!r}")
+        self.weighting = weighting
+        self.noise = Noise(len(names)) if weighting == "uncertainty" else None
         weights = weights or {}
         if unknown := sorted(set(weights) - set(names)):
             raise UserError(f"weights name {', '.join(unknown)}; the targets are: {', '.join(names)}")
@@ -71,6 +101,10 @@ class MultiProperty(Head):
             raise UserError(f"weights must be positive numbers or 0, not all 0; got {weights}")
         # a hyper-parameter: stored with the constructor's arguments, not with the learnt numbers
         self.register_buffer("weight", weight, persistent=False)
+
+    def groups(self) -> Mapping[str, Sequence[nn.Module]]:
+        """Name the parts that freezing strategies speak of; the noise, if learnt, is ``head.noise``."""
+        return {**super().groups(), **({} if self.noise is None else {"head.noise": [self.noise]})}
 
     def check(self, targets: Float[Tensor, "crystals targets"], names: Sequence[str] = ()) -> None:
         """Make sure that labels can be transformed."""
@@ -86,9 +120,12 @@ class MultiProperty(Head):
         """Return the weighted mean over the properties of the mean loss of their known targets."""
         scaled, known = self._scaled(targets)
         each = masked_mean(elementwise(self.loss_, full(raw), scaled), known)
-        total = (self.weight * known.any(dim=0)).sum()
-        # properties without a label contribute 0 to the sum; without any, 0 / 1
-        return (self.weight * each).sum() / torch.where(total > 0, total, 1.0)
+        if self.noise is not None:
+            each = self.noise(each)
+        weight = self.weight * known.any(dim=0)
+        total = weight.sum()
+        # without any label, 0 / 1
+        return (weight * each).sum() / torch.where(total > 0, total, 1.0)
 
     def predict(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals columns"]:
         """Return the predictions in the units of the targets."""

@@ -17,6 +17,7 @@ from tlzoo.data.splits import (
     LeaveElementOut,
     MatbenchFold,
     PaperTrial,
+    Pretraining,
     Random,
     RepeatedKFold,
     Split,
@@ -173,6 +174,26 @@ def test_a_column_gives_the_parts():
         FromColumn().split(table(split=column))
 
 
+def test_the_parts_of_pretraining_are_those_of_its_column_but_for_large_cells():
+    crystals = table(6, part=np.array(["train", "test", "val", "train", "val", "train"], dtype=object))
+    split = Pretraining().split(crystals)
+    assert [rows.tolist() for rows in split.parts.values()] == [[0, 3, 5], [2, 4], [1]]
+    assert not split.notes
+    # one cell of four atoms in each part
+    large = Crystals(
+        ids=crystals.ids,
+        lattice=crystals.lattice,
+        offsets=np.array([0, 4, 8, 12, 14, 16, 18]),
+        numbers=np.tile(crystals.numbers[:2], 9),
+        frac_coords=np.zeros((18, 3)),
+        columns=crystals.columns,
+    )
+    split = Pretraining(max_atoms=2).split(large)
+    assert [rows.tolist() for rows in split.parts.values()] == [[3, 5], [4], [1]]
+    assert split.notes == ("2 crystal(s) with a known target are in no part",)
+    assert len(Pretraining(max_atoms=4).split(large).train) == 3
+
+
 def test_files_name_ids_or_rows_or_ranges(tmp_path):
     path = tmp_path / "split.json"
     path.write_text(json.dumps({"train": ["c5", "c1"], "val": ["c2"], "test": ["c9"]}))
@@ -182,7 +203,10 @@ def test_files_name_ids_or_rows_or_ranges(tmp_path):
     path.write_text(json.dumps(chemprop))
     split = FromFile(path=str(path), index=1).split(table())
     assert [rows.tolist() for rows in split.parts.values()] == [[0, 1, 2, 3, 7], [4], [5, 6]]
-    assert FromFile(path=str(path)).split(table()).notes == ("the test part is empty",)
+    assert FromFile(path=str(path)).split(table()).notes == (
+        "the test part is empty",
+        "57 crystal(s) with a known target are in no part",
+    )
     path.write_text(json.dumps({"train": list(range(20))}))
     assert len(FromFile(path=str(path), val=5).split(table()).val) == 5
 
@@ -242,6 +266,7 @@ def test_the_configuration_is_the_constructor():
         (lambda: LeaveElementOut(element="oxygen"), "a chemical symbol such as 'O', got 'oxygen'"),
         (lambda: LeaveElementOut(element="U").split(table()), "no crystal .* contains U"),
         (lambda: FromColumn().split(table()), "there is no column 'split'"),
+        (lambda: Pretraining(max_atoms=0), "max_atoms must be at least 1, got 0"),
         (lambda: FromFile(path="none.json").split(table()), "none.json cannot be read: No such file"),
         (lambda: Split([0], [1], [0]), "both the train and the test part, the first is row 0"),
         (lambda: Split([0], [], [2]), "the val part of the split is empty"),

@@ -70,6 +70,37 @@ def test_multi_property_weight_zero_does_not_learn():
     assert head.loss(torch.zeros(1, 2), torch.tensor([[NAN, 9.0]])).item() == 0.0
 
 
+def test_uncertainty_loss_by_hand():
+    head = fitted(
+        MultiProperty(targets=["a", "b", "c"], weights={"a": 3.0}, weighting="uncertainty", transform="none"),
+        [[0.0, 0.0, 0.0]],
+    )
+    targets = torch.tensor([[1.0, NAN, NAN], [3.0, 4.0, NAN]])
+    assert head.loss(torch.zeros(2, 3), targets).item() == pytest.approx((3 * 2 + 4) / 4)
+    head.noise.log_scale.data = torch.tensor([math.log(2.0), math.log(0.5), 7.0])
+    expected = (3 * (2 / 2 + math.log(2)) + (4 * 2 + math.log(0.5))) / 4
+    loss = head.loss(torch.zeros(2, 3), targets)
+    assert loss.item() == pytest.approx(expected)
+    loss.backward()
+    # no label of c: its noise must not drift
+    assert head.noise.log_scale.grad[2] == 0
+    assert head.noise.log_scale.grad[0].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_uncertainty_finds_the_scale_of_the_errors():
+    torch.manual_seed(0)
+    head = fitted(MultiProperty(targets=["a", "b"], weighting="uncertainty", transform="none"), [[0.0, 0.0]])
+    errors = torch.distributions.Laplace(0.0, torch.tensor([0.1, 3.0])).sample((2000,))
+    optimizer = torch.optim.Adam(head.noise.parameters(), lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        head.loss(torch.zeros(2000, 2), errors).backward()
+        optimizer.step()
+    torch.testing.assert_close(
+        head.noise.log_scale.exp().detach(), torch.tensor([0.1, 3.0]), rtol=0.1, atol=0
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -33,8 +33,9 @@ class DatasetCard:
         crystals: Number of crystals of the complete data set.
         citation: Work to cite.
         licence: Licence of the data.
-        columns: Columns of each matminer data set it is converted from; empty if it ships with tlzoo. The
-            first has the rows, the others further labels or structures.
+        sources: Names of the data sets it is put together from.
+        columns: Columns of each matminer data set it is converted from; empty if it ships with tlzoo or has
+            sources. The first has the rows, the others further labels or structures.
         mapping: matminer's column to ours.
         join: How the others are joined to the first: by the same cell, or by Materials Project id.
         id_column: Column of the first with the ids; row numbers if there is none.
@@ -50,6 +51,7 @@ class DatasetCard:
     crystals: int
     citation: str
     licence: str
+    sources: Sequence[str] = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     mapping: Mapping[str, str] = field(default_factory=dict)
     join: Literal["cell", "likely_mpid"] = "cell"
@@ -68,13 +70,18 @@ class DatasetCard:
         """Unit of each target."""
         return {name: target.unit for name, target in self.targets.items()}
 
+    def _source(self) -> str:
+        if self.sources:
+            return f"the data sets {', '.join(self.sources)}"
+        return f"matminer: {', '.join(self.matminer)}" if self.matminer else "part of tlzoo"
+
     def text(self) -> str:
         """Return the card as text for a terminal."""
         rows = [("crystals", f"{self.crystals:,}")]
         for name, target in self.targets.items():
             default = " (default)" if name == self.default_target and len(self.targets) > 1 else ""
             rows.append(("target", f"{name} [{target.unit}]{default}: {target.description}"))
-        rows.append(("source", f"matminer: {', '.join(self.matminer)}" if self.matminer else "part of tlzoo"))
+        rows.append(("source", self._source()))
         rows.extend(
             ("column", f"{theirs!r} of matminer is {ours!r} here") for theirs, ours in self.mapping.items()
         )

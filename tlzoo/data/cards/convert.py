@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,26 +78,33 @@ def _joined_by_mpid(card: DatasetCard, frame: pd.DataFrame, structures: pd.DataF
 
 
 def _labelled(crystals: Crystals, labels: Crystals) -> Crystals:
-    """Add the columns of another table where it has a crystal with the same cell.
+    """Add the columns of another table where it has a crystal with the same cell."""
+    rows = same_cells(crystals, labels)
+    columns = {
+        name: np.where(rows >= 0, values[rows], np.nan) if len(labels) else np.full(len(crystals), np.nan)
+        for name, values in labels.columns.items()
+    }
+    return replace(
+        crystals, columns={**crystals.columns, **columns}, units={**crystals.units, **labels.units}
+    )
+
+
+def same_cells(crystals: Crystals, others: Crystals) -> NDArray[np.int64]:
+    """Return the row of another table with the same cell, for each crystal; -1 where there is none.
 
     The same cell: the same atoms and lattice parameters within ``SAME_CELL``; the nearest of several.
     """
     cells: defaultdict[bytes, list[int]] = defaultdict(list)
-    for row, atoms in enumerate(_atoms(crystals)):
+    for row, atoms in enumerate(_atoms(others)):
         cells[atoms].append(row)
-    parameters, wanted = _cell_parameters(crystals), _cell_parameters(labels)
-    columns: dict[str, NDArray[Any]] = {name: np.full(len(crystals), np.nan) for name in labels.columns}
-    nearest = np.full(len(crystals), SAME_CELL)
-    for row, atoms in enumerate(_atoms(labels)):
-        for candidate in cells.get(atoms, ()):
-            distance = np.abs(parameters[candidate] - wanted[row]).max()
-            if distance < nearest[candidate]:
-                nearest[candidate] = distance
-                for name, values in labels.columns.items():
-                    columns[name][candidate] = values[row]
-    return replace(
-        crystals, columns={**crystals.columns, **columns}, units={**crystals.units, **labels.units}
-    )
+    parameters, theirs = _cell_parameters(crystals), _cell_parameters(others)
+    found = np.full(len(crystals), -1, dtype=np.int64)
+    for row, atoms in enumerate(_atoms(crystals)):
+        if atoms in cells:
+            distances = np.abs(theirs[cells[atoms]] - parameters[row]).max(axis=1)
+            if distances.min() < SAME_CELL:
+                found[row] = cells[atoms][int(distances.argmin())]
+    return found
 
 
 def _atoms(crystals: Crystals) -> list[bytes]:

@@ -7,7 +7,7 @@ A splitter is a value (a frozen dataclass); the YAML is its constructor::
 
 from tlzoo.data.splits.base import Split, Splitter
 from tlzoo.data.splits.drawn import ByComposition, KFold, LeaveElementOut, Random, RepeatedKFold
-from tlzoo.data.splits.given import FromColumn, FromFile
+from tlzoo.data.splits.given import FromColumn, FromFile, Pretraining
 from tlzoo.data.splits.published import MatbenchFold, PaperTrial
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "LeaveElementOut",
     "MatbenchFold",
     "PaperTrial",
+    "Pretraining",
     "Random",
     "RepeatedKFold",
     "Split",

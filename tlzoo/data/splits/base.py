@@ -30,7 +30,7 @@ class Split:
         val: Rows that choose the best epoch, ``(val,)`` int64.
         test: Rows kept for the final measurement, ``(test,)`` int64; may be empty.
         spec: The splitter, as class path and constructor arguments (its seed among them).
-        notes: What a reader should know: duplicates that straddle, an empty test part …
+        notes: What a reader should know: an empty test part, crystals in no part, duplicates that straddle …
         left_out: Crystals in no part because none of their targets is known.
 
     Raises:
@@ -165,7 +165,8 @@ class Splitter(ABC):
         split = Split(
             kept["train"], kept["val"], kept["test"], spec=self.spec(), left_out=int(np.count_nonzero(~known))
         )
-        return replace(split, notes=tuple(_notes(split, groups)))
+        unused = int(np.count_nonzero(known)) - sum(len(rows) for rows in kept.values())
+        return replace(split, notes=tuple(_notes(split, groups, unused)))
 
     def spec(self) -> dict[str, Any]:
         """Return the class path and the constructor arguments of this splitter."""
@@ -223,8 +224,10 @@ def _check(parts: Mapping[str, Rows], ids: Sequence[str]) -> None:
             )
 
 
-def _notes(split: Split, groups: Rows | None) -> list[str]:
+def _notes(split: Split, groups: Rows | None, unused: int) -> list[str]:
     notes = [] if len(split.test) else ["the test part is empty"]
+    if unused:
+        notes.append(f"{unused:,} crystal(s) with a known target are in no part")
     if groups is not None:
         for part, earlier in (("val", split.train), ("test", np.concatenate([split.train, split.val]))):
             count = int(np.isin(groups[split.parts[part]], groups[earlier]).sum())

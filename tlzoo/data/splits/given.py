@@ -51,6 +51,30 @@ class FromColumn(Splitter):
 
 
 @dataclass(frozen=True)
+class Pretraining(Splitter):
+    """The parts of the data set ``pretraining``, from its column ``part``.
+
+    They are the same for every network, whatever it learns: none is tested with what another one has seen.
+
+    Attributes:
+        max_atoms: Train and validate with cells of at most so many atoms; the test part keeps all.
+    """
+
+    max_atoms: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_atoms is not None and self.max_atoms < 1:
+            raise UserError(f"max_atoms must be at least 1, got {self.max_atoms}")
+
+    def divide(self, table: Table) -> Mapping[str, Rows]:
+        """Read the column; leave large cells out of training and validation."""
+        rows = FromColumn("part").divide(table)
+        size = table.crystals.num_atoms
+        largest = self.max_atoms or size.max()
+        return {part: rows[part][(size[rows[part]] <= largest) | (part == "test")] for part in PARTS}
+
+
+@dataclass(frozen=True)
 class FromFile(Splitter):
     """Take the parts from a JSON file with lists ``train``, ``val`` and ``test``.
 

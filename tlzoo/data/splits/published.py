@@ -95,30 +95,15 @@ class PaperTrial(Splitter):
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Look up the ids of the trial."""
-        path = self._file()
-        lists = read_json(path)
-        names = [key for key, value in lists.items() if isinstance(value, dict)]
-        name = self.dataset or _dataset(table.crystals, names)
-        if name not in names:
-            raise UserError(f"{path} has no split for the data set {name!r}; there are: {', '.join(names)}")
+        path = _paper_file(self.path)
+        lists = paper_lists(str(path))
+        name = self.dataset or _dataset(table.crystals, list(lists))
+        if name not in lists:
+            raise UserError(f"{path} has no split for the data set {name!r}; there are: {', '.join(lists)}")
         train, val = self._training(lists[name], name)
         where = rows_by_id(table.crystals.ids)
         parts = {"train": train, "val": val, "test": lists[name]["test"]}
         return {part: rows_of(ids, where, f"{part} of {name}") for part, ids in parts.items()}
-
-    def _file(self) -> Path:
-        folder = os.environ.get("TLZOO_DATA")
-        if self.path is None and not folder:
-            looked = f"{PAPER_FILE} of TLZOO_DATA, which is not set"
-        else:
-            path = Path(self.path) if self.path else Path(folder or "") / PAPER_FILE
-            if path.is_file():
-                return path
-            looked = str(path)
-        raise UserError(
-            f"the paper's trials are not there (looked for {looked}); they are published in {PAPER_SOURCE}: "
-            f"give the file with path, or set TLZOO_DATA to the folder that holds {PAPER_FILE}"
-        )
 
     def _training(self, lists: Mapping[str, Any], name: str) -> tuple[list[str], list[str]]:
         if "trials" in lists:
@@ -138,6 +123,34 @@ class PaperTrial(Splitter):
             train = [lists["train"][i] for i in order]
         last = max(1, len(train) // 10)
         return train[:-last], train[-last:]
+
+
+def paper_lists(path: str | None = None) -> dict[str, Any]:
+    """Return the paper's lists of ids by data set: ``test`` and ``trials``, or ``test`` and ``train``.
+
+    Args:
+        path: The file with the lists; None is ``splits/devi2024.json`` in the folder that TLZOO_DATA names.
+
+    Raises:
+        UserError: The file is not there; the message says where to get it.
+    """
+    lists = read_json(_paper_file(path))
+    return {name: ids for name, ids in lists.items() if isinstance(ids, dict)}
+
+
+def _paper_file(given: str | None) -> Path:
+    folder = os.environ.get("TLZOO_DATA")
+    if given is None and not folder:
+        looked = f"{PAPER_FILE} of TLZOO_DATA, which is not set"
+    else:
+        path = Path(given) if given else Path(folder or "") / PAPER_FILE
+        if path.is_file():
+            return path
+        looked = str(path)
+    raise UserError(
+        f"the paper's trials are not there (looked for {looked}); they are published in {PAPER_SOURCE}: "
+        f"give the file with path, or set TLZOO_DATA to the folder that holds {PAPER_FILE}"
+    )
 
 
 def _dataset(crystals: Crystals, names: list[str]) -> str:
