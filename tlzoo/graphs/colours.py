@@ -19,8 +19,8 @@ FINENESS = 8
 # A chain of values, each within the tolerance of the last, is cut after so many tolerances.
 WIDEST = 10
 
-# Above so many places (16 MB) values are sorted instead of entered into a table of places.
-TABLE = 1 << 22
+# Above so many places (40 MB) values are sorted instead of entered into a table of places.
+TABLE = 1 << 23
 
 # An odd number without pattern, 2⁶⁴ over the golden ratio.
 ODD = np.uint64(0x9E3779B97F4A7C15)

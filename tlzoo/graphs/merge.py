@@ -15,7 +15,7 @@ multiset of (colour of u→v, cosine) over all bonds into their source atom v; t
 the multiset of the colours of the bonds into them.
 
 Colours are 64-bit hashes, and a multiset is the sum of the hashes of its members modulo 2⁶⁴: two different
-colours among a million are taken for equal with a probability of about 10⁻⁷.
+colours among a million are taken for equal with a probability below 10⁻⁷.
 """
 
 from __future__ import annotations
@@ -113,24 +113,26 @@ def _merge(
     bond = _classes(colours[1][of_first])
     first = of_first[bond.first]
     source, target = atom.row[bonds.source[first]], atom.row[bonds.target[first]]
-    above = np.searchsorted(atom.first, np.cumsum(num_atoms))
-    num_bonds = np.bincount(of_bond[first], minlength=len(num_atoms))
     row = bond.find(colours[1]) if angles else none
     angle = _angles(lines, cosines, row, first, source, target)
-    of_angle = of_bond[first[angle.target]]
-    num_classes = np.diff(above, prepend=0)
+    of_bond = of_bond[first]
+    of_angle = of_bond[angle.target]
+    sizes: list[Ints] = [
+        np.bincount(of, minlength=len(num_atoms)) for of in (crystal[atom.first], of_bond, of_angle)
+    ]
+    first_atom, first_bond = (np.cumsum(size) - size for size in sizes[:2])
     return Graphs(
-        num_atoms=num_classes,
-        num_bonds=num_bonds,
-        num_angles=np.bincount(of_angle, minlength=len(num_atoms)),
+        num_atoms=sizes[0],
+        num_bonds=sizes[1],
+        num_angles=sizes[2],
         numbers=numbers[atom.first],
         atom_count=atom.size,
-        source=source - (above - num_classes)[of_bond[first]],
-        target=target - (above - num_classes)[of_bond[first]],
+        source=source - first_atom[of_bond],
+        target=target - first_atom[of_bond],
         length=_means(bonds.length, lengths)[lengths[first]].astype(np.float32),
         bond_count=bond.size,
-        angle_source=angle.source - (np.cumsum(num_bonds) - num_bonds)[of_angle],
-        angle_target=angle.target - (np.cumsum(num_bonds) - num_bonds)[of_angle],
+        angle_source=angle.source - first_bond[of_angle],
+        angle_target=angle.target - first_bond[of_angle],
         cosine=_means(cosine, cosines)[angle.cosine].astype(np.float32),
         angle_count=angle.size,
     )

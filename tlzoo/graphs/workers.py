@@ -191,7 +191,7 @@ def _start() -> subprocess.Popen[bytes]:
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     return subprocess.Popen(
-        [sys.executable, "-m", "tlzoo.graphs.workers"],
+        [sys.executable, "-P", "-m", "tlzoo.graphs.workers"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **single, "PYTHONPATH": path},
@@ -212,9 +212,10 @@ def _send(stream: IO[bytes], facts: Mapping[str, Any], arrays: Mapping[str, NDAr
 
 
 def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    head = json.loads(stream.readline() or "null")
-    if head is None:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
         raise EOFError
+    head = json.loads(line)
     arrays = {}
     for name, (dtype, shape) in head["arrays"].items():
         values = np.empty(shape, dtype)

@@ -1,5 +1,6 @@
 """Worker processes: the same graphs in the same order, few chunks at a time, nothing left behind."""
 
+import io
 import os
 import signal
 import subprocess
@@ -123,6 +124,17 @@ def test_errors_of_ours_come_with_their_trace(chunks):
         list(workers.map(iter([wrong])))
 
 
+def test_a_message_that_breaks_off():
+    whole = io.BytesIO()
+    module._send(whole, {"a": 1}, {"x": np.arange(6).reshape(2, 3), "none": np.empty((0, 3), np.float32)})
+    facts, arrays = module._receive(io.BytesIO(whole.getvalue()))
+    assert (facts, arrays["x"].tolist()) == ({"a": 1}, [[0, 1, 2], [3, 4, 5]])
+    assert (arrays["none"].shape, arrays["none"].dtype) == ((0, 3), np.float32)
+    for size in range(len(whole.getvalue())):
+        with pytest.raises(EOFError):
+            module._receive(io.BytesIO(whole.getvalue()[:size]))
+
+
 def test_an_interrupt_ends_them(chunks):
     pids = []
 
@@ -184,6 +196,14 @@ def test_they_end_with_the_program_however_it_ends(tmp_path):
     while not gone(pids) and time.monotonic() < end:
         time.sleep(0.02)
     assert gone(pids)
+
+
+def test_files_beside_the_user_do_not_get_in_the_way(chunks, tmp_path, monkeypatch):
+    (tmp_path / "queue.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder])
+    with Workers(1, OPTIONS) as workers:
+        assert len(list(workers.map(iter(chunks)))) == len(chunks)
 
 
 def test_they_import_no_torch(chunks):
