@@ -1,6 +1,6 @@
 """A trained model as one object: predict and embed crystals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch_geometric.data import Data
 
 from tlzoo import checkpoint
@@ -16,11 +17,20 @@ from tlzoo.backbones.base import Backbone
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.data.elements import check_elements
-from tlzoo.graphs.store import batch_of
+from tlzoo.graphs.parts import consecutive
+from tlzoo.graphs.store import GraphStore
 from tlzoo.heads.base import Head
+from tlzoo.memory import RowBudget
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+
+
+# Crystals and rows computed at a time: more are hardly faster on a CPU. ALIGNN as published takes 0.5 GB.
+BATCH_SIZE, MAX_ROWS = 1024, 50_000
+
+# Crystals, and atoms, whose graphs are in memory at a time.
+CHUNK, CHUNK_ATOMS = 4096, 50_000
 
 
 @dataclass(frozen=True)
@@ -37,44 +47,54 @@ class Model:
     head: Head
     card: dict[str, Any]
 
-    def predict(self, crystals: "Crystals | Sequence[Structure]", *, batch_size: int = 128) -> pd.DataFrame:
+    def predict(
+        self,
+        crystals: "Crystals | Sequence[Structure]",
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_rows: int = MAX_ROWS,
+    ) -> pd.DataFrame:
         """Predict in physical units.
 
         Args:
             crystals: A table of crystals or pymatgen structures.
-            batch_size: Crystals per batch.
+            batch_size: Crystals computed at a time, at most.
+            max_rows: Rows computed at a time, at most, so that large cells do not exhaust the memory: of
+                angles where the network reads them, else of bonds; equal ones are one row.
 
         Returns:
             One row per crystal, in the given order: ``id``, then a column per prediction.
 
         Raises:
-            UserError: A structure is disordered, has an atom without neighbours or an unknown element.
+            UserError: A structure is disordered, has an atom without neighbours or an unknown element, or
+                does not fit into memory.
         """
         crystals = _table(crystals)
-        with torch.inference_mode():
-            parts = [
-                self.head.predict(self.head(self.backbone(b))) for b in self._batches(crystals, batch_size)
-            ]
         columns = self.head.columns(self.card["targets"])
-        values = torch.cat(parts).float().cpu().numpy() if parts else np.empty((0, len(columns)))
+        values = self._rows(
+            lambda batch: self.head.predict(self.head(self.backbone(batch))),
+            crystals,
+            width=len(columns),
+            batch_size=batch_size,
+            max_rows=max_rows,
+        )
         return pd.DataFrame({"id": crystals.ids, **dict(zip(columns, values.T, strict=True))})
 
     def embed(
-        self, crystals: "Crystals | Sequence[Structure]", *, batch_size: int = 128
+        self,
+        crystals: "Crystals | Sequence[Structure]",
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_rows: int = MAX_ROWS,
     ) -> NDArray[np.float32]:
-        """Embed crystals, ``(crystals, dim)``, in the given order.
-
-        Raises:
-            UserError: As for :meth:`predict`.
-        """
-        with torch.inference_mode():
-            parts = [self.backbone(batch) for batch in self._batches(_table(crystals), batch_size)]
-        embeddings: NDArray[np.float32] = (
-            torch.cat(parts).float().cpu().numpy()
-            if parts
-            else np.empty((0, self.backbone.out_dim), dtype=np.float32)
+        """Embed crystals, ``(crystals, dim)``, in the given order; arguments and errors of `predict`."""
+        return self._rows(
+            self.backbone,
+            _table(crystals),
+            width=self.backbone.out_dim,
+            batch_size=batch_size,
+            max_rows=max_rows,
         )
-        return embeddings
 
     def to(self, device: str | torch.device) -> Self:
         """Move the networks to a device, for example ``"cuda"``; return the model itself."""
@@ -82,12 +102,31 @@ class Model:
         self.head.to(device)
         return self
 
-    def _batches(self, crystals: Crystals, batch_size: int) -> Iterator[Data]:
+    def _rows(
+        self,
+        compute: Callable[[Data], Tensor],
+        crystals: Crystals,
+        *,
+        width: int,
+        batch_size: int,
+        max_rows: int,
+    ) -> NDArray[np.float32]:
+        """Return one row of results per crystal, in the given order, ``(crystals, width)``."""
         check_elements(crystals)
         device = next(self.backbone.parameters()).device
-        for start in range(0, len(crystals), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(crystals)))
-            yield batch_of(crystals.select(rows), self.backbone.graph).to(device)
+        budget = RowBudget()
+        results = [np.empty((0, width), dtype=np.float32)]
+        with torch.inference_mode():
+            for chunk in consecutive(crystals.num_atoms, most=CHUNK, budget=CHUNK_ATOMS):
+                rows = np.arange(len(crystals))[chunk]
+                store = GraphStore.in_memory(crystals.select(rows), self.backbone.graph)
+                order = np.argsort(store.num_rows, kind="stable")
+                done = [
+                    budget.apply(compute, store.batch(order[piece]).to(device))
+                    for piece in consecutive(store.num_rows[order], most=batch_size, budget=max_rows)
+                ]
+                results.append(torch.cat(done).float().cpu().numpy()[np.argsort(order)])
+        return np.concatenate(results)
 
 
 def load(name: str | Path) -> Model:

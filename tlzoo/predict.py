@@ -11,7 +11,7 @@ from tlzoo.data.check import element_problems, graph_problems
 from tlzoo.data.sources import Problem, read_all
 from tlzoo.errors import UserError
 from tlzoo.files import whole
-from tlzoo.model import Model, load
+from tlzoo.model import BATCH_SIZE, MAX_ROWS, Model, load
 
 
 def main(args: Sequence[str]) -> int:
@@ -25,19 +25,43 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out what cannot be read instead of stopping"
     )
-    parser.add_argument("--batch-size", type=int, default=128, help="crystals per batch (default: 128)")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=BATCH_SIZE,
+        help="crystals at a time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-rows",
+        type=int,
+        default=MAX_ROWS,
+        help="bonds at a time, or angles where the network reads them: less needs less memory "
+        "(default: %(default)s)",
+    )
     given = parser.parse_args(args)
     if given.output.suffix not in {".csv", ".parquet"}:
         raise UserError(f"the output {given.output} must end in .csv or .parquet")
     model = load(given.model)
-    table = predict_inputs(model, given.inputs, skip_bad=given.skip_bad, batch_size=given.batch_size)
+    if given.batch_size < 1 or given.max_rows < 1:
+        raise UserError(
+            f"--batch-size and --max-rows must be at least 1, got {given.batch_size} and {given.max_rows}"
+        )
+    table = predict_inputs(
+        model,
+        given.inputs,
+        skip_bad=given.skip_bad,
+        batch_size=given.batch_size,
+        max_rows=given.max_rows,
+    )
     write_table(table, given.output)
     units = ", ".join(f"{n} in {u}" if u else n for n, u in zip(*_targets(model), strict=True))
     sys.stdout.write(f"{len(table)} crystals: {units} → {given.output}\n")
     return 0
 
 
-def predict_inputs(model: Model, inputs: Sequence[str], *, skip_bad: bool, batch_size: int) -> pd.DataFrame:
+def predict_inputs(
+    model: Model, inputs: Sequence[str], *, skip_bad: bool, batch_size: int, max_rows: int
+) -> pd.DataFrame:
     """Predict everything that the inputs hold, in their order.
 
     Raises:
@@ -57,7 +81,10 @@ def predict_inputs(model: Model, inputs: Sequence[str], *, skip_bad: bool, batch
     tables = [table for table in tables if len(table)]
     if not tables:
         raise UserError(f"there is no crystal to predict in {', '.join(inputs)}")
-    return pd.concat([model.predict(table, batch_size=batch_size) for table in tables], ignore_index=True)
+    return pd.concat(
+        [model.predict(table, batch_size=batch_size, max_rows=max_rows) for table in tables],
+        ignore_index=True,
+    )
 
 
 def listing(problems: Sequence[Problem]) -> str:

@@ -17,6 +17,7 @@ from tlzoo import keys
 from tlzoo.backbones.base import Backbone
 from tlzoo.errors import DivergedError, UserError
 from tlzoo.heads.base import Head
+from tlzoo.memory import RowBudget
 from tlzoo.spec import describe, differences
 
 logger = logging.getLogger(__name__)
@@ -68,8 +69,10 @@ class Task(pl.LightningModule):
         self.layer_decay = layer_decay
         self.group_rows: list[freeze.GroupRow] = []
         self.seed = torch.initial_seed() % 2**32
+        self.budget = RowBudget()
         self._frozen: list[nn.Module] = []
         self._metrics: dict[Stage, Any] = {}
+        self._batch: Data | None = None
 
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
         """The backbone's groups, then the head's: what freezing strategies speak of."""
@@ -77,8 +80,18 @@ class Task(pl.LightningModule):
 
     def forward(self, batch: Data) -> Tensor:
         """Predict in physical units, ``(crystals, columns)``."""
-        prediction: Tensor = self.head.predict(self.head(self.backbone(batch)))
+        prediction: Tensor = self.head.predict(self._raw(batch))
         return prediction
+
+    def _raw(self, batch: Data) -> Tensor:
+        """Return the head's raw output, computed in parts once memory ran out."""
+        if torch.is_grad_enabled():
+            return self.budget.apply_recomputing(self._compute, batch, self)
+        return self.budget.apply(self._compute, batch)
+
+    def _compute(self, batch: Data) -> Tensor:
+        raw: Tensor = self.head(self.backbone(batch))
+        return raw
 
     def setup(self, stage: str) -> None:
         """Fit the scaler and freeze, so that the summary printed at the start is true."""
@@ -107,12 +120,58 @@ class Task(pl.LightningModule):
         self.train()
         torch.manual_seed(self.seed + self.current_epoch)
 
-    def _step(self, batch: Data, stage: Stage) -> Tensor:
-        raw = self.head(self.backbone(batch))
-        targets = batch[keys.TARGETS]
-        loss: Tensor = self.head.loss(raw, targets)
+    def training_step(self, batch: Data, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002 (Lightning's signature)
+        """Return the loss in the scaled space of the targets."""
+        self._batch = batch
+        raw = self._raw(batch)
+        loss = self.head.loss(raw, batch[keys.TARGETS])
+        if not torch.isfinite(loss):
+            raise DivergedError(
+                f"the training loss became {loss.item()} in epoch {self.current_epoch}; "
+                "lower the learning rate, or clip gradients (trainer.gradient_clip_val: 1)"
+            )
+        return {"loss": loss, "raw": raw.detach(), "value": loss.detach()}
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,  # noqa: ANN401 (Lightning's union)
+        optimizer_closure: Any = None,  # noqa: ANN401
+    ) -> None:
+        """Learn from a batch: again, in parts, if memory ran out in its forward or backward pass.
+
+        The closure sets all gradients to zero before the backward pass, so a failed one leaves no trace. When
+        gradients are accumulated over batches it does not, and the error stands.
+        """
+        while True:
+            try:
+                return super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            except RuntimeError as error:
+                if self._batch is None or self.trainer.accumulate_grad_batches > 1:
+                    raise
+                self.budget.halve(self._batch, error)
+
+    def on_train_batch_end(self, outputs: Any, batch: Data, batch_idx: int) -> None:  # noqa: ANN401, ARG002
+        """Accumulate the metrics of the training part, once a batch has been learned from."""
+        self._batch = None
+        self._record("train", batch, outputs["raw"], outputs["value"])
+
+    def validation_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
+        """Accumulate the metrics of the validation part."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
+        """Accumulate the metrics of the test part."""
+        self._evaluate("test", batch)
+
+    def _evaluate(self, stage: Stage, batch: Data) -> None:
+        raw = self._raw(batch)
+        self._record(stage, batch, raw, self.head.loss(raw, batch[keys.TARGETS]))
+
+    def _record(self, stage: Stage, batch: Data, raw: Tensor, loss: Tensor) -> None:
         with torch.no_grad():
-            self._metrics[stage].update(self.head.predict(raw.float()).cpu(), targets.cpu())
+            self._metrics[stage].update(self.head.predict(raw.float()).cpu(), batch[keys.TARGETS].cpu())
         self.log(
             f"{stage}/loss",
             loss,
@@ -121,25 +180,6 @@ class Task(pl.LightningModule):
             on_epoch=True,
             prog_bar=stage == "train",
         )
-        return loss
-
-    def training_step(self, batch: Data, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
-        """Return the loss in the scaled space of the targets."""
-        loss = self._step(batch, "train")
-        if not torch.isfinite(loss):
-            raise DivergedError(
-                f"the training loss became {loss.item()} in epoch {self.current_epoch}; "
-                "lower the learning rate, or clip gradients (trainer.gradient_clip_val: 1)"
-            )
-        return loss
-
-    def validation_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
-        """Accumulate the metrics of the validation part."""
-        self._step(batch, "val")
-
-    def test_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
-        """Accumulate the metrics of the test part."""
-        self._step(batch, "test")
 
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the epoch, in physical units."""

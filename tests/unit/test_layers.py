@@ -13,7 +13,7 @@ LAYERS = (
     ("errors", "keys"),
     ("files", "crystals", "freezing", "runtime"),
     ("graphs", "nn", "reference"),
-    ("backbones", "heads", "cards"),
+    ("backbones", "heads", "cards", "memory"),
     ("spec",),
     ("checkpoint", "data", "plots", "results"),
     ("zoo", "baselines", "task"),

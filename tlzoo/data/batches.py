@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from tlzoo.errors import UserError
+from tlzoo.graphs.parts import consecutive
 
 Positions = NDArray[np.int64]
+
+# Loads are rounded up to this many steps per factor of two: 4 % too large on average.
+STEPS = 8
 
 
 class EpochSampler(Sampler[Positions]):
@@ -21,23 +25,25 @@ class EpochSampler(Sampler[Positions]):
     is the same in every epoch, because Lightning asks for it once. Use it as
     ``DataLoader(dataset, sampler=EpochSampler(...), batch_size=None)``.
 
-    With a budget and shuffling, crystals are dealt in random order, each to the batch with the least load,
-    where the load of a crystal is the larger of ``size / budget`` and ``1 / batch_size``. With K batches no
-    load exceeds ``total / K`` plus the largest load (Graham 1966), which gives the K that keeps every batch
-    within both limits.
-    A crystal of more than half the budget gets a batch of its own.
+    Where no ``batch_size`` crystals can exceed the budget it changes nothing. Else, when shuffling, crystals
+    are dealt, the largest first, each to the batch with the least load (Graham 1969); the load of a crystal
+    is the larger of ``size / budget`` and ``1 / batch_size``. Loads are rounded up to a few values, and
+    crystals of the same load change places at random: so batches differ in every epoch, but not their
+    number. A crystal larger than the budget gets a batch of its own.
 
     Args:
         positions: What the batches are made of, ``(crystals,)``: positions in the data set.
         batch_size: Crystals in a batch, at most (a last single crystal joins the batch before it).
         shuffle: Draw a new order each epoch (training); False keeps the order given.
         seed: Seed of the orders.
-        sizes: Size of each crystal in what the budget counts (atoms, or bonds), ``(crystals,)``.
-        drop_last: Leave out what does not fill a batch, unless nothing else is there.
+        sizes: Size of each crystal in what the budget counts, ``(crystals,)``.
         budget: Sum of sizes in a batch, at most; None for no such limit.
 
+    Attributes:
+        limited: Whether the budget makes batches smaller.
+
     References:
-        R. L. Graham, Bell Syst. Tech. J. 45, 1563 (1966).
+        R. L. Graham, SIAM J. Appl. Math. 17, 416 (1969).
     """
 
     def __init__(
@@ -48,7 +54,6 @@ class EpochSampler(Sampler[Positions]):
         shuffle: bool,
         seed: int = 0,
         sizes: NDArray[np.int64] | None = None,
-        drop_last: bool = False,
         budget: int | None = None,
     ) -> None:
         if batch_size < 1:
@@ -59,18 +64,21 @@ class EpochSampler(Sampler[Positions]):
             raise UserError(
                 "a budget needs the sizes of the crystals, and sizes a budget; give both or neither"
             )
-        if budget is not None and drop_last:
-            raise UserError(
-                "drop_last has no meaning with a budget: batches differ in size; give one of the two"
-            )
         self.positions = np.asarray(positions, dtype=np.int64)
-        self.sizes = np.ones_like(self.positions) if sizes is None else np.asarray(sizes, dtype=np.int64)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
-        self.drop_last = drop_last
-        self.budget = budget
         self.epoch = 0
+        self.limited = False
+        if sizes is not None and budget is not None:
+            # one more: a last single crystal joins the batch before it
+            self.limited = int(np.sort(sizes)[-batch_size - 1 :].sum()) > budget
+        if self.limited:
+            assert sizes is not None
+            assert budget is not None
+            self._loads = loads(sizes, batch_size, budget)
+            self._batch_of_rank = dealt(np.sort(self._loads)[::-1])
+            self._pieces = consecutive(sizes, most=batch_size, budget=budget)
         self._length = len(self._batches())
 
     def set_epoch(self, epoch: int) -> None:
@@ -87,57 +95,54 @@ class EpochSampler(Sampler[Positions]):
             yield self.positions[members]
 
     def _batches(self) -> list[Positions]:
-        rng = np.random.default_rng((self.seed, self.epoch))
         order = np.arange(len(self.positions))
-        if self.shuffle:
-            order = rng.permutation(order)
-        if self.budget is None:
+        if not self.shuffle:
+            return [order[piece] for piece in self._pieces] if self.limited else self._chunks(order)
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(order)
+        if not self.limited:
             return self._chunks(order)
-        if self.shuffle:
-            dealt = self._deal(order, self.budget)
-            return [dealt[i] for i in rng.permutation(len(dealt))]
-        return self._packed(order, self.budget)
+        ranked = order[np.argsort(-self._loads[order], kind="stable")]
+        grouped = ranked[np.argsort(self._batch_of_rank, kind="stable")]
+        batches = np.split(grouped, np.cumsum(np.bincount(self._batch_of_rank))[:-1])
+        return [batches[i] for i in rng.permutation(len(batches))]
 
     def _chunks(self, order: Positions) -> list[Positions]:
-        chunks = (
-            np.split(order, np.arange(self.batch_size, len(order), self.batch_size)) if len(order) else []
-        )
-        if len(chunks) < 2:
-            return chunks
-        if self.drop_last and len(chunks[-1]) < self.batch_size:
-            return chunks[:-1]
-        if self.shuffle and len(chunks[-1]) == 1 < self.batch_size:
+        if not len(order):
+            return []
+        chunks = np.split(order, np.arange(self.batch_size, len(order), self.batch_size))
+        if self.shuffle and len(chunks) > 1 and len(chunks[-1]) == 1 < self.batch_size:
             # batch normalisation over one crystal has no variance
             return [*chunks[:-2], np.concatenate(chunks[-2:])]
         return chunks
 
-    def _packed(self, order: Positions, budget: int) -> list[Positions]:
-        batches: list[list[int]] = []
-        total = 0
-        for position in order.tolist():
-            size = int(self.sizes[position])
-            if not batches or len(batches[-1]) == self.batch_size or total + size > budget:
-                batches.append([])
-                total = 0
-            batches[-1].append(position)
-            total += size
-        return [np.array(batch, dtype=np.int64) for batch in batches]
 
-    def _deal(self, order: Positions, budget: int) -> list[Positions]:
-        loads = np.maximum(self.sizes / budget, 1 / self.batch_size)
-        alone = loads > 0.5
-        small = order[~alone[order]]
-        batches: list[list[int]] = [[position] for position in order[alone[order]].tolist()]
-        if len(small):
-            # sums of the sorted loads: the count must not depend on the order
-            total = float(np.sort(loads[small]).sum())
-            needed = 1 if total <= 1 else int(np.ceil(total / (1 - loads[small].max()) - 1e-9))
-            count = min(len(small), needed)
-            bins: list[list[int]] = [[] for _ in range(count)]
-            heap = [(0.0, i) for i in range(count)]
-            for position in small.tolist():
-                load, i = heapq.heappop(heap)
-                bins[i].append(position)
-                heapq.heappush(heap, (load + float(loads[position]), i))
-            batches.extend(bins)
-        return [np.array(batch, dtype=np.int64) for batch in batches]
+def loads(sizes: NDArray[np.int64], batch_size: int, budget: int) -> NDArray[np.float64]:
+    """Return the part of a batch that each crystal takes, rounded up, ``(crystals,)``; at most 1."""
+    exact = np.clip(sizes / budget, 1 / batch_size, 1.0)
+    rounded = np.exp2(np.ceil(np.log2(exact) * STEPS) / STEPS)
+    return np.where(exact > 1 / batch_size, rounded, exact)
+
+
+def dealt(ranked: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Deal loads to as few batches as this takes, each to the one with the least load.
+
+    Args:
+        ranked: Loads, at most 1 each, the largest first, ``(crystals,)``.
+
+    Returns:
+        The batch of each load, ``(crystals,)``; the loads of a batch sum to at most 1.
+    """
+    count = int(np.ceil(ranked.sum() - 1e-9))
+    while True:
+        heap = [(0.0, batch) for batch in range(count)]
+        chosen = []
+        for load in ranked.tolist():
+            total, batch = heap[0]
+            if total + load > 1 + 1e-9:
+                break
+            chosen.append(batch)
+            heapq.heapreplace(heap, (total + load, batch))
+        else:
+            return np.array(chosen, dtype=np.int64)
+        count += 1 + count // 200

@@ -1,5 +1,6 @@
 """The only LightningDataModule: a source, a split, targets and the graph store."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,18 @@ from tlzoo.data import named
 from tlzoo.data.batches import EpochSampler
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.elements import check_elements
+from tlzoo.data.oversampling import repeated
 from tlzoo.data.sources import read
 from tlzoo.data.splits import Random, Split, Splitter
 from tlzoo.errors import UserError
 from tlzoo.graphs.options import GraphOptions
 from tlzoo.graphs.store import GraphStore
+
+logger = logging.getLogger(__name__)
+
+# Training ALIGNN as published, 256 wide with 4 + 4 layers, takes some 35 kB a row: 3.5 GB of a laptop's 8.
+# Other networks take less.
+MAX_ROWS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +69,10 @@ class CrystalDataModule(pl.LightningDataModule):
         targets: Columns to learn; the data set's own target if it has only one.
         split: How to divide the crystals; 80/10/10 at random by default.
         batch_size: Crystals per training batch.
-        max_bonds: Largest number of bonds in a batch, so that large cells do not exhaust the memory.
+        max_rows: Rows in a batch, at most, so that large cells do not exhaust the memory: of angles where the
+            network reads them (ALIGNN), else of bonds; equal ones are one row. None for no limit.
+        oversample: Part of the training crystals that is to have each target: in an epoch, crystals with a rarer
+            one come several times (:func:`tlzoo.data.oversampling.repeated`). 0 for every crystal once.
         units: Units of the targets, where the source does not know them.
         id_column: Column of the ids, where the source does not find it.
         structure_column: Column of the structures, where the source does not find it.
@@ -75,7 +86,8 @@ class CrystalDataModule(pl.LightningDataModule):
         targets: Sequence[str] | None = None,
         split: Splitter | None = None,
         batch_size: int = 64,
-        max_bonds: int | None = None,
+        max_rows: int | None = MAX_ROWS,
+        oversample: float = 0.0,
         units: Mapping[str, str] | None = None,
         id_column: str | None = None,
         structure_column: str | None = None,
@@ -88,7 +100,8 @@ class CrystalDataModule(pl.LightningDataModule):
         self.source = source
         self.splitter = split or Random()
         self.batch_size = batch_size
-        self.max_bonds = max_bonds
+        self.max_rows = max_rows
+        self.oversample = oversample
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.exclude = list(exclude or ())
         self.seed = torch.initial_seed() % 2**32
@@ -206,14 +219,21 @@ class CrystalDataModule(pl.LightningDataModule):
         assert self._store is not None
         positions = np.searchsorted(self.used_rows, rows)
         graphs = LabelledGraphs(self._store, positions, rows, self.target_values(rows))
+        known = ~graphs.targets.isnan().numpy()
+        chosen = repeated(known, self.oversample) if shuffle else np.arange(len(rows))
         sampler = EpochSampler(
-            np.arange(len(rows)),
+            chosen,
             batch_size=self.batch_size,
             shuffle=shuffle,
             seed=self.seed,
-            sizes=self._store.num_bonds[positions] if self.max_bonds else None,
-            budget=self.max_bonds,
+            sizes=self._store.num_rows[positions[chosen]] if self.max_rows else None,
+            budget=self.max_rows,
         )
+        if shuffle and sampler.limited:
+            logger.info(
+                "batches of %d crystals on average, not %d: data.max_rows is %d",
+                round(len(chosen) / len(sampler)), self.batch_size, self.max_rows,
+            )  # fmt: skip
         # A generator of its own: iterating must not draw from the one that drives dropout.
         return DataLoader(graphs, sampler=sampler, batch_size=None, generator=torch.Generator())
 

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from tlzoo.data.batches import EpochSampler
+from tlzoo.data.batches import EpochSampler, dealt, loads
 from tlzoo.errors import UserError
 
-SIZES = np.random.default_rng(0).integers(4, 200, size=301)
+RNG = np.random.default_rng(0)
+SIZES = RNG.integers(4, 200, size=301)
+# as in a data set of inorganic crystals: most are small, a few fill a batch
+SKEWED = np.ceil(RNG.lognormal(6, 1.4, size=3000)).astype(np.int64)
 
 
 def batches(**options):
@@ -21,7 +24,7 @@ def sampler(**options):
     return EpochSampler(**options)
 
 
-@pytest.mark.parametrize("budget", [None, 150, 400, 100_000])
+@pytest.mark.parametrize("budget", [None, 150, 400, 5000, 100_000])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_every_crystal_once_and_as_many_batches_as_promised(budget, shuffle):
     chosen = sampler(shuffle=shuffle, seed=3, budget=budget)
@@ -33,18 +36,19 @@ def test_every_crystal_once_and_as_many_batches_as_promised(budget, shuffle):
         np.testing.assert_array_equal(np.sort(np.concatenate(got)), np.arange(len(SIZES)))
 
 
-def test_the_order_depends_on_seed_and_epoch_alone():
-    straight = sampler(seed=1)
+@pytest.mark.parametrize("budget", [None, 600])
+def test_the_order_depends_on_seed_and_epoch_alone(budget):
+    straight = sampler(seed=1, budget=budget)
     straight.set_epoch(5)
     first = list(straight)
-    resumed = sampler(seed=1)
+    resumed = sampler(seed=1, budget=budget)
     resumed.set_epoch(4)
     other_epoch = list(resumed)
     resumed.set_epoch(5)
     for one, two in zip(first, resumed, strict=True):
         np.testing.assert_array_equal(one, two)
     assert not np.array_equal(first[0], other_epoch[0])
-    assert not np.array_equal(batches(seed=1)[0], batches(seed=2)[0])
+    assert not np.array_equal(batches(seed=1, budget=budget)[0], batches(seed=2, budget=budget)[0])
 
 
 def test_the_given_positions_come_out():
@@ -65,7 +69,7 @@ def test_without_shuffling_the_order_is_kept():
 def test_a_batch_stays_within_the_budget(shuffle, budget):
     for batch in batches(shuffle=shuffle, budget=budget):
         assert len(batch) <= 32
-        assert SIZES[batch].sum() <= budget or len(batch) == 1
+        assert SIZES[batch].sum() <= budget
 
 
 def test_a_crystal_beyond_the_budget_stands_alone():
@@ -75,20 +79,57 @@ def test_a_crystal_beyond_the_budget_stands_alone():
     assert len(got) == 2
 
 
-def test_few_batches_are_not_wasted_by_the_budget():
-    loose = batches(budget=10**9)
-    assert len(loose) <= int(np.ceil(301 / 31))
-    assert len(batches(positions=np.arange(32), sizes=np.ones(32, dtype=int), budget=1000)) == 1
+def test_a_budget_that_no_batch_can_exceed_changes_nothing():
+    most = int(np.sort(SIZES)[-33:].sum())
+    for shuffle in (True, False):
+        free, loose = (sampler(shuffle=shuffle, budget=budget) for budget in (None, most))
+        assert not loose.limited
+        assert [batch.tolist() for batch in free] == [batch.tolist() for batch in loose]
+    assert sampler(budget=most - 1).limited
+
+
+@pytest.mark.parametrize("batch_size", [16, 50, 64])
+def test_the_budget_wastes_little(batch_size):
+    """Batches are nearly as full as they could be, however unlike the crystals are."""
+    for budget in (SKEWED.max() // 2, SKEWED.max(), 3 * SKEWED.max()):
+        chosen = EpochSampler(
+            np.arange(3000), batch_size=batch_size, shuffle=True, sizes=SKEWED, budget=int(budget)
+        )
+        least = np.clip(SKEWED / budget, 1 / batch_size, 1).sum()
+        assert len(chosen) <= 1.12 * least + 1, (len(chosen), least)
+        for batch in chosen:
+            assert len(batch) <= batch_size
+            assert SKEWED[batch].sum() <= budget or len(batch) == 1
+
+
+def test_large_crystals_meet_others_in_every_epoch():
+    chosen = EpochSampler(np.arange(3000), batch_size=32, shuffle=True, sizes=SKEWED, budget=40_000)
+    assert chosen.limited
+    large = int(np.argsort(SKEWED)[-30])
+    company = []
+    for epoch in range(8):
+        chosen.set_epoch(epoch)
+        company.append(frozenset(next(batch for batch in chosen if large in batch).tolist()))
+    assert len(set(company)) == 8
+    assert max(len(one & other) for one in company for other in company if one is not other) < 10
+
+
+def test_loads_are_rounded_up_but_a_batch_full_of_small_crystals_is_full():
+    got = loads(np.array([1, 10, 26, 300, 1000, 5000]), 40, 1000)
+    np.testing.assert_array_equal(got[:2], 1 / 40)
+    assert np.all(got[2:4] >= [0.026, 0.3])
+    assert np.all(got[2:4] < np.array([0.026, 0.3]) * 2 ** (1 / 8))
+    np.testing.assert_array_equal(got[4:], 1)
+    assert dealt(np.full(80, 1 / 40)).max() == 1
 
 
 def test_a_last_single_crystal_joins_the_batch_before_it_in_training_only():
     nine = np.arange(9)
     assert [len(b) for b in batches(positions=nine, batch_size=4)] == [4, 5]
     assert [len(b) for b in batches(positions=nine, batch_size=4, shuffle=False)] == [4, 4, 1]
-    assert [len(b) for b in batches(positions=nine, batch_size=4, drop_last=True)] == [4, 4]
-    assert [len(b) for b in batches(positions=np.arange(1), batch_size=4, drop_last=True)] == [1]
     assert [len(b) for b in batches(positions=np.arange(3), batch_size=1)] == [1, 1, 1]
     assert batches(positions=np.arange(0)) == []
+    assert batches(positions=np.arange(0), sizes=np.arange(0), budget=3) == []
 
 
 def test_a_data_loader_hands_the_positions_on_unchanged():
@@ -112,7 +153,6 @@ class _Positions:
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"budget": 0}, "budget of a batch must be at least 1, got 0"),
         ({"sizes": SIZES}, "sizes a budget; give both or neither"),
-        ({"budget": 10, "drop_last": True}, "drop_last has no meaning with a budget"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, message):

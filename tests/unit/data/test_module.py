@@ -1,5 +1,7 @@
 """The data module: crystals from Python, ids to leave out, which targets and batches."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -36,22 +38,38 @@ def test_every_training_crystal_comes_once_with_its_own_label(data):
         )
         for i, row in enumerate(rows):
             atoms = slice(*data.crystals.offsets[row : row + 2])
-            mine = batch[keys.NUMBERS][batch[keys.BATCH] == i].numpy()
-            np.testing.assert_array_equal(mine, data.crystals.numbers[atoms])
+            here = batch[keys.BATCH] == i
+            mine = batch[keys.NUMBERS][here].repeat_interleave(batch[keys.ATOM_COUNT][here].long()).numpy()
+            np.testing.assert_array_equal(np.sort(mine), np.sort(data.crystals.numbers[atoms]))
         seen.extend(rows)
     assert sorted(seen) == sorted(data.split.train)
 
 
-def test_a_budget_of_bonds_bounds_every_batch(crystals, tmp_path):
-    largest = 4000
+@pytest.mark.parametrize("field", [keys.BOND_LENGTH, keys.ANGLE_COSINE])
+def test_a_budget_of_rows_bounds_every_batch(field, crystals, tmp_path, caplog):
+    options = GraphOptions(angles=field == keys.ANGLE_COSINE, merge_tolerance=0)
+    largest = 2000 if options.angles else 200
     module = CrystalDataModule.from_crystals(
-        crystals, targets=["band_gap"], split=SPLIT, max_bonds=largest, cache_dir=str(tmp_path)
+        crystals, targets=["band_gap"], split=SPLIT, max_rows=largest, cache_dir=str(tmp_path)
     )
-    module.open_graphs(GraphOptions())
-    batches = list(module.train_dataloader())
-    sizes = [batch[keys.BOND_VECTOR].shape[0] for batch in batches]
-    assert sum(batch[keys.NUM_CRYSTALS] for batch in batches) == len(module.split.train)
-    assert max(sizes) <= largest
+    module.open_graphs(options)
+    with caplog.at_level(logging.INFO):
+        batches = list(module.train_dataloader())
+    assert [record.message for record in caplog.records] == [
+        f"batches of {round(16 / len(batches))} crystals on average, not 64: data.max_rows is {largest}"
+    ]
+    assert 1 < len(batches) < 16
+    for loader in (batches, module.val_dataloader(), module.test_dataloader()):
+        sizes = [len(batch[field]) for batch in loader]
+        assert max(sizes) <= largest
+    assert sum(batch[keys.NUM_CRYSTALS] for batch in batches) == len(module.split.train) == 16
+
+
+def test_the_usual_budget_changes_no_batch_of_small_cells(data, caplog):
+    with caplog.at_level(logging.INFO):
+        sizes = [batch[keys.NUM_CRYSTALS] for batch in data.train_dataloader()]
+    assert sorted(sizes) == [5, 5, 6]
+    assert not caplog.records
 
 
 def test_excluded_ids_are_in_no_part(crystals):

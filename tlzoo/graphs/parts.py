@@ -1,0 +1,86 @@
+"""How large a batch is, and a batch in parts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import Data
+
+from tlzoo import keys
+
+# What has one row per bond, and what one per angle.
+BOND_FIELDS = (keys.BOND_LENGTH, keys.BOND_COUNT)
+ANGLE_FIELDS = (keys.ANGLE_COSINE, keys.ANGLE_COUNT)
+
+
+def num_rows(batch: Data) -> int:
+    """Return the rows of the largest tensor in a batch: its angles, or its bonds if it has no angles."""
+    return int(batch[keys.ANGLE_INDEX if keys.ANGLE_INDEX in batch else keys.EDGE_INDEX].shape[1])
+
+
+def consecutive(sizes: NDArray[np.int64], *, most: int, budget: int) -> list[slice]:
+    """Cut a sequence into pieces of at most ``most`` items whose sizes sum to at most ``budget``.
+
+    An item larger than the budget is a piece of its own.
+
+    >>> consecutive(np.array([1, 2, 3, 9, 1]), most=2, budget=5)
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None), slice(4, 5, None)]
+    """
+    ends = np.cumsum(sizes)
+    pieces, start = [], 0
+    while start < len(sizes):
+        before = ends[start] - sizes[start]
+        fitting = int(np.searchsorted(ends, before + budget, side="right"))
+        stop = min(max(fitting, start + 1), start + most)
+        pieces.append(slice(start, stop))
+        start = stop
+    return pieces
+
+
+def parts(batch: Data, budget: int | None) -> Sequence[Data]:
+    """Return a batch as smaller ones of consecutive crystals.
+
+    Args:
+        batch: Fields of :mod:`tlzoo.keys`.
+        budget: Rows of the largest tensor in a part, at most; None for no limit. A crystal of more rows is a
+            part of its own.
+    """
+    if budget is None or num_rows(batch) <= budget:
+        return [batch]
+    crystals = batch[keys.NUM_CRYSTALS]
+    atom_ends = torch.bincount(batch[keys.BATCH], minlength=crystals).cumsum(0)
+    bond_ends = _ends(batch[keys.EDGE_INDEX][1], atom_ends)
+    rows = bond_ends
+    angle_ends = None
+    if keys.ANGLE_INDEX in batch:
+        rows = angle_ends = _ends(batch[keys.ANGLE_INDEX][1], bond_ends)
+    pieces = consecutive(rows.diff(prepend=rows.new_zeros(1)).cpu().numpy(), most=crystals, budget=budget)
+    return [_part(batch, piece, atom_ends, bond_ends, angle_ends) for piece in pieces]
+
+
+def _ends(target: Tensor, node_ends: Tensor) -> Tensor:
+    """Return where the edges of each crystal end: edges are sorted by target, nodes by crystal."""
+    return torch.searchsorted(target.contiguous(), node_ends)
+
+
+def _part(batch: Data, piece: slice, atom_ends: Tensor, bond_ends: Tensor, angle_ends: Tensor | None) -> Data:
+    atoms, bonds = _span(atom_ends, piece), _span(bond_ends, piece)
+    fields = {
+        keys.NUMBERS: batch[keys.NUMBERS][atoms],
+        keys.ATOM_COUNT: batch[keys.ATOM_COUNT][atoms],
+        keys.BATCH: batch[keys.BATCH][atoms] - piece.start,
+        keys.EDGE_INDEX: batch[keys.EDGE_INDEX][:, bonds] - atoms.start,
+        **{name: batch[name][bonds] for name in BOND_FIELDS},
+        **{name: batch[name][piece] for name in (keys.TARGETS, keys.ROW) if name in batch},
+    }
+    if angle_ends is not None:
+        angles = _span(angle_ends, piece)
+        fields[keys.ANGLE_INDEX] = batch[keys.ANGLE_INDEX][:, angles] - bonds.start
+        fields |= {name: batch[name][angles] for name in ANGLE_FIELDS}
+    return Data(**fields, **{keys.NUM_CRYSTALS: piece.stop - piece.start})
+
+
+def _span(ends: Tensor, piece: slice) -> slice:
+    return slice(int(ends[piece.start - 1]) if piece.start else 0, int(ends[piece.stop - 1]))
