@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import tlzoo.files
+from tlzoo.__main__ import COMMANDS
 from tlzoo.callbacks import History
 from tlzoo.cards.library import there_are
 from tlzoo.crystals import Crystals
@@ -171,7 +172,7 @@ def test_an_unknown_command(tlzoo):
     assert tlzoo("fti") == (
         2,
         "",
-        "tlzoo: there is no command 'fti'; there are: fit, validate, test, predict, data\n",
+        f"tlzoo: there is no command 'fti'; there are: {', '.join(COMMANDS)}\n",
     )
 
 
