@@ -1,5 +1,5 @@
 # Verbs of the project. Each sets up what it needs: Python 3.11 or later and make are enough.
-.PHONY: setup quickstart test test-slow lint bench clean
+.PHONY: setup quickstart checkpoints test test-slow lint bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -28,6 +28,19 @@ $(SET_UP): pyproject.toml constraints.txt
 quickstart: setup
 	$(BIN)/tlzoo fit --config configs/experiments/quickstart.yaml --run_dir runs/quickstart
 	$(BIN)/tlzoo test runs/quickstart
+
+# Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
+# Some of them: make checkpoints CARDS="cgcnn-fe cgcnn-mpt-no-ph".
+MPT_NO := $(basename $(notdir $(wildcard configs/leave-out/no-*.yaml)))
+CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt $(MPT_NO:%=cgcnn-mpt-%) alignn-s-fe alignn-s-bg alignn-s-mpt \
+  alignn-fe alignn-bg alignn-mpt
+
+checkpoints: $(CARDS:%=pretrain-%)
+
+pretrain-%: setup
+	$(BIN)/tlzoo fit --config configs/experiments/pretrain-$(firstword $(subst -no-, ,$*)).yaml \
+	  $(if $(findstring -no-,$*),--config configs/leave-out/no-$(lastword $(subst -no-, ,$*)).yaml) --run_dir runs/$*
+	$(BIN)/tlzoo test runs/$*
 
 test: setup
 	$(BIN)/pytest

@@ -71,8 +71,8 @@ class CrystalDataModule(pl.LightningDataModule):
         batch_size: Crystals per training batch.
         max_rows: Rows in a batch, at most, so that large cells do not exhaust the memory: of angles where the
             network reads them (ALIGNN), else of bonds; equal ones are one row. None for no limit.
-        oversample: Part of the training crystals that is to have each target: in an epoch, crystals with a rarer
-            one come several times (:func:`tlzoo.data.oversampling.repeated`). 0 for every crystal once.
+        oversample: Part of the training crystals that is to have each target: in an epoch, crystals with a
+            rarer one come several times (:func:`tlzoo.data.oversampling.repeated`). 0 for each once.
         units: Units of the targets, where the source does not know them.
         id_column: Column of the ids, where the source does not find it.
         structure_column: Column of the structures, where the source does not find it.

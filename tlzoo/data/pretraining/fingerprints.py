@@ -12,8 +12,9 @@ Fingerprint = NDArray[np.float32]
 NEAREST = 8
 
 # In units of the cube root of the volume per atom. Of 1,606 pairs of one formula, crystals of `mp` beside
-# crystals of test sets, all 117 that pymatgen's StructureMatcher calls the same differ by less (two of them by
-# more than 0.031), and so do 626 that it does not: polytypes, other orders of similar ions, small distortions.
+# crystals of test sets, all 117 that pymatgen's StructureMatcher calls the same differ by less (two of them
+# by more than 0.031), and so do 626 that it does not: polytypes, other orders of similar ions, small
+# distortions.
 ALIKE = 0.06
 
 # The first sphere holds this many times the neighbours that are wanted, on average.
