@@ -106,11 +106,12 @@ class TlzooCLI(LightningCLI):
         if self._get(self.config, "trainer.enable_progress_bar") is None:
             # in a file of a batch job a bar is thousands of lines
             kwargs["enable_progress_bar"] = sys.stdout.isatty()
+        bar = kwargs.get("enable_progress_bar", self._get(self.config, "trainer.enable_progress_bar"))
         if self.subcommand == "fit":
             given = self._get(self.config_init, "trainer.plugins") or []
             kwargs["plugins"] = [ResumeFiles(), *(given if isinstance(given, list) else [given])]
             self.trainer_defaults["callbacks"] = [
-                History(folder),
+                History(folder, lines=not bar),
                 Keep(folder, "best", monitor=f"val/{self.model.head.monitor}"),
                 Keep(folder, "last"),
             ]
@@ -153,7 +154,7 @@ class TlzooCLI(LightningCLI):
         load_weights(self.model, self.run.best)
         callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         self.run.close(sum(callback.seconds for callback in callbacks if isinstance(callback, History)))
-        metrics = self.run.evaluate(self.model, self.datamodule, ["train", "val"])
+        metrics = self._evaluate("train", "val")
         self.run.export(self.model, self.datamodule)
         say(results_table(metrics))
         say(f"run directory: {self.run.path}")
@@ -164,19 +165,30 @@ class TlzooCLI(LightningCLI):
             tracker.log_results(self.run)
 
     def before_validate(self) -> None:
-        """Take the best epoch, or the one that was named."""
+        """Take the best epoch, or the one that was named; open the data."""
         load_weights(self.model, self.weights)
+        data = self.datamodule
+        self.model.head.check(data.target_values(data.used_rows), data.targets)
+        data.open_graphs(self.model.backbone.graph)
 
     before_test = before_validate
 
-    def after_validate(self) -> None:
+    def _evaluate(self, *parts: str) -> dict[str, Any]:
+        """Predict parts of the split, where the trainer would: its own loop would only do the same before."""
+        self.model.to(self.trainer.strategy.root_device)
+        metrics = self.run.evaluate(self.model, self.datamodule, parts)
+        self.model.cpu()
+        return metrics
+
+    def validate(self, **_: Any) -> None:  # noqa: ANN401 (Trainer.validate's arguments)
         """Record the validation part."""
-        say(results_table(self.run.evaluate(self.model, self.datamodule, ["val"])))
+        say(results_table(self._evaluate("val")))
         self._track()
 
-    def after_test(self) -> None:
+    def test(self, **_: Any) -> None:  # noqa: ANN401 (Trainer.test's arguments)
         """Record the test part beside the trivial baselines of the same split."""
-        self.run.evaluate(self.model, self.datamodule, ["test"])
+        self.datamodule.test_dataloader()  # refuses a split without a test part
+        self._evaluate("test")
         metrics = self.run.add_baselines(self.model, self.datamodule)
         self.run.export(self.model, self.datamodule)
         say(results_table(metrics))

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from safetensors.numpy import load_file
 import tlzoo as package
 from tlzoo.__main__ import main
 from tlzoo.data import named
+from tlzoo.task import Task
 
 FILES = {
     "config.yaml",
@@ -141,6 +143,19 @@ def test_test_adds_the_test_part_and_baselines(tested):
     assert "band_gap in eV" in answer.out
     assert f"parity plot: {run / 'parity.png'}" in answer.out
     assert json.loads((run / "model.json").read_text())["metrics"]["test"] == metrics["test"]
+
+
+@pytest.mark.parametrize(("command", "part"), [("validate", "val"), ("test", "test")])
+def test_each_crystal_is_predicted_once(command, part, tlzoo, fitted, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(fitted[0], run)
+    predicted = []
+    compute = Task._compute
+    monkeypatch.setattr(
+        Task, "_compute", lambda self, b: predicted.append(b.num_crystals) or compute(self, b)
+    )
+    assert tlzoo(command, run).code == 0
+    assert sum(predicted) == len(json.loads((run / "split.json").read_text())[part])
 
 
 def test_metrics_follow_from_the_predictions(tested):
@@ -326,6 +341,18 @@ def test_groups_are_shown_at_the_start(tlzoo, small, tmp_path, caplog):
         "total",
     ]
     assert [line.split()[-1] for line in lines[1:-1]] == ["frozen", "frozen", "frozen", "trains"]
+
+
+def test_a_line_per_epoch_where_there_is_no_terminal(tlzoo, small, tmp_path, caplog):
+    answer = tlzoo("fit", "--config", small, "--run_dir", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    lines = [record.message for record in caplog.records if record.message.startswith("epoch")]
+    mae = pd.read_csv(tmp_path / "run" / "history.csv")["val/mae"]
+    assert len(lines) == 2
+    for number, (line, value) in enumerate(zip(lines, mae, strict=True), start=1):
+        assert re.fullmatch(rf"epoch {number}/2: val/mae {value:.4g} eV, \d+\.\d s, \d+ crystals/s", line), (
+            line
+        )
 
 
 def test_help_imports_no_torch():
