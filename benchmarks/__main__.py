@@ -31,6 +31,11 @@ from tlzoo.runtime import usable_cores
 
 RESULTS = Path(__file__).parent / "results"
 USUAL = ("neighbours", "line_graph", "store", "assembly", "training", "inference", "epoch", "memory")
+NETWORKS = (
+    ("ALIGNN 256 wide, 4 + 4", "alignn", LARGE),
+    ("ALIGNN 64 wide, 2 + 2", "alignn", SMALL),
+    ("CGCNN 64 wide, 3 layers", "cgcnn", PUBLISHED),
+)
 SAME_GRAPHS = {"training", "inference", "memory", "gpu"}  # also measured on the peers' own graphs
 ALL = (*USUAL, "agreement", "roofline", "scaling", "gpu", "large")
 
@@ -50,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plan = foreign_graphs(plan)
         for part in asked:
             with Processes(given.threads, Path(folder), peers=peers) as processes:
-                found = take(part, plan, processes, given)
+                try:
+                    found = take(part, plan, processes, given)
+                except WorkerError as error:
+                    wrong.append(f"{part}: {error}")
+                    continue
                 found |= facts(given, plan, processes)
             wrong += faults(part, found)
             report.keep(given.results, part, found)
@@ -113,6 +122,9 @@ def foreign_graphs(plan: Plan) -> Plan:
 
 def take(part: str, plan: Plan, processes: Processes, given: argparse.Namespace) -> dict[str, Any]:
     """Measure one part."""
+    if part == "gpu":
+        found = [measure(one, processes, given.repeats) for one in COMPARISONS[part](plan)]
+        return {"comparisons": found, "roofline": roofline(plan, processes, given.repeats, "cuda")}
     if part in COMPARISONS:
         return {"comparisons": [measure(one, processes, given.repeats) for one in COMPARISONS[part](plan)]}
     if part == "agreement":
@@ -142,24 +154,24 @@ def agreement(plan: Plan, processes: Processes) -> list[dict[str, Any]]:
     return found
 
 
-def roofline(plan: Plan, processes: Processes, repeats: int) -> dict[str, Any]:
+def roofline(plan: Plan, processes: Processes, repeats: int, device: str = "cpu") -> dict[str, Any]:
     """Measure the ceilings, and training steps below them."""
-    ceilings = [processes.ours("ceilings") for _ in range(2)]
+    ceilings = [processes.ours("ceilings", device=device) for _ in range(2)]
     points = []
-    for name, kind, network, batch, most in (
-        ("ALIGNN 256 wide, 4 + 4, batch 16", "alignn", LARGE, 16, 32),
-        ("ALIGNN 64 wide, 2 + 2, batch 32", "alignn", SMALL, 32, 128),
-        ("CGCNN 64 wide, 3 layers, batch 128", "cgcnn", PUBLISHED, 128, 512),
-    ):
+    cells = ((16, 32), (32, 128), (128, 512)) if device == "cpu" else ((64, 512), (64, 512), (448, 896))
+    for (name, kind, network), (batch, most) in zip(NETWORKS, cells, strict=True):
+        settings = {"batch": batch, "kind": kind, "network_": network, "device": device}
         for low in (False, True):
-            own = {**plan.some(most), "batch": batch, "kind": kind, "network_": network, "low": low}
-            who = f"{name}, {'bf16-mixed' if low else 'fp32'}"
+            own = {**plan.some(most), **settings, "low": low}
+            who = f"{name}, batch {batch}, {'bf16-mixed' if low else 'fp32'}"
             row = measure(
                 parts.Comparison(who, [parts.Entry(who, OURS, "training", own)]), processes, repeats
             )["rows"][0]
+            if "error" in row:
+                raise WorkerError(row["error"])
             points.append({**row, "low": low, "floor": processes.ours("floor", **own)})
             points[-1]["profile"] = processes.ours("profile", **own)["shares"]
-    ceilings.append(processes.ours("ceilings"))
+    ceilings.append(processes.ours("ceilings", device=device))
     return {"ceilings": {name: max(one[name] for one in ceilings) for name in ceilings[0]}, "points": points}
 
 

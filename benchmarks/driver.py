@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, NamedTuple, Self
@@ -89,7 +90,7 @@ class Process:
         else:
             line = self._process.stdout.readline()
         if not line:
-            self.log.flush()
+            self.close()
             last = Path(self.log.name).read_text(encoding="utf-8").strip().splitlines()[-20:]
             raise WorkerError("the process ended:\n" + "\n".join(last))
         answer: dict[str, Any] = json.loads(line)
@@ -97,11 +98,17 @@ class Process:
             raise WorkerError(answer["error"])
         return answer
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there to be asked."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait(timeout=60)
         self._process.stdout.close()
         self.log.close()
@@ -139,7 +146,7 @@ class Processes:
     def get(self, module: str, threads: int | None = None) -> Process:
         """Return the running worker, started if need be."""
         key = (module, threads or self.threads)
-        if key not in self._running:
+        if key not in self._running or not self._running[key].alive:
             self._running[key] = self.fresh(module, threads)
         return self._running[key]
 
@@ -147,10 +154,18 @@ class Processes:
         """Ask tlzoo's worker for facts."""
         return self.get(OURS).ask(do="answer", name=name, settings=settings)
 
+    def forget(self) -> None:
+        """Let the workers free the jobs they have prepared."""
+        for process in self._running.values():
+            if process.alive:
+                process.ask(do="forget")
+
     def versions(self) -> dict[str, str]:
         """Return the versions of what was measured."""
         found: dict[str, str] = {}
         for (module, _), process in self._running.items():
+            if not process.alive:
+                continue
             answer = process.ask(do="versions")
             mark = "" if module == OURS else " (peers)"
             found |= {f"{name}{mark}": version for name, version in answer.items()}
@@ -163,25 +178,31 @@ def measure(comparison: Comparison, processes: Processes, repeats: int) -> dict[
     A failure becomes a row that says so; the others go on.
     """
     entries = [entry for entry in comparison.entries if entry.worker == OURS or processes.peers]
-    rows: list[dict[str, Any]] = []
-    for entry in entries:
-        row: dict[str, Any] = {"who": entry.who, "ours": entry.worker == OURS}
-        try:
-            row |= _memory(entry, processes) if comparison.unit == "MB" else _prepare(entry, processes)
-        except WorkerError as error:
-            row["error"] = str(error).strip().splitlines()[-1]
-            print(f"{comparison.title}: {entry.who}: {error}", file=sys.stderr)
-        rows.append(row)
+    rows: list[dict[str, Any]] = [{"who": entry.who, "ours": entry.worker == OURS} for entry in entries]
+    pairs = list(zip(entries, rows, strict=True))
+    first = _memory if comparison.unit == "MB" else _prepare
+    for entry, row in pairs:
+        _try(comparison.title, row, lambda entry=entry: first(entry, processes))
     if comparison.unit != "MB":
-        alive = [(entry, row) for entry, row in zip(entries, rows, strict=True) if "error" not in row]
         for _ in tqdm(range(repeats), desc=comparison.title, leave=False, disable=None):
-            for entry, row in alive:
-                answer = processes.get(entry.worker, entry.threads).ask(do="repeat", **{"as": entry.who})
-                row.setdefault("seconds", []).append(answer["seconds"])
-    for entry in entries:
-        if comparison.unit != "MB":
-            processes.get(entry.worker, entry.threads).ask(do="forget")
+            for entry, row in pairs:
+                if "error" not in row:
+                    _try(comparison.title, row, lambda entry=entry, row=row: _repeat(entry, row, processes))
+        processes.forget()
     return {"title": comparison.title, "unit": comparison.unit, "note": comparison.note, "rows": rows}
+
+
+def _try(title: str, row: dict[str, Any], act: Callable[[], dict[str, Any]]) -> None:
+    try:
+        row |= act()
+    except WorkerError as error:
+        row["error"] = str(error).strip().splitlines()[-1]
+        print(f"{title}: {row['who']}: {error}", file=sys.stderr)
+
+
+def _repeat(entry: Entry, row: dict[str, Any], processes: Processes) -> dict[str, Any]:
+    answer = processes.get(entry.worker, entry.threads).ask(do="repeat", **{"as": entry.who})
+    return {"seconds": [*row.get("seconds", []), answer["seconds"]]}
 
 
 def _prepare(entry: Entry, processes: Processes) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def draw(folder: Path, everything: Found) -> dict[str, str]:
     pictures = {}
     comparisons = [
         comparison
-        for found in everything.values()
+        for part, found in everything.items()
+        if part != "store"
         for comparison in found.get("comparisons", [])
         if comparison["unit"] == "crystals/s"
     ]
@@ -102,10 +103,11 @@ def _scaling(found: Found) -> tuple[plt.Figure, Any]:
         for curve, colour in zip((Curve(**one) for one in curves), COLOURS, strict=False):
             label = f"{curve.name} (x to the {exponent(curve):.2f})"
             ax.plot(curve.x, curve.seconds, "o-", color=colour, label=label, ms=4)
-            ax.plot(curve.x, curve.seconds[-1] * np.array(curve.x) / curve.x[-1], ":", color=colour, lw=0.8)
+            x = np.array(curve.x)
+            ax.plot(x, curve.seconds[-1] * (x / x[-1]) ** curve.expected, ":", color=colour, lw=0.8)
         ax.set(xscale="log", yscale="log", xlabel=against, ylabel="seconds")
         ax.set_xticks(curves[0]["x"], [f"{x:.0f}" for x in curves[0]["x"]])
         ax.minorticks_off()
         ax.legend(fontsize="small")
-    figure.suptitle("Time against size; dotted: linear through the last point")
+    figure.suptitle("Time against size; dotted: as expected, through the last point")
     return figure, axes

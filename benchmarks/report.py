@@ -20,6 +20,11 @@ in the same batches with the same optimiser; repeats take turns. A figure is the
 the lowest and the highest. "tlzoo is faster by" is the time of a row by that of the first row in the same
 turn: median and range of the turns. Bonds and angles are per crystal; in brackets how many are stored, equal
 ones once.
+
+Peers: `alignn`, its pure-torch builder and network as they come from PyPI (its other builders need DGL);
+torch-geometric's `CGConv` and `DataLoader`, which have one normalisation less than the published network; a
+baseline after the first CGCNN code; matgl, of which only the neighbour search does the same work: it has
+neither of the two networks, and its line graph leaves out the angle of a bond with itself.
 """
 
 
@@ -74,6 +79,7 @@ def write(folder: Path) -> str:
                 blocks.append(words(found[name]))
         if part in pictures:
             blocks.append(f"![{part}]({pictures[part]})\n")
+    blocks.append(versions(everything))
     text = "\n".join(block for block in blocks if block)
     if "speed" in pictures:
         text = text.replace("\n## ", f"\n![crystals per second]({pictures['speed']})\n\n## ", 1)
@@ -82,45 +88,61 @@ def write(folder: Path) -> str:
 
 
 def where(found: Found) -> str:
-    """Say when, where and with what."""
+    """Say when, where and on what."""
     machine, data = found["machine"], found["data"]
     gpu = f", {machine['gpu']}" if machine["gpu"] else ""
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return (
         f"{found['date']}; {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads{gpu}; "
         f"{data['name']}: {data['crystals']} crystals of {data['atoms'] / data['crystals']:.1f} atoms; "
-        f"{found['repeats']} repeats; {versions}.\n"
+        f"{found['repeats']} repeats.\n"
     )
 
 
+def versions(everything: Found) -> str:
+    """Say what was measured, and of which parts if that changed between them."""
+    parts: dict[str, list[str]] = {}
+    for part, found in everything.items():
+        for name, version in found["versions"].items():
+            parts.setdefault(f"{name} {version}", []).append(part)
+    names = [known.rpartition(" ")[0] for known in parts]
+    told = [
+        known + (f" ({', '.join(of)})" if names.count(known.rpartition(" ")[0]) > 1 else "")
+        for known, of in sorted(parts.items())
+    ]
+    return f"## versions\n\n{'; '.join(told)}.\n"
+
+
 def table(comparison: Found) -> str:
-    """Return one comparison as a table."""
+    """Return one comparison as a table, without columns that have nothing in them."""
     rows, unit = comparison["rows"], comparison["unit"]
     first = next((row for row in rows if "error" not in row), None)
     better = "smaller" if unit == "MB" else "faster"
-    lines = [
-        f"### {comparison['title']}\n",
-        f"| | {unit} | lowest – highest | bonds | angles | tlzoo is {better} by |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = [["", unit, "lowest – highest", "bonds", "angles", f"tlzoo is {better} by"]]
     for row in rows:
-        if "error" in row:
-            lines.append(f"| {row['who']} | failed: {row['error']} | | | | |")
+        if "error" in row or first is None:
+            lines.append([row["who"], f"failed: {row['error']}", "", "", "", ""])
             continue
         values = figures(row, unit)
-        times = ratios(first, row) if first is not row and first is not None else []
-        ratio = f"{spread(times)} ×" if times else ""
-        span = f"{short(min(values))} – {short(max(values))}" if len(values) > 1 else ""
         middle = f"**{short(median(values))}**" if row["ours"] else short(median(values))
+        span = f"{short(min(values))} – {short(max(values))}" if len(values) > 1 else ""
         contents = [content(row["facts"], what) for what in ("bonds", "angles")]
-        lines.append(f"| {' | '.join([row['who'], middle, span, *contents, ratio])} |")
+        ratio = f"{spread(ratios(first, row))} ×" if first is not row else ""
+        lines.append([row["who"], middle, span, *contents, ratio])
+    kept = [i for i in range(len(lines[0])) if i < 2 or any(line[i] for line in lines[1:])]
+    text = [f"| {' | '.join(line[i] for i in kept)} |" for line in lines]
+    text.insert(1, "|---" * len(kept) + "|")
+    return f"### {comparison['title']}\n\n" + "\n".join(text) + f"\n\n{notes(comparison)}"
+
+
+def notes(comparison: Found) -> str:
+    """Return what to know when reading a table, as a paragraph."""
     resident = [
-        f"{row['who']} {row['facts']['resident']:.1f}" for row in rows if "resident" in row.get("facts", {})
+        f"{row['who']} {row['facts']['resident']:.1f}"
+        for row in comparison["rows"]
+        if "resident" in row.get("facts", {})
     ]
-    note = comparison["note"]
-    if resident:
-        note = f"{note} Memory that opening adds, MB: {', '.join(resident)}."
-    return "\n".join(lines) + "\n" + (f"\n{note}\n" if note else "")
+    added = f"Memory that opening adds, MB: {', '.join(resident)}." if resident else ""
+    return f"{comparison['note']} {added}".strip() + "\n"
 
 
 def figures(row: Found, unit: str) -> list[float]:
@@ -247,12 +269,12 @@ def roofline(found: Found) -> str:
 
 def scaling(found: Found) -> str:
     """Return the powers that times grow with."""
-    lines = ["| time of | against | from – to | grows as x to the |", "|---|---|---|---|"]
+    lines = ["| time of | against | from – to | grows as x to the | expected |", "|---|---|---|---|---|"]
     for against, curves in found.items():
         for curve in (Curve(**one) for one in curves):
             span = f"{curve.x[0]:.0f} – {curve.x[-1]:.0f}"
-            lines.append(f"| {curve.name} | {against} | {span} | {exponent(curve):.2f} |")
-    return "\n".join(lines) + "\n\nThe power is that of the upper half of the sizes; 1 is linear.\n"
+            lines.append(f"| {curve.name} | {against} | {span} | {exponent(curve):.2f} | {curve.expected} |")
+    return "\n".join(lines) + "\n\nThe power is that of the larger sizes; 1 is linear.\n"
 
 
 def large(found: Found) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,7 @@ MULTIPLES = ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (4, 2, 2), (4, 4, 2))
 DISPLACED = 0.02  # Å, standard deviation; breaks the symmetry, so that nothing can be merged
 NEIGHBOURS = (4, 8, 12, 16, 24, 32)
 PARTS = (0.125, 0.25, 0.5, 1.0)  # of all crystals
-COPIES = 16  # of each crystal for the processes, which take hundreds of crystals at a time
+COPIES = 8  # of each crystal for the processes, which take hundreds of crystals at a time
 
 
 class Curve(NamedTuple):
@@ -32,11 +32,13 @@ class Curve(NamedTuple):
         name: What takes the time.
         x: Sizes.
         seconds: Median times.
+        expected: Power of x that the time is to grow with.
     """
 
     name: str
     x: list[float]
     seconds: list[float]
+    expected: int = 1
 
 
 def supercell(table: Table, multiple: tuple[int, int, int], displaced: float) -> Table:
@@ -98,7 +100,7 @@ def small_cells(table: Table) -> Table:
 
 def measure(plan: Plan, processes: Processes, repeats: int) -> dict[str, list[dict[str, Any]]]:
     """Return the curves of each plot."""
-    timing = Timing(processes, repeats)
+    timing = Timing(processes, min(repeats, 3))  # medians of a curve, not of a comparison
     plots = {
         "atoms in a cell": _atoms(plan, timing),
         "neighbours of an atom": _neighbours(plan, timing),
@@ -122,10 +124,12 @@ class Timing:
         self.process.ask(do="forget")
         return median(times)
 
-    def curve(self, name: str, job: str, points: Iterable[tuple[float, dict[str, Any]]]) -> Curve:
+    def curve(
+        self, name: str, job: str, points: Sequence[tuple[float, dict[str, Any]]], expected: int = 1
+    ) -> Curve:
         """Return the times of a job at each size."""
-        points = list(points)
-        return Curve(name, [x for x, _ in points], [self.seconds(job, **settings) for _, settings in points])
+        times = [self.seconds(job, **settings) for _, settings in points]
+        return Curve(name, [x for x, _ in points], times, expected)
 
 
 def _atoms(plan: Plan, timing: Timing) -> list[Curve]:
@@ -153,6 +157,7 @@ def _atoms(plan: Plan, timing: Timing) -> list[Curve]:
             "ALIGNN training step, perfect supercells",
             "training",
             [(x, {**s, **steps}) for x, s in tables[True]],
+            expected=0,
         ),
     ]
 
@@ -160,15 +165,16 @@ def _atoms(plan: Plan, timing: Timing) -> list[Curve]:
 def _neighbours(plan: Plan, timing: Timing) -> list[Curve]:
     few = {**plan.some(64), "batch": 64}
     curves = []
-    for name, kind, network in (("CGCNN", "cgcnn", PUBLISHED), ("ALIGNN", "alignn", SMALL)):
+    # an atom with k neighbours has k² angles
+    for name, kind, network, power in (("CGCNN", "cgcnn", PUBLISHED, 1), ("ALIGNN", "alignn", SMALL, 2)):
         points = [
             (float(k), {**few, "kind": kind, "options": {"neighbours": k, "merge_tolerance": 0.0}})
             for k in NEIGHBOURS
         ]
         graphs = [(x, {key: s[key] for key in s if key != "batch"}) for x, s in points]
-        curves.append(timing.curve(f"{name} graphs", "graphs", graphs))
+        curves.append(timing.curve(f"{name} graphs", "graphs", graphs, power))
         steps = [(x, {**s, "network_": network}) for x, s in points]
-        curves.append(timing.curve(f"{name} training step", "training", steps))
+        curves.append(timing.curve(f"{name} training step", "training", steps, power))
     return curves
 
 
@@ -194,12 +200,13 @@ def _workers(plan: Plan, timing: Timing) -> list[Curve]:
     settings = {"table": str(path), "crystals": len(table), "kind": "alignn", "folder": plan.folder}
     most = usable_cores()
     counts = sorted({*(1 << i for i in range(most.bit_length())), most})
-    return [timing.curve("building a store", "build", [(w, {**settings, "workers": w}) for w in counts])]
+    points = [(float(count), {**settings, "workers": count}) for count in counts]
+    return [timing.curve("building a store", "build", points, expected=-1)]
 
 
 def exponent(curve: Curve) -> float:
-    """Return the power of x that the time grows with, over the upper half of the sizes."""
-    half = len(curve.x) // 2
-    if len(curve.x) - half < 2:
+    """Return the power of x that the time grows with: over the larger half of the sizes, or all if few."""
+    half = len(curve.x) // 2 if len(curve.x) > 3 else 0
+    if len(curve.x) < 2:
         return float("nan")
     return float(np.polyfit(np.log(curve.x[half:]), np.log(curve.seconds[half:]), 1)[0])

@@ -129,6 +129,19 @@ def test_floor_counts_products_and_what_is_kept():
     assert found["bytes"] == 2 * found["saved"] + 2 * 10 * 8 * 4 + 2 * 10 * 8 * 4 * 4
 
 
+def test_products_in_place_count():
+    weight = nn.Linear(8, 4, bias=False)
+    total = torch.zeros(10, 4)
+    data = Data(x=torch.randn(10, 8))
+
+    def loss(one):
+        with torch.no_grad():
+            total.addmm_(one.x, weight.weight.t())
+        return weight.weight.sum()
+
+    assert roofline.floor(loss, [weight], [data], low=False)["flops"] == 2 * 10 * 8 * 4
+
+
 def test_supercells_are_the_same_crystal():
     given = table([3])
     larger = scaling.supercell(given, (2, 1, 3), 0.0)
