@@ -104,3 +104,28 @@ def test_the_optimizer_has_a_group_per_named_group():
         ("head.out", 0.1),
     ]
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("options", "fused"), [({}, True), ({"fused": False}, False), ({"foreach": True}, None)]
+)
+def test_adam_is_fused_unless_told_otherwise(options, fused):
+    model = task(optimizer=lambda groups: torch.optim.AdamW(groups, **options), schedule="constant")
+
+    class Trainer:
+        estimated_stepping_batches = 10
+
+    model._trainer = Trainer()
+    groups = model.configure_optimizers()["optimizer"].param_groups
+    assert {group["fused"] for group in groups} == {fused}
+
+
+def test_another_optimizer_is_left_as_it_is():
+    model = task(optimizer=lambda groups: torch.optim.SGD(groups, lr=0.1), schedule="constant")
+
+    class Trainer:
+        estimated_stepping_batches = 10
+
+    model._trainer = Trainer()
+    groups = model.configure_optimizers()["optimizer"].param_groups
+    assert {group["fused"] for group in groups} == {None}
