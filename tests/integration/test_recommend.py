@@ -69,6 +69,7 @@ def test_the_training_part_alone_is_scored_and_the_same_again(tlzoo, models, min
     first = content()
     assert first["part"] == "the training part"
     assert first["crystals"] == 25
+    assert f"--target band_gap --config {split} --from " in first["command"]
     assert content() == first
     # other labels in the other parts: nothing changes
     crystals = named.load("semiconductors").select(np.arange(60))

@@ -24,6 +24,9 @@ from tlzoo.run import Run
 
 Values = NDArray[np.float64]
 
+# Loggers of what is true of one training.
+TALKATIVE = ("tlzoo.task", "tlzoo.callbacks")
+
 
 @dataclass(frozen=True)
 class Training:
@@ -138,13 +141,14 @@ def _session(args: list[str], data: CrystalDataModule | None) -> _Session:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the tables of each training off the screen: they are in its directory."""
+    """Keep the tables and epochs of each training off the screen: they are in its directory."""
     quieten()
-    tables = logging.getLogger("tlzoo.task")
-    before = tables.level
-    tables.setLevel(logging.WARNING)
+    before = {logger: logger.level for logger in map(logging.getLogger, TALKATIVE)}
     try:
+        for logger in before:
+            logger.setLevel(logging.WARNING)
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        tables.setLevel(before)
+        for logger, level in before.items():
+            logger.setLevel(level)

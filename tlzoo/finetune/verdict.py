@@ -141,9 +141,7 @@ class Verdict:
             )
         ours, *others = self.rows
         if better := [row.name for row in others if row.name != SCRATCH and row.mae <= ours.mae]:
-            found.append(
-                f"{' and '.join(better)} on the composition alone do as well as transfer, or better."
-            )
+            found.append(f"transfer is no better than the trivial baseline(s) {', '.join(better)}.")
         if self.seen:
             found.append(
                 f"{self.start} has learned from {self.seen} of the {self.test_crystals} test crystals: "

@@ -70,6 +70,10 @@ def recommend(
         scores=rank(crystals, labels, names, repeats=repeats, seed=seed),
         baselines=baselines(crystals, labels, repeats=repeats, seed=seed),
         recipe=recipe(len(data.split.train)),
+        options=[
+            *(["--unit", unit] if unit else []),
+            *(word for path in configs for word in ("--config", str(path))),
+        ],
     )
 
 

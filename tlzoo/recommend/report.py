@@ -1,5 +1,6 @@
 """The ranking as a table for people and as data for programs."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,7 @@ class Report:
         scores: The models, best first.
         baselines: What the composition alone gives.
         recipe: How to fine-tune with so many crystals.
+        options: What else the fine-tuning command needs to read the same data.
     """
 
     source: str
@@ -34,12 +36,14 @@ class Report:
     scores: Sequence[Score]
     baselines: Sequence[Score]
     recipe: Recipe
+    options: Sequence[str] = ()
 
     @property
     def command(self) -> str:
         """The command to go on with."""
-        first = f"--from {self.scores[0].name} --strategy {self.recipe.strategy}"
-        return f"tlzoo finetune {self.source} --target {self.target} {first}"
+        words = ["tlzoo", "finetune", self.source, "--target", self.target, *self.options]
+        words += ["--from", self.scores[0].name, "--strategy", self.recipe.strategy]
+        return shlex.join(words)
 
     @property
     def warnings(self) -> list[str]:

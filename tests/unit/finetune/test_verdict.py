@@ -78,7 +78,7 @@ def test_an_interval_with_zero_is_said_out_loud():
 
 def test_better_baselines_are_named():
     (warning,) = verdict(forest=0.6).warnings
-    assert warning == "random forest on the composition alone do as well as transfer, or better."
+    assert warning == "transfer is no better than the trivial baseline(s) random forest."
 
 
 def test_test_crystals_seen_before_are_counted():
