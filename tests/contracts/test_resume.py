@@ -28,6 +28,8 @@ RUNS = {
     "alignn": ALIGNN,
     "cgcnn-gradual": {**CGCNN, **GRADUAL, "model.layer_decay": 0.5},
     "alignn-gradual": {**ALIGNN, **GRADUAL},
+    "cgcnn-bf16": {**CGCNN, "trainer.precision": "bf16-mixed"},
+    "alignn-bf16": {**ALIGNN, "trainer.precision": "bf16-mixed"},
 }
 RESULTS = ("history.csv", "predictions.csv", "metrics.json", "model.safetensors", "split.json")
 
