@@ -229,10 +229,11 @@ class CrystalDataModule(pl.LightningDataModule):
             sizes=self._store.num_rows[positions[chosen]] if self.max_rows else None,
             budget=self.max_rows,
         )
-        if shuffle and sampler.limited:
+        average = round(len(chosen) / max(1, len(sampler)))
+        if shuffle and sampler.limited and average < self.batch_size:
             logger.info(
                 "batches of %d crystals on average, not %d: data.max_rows is %d",
-                round(len(chosen) / len(sampler)), self.batch_size, self.max_rows,
+                average, self.batch_size, self.max_rows,
             )  # fmt: skip
         # A generator of its own: iterating must not draw from the one that drives dropout.
         return DataLoader(graphs, sampler=sampler, batch_size=None, generator=torch.Generator())
