@@ -1,5 +1,7 @@
 """The task: what it refuses, its learning rates, its modes, what its resume files say."""
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -118,6 +120,39 @@ def test_adam_is_fused_unless_told_otherwise(options, fused):
     model._trainer = Trainer()
     groups = model.configure_optimizers()["optimizer"].param_groups
     assert {group["fused"] for group in groups} == {fused}
+
+
+COMPILED = """
+import numpy as np, torch
+from tlzoo.backbones import CGCNN
+from tlzoo.data import named
+from tlzoo.graphs.store import batch_of
+from tlzoo.heads import Regression
+from tlzoo.task import Task
+
+tasks = []
+for compiled in (False, True):
+    torch.manual_seed(0)
+    tasks.append(Task(CGCNN(dim=8, depth=1), Regression(hidden=(8,)), compiled=compiled))
+plain, compiled = (task.backbone for task in tasks)
+assert plain.state_dict().keys() == compiled.state_dict().keys()
+for size in (6, 9, 14):
+    batch = batch_of(named.load("semiconductors").select(np.arange(size)), plain.graph)
+    embeddings = [backbone(batch) for backbone in (plain, compiled)]
+    torch.testing.assert_close(*embeddings)
+    for embedding in embeddings:
+        embedding.square().sum().backward()
+for one, other in zip(plain.parameters(), compiled.parameters()):
+    torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5)
+assert torch._dynamo.utils.counters["stats"]["calls_captured"] > 10
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_backbone_computes_the_same():
+    # in a process of its own: the compiler does not know the checks of shapes that tests put around layers
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_another_optimizer_is_left_as_it_is():
