@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import large, parts, report, scaling
+from benchmarks import large, report, scaling
 from benchmarks.agreement import ALLOWED
-from benchmarks.driver import PEERS, Processes, WorkerError, measure
-from benchmarks.parts import ALIGNN, CGCONV, COMPARISONS, LARGE, OURS, PUBLISHED, RECIPE, SMALL, Plan
+from benchmarks.driver import OURS, PEERS, Comparison, Entry, Processes, WorkerError, measure
+from benchmarks.parts import ALIGNN, CGCONV, COMPARISONS, LARGE, PUBLISHED, RECIPE, SMALL, Plan
 from benchmarks.worker import Table
 from tlzoo.data import named
 from tlzoo.nn.elements import feature_table
@@ -141,7 +141,7 @@ def agreement(plan: Plan, processes: Processes) -> list[dict[str, Any]]:
     if not processes.peers:
         return []
     few = {**plan.some(32), "batch": 16}
-    found = []
+    found: list[dict[str, Any]] = []
     for peer, module, kind, name, network in (
         ("alignn", ALIGNN, "alignn", "ALIGNN 256 wide, 4 + 4: alignn", LARGE),
         ("alignn", ALIGNN, "alignn", "ALIGNN 64 wide, 2 + 2: alignn", SMALL),
@@ -164,9 +164,7 @@ def roofline(plan: Plan, processes: Processes, repeats: int, device: str = "cpu"
         for low in (False, True):
             own = {**plan.some(most), **settings, "low": low}
             who = f"{name}, batch {batch}, {'bf16-mixed' if low else 'fp32'}"
-            row = measure(
-                parts.Comparison(who, [parts.Entry(who, OURS, "training", own)]), processes, repeats
-            )["rows"][0]
+            row = measure(Comparison(who, [Entry(who, OURS, "training", own)]), processes, repeats)["rows"][0]
             if "error" in row:
                 raise WorkerError(row["error"])
             points.append({**row, "low": low, "floor": processes.ours("floor", **own)})

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, NamedTuple, Self
@@ -182,12 +183,12 @@ def measure(comparison: Comparison, processes: Processes, repeats: int) -> dict[
     pairs = list(zip(entries, rows, strict=True))
     first = _memory if comparison.unit == "MB" else _prepare
     for entry, row in pairs:
-        _try(comparison.title, row, lambda entry=entry: first(entry, processes))
+        _try(comparison.title, row, partial(first, entry, processes))
     if comparison.unit != "MB":
         for _ in tqdm(range(repeats), desc=comparison.title, leave=False, disable=None):
             for entry, row in pairs:
                 if "error" not in row:
-                    _try(comparison.title, row, lambda entry=entry, row=row: _repeat(entry, row, processes))
+                    _try(comparison.title, row, partial(_repeat, entry, row, processes))
         processes.forget()
     return {"title": comparison.title, "unit": comparison.unit, "note": comparison.note, "rows": rows}
 

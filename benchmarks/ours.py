@@ -55,7 +55,8 @@ class Model(NamedTuple):
 
     def forward(self, batch: Data) -> Tensor:
         """Return the raw predictions, ``(crystals, 1)``."""
-        return self.head(self.backbone(batch))
+        raw: Tensor = self.head(self.backbone(batch))
+        return raw
 
     def loss(self, batch: Data) -> Tensor:
         """Return the mean absolute error."""

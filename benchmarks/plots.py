@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from benchmarks.scaling import Curve, exponent
 
@@ -40,14 +41,14 @@ def draw(folder: Path, everything: Found) -> dict[str, str]:
     return pictures
 
 
-def _save(folder: Path, name: str, figure: plt.Figure, _: object) -> str:
+def _save(folder: Path, name: str, figure: Figure, _: object) -> str:
     path = folder / f"{name}.png"
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     plt.close(figure)
     return path.name
 
 
-def _speeds(comparisons: list[Found]) -> tuple[plt.Figure, Any]:
+def _speeds(comparisons: list[Found]) -> tuple[Figure, Any]:
     columns = 2
     rows = -(-len(comparisons) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(13, 2.1 * rows), layout="constrained", squeeze=False)
@@ -70,7 +71,7 @@ def _speeds(comparisons: list[Found]) -> tuple[plt.Figure, Any]:
     return figure, axes
 
 
-def _roofline(found: Found) -> tuple[plt.Figure, Axes]:
+def _roofline(found: Found) -> tuple[Figure, Axes]:
     figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
     ceilings = found["ceilings"]
     intensity = np.geomspace(0.5, 500, 200)
@@ -97,7 +98,7 @@ def _roofline(found: Found) -> tuple[plt.Figure, Axes]:
     return figure, ax
 
 
-def _scaling(found: Found) -> tuple[plt.Figure, Any]:
+def _scaling(found: Found) -> tuple[Figure, Any]:
     figure, axes = plt.subplots(2, 2, figsize=(12, 8.5), layout="constrained")
     for ax, (against, curves) in zip(axes.flat, found.items(), strict=True):
         for curve, colour in zip((Curve(**one) for one in curves), COLOURS, strict=False):

@@ -142,7 +142,8 @@ def notes(comparison: Found) -> str:
         if "resident" in row.get("facts", {})
     ]
     added = f"Memory that opening adds, MB: {', '.join(resident)}." if resident else ""
-    return f"{comparison['note']} {added}".strip() + "\n"
+    text = f"{comparison['note']} {added}".strip()
+    return f"{text}\n" if text else ""
 
 
 def figures(row: Found, unit: str) -> list[float]:

@@ -122,7 +122,7 @@ class Timing:
         self.process.ask(do="prepare", name=job, settings=settings, **{"as": job})
         times = [self.process.ask(do="repeat", **{"as": job})["seconds"] for _ in range(self.repeats)]
         self.process.ask(do="forget")
-        return median(times)
+        return float(median(times))
 
     def curve(
         self, name: str, job: str, points: Sequence[tuple[float, dict[str, Any]]], expected: int = 1

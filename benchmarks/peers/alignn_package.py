@@ -78,6 +78,15 @@ def collated(table: str, crystals: int, batch: int, device: str) -> list[Sample]
     return [tuple(part.to(device) for part in one) for one in together]
 
 
+def content(given: list[Sample]) -> dict[str, float]:
+    """Return bonds and angles per crystal."""
+    crystals = sum(len(targets) for *_, targets in given)
+    return {
+        "bonds": sum(g.num_edges for g, *_ in given) / crystals,
+        "angles": sum(lg.num_edges for _, lg, *_ in given) / crystals,
+    }
+
+
 def network(dim: int, alignn_layers: int, gcn_layers: int, device: str = "cpu") -> ALIGNNAtomWisePure:
     """Return the network for one property."""
     torch.manual_seed(0)
@@ -97,20 +106,22 @@ def network(dim: int, alignn_layers: int, gcn_layers: int, device: str = "cpu") 
 
 
 def training(
-    *, table: str, crystals: int, batch: int, network_: dict[str, int], device: str = "cpu", low: bool = False
+    *, table: str, crystals: int, batch: int, network_: dict[str, Any], device: str = "cpu", low: bool = False
 ) -> Job:
     """Train on batches that are ready."""
     model, given = network(**network_, device=device), collated(table, crystals, batch, device)
     act = steps.training(lambda one: F.l1_loss(model(one[:3])["out"], one[3]), [model], given, low=low)
-    return Job(act, crystals)
+    return Job(act, crystals, content(given))
 
 
 def inference(
-    *, table: str, crystals: int, batch: int, network_: dict[str, int], device: str = "cpu", low: bool = False
+    *, table: str, crystals: int, batch: int, network_: dict[str, Any], device: str = "cpu", low: bool = False
 ) -> Job:
     """Predict batches that are ready."""
     model, given = network(**network_, device=device), collated(table, crystals, batch, device)
-    return Job(steps.inference(lambda one: model(one[:3])["out"], [model], given, low=low), crystals)
+    return Job(
+        steps.inference(lambda one: model(one[:3])["out"], [model], given, low=low), crystals, content(given)
+    )
 
 
 def loader(given: list[Sample], batch: int) -> DataLoader[Sample]:
@@ -118,7 +129,7 @@ def loader(given: list[Sample], batch: int) -> DataLoader[Sample]:
     return DataLoader(given, batch, shuffle=True, collate_fn=PureTorchLMDBDataset.collate_line_graph)  # type: ignore[arg-type]
 
 
-def epoch(*, table: str, crystals: int, batch: int, network_: dict[str, int]) -> Job:
+def epoch(*, table: str, crystals: int, batch: int, network_: dict[str, Any]) -> Job:
     """Train on all crystals once, batch assembly included."""
     model, given = network(**network_), loader(samples(Table.read(table, crystals)), batch)
     return Job(steps.training(lambda one: F.l1_loss(model(one[:3])["out"], one[3]), [model], given), crystals)
@@ -171,7 +182,7 @@ def export(*, table: str, crystals: int, path: str) -> dict[str, Any]:
 
 
 def reference(
-    *, table: str, crystals: int, batch: int, network_: dict[str, int], path: str
+    *, table: str, crystals: int, batch: int, network_: dict[str, Any], path: str
 ) -> dict[str, Any]:
     """Write graphs, weights, predictions and gradients, for tlzoo to repeat."""
     given = samples(Table.read(table, crystals))

@@ -44,7 +44,8 @@ class Network(nn.Module):
         for conv in self.convs:
             x = F.softplus(conv(x, data.edge_index, basis))
         pooled = global_mean_pool(x, data.batch, size=data.num_graphs)
-        return self.out(F.softplus(self.hidden(F.softplus(pooled))))[:, 0]
+        predictions: Tensor = self.out(F.softplus(self.hidden(F.softplus(pooled))))
+        return predictions[:, 0]
 
 
 def network(dim: int, depth: int, table: Table, device: str = "cpu") -> Network:
@@ -78,28 +79,31 @@ def collated(table: Table, batch: int, device: str = "cpu") -> list[Batch]:
     ]
 
 
+def content(given: list[Batch]) -> dict[str, float]:
+    """Return bonds per crystal."""
+    return {"bonds": sum(one.num_edges for one in given) / sum(one.num_graphs for one in given)}
+
+
 def training(
-    *, table: str, crystals: int, batch: int, network_: dict[str, int], device: str = "cpu", low: bool = False
+    *, table: str, crystals: int, batch: int, network_: dict[str, Any], device: str = "cpu", low: bool = False
 ) -> Job:
     """Train on batches that are ready."""
-    given = Table.read(table, crystals)
-    model = network(**network_, table=given, device=device)
-    act = steps.training(
-        lambda one: F.l1_loss(model(one), one.y), [model], collated(given, batch, device), low=low
-    )
-    return Job(act, crystals)
+    read = Table.read(table, crystals)
+    model, given = network(**network_, table=read, device=device), collated(read, batch, device)
+    act = steps.training(lambda one: F.l1_loss(model(one), one.y), [model], given, low=low)
+    return Job(act, crystals, content(given))
 
 
 def inference(
-    *, table: str, crystals: int, batch: int, network_: dict[str, int], device: str = "cpu", low: bool = False
+    *, table: str, crystals: int, batch: int, network_: dict[str, Any], device: str = "cpu", low: bool = False
 ) -> Job:
     """Predict batches that are ready."""
-    given = Table.read(table, crystals)
-    model = network(**network_, table=given, device=device)
-    return Job(steps.inference(model, [model], collated(given, batch, device), low=low), crystals)
+    read = Table.read(table, crystals)
+    model, given = network(**network_, table=read, device=device), collated(read, batch, device)
+    return Job(steps.inference(model, [model], given, low=low), crystals, content(given))
 
 
-def epoch(*, table: str, crystals: int, batch: int, network_: dict[str, int]) -> Job:
+def epoch(*, table: str, crystals: int, batch: int, network_: dict[str, Any]) -> Job:
     """Train on all crystals once, batch assembly included."""
     given = Table.read(table, crystals)
     model, loader = network(**network_, table=given), DataLoader(samples(given), batch, shuffle=True)
@@ -143,7 +147,7 @@ def reading(*, table: str, crystals: int, folder: str, batch: int) -> Job:
 
 
 def reference(
-    *, table: str, crystals: int, batch: int, network_: dict[str, int], path: str
+    *, table: str, crystals: int, batch: int, network_: dict[str, Any], path: str
 ) -> dict[str, Any]:
     """Write graphs, weights, predictions and gradients, for tlzoo to repeat."""
     given = Table.read(table, crystals)

@@ -53,7 +53,7 @@ class Sample(NamedTuple):
 
     atoms: Tensor
     basis: Tensor
-    index: Tensor
+    near: Tensor
     members: list[Tensor]
     targets: Tensor
 
@@ -82,7 +82,7 @@ def collate(some: list[Sample]) -> Sample:
     """Put crystals into one batch."""
     index, members, first = [], [], 0
     for sample in some:
-        index.append(sample.index + first)
+        index.append(sample.near + first)
         members.append(sample.members[0] + first)
         first += len(sample.atoms)
     return Sample(
@@ -126,9 +126,10 @@ class Network(nn.Module):
         """Predict one number for each crystal."""
         x = self.embed(sample.atoms)
         for conv in self.convs:
-            x = conv(x, sample.basis, sample.index)
+            x = conv(x, sample.basis, sample.near)
         pooled = torch.stack([x[members].mean(dim=0) for members in sample.members])
-        return self.out(F.softplus(self.hidden(F.softplus(pooled))))[:, 0]
+        predictions: Tensor = self.out(F.softplus(self.hidden(F.softplus(pooled))))
+        return predictions[:, 0]
 
 
 def network(dim: int, depth: int) -> Network:
@@ -143,6 +144,11 @@ def collated(table: str, crystals: int, batch: int) -> list[Sample]:
     return [collate([given[row] for row in rows]) for rows in batches(len(given), batch)]
 
 
+def content(given: list[Sample]) -> dict[str, float]:
+    """Return bonds per crystal."""
+    return {"bonds": sum(one.near.numel() for one in given) / sum(len(one.targets) for one in given)}
+
+
 def graphs(*, table: str, crystals: int) -> Job:
     """Build graphs."""
     given = structures_of(Table.read(table, crystals))
@@ -150,19 +156,23 @@ def graphs(*, table: str, crystals: int) -> Job:
     return Job(lambda: [nearest(structure) for structure in given], len(given), {"bonds": bonds})
 
 
-def training(*, table: str, crystals: int, batch: int, network_: dict[str, int]) -> Job:
+def training(*, table: str, crystals: int, batch: int, network_: dict[str, Any]) -> Job:
     """Train on batches that are ready."""
     model, given = network(**network_), collated(table, crystals, batch)
-    return Job(steps.training(lambda one: F.l1_loss(model(one), one.targets), [model], given), crystals)
+    return Job(
+        steps.training(lambda one: F.l1_loss(model(one), one.targets), [model], given),
+        crystals,
+        content(given),
+    )
 
 
-def inference(*, table: str, crystals: int, batch: int, network_: dict[str, int]) -> Job:
+def inference(*, table: str, crystals: int, batch: int, network_: dict[str, Any]) -> Job:
     """Predict batches that are ready."""
     model, given = network(**network_), collated(table, crystals, batch)
-    return Job(steps.inference(model, [model], given), crystals)
+    return Job(steps.inference(model, [model], given), crystals, content(given))
 
 
-def epoch(*, table: str, crystals: int, batch: int, network_: dict[str, int]) -> Job:
+def epoch(*, table: str, crystals: int, batch: int, network_: dict[str, Any]) -> Job:
     """Train on all crystals once, batch assembly included."""
     model, given = network(**network_), samples(Table.read(table, crystals))
     loader: DataLoader[Sample] = DataLoader(given, batch, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
@@ -183,7 +193,7 @@ def export(*, table: str, crystals: int, path: str) -> dict[str, Any]:
 
 
 def reference(
-    *, table: str, crystals: int, batch: int, network_: dict[str, int], path: str
+    *, table: str, crystals: int, batch: int, network_: dict[str, Any], path: str
 ) -> dict[str, Any]:
     """Write graphs, weights, predictions and gradients, for tlzoo to repeat."""
     given = Table.read(table, crystals)
