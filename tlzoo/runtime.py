@@ -11,7 +11,7 @@ from pathlib import Path
 MAX_THREADS = 8
 
 # Of <malloc.h>
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 # Set before the process starts, these say that somebody has chosen the allocator's settings.
 CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
@@ -37,9 +37,8 @@ def keep_memory(environment: Mapping[str, str] = os.environ) -> bool:
     """Let the C allocator keep what was freed, for the next step to use; return whether it will.
 
     By default glibc maps every block above 32 MB anew and gives it back when freed: each step of a training
-    then touches all its memory for the first time, one page fault per 4 kB, which takes up to seven times as
-    long as an addition. Kept memory costs some more of it at the peak. Huge pages, where Linux leaves the
-    choice to the program, make the first touch cheaper as well.
+    then touches all its memory for the first time, with a page fault per 4 kB, and an addition of 32 MB takes
+    seven times as long. The price: a peak up to a third higher, as freed blocks do not always fit.
 
     Not done off Linux, with another C library, or if the environment has settings of the allocator.
 
@@ -51,10 +50,8 @@ def keep_memory(environment: Mapping[str, str] = os.environ) -> bool:
         return False
     if platform.libc_ver()[0] != "glibc":
         return False
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch when it first allocates
     mallopt = ctypes.CDLL(None).mallopt
-    kept = [mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, 2**31 - 1), mallopt(M_TOP_PAD, 64 * 2**20)]
-    return all(kept)
+    return all([mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, 2**31 - 1)])
 
 
 def usable_cores(root: Path = Path("/")) -> int:

@@ -29,7 +29,7 @@ from tlzoo.graphs.store import GraphStore
 
 logger = logging.getLogger(__name__)
 
-# Training ALIGNN as published, 256 wide with 4 + 4 layers, takes some 35 kB a row: 3.5 GB of a laptop's 8.
+# Training ALIGNN as published, 256 wide with 4 + 4 layers, takes up to 30 kB a row: 3 GB of a laptop's 8.
 # Other networks take less.
 MAX_ROWS = 100_000
 
