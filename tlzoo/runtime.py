@@ -25,6 +25,9 @@ def configure(threads: int | None = None) -> None:
             most 8.
     """
     keep_memory()
+    # oneDNN, which multiplies in bf16, keeps a program per shape, by default 1024 of some 300 kB; here no two
+    # batches have the same shapes
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     import torch
 
     if threads is not None:
