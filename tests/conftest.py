@@ -105,3 +105,12 @@ def config(tmp_path: Path, few: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """Small forests and no pictures: they are tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlzoo.baselines.TREES", 10)
+        patch.setattr("tlzoo.run.Run.draw", lambda *_: None)
+        yield

@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import yaml
 
 import tlzoo
 from tlzoo import checkpoint
+from tlzoo.baselines import errors
 from tlzoo.cards import Card
 from tlzoo.cards.card import NAME
 from tlzoo.data import named
+from tlzoo.data.splits.base import PARTS
 from tlzoo.errors import UserError
 from tlzoo.golden import golden
 from tlzoo.heads import Classification, Head
@@ -114,7 +117,7 @@ def _training(run: Run, environment: Mapping[str, Any], recipe: Mapping[str, Any
     return {
         "source": environment["source"],
         "data_sha256": environment["data_sha256"],
-        **{part: _part(split[part]) for part in ("train", "val", "test")},
+        **{part: _part(split[part]) for part in PARTS},
         "excluded": _excluded(environment["source"], recipe),
         "epochs": len(pd.read_csv(run.history)),
         "seconds": environment.get("training_seconds"),
@@ -167,14 +170,8 @@ def _measured(run: Run) -> dict[str, Any]:
         raise UserError(f"{run.path} has no predictions of a test part; call: tlzoo test {run.path}")
     measured = {}
     for target, rows in table.groupby("property", sort=False):
-        error = rows["prediction"] - rows["target"]
-        spread = float(((rows["target"] - rows["target"].mean()) ** 2).sum())
-        measured[str(target)] = {
-            "mae": float(error.abs().mean()),
-            "rmse": float((error**2).mean() ** 0.5),
-            "r2": 1 - float((error**2).sum()) / spread if spread > 0 else None,
-            "n": len(rows),
-        }
+        found = errors(rows["target"].to_numpy(), rows["prediction"].to_numpy())
+        measured[str(target)] = {**found, "r2": None if isnan(found["r2"]) else found["r2"], "n": len(rows)}
     return measured
 
 

@@ -256,10 +256,7 @@ def test_merged_rows_are_as_good_as_every_atom_bond_and_angle(backbone, training
 
 
 def double(data):
-    for key, values in data.items():
-        if torch.is_tensor(values) and values.is_floating_point():
-            data[key] = values.double()
-    return data
+    return data.apply(lambda values: values.double() if values.is_floating_point() else values)
 
 
 def test_overfits_eight_crystals(backbone):

@@ -20,13 +20,7 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """Small forests and no pictures: they are tested elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tlzoo.baselines.TREES", 10)
-        patch.setattr("tlzoo.run.Run.draw", lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

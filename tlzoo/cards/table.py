@@ -49,20 +49,24 @@ def documents(root: Path, cards: Sequence[Card]) -> dict[Path, str]:
 
 def stale(root: Path, cards: Sequence[Card]) -> list[Path]:
     """Return the documents that do not say what the cards say."""
-    return [
-        path
-        for path, text in documents(root, cards).items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text
-    ]
+    return list(_changes(root, cards))
 
 
 def write(root: Path, cards: Sequence[Card]) -> list[Path]:
     """Bring the documents up to date and return those that were not."""
-    changed = stale(root, cards)
-    wanted = documents(root, cards)
-    for path in changed:
-        write_text(path, wanted[path])
-    return changed
+    changes = _changes(root, cards)
+    for path, text in changes.items():
+        write_text(path, text)
+    return list(changes)
+
+
+def _changes(root: Path, cards: Sequence[Card]) -> dict[Path, str]:
+    """Return what the documents should say, of those that say something else."""
+    return {
+        path: text
+        for path, text in documents(root, cards).items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
 
 
 def table(cards: Sequence[Card]) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from tlzoo.cards import library
-from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.finetune.experiment import Request, draft
 from tlzoo.finetune.recipes import recipe
@@ -54,7 +53,7 @@ def recommend(
         source=source, run_dir=Path(), target=target, unit=unit, start=names[0], configs=configs
     )
     data = read(draft(request, request.start_model()))
-    rows = _rows(data, everything=everything)
+    rows = data.used_rows if everything else data.split.train
     drawn = _drawn(rows, most, seed)
     crystals = data.crystals.select(drawn)
     labels = data.target_values(drawn).numpy()[:, 0].astype(np.float64)
@@ -75,10 +74,6 @@ def recommend(
             *(word for path in configs for word in ("--config", str(path))),
         ],
     )
-
-
-def _rows(data: CrystalDataModule, *, everything: bool) -> Rows:
-    return data.used_rows if everything else data.split.train
 
 
 def _drawn(rows: Rows, most: int, seed: int) -> Rows:

@@ -26,18 +26,11 @@ def batch():
 
 
 def double(batch):
-    for name, values in batch.items():
-        if torch.is_tensor(values) and values.is_floating_point():
-            batch[name] = values.double()
-    return batch
+    return batch.clone().apply(lambda values: values.double() if values.is_floating_point() else values)
 
 
 def single(batch):
-    batch = batch.clone()
-    for name, values in batch.items():
-        if torch.is_tensor(values) and values.is_floating_point():
-            batch[name] = values.float()
-    return batch
+    return batch.clone().apply(lambda values: values.float() if values.is_floating_point() else values)
 
 
 def scrambled(backbone):
