@@ -42,8 +42,9 @@ pretrain-%: setup
 	  $(if $(findstring -no-,$*),--config configs/leave-out/no-$(lastword $(subst -no-, ,$*)).yaml) --run_dir runs/$*
 	$(BIN)/tlzoo test runs/$*
 
+# One process per core; a file's tests share what it trains.
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-slow: setup
 	$(BIN)/pytest -m slow

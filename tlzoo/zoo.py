@@ -10,19 +10,26 @@ from tlzoo.cards.library import locate
 from tlzoo.errors import UserError
 from tlzoo.heads import MultiProperty, Regression
 from tlzoo.heads.base import Head
+from tlzoo.nn.pooling import Pooling
+from tlzoo.spec import build, describe
 
 
-def backbone(name: str) -> Backbone:
+def backbone(name: str, pooling: Pooling | None = None, dropout: float | None = None) -> Backbone:
     """The trained backbone of a model, as a starting point for fine-tuning.
 
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
             it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``.
+        pooling: Another way from the trained atoms to the crystal, for a property that the strongest bond
+            decides (``max``) or that grows with the cell (``sum``); None keeps the trained one.
+        dropout: Part of the embedding set to zero in training; None keeps the trained one.
 
     Raises:
-        UserError: There is no such model, or it is damaged.
+        UserError: There is no such model, it is damaged, or has no such argument.
     """
-    return checkpoint.load(locate(name)).backbone
+    trained = checkpoint.load(locate(name)).backbone
+    changes = {"pooling": pooling, "dropout": dropout}
+    return _changed(trained, {key: value for key, value in changes.items() if value is not None})
 
 
 def head(name: str, target: str | None = None) -> Head:
@@ -53,6 +60,22 @@ def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
             card = json.loads(locate(name).with_suffix(".json").read_text(encoding="utf-8"))
             found[name] = {"name": name, "sha256": card["sha256"]}
     return list(found.values())
+
+
+def _changed(trained: Backbone, changes: Mapping[str, Any]) -> Backbone:
+    """Return the same network of atoms with other arguments on the way to the crystal."""
+    spec = describe(trained)
+    if unknown := sorted(set(changes) - set(spec["init_args"])):
+        raise UserError(f"{type(trained).__name__} has no {' and no '.join(unknown)} to change")
+    if all(spec["init_args"][key] == value for key, value in changes.items()):
+        return trained
+    changed = build({**spec, "init_args": {**spec["init_args"], **changes}})
+    assert isinstance(changed, Backbone)
+    kept = {key: value for key, value in trained.state_dict().items() if not key.startswith("pool.")}
+    missing, unexpected = changed.load_state_dict(kept, strict=False)
+    assert not unexpected
+    assert all(key.startswith("pool.") for key in missing)
+    return changed.eval()
 
 
 def _tower(several: Head, target: str, targets: list[str]) -> Head:

@@ -359,6 +359,18 @@ def test_by_name_in_a_configuration(tlzoo, mine, config, tmp_path, head):
     assert [(origin.name, origin.sha256) for origin in tuned.started_from] == [("tiny-mpt", sha256)]
 
 
+def test_another_way_from_atoms_to_the_crystal(mine):
+    trained = zoo.backbone("tiny-mpt")
+    changed = zoo.backbone("tiny-mpt", pooling="max", dropout=0.5)
+    assert (changed.pooling, changed.dropout) == ("max", 0.5)
+    weights = changed.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in trained.state_dict().items())
+    attentive = zoo.backbone("tiny-mpt", pooling="attention").state_dict()
+    assert set(attentive) - set(weights) == {"pool.score.weight"}
+    with pytest.raises(UserError, match="dropout must be"):
+        zoo.backbone("tiny-mpt", dropout=2.0)
+
+
 def test_layers_of_one_property(mine, few):
     several = zoo.head("tiny-mpt")
     assert isinstance(several, MultiProperty)
