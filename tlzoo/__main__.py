@@ -1,5 +1,6 @@
 """The command `tlzoo`: a light dispatcher, so that `tlzoo --help` imports no torch."""
 
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -20,13 +21,23 @@ The transfer-learning model zoo for crystals.
   data      check or list data sets: tlzoo data check PATH | list | info NAME
   finetune  fit, against scratch:    tlzoo finetune DATA --target COL --from NAME
   recommend rank what to start from: tlzoo recommend DATA --target COL
+  study     a grid of trainings:     tlzoo study run | status | table FILE
   zoo       trained networks:        tlzoo zoo list | info NAME | verify [NAME] | pull NAME | path NAME
 
 tlzoo COMMAND --help says more.  tlzoo --version prints the version.
 """
 
-COMMANDS = ("fit", "validate", "test", "predict", "data", "finetune", "recommend", "zoo")
-COMPUTING = {"fit", "validate", "test", "predict", "finetune", "recommend"}
+# Where the commands are that have a module of their own, with a function ``main``.
+MODULES = {
+    "predict": "tlzoo.predict",
+    "data": "tlzoo.data.commands",
+    "finetune": "tlzoo.finetune.command",
+    "recommend": "tlzoo.recommend.command",
+    "study": "tlzoo.study.command",
+    "zoo": "tlzoo.catalogue",
+}
+COMMANDS = ("fit", "validate", "test", *MODULES)
+COMPUTING = {"fit", "validate", "test", "predict", "finetune", "recommend", "study"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,26 +74,9 @@ def run(args: Sequence[str]) -> int:
 
         cli.main(args)
         return 0
-    if command == "predict":
-        from tlzoo import predict
-
-        return predict.main(rest)
-    if command == "data":
-        from tlzoo.data import commands
-
-        return commands.main(rest)
-    if command == "finetune":
-        from tlzoo.finetune import command as finetune
-
-        return finetune.main(rest)
-    if command == "recommend":
-        from tlzoo.recommend import command as recommend
-
-        return recommend.main(rest)
-    if command == "zoo":
-        from tlzoo import catalogue
-
-        return catalogue.main(rest)
+    if command in MODULES:
+        code: int = importlib.import_module(MODULES[command]).main(rest)
+        return code
     raise UserError(f"there is no command {command!r}; there are: {', '.join(COMMANDS)}")
 
 

@@ -138,9 +138,16 @@ class CrystalDataModule(pl.LightningDataModule):
         module._crystals = module._accept(crystals)
         return module
 
-    def share(self, other: "CrystalDataModule") -> None:
-        """Take over the table and the split of a module with the same arguments: nothing is read again."""
-        self._crystals, self._split = other.crystals, other.split
+    def share(self, other: "CrystalDataModule", *, split: bool = True) -> None:
+        """Take over the table of a module with the same arguments: nothing is read again.
+
+        Args:
+            other: The module.
+            split: Take over the split too; False if the arguments differ in it, or in the targets.
+        """
+        self._crystals = other.crystals
+        if split:
+            self._split = other.split
 
     def _accept(self, crystals: Crystals) -> Crystals:
         if self.exclude:

@@ -1,0 +1,40 @@
+"""The results of a study as a table, a row per run."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from tlzoo.study.choice import chosen, is_chosen
+from tlzoo.study.folder import Folder
+from tlzoo.study.grid import COLUMNS, Study
+
+TEXTS = ("id", "status", "property", "unit", "started_from", "finished", "error")
+
+
+def results(study: Study, folder: Folder | Path | None = None) -> pd.DataFrame:
+    """Return a row per finished run: id, a column per axis, then numbers in the unit of the target.
+
+    ``chosen`` says whether validation chose the run's values on the tuned axes; without tuning it is true.
+
+    Args:
+        study: The study.
+        folder: Where its results are; the study's own directory by default.
+    """
+    if not isinstance(folder, Folder):
+        folder = Folder(folder or study.folder)
+    rows = folder.rows()
+    best = chosen(study, rows) if study.tune else {}
+    found = []
+    for run in study.runs():
+        if (row := rows.get(run.id)) is not None:
+            models = " ".join(f"{model['name']}@{model['sha256']}" for model in run.started_from)
+            facts = {**row, "started_from": models, "chosen": is_chosen(study, run, best)}
+            found.append({**run.labels, **{name: facts.get(name) for name in COLUMNS}})
+    names = ["id", *study.axes, *COLUMNS[1:]]
+    table = pd.DataFrame(found, columns=names)
+    numbers = [name for name in COLUMNS if name not in {*TEXTS, "chosen"}]
+    table[numbers] = table[numbers].astype("float64")
+    for name, axis in study.axes.items():
+        if not all(isinstance(value, int | float) for value in axis.values):
+            table[name] = table[name].astype(str)
+    return table
