@@ -112,7 +112,7 @@ class TlzooCLI(LightningCLI):
             kwargs["plugins"] = [ResumeFiles(), *(given if isinstance(given, list) else [given])]
             self.trainer_defaults["callbacks"] = [
                 History(folder, lines=not bar),
-                Keep(folder, "best", monitor=f"val/{self.model.head.monitor}"),
+                Keep(folder, "best", monitor=self.model.monitor),
                 Keep(folder, "last"),
             ]
         else:

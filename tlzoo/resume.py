@@ -59,6 +59,11 @@ class Keep(ModelCheckpoint):
     def __init__(self, folder: Path, name: str, *, monitor: str | None = None) -> None:
         super().__init__(dirpath=folder, filename=name, monitor=monitor, enable_version_counter=False)
 
+    @property
+    def state_key(self) -> str:
+        """The name: two that monitor nothing would have the same key otherwise."""
+        return f"{type(self).__qualname__}:{self.filename}"
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the state; Lightning's own forgets the best epoch of a directory that was moved."""
 

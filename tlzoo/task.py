@@ -23,6 +23,7 @@ from tlzoo.spec import describe, differences
 logger = logging.getLogger(__name__)
 
 Schedule = Literal["one-cycle", "cosine", "constant"]
+Kept = Literal["best", "last"]
 Stage = Literal["train", "val", "test"]
 STAGES: tuple[Stage, ...] = ("train", "val", "test")
 
@@ -42,6 +43,8 @@ class Task(pl.LightningModule):
             rate, then cosine to zero (Smith & Topin 2019, without momentum cycling); ``cosine``: no warm-up.
         warmup: Part of all steps used to warm up, for ``one-cycle``.
         layer_decay: Each group learns this factor slower than the one after it; 1 for one rate everywhere.
+        keep: Which epoch becomes the model: the ``best`` on the validation part, or the ``last``. Where the
+            rate goes to zero and validation crystals are few, the best is often a lucky one.
         compiled: Run the backbone through ``torch.compile``, shapes left open. Its first steps take up to
             a minute and need a C++ compiler; on a CPU it is no faster afterwards.
     """
@@ -55,6 +58,7 @@ class Task(pl.LightningModule):
         schedule: Schedule = "one-cycle",
         warmup: float = 0.1,
         layer_decay: float = 1.0,
+        keep: Kept = "best",
         compiled: bool = False,
     ) -> None:
         super().__init__()
@@ -62,6 +66,8 @@ class Task(pl.LightningModule):
             raise UserError(f"warmup is a part of all steps, 0 or more and less than 1, got {warmup}")
         if not 0 < layer_decay <= 1:
             raise UserError(f"layer_decay must be more than 0 and at most 1, got {layer_decay}")
+        if keep not in ("best", "last"):
+            raise UserError(f"keep must be best or last, got {keep!r}")
         self.backbone = backbone
         if compiled:
             backbone.compile(dynamic=True)
@@ -73,6 +79,7 @@ class Task(pl.LightningModule):
         self.schedule = schedule
         self.warmup = warmup
         self.layer_decay = layer_decay
+        self.keep = keep
         self.group_rows: list[freeze.GroupRow] = []
         self.seed = torch.initial_seed() % 2**32
         self.budget = RowBudget()
@@ -84,6 +91,11 @@ class Task(pl.LightningModule):
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
         """The backbone's groups, then the head's: what freezing strategies speak of."""
         return {**self.backbone.groups(), **self.head.groups()}
+
+    @property
+    def monitor(self) -> str | None:
+        """What is least in the epoch that is kept; None if that is the last one."""
+        return f"val/{self.head.monitor}" if self.keep == "best" else None
 
     def forward(self, batch: Data) -> Tensor:
         """Predict in physical units, ``(crystals, columns)``."""

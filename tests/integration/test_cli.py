@@ -192,6 +192,20 @@ def test_what_is_predicted_is_of_the_best_epoch(fitted):
     np.testing.assert_allclose(metrics["val"]["mae"], history["val/mae"].min(), rtol=1e-5)
 
 
+def test_the_last_epoch_can_be_kept(tlzoo, small, tmp_path):
+    uphill = tmp_path / "uphill.yaml"  # each epoch is worse than the one before
+    optimizer = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1, "maximize": True}}
+    uphill.write_text(
+        yaml.safe_dump({"model": {"optimizer": optimizer, "schedule": "constant", "keep": "last"}})
+    )
+    answer = tlzoo("fit", "--config", small, "--config", uphill, "--run_dir", tmp_path)
+    assert answer.code == 0, answer.err
+    course = pd.read_csv(tmp_path / "history.csv")["val/mae"]
+    assert course.min() < course.iloc[-1]  # or this would not tell them apart
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    np.testing.assert_allclose(metrics["val"]["mae"], course.iloc[-1], rtol=1e-5)
+
+
 def test_validate_repeats_the_validation_part(tlzoo, fitted, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(fitted[0], run)

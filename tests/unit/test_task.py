@@ -24,6 +24,7 @@ def task(**options):
     [
         ({"warmup": 1.0}, "warmup is a part of all steps, 0 or more and less than 1, got 1.0"),
         ({"warmup": -0.1}, "warmup is a part of all steps, 0 or more and less than 1, got -0.1"),
+        ({"keep": "first"}, "keep must be best or last"),
         ({"layer_decay": 0.0}, "layer_decay must be more than 0 and at most 1, got 0.0"),
         ({"layer_decay": 1.5}, "layer_decay must be more than 0 and at most 1, got 1.5"),
         ({"freezing": ThreeBody()}, "this backbone has no three-body part"),
