@@ -49,7 +49,7 @@ def _check(given: argparse.Namespace) -> int:
 def _list() -> int:
     from tlzoo.data import named
 
-    for card in named.DATASETS.values():
+    for card in named.every():
         targets = ", ".join(f"{name} ({unit})" for name, unit in card.units.items())
         sys.stdout.write(f"{card.name:16}{card.crystals:>9,} crystals  {targets}\n")
     return 0

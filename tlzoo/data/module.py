@@ -164,8 +164,8 @@ class CrystalDataModule(pl.LightningDataModule):
     def targets(self) -> list[str]:
         """Names of the target columns."""
         if self._targets is None:
-            if named.known(self.source):
-                self._targets = [named.find(self.source).default_target]
+            if named.known(self.source) and (target := named.find(self.source).default_target):
+                self._targets = [target]
             elif len(self.crystals.columns) == 1:
                 self._targets = list(self.crystals.columns)
             else:

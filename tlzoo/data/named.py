@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -9,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from tlzoo.crystals import Crystals
-from tlzoo.data.cards import DATASETS, DatasetCard
+from tlzoo.data.cards import DATASETS, DatasetCard, Target
 from tlzoo.data.cards.convert import convert
 from tlzoo.data.cards.retrieve import frame, matminer_home
 from tlzoo.errors import UserError
 from tlzoo.graphs.cache import default_dir as cache_dir
 
-__all__ = ["DATASETS", "cache_dir", "find", "folders", "in_order", "known", "load"]
+__all__ = ["DATASETS", "cache_dir", "every", "find", "folders", "in_order", "known", "load"]
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,15 @@ def load(name: str) -> Crystals:
 
     Looked for as ``<name>.parquet`` in the folder ``TLZOO_DATA``, then in the user's cache. Else converted,
     once, from matminer's file in ``TLZOO_DATA/matminer``, ``MATMINER_DATA`` or the cache; else that is
-    downloaded. The embedded example is always there; a data set with sources is put together once.
+    downloaded. The embedded example is always there; a data set with sources is put together once. Any other
+    table in the columnar format that lies in ``TLZOO_DATA`` is a data set with the name of its file.
 
     Raises:
         UserError: The name is unknown, or the data set is nowhere to be had; the message says how to get it.
     """
     card = find(name)
+    if card.file:
+        return in_order(Crystals.read_parquet(card.file))
     if card.sources:
         from tlzoo.data import pretraining
 
@@ -51,7 +55,13 @@ def load(name: str) -> Crystals:
 
 def known(name: str) -> bool:
     """Whether a data set of this name exists."""
-    return ALIASES.get(name, name) in DATASETS
+    return ALIASES.get(name, name) in DATASETS or _own_file(name) is not None
+
+
+def every() -> list[DatasetCard]:
+    """Return the cards of all data sets, then those of the tables in ``TLZOO_DATA``."""
+    files = sorted(path.stem for folder in _given() for path in folder.glob("*.parquet"))
+    return [*DATASETS.values(), *(find(name) for name in files if name not in DATASETS)]
 
 
 def in_order(crystals: Crystals) -> Crystals:
@@ -83,12 +93,50 @@ def find(name: str) -> DatasetCard:
         UserError: There is none of this name; the message lists those there are.
     """
     card = DATASETS.get(ALIASES.get(name, name))
-    if card is None:
+    if card is not None:
+        return card
+    path = _own_file(name)
+    if path is None:
         raise UserError(f"there is no data set {name!r}; there are: {', '.join(DATASETS)}")
-    return card
+    return _own_card(path)
+
+
+def _own_file(name: str) -> Path | None:
+    """Return the table of this name in the folder that ``TLZOO_DATA`` names; paths are none."""
+    if Path(name).name != name:
+        return None
+    return next((path for folder in _given() if (path := folder / f"{name}.parquet").is_file()), None)
+
+
+def _own_card(path: Path) -> DatasetCard:
+    """Return the card of a table: what its schema says."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path} cannot be read as parquet: {error}") from error
+    note = json.loads((file.schema_arrow.metadata or {}).get(b"tlzoo", b"{}"))
+    about = note.get("columns", {})
+    targets = {name: Target(unit, about.get(name, "")) for name, unit in note.get("units", {}).items()}
+    return DatasetCard(
+        name=path.stem,
+        title="a table of one's own",
+        targets=targets,
+        default_target=next(iter(targets)) if len(targets) == 1 else "",
+        crystals=file.metadata.num_rows,
+        citation=note.get("citation", ""),
+        licence=note.get("license", ""),
+        file=str(path),
+    )
 
 
 def folders() -> list[Path]:
     """Return where data sets are looked for, in order."""
+    return [*_given(), cache_dir() / "datasets"]
+
+
+def _given() -> list[Path]:
     given = os.environ.get("TLZOO_DATA")
-    return [*([Path(given).expanduser()] if given else []), cache_dir() / "datasets"]
+    return [Path(given).expanduser()] if given else []

@@ -105,6 +105,22 @@ def test_data_folder_goes_before_cache(folders: tuple[Path, Path]) -> None:
     assert named.load("phonons").column("last_phdos_peak") == [1]
 
 
+def test_a_table_of_ones_own_is_a_data_set(folders: tuple[Path, Path]) -> None:
+    crystals = named.load("semiconductors").select(range(3))
+    path = folders[0] / "mine.parquet"
+    crystals.write_parquet(path, citation="Somebody (2024)", license="CC0")
+    assert named.known("mine")
+    assert not named.known("mine.parquet")
+    assert not named.known("../mine")
+    card = named.find("mine")
+    assert (card.crystals, card.citation, card.licence) == (3, "Somebody (2024)", "CC0")
+    assert card.units == {"band_gap": "eV"}
+    assert card.default_target == "band_gap"
+    assert str(path) in card.text()
+    assert [*named.DATASETS.values(), card] == named.every()
+    np.testing.assert_array_equal(named.load("mine").ids, crystals.ids)
+
+
 def test_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TLZOO_DATA", raising=False)
     monkeypatch.delenv("TLZOO_CACHE", raising=False)

@@ -29,11 +29,12 @@ class DatasetCard:
         name: Name in configs; the file of the data set is ``<name>.parquet``.
         title: One line.
         targets: Column name to unit and description.
-        default_target: Column to predict where none is named.
+        default_target: Column to predict where none is named; empty if one must be.
         crystals: Number of crystals of the complete data set.
         citation: Work to cite.
         licence: Licence of the data.
         sources: Names of the data sets it is put together from.
+        file: Where its file lies, if that is all there is of it.
         columns: Columns of each matminer data set it is converted from; empty if it ships with tlzoo or has
             sources. The first has the rows, the others further labels or structures.
         mapping: matminer's column to ours.
@@ -52,6 +53,7 @@ class DatasetCard:
     citation: str
     licence: str
     sources: Sequence[str] = ()
+    file: str = ""
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     mapping: Mapping[str, str] = field(default_factory=dict)
     join: Literal["cell", "likely_mpid"] = "cell"
@@ -73,6 +75,8 @@ class DatasetCard:
     def _source(self) -> str:
         if self.sources:
             return f"the data sets {', '.join(self.sources)}"
+        if self.file:
+            return self.file
         return f"matminer: {', '.join(self.matminer)}" if self.matminer else "part of tlzoo"
 
     def text(self) -> str:
