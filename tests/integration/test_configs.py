@@ -8,10 +8,13 @@ import yaml
 from tlzoo.cli import TlzooCLI
 from tlzoo.data import named
 from tlzoo.heads import Head
+from tlzoo.study.document import load
+from tlzoo.study.job import check
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.yaml"))
-FRAGMENTS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "experiments")
+STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
+FRAGMENTS = sorted({*CONFIGS.glob("*/*.yaml")} - {*EXPERIMENTS} - {*STUDIES})
 
 
 def name(path: Path) -> str:
@@ -59,3 +62,9 @@ def test_a_fragment_builds_on_top_of_an_experiment(path, build):
     # CGCNN has no three-body part
     network = "alignn" if path.stem == "three-body" else "cgcnn"
     build(CONFIGS / "experiments" / f"phonons-{network}.yaml", path)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=name)
+def test_a_study_is_made_of_configurations(path, cache):
+    assert path.read_text(encoding="utf-8").startswith("# "), "say in the first line what the study asks"
+    check(load(path).runs())

@@ -30,7 +30,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 # Heavy or optional: who may import them, and whether only inside functions.
 ROOMS = {
-    "lightning": ({"task", "data.module", "callbacks", "resume", "tracking", "cli", "study.job"}, False),
+    "lightning": ({"task", "data.module", "callbacks", "resume", "tracking", "cli", "study.training"}, False),
     "pymatgen": ({"data", "graphs", "crystals"}, True),
     "vesin": ({"graphs.neighbours", "data"}, True),
     "ase": ({"data"}, True),

@@ -11,7 +11,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Self
 
 from tlzoo import runtime
-from tlzoo.study.job import Job, Memory, Outcome, ending, heading, perform
+from tlzoo.study.job import Job, Outcome, ending, heading, perform
+from tlzoo.study.training import Memory
 
 
 class Backend(ABC):

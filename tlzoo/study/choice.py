@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from tlzoo.study.axes import Label, Labels, holds
-from tlzoo.study.grid import Study, StudyRun, tuning_group
+from tlzoo.study.grid import Study, StudyRun
 
 Row = Mapping[str, Any]
 Rows = Mapping[str, Row]
@@ -84,6 +84,12 @@ def validation_error(row: Row) -> float:
     """Return the validation MAE of a result; inf if the run failed."""
     error = row.get("val_mae")
     return float(error) if row["status"] == "done" and error is not None else inf
+
+
+def tuning_group(study: Study, labels: Labels) -> Group:
+    """Return what the runs have in common of which tuning chooses one; without tuning, all labels."""
+    fixed = {*study.tune.axes, *study.tune.where} if study.tune else set()
+    return tuple((name, value) for name, value in labels.items() if name not in fixed)
 
 
 def is_chosen(study: Study, run: StudyRun, best: Mapping[Group, Labels | None]) -> bool:

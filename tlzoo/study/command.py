@@ -2,37 +2,114 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from tlzoo.errors import UserError
+
+FORMATS = ("text", "markdown", "csv")
 
 
 def main(args: Sequence[str]) -> int:
     """Parse the command line and run one of the commands."""
     given = parser().parse_args(args)
-    from tlzoo.study import execution, grid
-    from tlzoo.study.backends import Here, Processes
-    from tlzoo.study.folder import Folder
-
-    study = grid.load(given.file)
-    folder = Folder(given.dir or study.folder)
-    only = study.only(given.only)
-    backend = Here() if given.jobs == 1 else Processes(given.jobs)
-    done = execution.Execution(study, folder, backend, say, only, given.limit).run()
-    say(f"{done.done} of {done.total} runs are done, {done.failed} failed; results: {folder.results}")
-    return 1 if done.failed else 0
+    run: Callable[[argparse.Namespace], int] = {"run": _run, "status": _status, "table": _table}[
+        given.command
+    ]
+    return run(given)
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(prog="tlzoo study", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run", help="train and test what is not there yet")
-    running.add_argument("file", type=Path, metavar="FILE")
-    running.add_argument("--dir", type=Path)
-    running.add_argument("--jobs", type=int, default=1)
-    running.add_argument("--only", nargs="+", action="extend", default=[])
-    running.add_argument("--limit", type=int)
+    for name, text in (
+        ("run", "train and test what is not there yet; the same command goes on where it was stopped"),
+        ("status", "say what is done, what failed and how long the rest takes"),
+        ("table", "print mean ± standard deviation of the test errors"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "file", type=Path, metavar="FILE", help="the study, for example configs/studies/NAME.yaml"
+        )
+        command.add_argument("--dir", type=Path, help="directory of the results (default: runs/studies/NAME)")
+        command.add_argument(
+            "--only",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="AXIS=VALUE,VALUE",
+            help="the runs with these values alone",
+        )
+    running, table = commands.choices["run"], commands.choices["table"]
+    running.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes, of one thread each if several"
+    )
+    running.add_argument("--limit", type=int, metavar="N", help="stop after so many runs")
+    table.add_argument(
+        "--by", type=_names, default=[], metavar="A,B…", help="axes down the side, the others across"
+    )
+    table.add_argument(
+        "--choose",
+        type=_names,
+        default=[],
+        metavar="A,B…",
+        help="of these axes show the value with the least mean validation error",
+    )
+    table.add_argument("--format", choices=FORMATS, default="text", help="default: %(default)s")
     return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    for name in ("jobs", "limit"):
+        value = getattr(given, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}")
+    from tlzoo.study import backends, document, execution
+    from tlzoo.study.folder import Folder
+
+    study = document.load(given.file)
+    folder = Folder(given.dir or study.folder)
+    backend = backends.Here() if given.jobs == 1 else backends.Processes(given.jobs)
+    done = execution.Execution(study, folder, backend, say, study.only(given.only), given.limit).run()
+    say(f"{study.name}: {done.line()}\nresults: {folder.results}")
+    return 1 if done.failed else 0
+
+
+def _status(given: argparse.Namespace) -> int:
+    from tlzoo.study import document
+    from tlzoo.study.folder import Folder
+    from tlzoo.study.progress import Progress
+
+    study = document.load(given.file)
+    folder = Folder(given.dir or study.folder)
+    progress = Progress.of(study, folder.rows(), study.only(given.only))
+    say(f"{study.name}: {progress.line(len(folder.claimed()))}\n\n{progress.by_axis()}")
+    if failures := progress.failures():
+        say(f"\nfailed:\n{failures}")
+    return 0
+
+
+def _table(given: argparse.Namespace) -> int:
+    from tlzoo.study import document, table
+    from tlzoo.study.results import column, results
+
+    study = document.load(given.file)
+    by, choose = study.names(given.by, "--by"), study.names(given.choose, "--choose")
+    found = results(study, given.dir)
+    for name, values in study.only(given.only).items():
+        found = found[found[name].isin([column(study.axes[name], value) for value in values])]
+    summary = table.summary(study, found, choose)
+    if summary.empty:
+        raise UserError(
+            f"there are no results yet in {given.dir or study.folder}; begin: tlzoo study run {given.file}"
+        )
+    say(table.render(study, summary, by, choose, given.format))
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 def say(text: str) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tlzoo.study.axes import Axis, Label
 from tlzoo.study.choice import chosen, is_chosen
 from tlzoo.study.folder import Folder
 from tlzoo.study.grid import COLUMNS, Study
@@ -29,12 +30,19 @@ def results(study: Study, folder: Folder | Path | None = None) -> pd.DataFrame:
         if (row := rows.get(run.id)) is not None:
             models = " ".join(f"{model['name']}@{model['sha256']}" for model in run.started_from)
             facts = {**row, "started_from": models, "chosen": is_chosen(study, run, best)}
-            found.append({**run.labels, **{name: facts.get(name) for name in COLUMNS}})
+            labels = {name: column(study.axes[name], value) for name, value in run.labels.items()}
+            found.append({**labels, **{name: facts.get(name) for name in COLUMNS}})
     names = ["id", *study.axes, *COLUMNS[1:]]
     table = pd.DataFrame(found, columns=names)
     numbers = [name for name in COLUMNS if name not in {*TEXTS, "chosen"}]
     table[numbers] = table[numbers].astype("float64")
-    for name, axis in study.axes.items():
-        if not all(isinstance(value, int | float) for value in axis.values):
-            table[name] = table[name].astype(str)
+    table["chosen"] = table["chosen"].astype(bool)
     return table
+
+
+def column(axis: Axis, value: Label) -> Label:
+    """Return a value as its column has it: a column holds whole numbers, numbers or texts."""
+    kinds = {type(each) for each in axis.values}
+    if kinds <= {int}:
+        return value
+    return float(value) if kinds <= {int, float} else str(value)
