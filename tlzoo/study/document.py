@@ -1,0 +1,179 @@
+"""A study as it is written: a YAML file, read and checked."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tlzoo.errors import UserError
+from tlzoo.finetune.experiment import merge
+from tlzoo.study.axes import Axes, Axis, Condition, Label, Tree, condition, holds, known
+from tlzoo.study.choice import tuning_group
+from tlzoo.study.grid import COLUMNS, Study, Tune
+
+SECTIONS: Final = ("base", "axes", "skip", "adjust", "tune", "average")
+
+
+def load(path: str | Path) -> Study:
+    """Read a study.
+
+    Raises:
+        UserError: The file is missing or is no study; the message says what is wrong.
+    """
+    path = Path(path)
+    given = _yaml(path)
+    if unknown := [str(name) for name in given if name not in SECTIONS]:
+        raise UserError(f"{path}: there is no section {unknown[0]!r}; there are: {', '.join(SECTIONS)}")
+    written = given.get("axes")
+    if not isinstance(written, Mapping) or not written:
+        raise UserError(f"{path}: a study needs axes, each with its values")
+    axes = {str(name): _axis(path, str(name), values) for name, values in written.items()}
+    study = Study(
+        path=path,
+        base=_config(path, given.get("base"), "base"),
+        axes=axes,
+        skip=tuple(condition(axes, rule, f"{path}: skip") for rule in _list(path, given.get("skip"), "skip")),
+        adjust=tuple(_adjust(path, axes, rule) for rule in _list(path, given.get("adjust"), "adjust")),
+        tune=_tune(path, axes, given.get("tune")),
+        average=tuple(
+            known(axes, name, f"{path}: average") for name in _list(path, given.get("average"), "average")
+        ),
+    )
+    if not study.runs():
+        raise UserError(f"{path}: nothing is left of the grid; skip takes every combination")
+    _check_tune(study)
+    return study
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, as YAML 1.2 and the other configurations of tlzoo do."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _yaml(path: Path) -> Tree:
+    try:
+        given = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a safe loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise UserError(f"{path}: wanted sections, got {type(given).__name__}")
+    return given
+
+
+def _config(path: Path, given: Any, where: str) -> Tree:  # noqa: ANN401 (what a user wrote)
+    """Return a configuration: a tree, a file, or a list of both, the later on top."""
+    tree: Tree = {}
+    for part in given if isinstance(given, list) else [given]:
+        if isinstance(part, str):
+            tree = merge(tree, _yaml(_file(path, part, where)))
+        elif isinstance(part, dict):
+            tree = merge(tree, part)
+        elif part is not None:
+            raise UserError(
+                f"{path}: {where}: wanted a configuration (sections such as model, data, trainer) "
+                f"or a file with one, got {part!r}"
+            )
+    return tree
+
+
+def _file(path: Path, name: str, where: str) -> Path:
+    looked = [path.parent / name, Path(name)]
+    for file in looked:
+        if file.is_file():
+            return file
+    raise UserError(f"{path}: {where}: there is no file {' or '.join(map(str, looked))}")
+
+
+def _axis(path: Path, name: str, given: Any) -> Axis:  # noqa: ANN401 (what a user wrote)
+    where = f"axes.{name}"
+    if name in COLUMNS:
+        raise UserError(f"{path}: {where}: the results have a column of this name; call the axis otherwise")
+    if not isinstance(given, Mapping) or not given:
+        raise UserError(
+            f"{path}: {where}: wanted a configuration for each value, or {{key: …, values: […]}}, "
+            f"got {given!r}"
+        )
+    if set(given) == {"key", "values"}:
+        return _scalars(path, name, given)
+    values: dict[Label, Tree] = {}
+    for label, config in given.items():
+        if not isinstance(label, str | int | float):
+            raise UserError(f"{path}: {where}: {label!r} cannot be the name of a value; put it in quotes")
+        values[label] = _config(path, config, f"{where}.{label}")
+    return Axis(name, values)
+
+
+def _scalars(path: Path, name: str, given: Mapping[str, Any]) -> Axis:
+    """Return an axis in its short form: a key, or several that go together, and the values it takes."""
+    keys = given["key"] if isinstance(given["key"], list) else [given["key"]]
+    scalars = given["values"]
+    good = isinstance(scalars, list) and scalars and all(isinstance(v, str | int | float) for v in scalars)
+    if not good or not all(isinstance(key, str) and key for key in keys):
+        raise UserError(f"{path}: axes.{name}: wanted a key such as data.batch_size and a list of values")
+    if len(set(map(str, scalars))) < len(scalars):
+        raise UserError(f"{path}: axes.{name}: a value is there twice: {', '.join(map(str, scalars))}")
+    values: dict[Label, Tree] = {}
+    for value in scalars:
+        tree: Tree = {}
+        for key in keys:
+            tree = merge(tree, _nested(key, value))
+        values[value] = tree
+    return Axis(name, values)
+
+
+def _nested(key: str, value: Label) -> Tree:
+    tree: Any = value
+    for part in reversed(key.split(".")):
+        tree = {part: tree}
+    nested: Tree = tree
+    return nested
+
+
+def _list(path: Path, given: Any, where: str) -> list[Any]:  # noqa: ANN401 (what a user wrote)
+    if given is None:
+        return []
+    if not isinstance(given, list):
+        raise UserError(f"{path}: {where}: wanted a list, got {given!r}")
+    return given
+
+
+def _adjust(path: Path, axes: Axes, rule: Any) -> tuple[Condition, Tree]:  # noqa: ANN401 (what a user wrote)
+    if not isinstance(rule, Mapping) or set(rule) != {"when", "config"}:
+        raise UserError(f"{path}: adjust: wanted {{when: {{axis: value}}, config: …}}, got {rule!r}")
+    return condition(axes, rule["when"], f"{path}: adjust"), _config(path, rule["config"], "adjust")
+
+
+def _tune(path: Path, axes: Axes, given: Any) -> Tune | None:  # noqa: ANN401 (what a user wrote)
+    if given is None:
+        return None
+    where = f"{path}: tune"
+    if not isinstance(given, Mapping) or not {"axes"} <= set(given) <= {"axes", "with"}:
+        raise UserError(f"{where}: wanted {{axes: [axis], with: {{axis: value}}}}, got {given!r}")
+    tuned = tuple(known(axes, name, where) for name in _list(path, given["axes"], "tune.axes"))
+    place = condition(axes, given["with"], where) if given.get("with") else {}
+    if not tuned or set(tuned) & set(place):
+        raise UserError(f"{where}: wanted axes to tune, and in `with` values of others")
+    return Tune(tuned, place)
+
+
+def _check_tune(study: Study) -> None:
+    """Refuse a grid in which nothing can be tried where it should be."""
+    tune = study.tune
+    if tune is None:
+        return
+    if both := set(tune.axes) & set(study.average):
+        raise UserError(f"{study.path}: {both.pop()} cannot be both tuned and averaged over")
+    tried = {tuning_group(study, run.labels) for run in study.runs() if holds(tune.where, run.labels)}
+    for run in study.runs():
+        if (group := tuning_group(study, run.labels)) not in tried:
+            place = ", ".join(f"{name}={'|'.join(map(str, v))}" for name, v in tune.where.items())
+            what = ", ".join(f"{name}={value}" for name, value in group)
+            raise UserError(
+                f"{study.path}: tune: nothing can be tried for {what}: skip takes all with {place}"
+            )
