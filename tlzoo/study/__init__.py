@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["Study", "load", "results"]
 
 # Resolved on first use, as in the root: `tlzoo study --help` must not wait for torch.
-_HOMES = {"Study": "tlzoo.study.grid", "load": "tlzoo.study.document", "results": "tlzoo.study.results"}
+_HOMES = {"Study": "tlzoo.study.grid", "load": "tlzoo.study.document", "results": "tlzoo.study.gathering"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)

@@ -92,7 +92,7 @@ def _status(given: argparse.Namespace) -> int:
 
 def _table(given: argparse.Namespace) -> int:
     from tlzoo.study import document, table
-    from tlzoo.study.results import column, results
+    from tlzoo.study.gathering import column, results
 
     study = document.load(given.file)
     by, choose = study.names(given.by, "--by"), study.names(given.choose, "--choose")

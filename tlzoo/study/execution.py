@@ -10,10 +10,10 @@ from tlzoo.study.axes import Condition, text
 from tlzoo.study.backends import Backend
 from tlzoo.study.choice import Row
 from tlzoo.study.folder import Claim, Folder
+from tlzoo.study.gathering import results
 from tlzoo.study.grid import Study
 from tlzoo.study.job import Job, Outcome, check
 from tlzoo.study.progress import Progress, duration, told
-from tlzoo.study.results import results
 
 # Seconds between two looks at what other processes on the same directory have finished.
 POLL = 1.0

@@ -7,8 +7,8 @@ import pandas as pd
 
 from tlzoo.errors import UserError
 from tlzoo.study.axes import Label
+from tlzoo.study.gathering import column
 from tlzoo.study.grid import Study
-from tlzoo.study.results import column
 
 Format = Literal["text", "markdown", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -22,7 +22,7 @@ def summary(study: Study, results: pd.DataFrame, choose: Sequence[str] = ()) -> 
 
     Args:
         study: The study.
-        results: A row per run, of :func:`tlzoo.study.results.results`.
+        results: A row per run, of :func:`tlzoo.study.results`.
         choose: Axes of which the value with the least mean validation MAE is taken. Only combinations with
             all their runs take part where there are such.
 

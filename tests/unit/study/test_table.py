@@ -8,8 +8,8 @@ import pytest
 from tlzoo.errors import UserError
 from tlzoo.study.document import load
 from tlzoo.study.folder import Folder
+from tlzoo.study.gathering import results
 from tlzoo.study.progress import Progress, duration
-from tlzoo.study.results import results
 from tlzoo.study.table import render, summary
 
 STUDY = """\

@@ -1,0 +1,273 @@
+"""`tlzoo study` on a few crystals of the embedded data set: run, resume, status, table."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tlzoo.study import load, results
+from tlzoo.study.folder import Folder
+from tlzoo.study.job import Job, perform
+from tlzoo.study.training import Memory
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture(scope="module")
+def written(few, tmp_path_factory):
+    """A study of two networks and two learning rates, of which one diverges."""
+    tree = {
+        "base": {
+            "model": {"head": {"class_path": "Regression", "init_args": {"hidden": [8]}}},
+            "data": {
+                "source": str(few),
+                "targets": ["band_gap"],
+                "split": {
+                    "class_path": "Random",
+                    "init_args": {"val": 4, "test": 4, "keep_duplicates_together": False},
+                },
+                "batch_size": 8,
+            },
+            "trainer": {"max_epochs": 2, "accelerator": "cpu"},
+        },
+        "axes": {
+            "net": {
+                name: {"model": {"backbone": {"class_path": "CGCNN", "init_args": {"dim": dim, "depth": 1}}}}
+                for name, dim in (("narrow", 4), ("wide", 8))
+            },
+            "rate": {
+                str(rate): {
+                    "model": {"optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": rate}}}
+                }
+                for rate in (1e30, 1e-2)
+            },
+            "trial": {"key": ["seed_everything", "data.split.init_args.seed"], "values": [1, 2]},
+        },
+        "tune": {"axes": ["rate"], "with": {"trial": 1}},
+        "average": ["trial"],
+    }
+
+    def write(changes=None, name="study.yaml"):
+        path = tmp_path_factory.mktemp("study") / name
+        path.write_text(yaml.safe_dump({**tree, **(changes or {})}, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def done(tlzoo, written, tmp_path_factory):
+    """A finished study and what the command said; not to be changed."""
+    file, folder = written(), tmp_path_factory.mktemp("results") / "study"
+    return file, folder, tlzoo("study", "run", file, "--dir", folder)
+
+
+def test_a_study_leaves_a_row_per_run_and_a_table(done):
+    file, folder, answer = done
+    assert answer.code == 1, "two runs failed"
+    assert answer.err == ""
+    lines = answer.out.splitlines()
+    assert len(lines) == 6 + 2
+    assert lines[5].startswith("[6/6] net=wide rate=0.01 trial=2: validation MAE ")
+    assert lines[-2:] == ["study: 4 of 6 runs done, 2 failed", f"results: {folder / 'results.parquet'}"]
+    assert {path.name for path in folder.iterdir()} == {"rows", "predictions", "claims", "results.parquet"}
+    assert not any((folder / "claims").iterdir())
+    study = load(file)
+    table = results(study, folder)
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "results.parquet"), table)
+    assert len(table) == 6
+    good, bad = table[table["status"] == "done"], table[table["status"] == "failed"]
+    assert set(good["rate"]) == {"0.01"}
+    assert good["chosen"].all()
+    assert not bad["chosen"].any()
+    assert bad["error"].str.startswith("the training loss became").all()
+    assert (good[["n_train", "n_val", "n_test", "epochs"]] == [16, 4, 4, 2]).all(axis=None)
+    assert set(good["unit"]) == {"eV"}
+    assert (good["training_seconds"] <= good["seconds"]).all()
+
+
+def test_predictions_are_those_of_the_error(done):
+    _, folder, _ = done
+    rows = [row for row in Folder(folder).rows().values() if row["status"] == "done"]
+    assert {path.stem for path in (folder / "predictions").iterdir()} == {row["id"] for row in rows}
+    for row in rows:
+        table = pd.read_parquet(folder / "predictions" / f"{row['id']}.parquet")
+        assert list(table.columns) == ["id", "target", "prediction"]
+        assert np.abs(table["prediction"] - table["target"]).mean() == pytest.approx(
+            row["test_mae"], rel=1e-5
+        )
+
+
+def test_a_run_is_what_fit_and_test_do(done, tlzoo, tmp_path):
+    """The same numbers to the last digit, though the process had trained other networks before."""
+    file, folder, _ = done
+    last = next(r for r in load(file).runs() if list(r.labels.values()) == ["wide", "0.01", 2])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(last.tree))
+    run = tmp_path / "run"
+    assert tlzoo("fit", "--config", tmp_path / "config.yaml", "--run_dir", run).code == 0
+    assert tlzoo("test", run).code == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    row = Folder(folder).rows()[last.id]
+    for part, names in (("val", ("mae", "rmse")), ("test", ("mae", "rmse", "r2"))):
+        assert {name: row[f"{part}_{name}"] for name in names} == {
+            name: metrics[part][name] for name in names
+        }
+    history = pd.read_csv(run / "history.csv")["val/mae"]
+    assert row["best_epoch"] == history.argmin() + 1
+
+
+def test_status_and_table(done, tlzoo):
+    file, folder, _ = done
+    status = tlzoo("study", "status", file, "--dir", folder)
+    assert status.code == 0
+    assert status.out.startswith("study: 4 of 6 runs done, 2 failed\n")
+    assert "net=narrow rate=1e+30 trial=1: the training loss became" in status.out
+    table = tlzoo("study", "table", file, "--dir", folder, "--by", "net", "--format", "markdown")
+    assert table.out.startswith("| net | test MAE | unit |\n")
+    assert len(table.out.splitlines()) == 4
+    chosen = tlzoo("study", "table", file, "--dir", folder, "--choose", "net", "--format", "csv")
+    assert len(chosen.out.splitlines()) == 2
+    for words, message in (
+        (("--by", "nut"), "--by: there is no axis 'nut'; there are: net, rate, trial"),
+        (("--only", "net=x"), "--only: the axis net has no value 'x'; there are: narrow, wide"),
+    ):
+        answer = tlzoo("study", "table", file, "--dir", folder, *words)
+        assert (answer.code, answer.err) == (2, f"tlzoo: {message}\n")
+    answer = tlzoo("study", "table", file, "--dir", folder / "none")
+    assert answer.err.startswith(
+        f"tlzoo: there are no results yet in {folder / 'none'}; begin: tlzoo study run"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"average": [], "base": {"data": {"colour": "red"}}}, "net=narrow rate=1e+30 trial=1: "),
+        ({"skip": [{"sauce": 1}]}, "skip: there is no axis 'sauce'"),
+    ],
+)
+def test_a_study_that_is_wrong_runs_nothing(changes, message, tlzoo, written, tmp_path):
+    answer = tlzoo("study", "run", written(changes), "--dir", tmp_path / "x")
+    assert answer.code == 2
+    assert message in answer.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_numbers_on_the_command_line_are_checked(tlzoo, written):
+    for word in ("--jobs", "--limit"):
+        answer = tlzoo("study", "run", written(), word, 0)
+        assert (answer.code, answer.err) == (2, f"tlzoo: {word} must be at least 1, got 0\n")
+
+
+def job(tree, tmp_path):
+    return Job("x", {"a": 1}, tree, (), tmp_path / "work")
+
+
+def test_a_run_that_fails_says_why(done, tmp_path, monkeypatch):
+    tree = load(done[0]).runs()[-1].tree
+    tree["model"]["head"] = {"class_path": "Classification"}
+    row = perform(job(tree, tmp_path), Memory()).row
+    assert (row["status"], row["id"], row["labels"]) == ("failed", "x", {"a": 1})
+    assert row["error"].startswith(
+        "a study wants one number per crystal to learn, got band_gap with the head"
+    )
+    assert "traceback" not in row
+    monkeypatch.setattr("tlzoo.study.job.Fit", lambda *_: {}["no"])
+    row = perform(job(tree, tmp_path), Memory()).row
+    assert (row["status"], row["error"]) == ("failed", "KeyError: 'no'")
+    assert "Traceback" in row["traceback"]
+
+
+def test_table_and_split_are_read_once(done, tmp_path, monkeypatch):
+    tree = load(done[0]).runs()[-1].tree
+    memory = Memory()
+    perform(job(tree, tmp_path), memory)
+    monkeypatch.setattr("tlzoo.data.module.read", lambda *_, **__: pytest.fail("read again"))
+    same = {**tree, "data": {**tree["data"], "batch_size": 4}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlzoo.data.splits.base.Splitter.split", lambda *_, **__: pytest.fail("split again"))
+        assert perform(job(same, tmp_path), memory).row["status"] == "done"
+    other = {**tree, "data": {**tree["data"], "split": {"class_path": "Random", "init_args": {"test": 7}}}}
+    assert perform(job(other, tmp_path), memory).row["n_test"] == 7
+
+
+COMMAND = [sys.executable, "-m", "tlzoo", "study", "run"]
+
+
+def wait_for(what, seconds=240):
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+def children(process):
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_killed_study_loses_nothing_that_is_finished(written, tmp_path):
+    axes = {"trial": {"key": "data.split.init_args.seed", "values": list(range(12))}}
+    file, folder = written({"axes": axes, "tune": None}, "many.yaml"), Folder(tmp_path / "many")
+    command = [*COMMAND, str(file), "--dir", str(folder.path), "--jobs", "2"]
+    network = {"model": {"backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}}}}
+    tree = yaml.safe_load(file.read_text())
+    tree["base"] |= {"model": tree["base"]["model"] | network["model"]}
+    file.write_text(yaml.safe_dump(tree))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: len(folder.rows()) >= 2)
+        workers = children(process)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert len(workers) >= 2
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    assert folder.claimed() == set()
+    before = {name: folder.row(name).stat().st_mtime_ns for name in folder.rows()}
+    assert 2 <= len(before) < 12
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as one:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+            said, _ = other.communicate()
+        one.wait()
+    assert (one.returncode, other.returncode) == (0, 0)
+    assert "many: 12 of 12 runs done" in said
+    assert {name: folder.row(name).stat().st_mtime_ns for name in before} == before
+    table = pd.read_parquet(folder.results)
+    assert (table["status"] == "done").all()
+    assert len(table) == 12
+    assert not list(folder.path.glob("*/*.partial"))
+    assert not any((folder.path / "claims").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_process_that_dies_fails_its_run_alone(written, tmp_path):
+    file, folder = written(), Folder(tmp_path / "killed")
+    command = [
+        *COMMAND,
+        str(file),
+        "--dir",
+        str(folder.path),
+        "--jobs",
+        "2",
+        "--only",
+        "rate=0.01",
+        "trial=1",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: folder.path.exists() and len(folder.claimed()) == 2)
+        os.kill(children(process)[-1], signal.SIGKILL)
+        said, _ = process.communicate()
+    assert process.returncode == 1
+    assert "failed: the process that computed it ended with code -9" in said
+    assert "1 of 2 runs done, 1 failed" in said

@@ -1,0 +1,175 @@
+"""Running a study with trainings that are made up: what is run, in which order, and what is kept."""
+
+import pytest
+
+from tlzoo.errors import UserError
+from tlzoo.study import execution
+from tlzoo.study.backends import Backend
+from tlzoo.study.document import load
+from tlzoo.study.execution import Execution
+from tlzoo.study.folder import Folder
+from tlzoo.study.job import Outcome, ending, heading
+
+STUDY = """\
+axes:
+  source: {a: {model: {x: 1}}, b: {model: {x: 2}}}
+  rate: {key: model.lr, values: [1, 2]}
+  trial: {key: seed, values: [1, 2]}
+tune: {axes: [rate], with: {trial: 1}}
+average: [trial]
+"""
+
+
+class Pretended(Backend):
+    """Finishes the run that waits longest; a rate of 2 is better."""
+
+    def __init__(self, slots=1, failing=()):
+        self.slots = slots
+        self.failing = failing
+        self.jobs = []
+        self.done = []
+        self.closed = False
+
+    def submit(self, job):
+        assert len(self.jobs) < self.slots
+        self.jobs.append(job)
+
+    def finished(self):
+        job = self.jobs.pop(0)
+        values = tuple(job.labels.values())
+        self.done.append(values)
+        if values in self.failing:
+            facts = {"status": "failed", "error": "no"}
+        else:
+            facts = {"status": "done", "val_mae": 3 - job.labels["rate"], "test_mae": 1.0, "unit": "eV"}
+        return [Outcome({**heading(job), **facts, "seconds": 60.0, **ending()}, None)]
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch):
+    """What is made up is no configuration."""
+    monkeypatch.setattr(execution, "check", lambda _: None)
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "s.yaml").write_text(STUDY)
+    return load(tmp_path / "s.yaml")
+
+
+@pytest.fixture
+def run(study, tmp_path):
+    def ran(backend, only=(), limit=None):
+        lines = []
+        folder = Folder(tmp_path / "results")
+        progress = Execution(study, folder, backend, lines.append, study.only(only), limit).run()
+        assert backend.closed
+        assert not any((folder.path / "claims").iterdir())
+        return progress, lines
+
+    return ran
+
+
+FIRST = [("a", 1, 1), ("a", 2, 1), ("b", 1, 1), ("b", 2, 1)]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_tuning_comes_first_and_the_best_goes_on(slots, run):
+    backend = Pretended(slots)
+    progress, lines = run(backend)
+    assert sorted(backend.done[:4]) == FIRST
+    assert sorted(backend.done[4:]) == [("a", 2, 2), ("b", 2, 2)]
+    assert (progress.done, progress.failed, progress.total) == (6, 0, 6)
+    assert lines[-1].startswith("[6/6] source=b rate=2 trial=2: validation MAE 1, test MAE 1 eV, 60 s")
+    assert lines[0].endswith({1: "5 min left", 2: "2 min left", 5: "60 s left"}[slots])
+
+
+def test_what_is_done_is_not_run_again_and_what_failed_is(run):
+    run(Pretended(failing={("a", 1, 1), ("b", 2, 1)}))
+    again = Pretended()
+    progress, lines = run(again)
+    assert again.done == [("a", 1, 1), ("b", 2, 1), ("b", 2, 2)]
+    assert (progress.done, progress.failed, progress.total) == (6, 0, 6)
+    assert len(lines) == 3
+
+
+def test_what_fails_is_told_once_and_stops_nothing(run):
+    progress, lines = run(Pretended(failing=set(FIRST[:2])))
+    assert (progress.done, progress.failed, len(progress.hopeless)) == (3, 2, 1)
+    assert sum("failed: no" in line for line in lines) == 2
+
+
+def test_only_some(run):
+    backend = Pretended()
+    progress, _ = run(backend, only=["source=b"])
+    assert backend.done == [("b", 1, 1), ("b", 2, 1), ("b", 2, 2)]
+    assert progress.total == 3
+    backend = Pretended()
+    progress, _ = run(backend, only=["trial=2"])
+    assert backend.done == []
+    assert "1 wait until tuning has chosen" in progress.line()
+
+
+def test_a_limit(run):
+    backend = Pretended(2)
+    progress, _ = run(backend, limit=3)
+    assert sorted(backend.done) == FIRST[:3]
+    assert progress.done == 3
+
+
+def test_stopping_keeps_what_is_done(run, tmp_path):
+    class Stopped(Pretended):
+        def finished(self):
+            if len(self.done) == 2:
+                raise KeyboardInterrupt
+            return super().finished()
+
+    with pytest.raises(UserError, match=r"stopped\. 2 of 6 runs are done, in .*; the same command goes on"):
+        run(Stopped(2))
+    assert (tmp_path / "results" / "results.parquet").exists()
+    backend = Pretended()
+    run(backend)
+    assert len(backend.done) == 4
+
+
+def test_what_another_process_computes_is_waited_for(study, run, tmp_path, monkeypatch):
+    other = Folder(tmp_path / "results")
+    other.make()
+    first = study.runs()[0]
+    claim = other.claim(first.id)
+    waits = []
+
+    def finish(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            other.write(
+                {"id": first.id, "labels": {}, "status": "done", "val_mae": 9, "seconds": 1, **ending()}, None
+            )
+            claim.release()
+
+    monkeypatch.setattr(execution.time, "sleep", finish)
+    backend = Pretended()
+    progress, _ = run(backend)
+    assert len(waits) == 2
+    assert ("a", 1, 1) not in backend.done
+    assert backend.done[-1] == ("a", 2, 2), "its result was needed to choose"
+    assert progress.done == 6
+
+
+def test_what_fails_in_another_process_meanwhile_is_not_run_again(study, run, tmp_path):
+    other = Folder(tmp_path / "results")
+    last = study.runs()[-2]
+
+    class Meanwhile(Pretended):
+        def finished(self):
+            row = {"id": last.id, "labels": {}, "status": "failed", "error": "no", "seconds": 1, **ending()}
+            other.write(row, None)
+            return super().finished()
+
+    backend = Meanwhile()
+    progress, _ = run(backend)
+    assert tuple(last.labels.values()) not in backend.done
+    assert progress.failed == 1
