@@ -80,9 +80,14 @@ class Processes(Backend):
 
     def submit(self, job: Job) -> None:
         """Give it to an idle process, or to a new one."""
-        idle = next((link for link in self._workers if link not in self._busy), None) or self._started()
-        idle.send(job)
-        self._busy[idle] = job
+        for link in [link for link in self._workers if link not in self._busy]:
+            if _sent(link, job):
+                break
+            self._workers.pop(link).join()  # ended while it had nothing to do
+        else:
+            link = self._started()
+            _sent(link, job)  # if that has ended already, `finished` will say so
+        self._busy[link] = job
 
     def finished(self) -> list[Outcome]:
         """Wait for a process; one that ended has failed its run, and the next run gets a new one."""
@@ -117,6 +122,15 @@ class Processes(Backend):
             link.close()
         self._workers.clear()
         self._busy.clear()
+
+
+def _sent(link: Connection, job: Job) -> bool:
+    """Send a run to a process; return whether it is there to take it."""
+    try:
+        link.send(job)
+    except OSError:
+        return False
+    return True
 
 
 def _work(link: Connection) -> None:
