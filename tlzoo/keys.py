@@ -37,6 +37,9 @@ ANGLE_COSINE: Final = "angle_cosine"
 # (angles,) float32 | how many such angles the target has
 ANGLE_COUNT: Final = "angle_count"
 
+# (crystals, descriptors) float32, each in its unit | of backbones on descriptors, whose batches have no atoms
+DESCRIPTORS: Final = "descriptors"
+
 # int | number of crystals in the batch (atoms-less crystals do not exist)
 NUM_CRYSTALS: Final = "num_crystals"
 

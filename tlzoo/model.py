@@ -18,8 +18,8 @@ from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.data.elements import check_elements
 from tlzoo.graphs.parts import consecutive
-from tlzoo.graphs.store import GraphStore
 from tlzoo.heads.base import Head
+from tlzoo.inputs import store_of
 from tlzoo.memory import RowBudget
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Model:
         with torch.inference_mode():
             for chunk in consecutive(crystals.num_atoms, most=CHUNK, budget=CHUNK_ATOMS):
                 rows = np.arange(len(crystals))[chunk]
-                store = GraphStore.in_memory(crystals.select(rows), self.backbone.graph)
+                store = store_of(crystals.select(rows), self.backbone.graph)
                 order = np.argsort(store.num_rows, kind="stable")
                 done = [
                     budget.apply(compute, store.batch(order[piece]).to(device))

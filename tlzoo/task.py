@@ -31,8 +31,9 @@ STAGES: tuple[Stage, ...] = ("train", "val", "test")
 class Task(pl.LightningModule):
     """Train a head on a backbone, wholly or in part.
 
-    The data module in use must offer ``targets`` (names), ``units`` and ``train_targets()``: the scaler of
-    the head is fitted on the training part when fitting starts, and on nothing else.
+    The data module in use must offer ``targets`` (names), ``units``, ``train_targets()`` and
+    ``part_dataloader("train")``: the scalers of head and backbone are fitted on the training part when
+    fitting starts, and on nothing else.
 
     Args:
         backbone: From a batch of crystals to embeddings.
@@ -120,6 +121,8 @@ class Task(pl.LightningModule):
         self.head.check(data.target_values(data.used_rows), data.targets)
         if stage == "fit":
             self.head.fit(data.train_targets(), data.targets)
+            if not self.backbone.fitted:
+                self.backbone.fit(data.part_dataloader("train"))
             self._freeze(0)
             rank_zero_only(logger.info)(freeze.table(self.group_rows))
 

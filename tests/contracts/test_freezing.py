@@ -5,17 +5,18 @@ import pytest
 import torch
 
 from tlzoo import freezing
-from tlzoo.backbones import ALIGNN, CGCNN
+from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.freezing import All, Gradual, LastLayer, NewHead, Only, ThreeBody, TwoBody
-from tlzoo.graphs.store import batch_of
 from tlzoo.heads import MultiProperty, Regression
+from tlzoo.inputs import batch_of
 
 BACKBONES = {
     "cgcnn": lambda: CGCNN(dim=8, depth=2),
     "cgcnn-attention": lambda: CGCNN(dim=8, depth=1, pooling="attention"),
     "alignn": lambda: ALIGNN(dim=8, alignn_layers=2, gcn_layers=2),
+    "descriptors": lambda: DescriptorMLP(dim=8, depth=2),
 }
 HEAD = ["head.hidden", "head.out"]
 GROUPS = {
@@ -30,6 +31,7 @@ GROUPS = {
         "gcn.0",
         "gcn.1",
     ],
+    "descriptors": ["layer.0", "layer.1"],
 }
 # strategy: what of the backbone trains in epoch 0; None where the backbone has no such part
 STRATEGIES = {
@@ -42,11 +44,17 @@ STRATEGIES = {
             "cgcnn": ["conv.0", "conv.1"],
             "cgcnn-attention": ["conv.0"],
             "alignn": ["alignn.0.twobody", "alignn.1.twobody", "gcn.0", "gcn.1"],
+            "descriptors": None,
         },
     ),
     "three-body": (
         ThreeBody(),
-        {"cgcnn": None, "cgcnn-attention": None, "alignn": ["alignn.0.threebody", "alignn.1.threebody"]},
+        {
+            "cgcnn": None,
+            "cgcnn-attention": None,
+            "alignn": ["alignn.0.threebody", "alignn.1.threebody"],
+            "descriptors": None,
+        },
     ),
     "gradual": (Gradual(every=1), {name: [] for name in GROUPS}),
     "only": (
@@ -55,6 +63,7 @@ STRATEGIES = {
             "cgcnn": ["conv.0"],
             "cgcnn-attention": ["conv.0"],
             "alignn": ["alignn.0.twobody", "alignn.0.threebody", "gcn.0"],
+            "descriptors": ["layer.0"],
         },
     ),
 }
@@ -122,13 +131,14 @@ def test_exactly_the_named_groups_change(strategy_name, backbone_name, crystals)
     backbone, head = model["backbone"], model["head"]
     groups = {**backbone.groups(), **head.groups()}
     if expected[backbone_name] is None:
-        with pytest.raises(UserError, match="this backbone has no three-body part"):
+        with pytest.raises(UserError, match=f"this backbone has no {strategy_name} part"):
             freezing.apply(strategy, groups, 0)
         return
     only_out = strategy_name in {"last-layer", "only"}
     moving = {*expected[backbone_name], *(HEAD[1:] if only_out else HEAD)}
     keys = group_keys(groups, model)
     batch = batch_of(crystals, backbone.graph)
+    backbone.fit([batch])
     targets = torch.tensor([[1.0, 40.0], [2.0, float("nan")], [3.0, 10.0], [2.5, 20.0]])
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
@@ -162,6 +172,7 @@ def test_frozen_backbone_is_deterministic_in_training(backbone_name, crystals):
     model = joined(backbone_name)
     backbone = model["backbone"]
     batch = batch_of(crystals, backbone.graph)
+    backbone.fit([batch])
     backbone(batch)
     expected = backbone.eval()(batch)
     applied = freezing.apply(NewHead(), {**backbone.groups(), **model["head"].groups()}, 0)

@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 
 import tlzoo as package
 from tlzoo.data import named
-from tlzoo.graphs.store import batch_of
+from tlzoo.inputs import batch_of
 
 BACKBONES = {
     "cgcnn": {"class_path": "CGCNN", "init_args": {"dim": 32, "depth": 2}},
     "alignn": {"class_path": "ALIGNN", "init_args": {"dim": 32, "alignn_layers": 1, "gcn_layers": 1}},
+    "descriptors": {"class_path": "DescriptorMLP", "init_args": {"dim": 32, "depth": 2}},
 }
 # Of the standard deviation of the labels; bf16 has 8 bits, a relative error of 2⁻⁹ = 0.002 a product.
 TOLERANCE = 0.01

@@ -22,10 +22,15 @@ ALIGNN = {
     },
     "model.head.init_args": {"hidden": [8], "dropout": 0.2},
 }
+DESCRIPTORS = {
+    "model.backbone": {"class_path": "DescriptorMLP", "init_args": {"dim": 8, "depth": 2, "dropout": 0.2}},
+    "model.head.init_args": {"hidden": [8], "dropout": 0.2},
+}
 GRADUAL = {"model.freezing": {"class_path": "Gradual", "init_args": {"every": 1}}}
 RUNS = {
     "cgcnn": CGCNN,
     "alignn": ALIGNN,
+    "descriptors": DESCRIPTORS,
     "cgcnn-gradual": {**CGCNN, **GRADUAL, "model.layer_decay": 0.5},
     "alignn-gradual": {**ALIGNN, **GRADUAL},
     "cgcnn-bf16": {**CGCNN, "trainer.precision": "bf16-mixed"},

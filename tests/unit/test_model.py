@@ -67,8 +67,8 @@ def test_graphs_are_made_chunk_by_chunk(model, crystals, monkeypatch):
     whole = model.predict(crystals)
     monkeypatch.setattr(module, "CHUNK_ATOMS", 20)
     made = []
-    in_memory = module.GraphStore.in_memory
-    monkeypatch.setattr(module.GraphStore, "in_memory", lambda c, o: made.append(len(c)) or in_memory(c, o))
+    store_of = module.store_of
+    monkeypatch.setattr(module, "store_of", lambda c, o: made.append(len(c)) or store_of(c, o))
     np.testing.assert_allclose(model.predict(crystals)["band_gap"], whole["band_gap"], rtol=1e-5)
     assert len(made) > 2
     assert sum(made) == 12

@@ -1,7 +1,8 @@
-"""Graph networks that turn crystals into embeddings."""
+"""Networks that turn crystals into embeddings."""
 
 from tlzoo.backbones.alignn import ALIGNN
 from tlzoo.backbones.base import Backbone
 from tlzoo.backbones.cgcnn import CGCNN
+from tlzoo.backbones.descriptors import DescriptorMLP
 
-__all__ = ["ALIGNN", "CGCNN", "Backbone"]
+__all__ = ["ALIGNN", "CGCNN", "Backbone", "DescriptorMLP"]

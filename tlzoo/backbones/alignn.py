@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from tlzoo import keys
-from tlzoo.backbones.base import Backbone
+from tlzoo.backbones.base import Backbone, Layer
 from tlzoo.errors import UserError
 from tlzoo.graphs.options import GraphOptions
 from tlzoo.nn.edge_gated_conv import EdgeGatedConv
@@ -127,6 +127,14 @@ class ALIGNN(Backbone):
         if self.pooling == "attention":
             groups["pool"] = [self.pool]
         return groups
+
+    def layers(self) -> Mapping[str, Layer]:
+        """Name the layers as their groups; ``alignn.0.threebody`` … are of bonds, the others of atoms."""
+        layers = {"embed": Layer(self.atoms, "atoms")}
+        for i, (twobody, threebody) in enumerate(zip(self.twobody, self.threebody, strict=True)):
+            layers[f"alignn.{i}.twobody"] = Layer(twobody, "atoms")
+            layers[f"alignn.{i}.threebody"] = Layer(threebody, "bonds")
+        return {**layers, **{f"gcn.{i}": Layer(conv, "atoms") for i, conv in enumerate(self.gcn)}}
 
 
 class Embedding(nn.Sequential):

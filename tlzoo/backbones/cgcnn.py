@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from tlzoo import keys
-from tlzoo.backbones.base import Backbone
+from tlzoo.backbones.base import Backbone, Layer
 from tlzoo.errors import UserError
 from tlzoo.graphs.options import GraphOptions
 from tlzoo.nn.edges import Edges
@@ -89,3 +89,8 @@ class CGCNN(Backbone):
         if self.pooling == "attention":
             groups["pool"] = [self.pool]
         return groups
+
+    def layers(self) -> Mapping[str, Layer]:
+        """Name the layers: ``embed``, then ``conv.0`` …."""
+        convs = {f"conv.{i}": Layer(conv, "atoms") for i, conv in enumerate(self.convs)}
+        return {"embed": Layer(self.embed, "atoms"), **convs}

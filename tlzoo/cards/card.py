@@ -131,7 +131,8 @@ class Spec:
     """The network: classes and the arguments of their constructors.
 
     Attributes:
-        backbone: From crystals to embeddings; its argument ``graph`` says what the graph is made of.
+        backbone: From crystals to embeddings; its argument ``graph``, if it reads one, says what that is made
+            of.
         head: From embeddings to predictions.
     """
 
@@ -243,7 +244,8 @@ class Card:
         """The card as text for a terminal."""
         training = self.training
         rows = [("network", f"{_short(self.spec.backbone)}, {self.parameters:,} parameters")]
-        rows += [("graph", _arguments(self.spec.backbone.get("init_args", {}).get("graph") or {}))]
+        if graph := self.spec.backbone.get("init_args", {}).get("graph"):
+            rows += [("graph", _arguments(graph))]
         rows += [
             ("predicts", f"{name} [{unit}]: {self.score(name)}")
             for name, unit in zip(self.targets, self.units, strict=True)

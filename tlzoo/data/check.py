@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups, exact_copies
 from tlzoo.data.elements import uncovered_rows, uncovered_text
 from tlzoo.data.sources import Place, Problem, read_all
 from tlzoo.errors import UserError
-from tlzoo.graphs.neighbours import neighbours
 from tlzoo.graphs.options import GraphOptions
+from tlzoo.inputs import Options, unusable
 
 # A value this many robust standard deviations from the median is worth a look.
 OUTLIER = 8.0
@@ -190,20 +189,14 @@ def element_problems(crystals: Crystals) -> list[Problem]:
     ]
 
 
-def graph_problems(crystals: Crystals, options: GraphOptions, *, progress: bool = False) -> list[Problem]:
-    """Return an error for each crystal without a graph: isolated atoms, atoms in one place, a flat cell."""
-    problems = []
-    for row in tqdm(
-        range(len(crystals)), desc="neighbours", unit="crystal", disable=None if progress else True
-    ):
-        atoms = slice(crystals.offsets[row], crystals.offsets[row + 1])
-        try:
-            neighbours(
-                crystals.lattice[row], crystals.frac_coords[atoms], options, numbers=crystals.numbers[atoms]
-            )
-        except UserError as error:
-            problems.append(Problem(_place(crystals, row), "neighbours", str(error)))
-    return problems
+def graph_problems(crystals: Crystals, options: Options, *, progress: bool = False) -> list[Problem]:
+    """Return an error for each crystal without a graph: isolated atoms, atoms in one place, a flat cell.
+
+    With the options of a network on descriptors: for each crystal without descriptors.
+    """
+    kind = "neighbours" if isinstance(options, GraphOptions) else "descriptors"
+    found = unusable(crystals, options, progress=progress)
+    return [Problem(_place(crystals, row), kind, text) for row, text in found]
 
 
 def _duplicates(crystals: Crystals, targets: Sequence[str], source: str, *, progress: bool) -> list[Problem]:

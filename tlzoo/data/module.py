@@ -24,8 +24,7 @@ from tlzoo.data.oversampling import repeated
 from tlzoo.data.sources import read
 from tlzoo.data.splits import Random, Split, Splitter
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.store import GraphStore
+from tlzoo.inputs import Options, Store, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +35,16 @@ MAX_ROWS = 100_000
 
 @dataclass(frozen=True, eq=False)
 class LabelledGraphs(Dataset[Data]):
-    """One part of a split as batches of graphs with targets.
+    """One part of a split as batches of graphs, or descriptors, with targets.
 
     Attributes:
-        store: Graphs of all crystals in use.
+        store: Graphs or descriptors of all crystals in use.
         positions: Where the crystals of this part are in the store, ``(crystals,)``.
         rows: Where they are in the table, ``(crystals,)``.
         targets: Physical units, NaN where unknown, ``(crystals, targets)``.
     """
 
-    store: GraphStore
+    store: Store
     positions: NDArray[np.int64]
     rows: NDArray[np.int64]
     targets: Tensor
@@ -113,7 +112,7 @@ class CrystalDataModule(pl.LightningDataModule):
         }
         self._crystals: Crystals | None = None
         self._split: Split | None = None
-        self._store: GraphStore | None = None
+        self._store: Store | None = None
 
     @property
     def crystals(self) -> Crystals:
@@ -213,9 +212,9 @@ class CrystalDataModule(pl.LightningDataModule):
         model: Any = self.trainer.lightning_module
         self.open_graphs(model.backbone.graph)
 
-    def open_graphs(self, options: GraphOptions) -> None:
-        """Open or build the store of all crystals that the split uses."""
-        self._store = GraphStore.open(self.crystals.select(self.used_rows), options, cache_dir=self.cache_dir)
+    def open_graphs(self, options: Options) -> None:
+        """Open or build the store of all crystals that the split uses: graphs, or descriptors."""
+        self._store = open_store(self.crystals.select(self.used_rows), options, cache_dir=self.cache_dir)
 
     @property
     def used_rows(self) -> NDArray[np.int64]:

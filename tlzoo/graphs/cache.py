@@ -76,6 +76,7 @@ class Writer:
     Args:
         folder: Folder to create, or to replace if it is damaged.
         key: What the folder is made for.
+        noun: What is written, for messages.
 
     Attributes:
         progress: Part of the work that is written, 0 to 1, set by the caller; to tell what a full disk lacks.
@@ -84,9 +85,10 @@ class Writer:
         UserError: The disk is full or the folder cannot be written; says where, and how much is needed.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, noun: str = "graphs") -> None:
         self.folder = folder
         self.key = key
+        self.noun = noun
         self.progress = 0.0
         self._arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
 
@@ -176,12 +178,12 @@ class Writer:
     def _explained(self, error: OSError, written: int) -> UserError:
         if error.errno not in FULL:
             return UserError(
-                f"cannot write graphs below {self.folder.parent}: {error}; "
+                f"cannot write {self.noun} below {self.folder.parent}: {error}; "
                 "set TLZOO_CACHE to a folder that can be written"
             )
         need = f" of about {max(1, round(written / self.progress / 1e6)):,} MB" if self.progress else ""
         return UserError(
-            f"the disk is full: the graphs{need} do not fit below {self.folder.parent}; "
+            f"the disk is full: the {self.noun}{need} do not fit below {self.folder.parent}; "
             "make room, or set TLZOO_CACHE to a folder on another disk"
         )
 

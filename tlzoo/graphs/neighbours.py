@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -108,11 +108,51 @@ def all_neighbours(cells: Cells, options: GraphOptions) -> tuple[Cells, Bonds, d
         The crystals that have a graph, their bonds, and what is wrong with the others, by row: the cell is
         flat or not finite, a coordinate is not finite, an atom has no neighbour, two are in one place.
     """
+    return _checked(cells, options.cutoff, lambda usable: _bonds(usable, options))
+
+
+def all_within(cells: Cells, span: float, cutoff: float) -> tuple[Cells, Bonds, dict[int, str]]:
+    """Return all pairs of atoms of many crystals that are close, images included; in no order.
+
+    Close is relative: within ``span`` cube roots of the volume per atom, so that an atom has as many such
+    neighbours in a dense crystal as in an open one. Of a crystal with an atom that has none, and of those
+    where that is farther, all within the cut-off are returned.
+
+    Args:
+        cells: Crystals.
+        span: How far to look, in cube roots of the volume per atom.
+        cutoff: No farther than this, in Å.
+
+    Returns:
+        As :func:`all_neighbours`.
+    """
+
+    def search(usable: Cells) -> Bonds:
+        rows = np.arange(len(usable.lattice))
+        volume = np.abs(np.linalg.det(usable.lattice)) / usable.num_atoms
+        radius = np.minimum(span * volume ** (1 / 3), cutoff)
+        pairs = _search(usable, rows, radius)
+        row = np.repeat(rows, usable.num_atoms)
+        alone = np.bincount(pairs.target, minlength=len(row)) == 0
+        if not alone.any():
+            return pairs
+        again = np.unique(row[alone])
+        pairs = pairs.keep(~np.isin(row[pairs.target], again))
+        more = _search(usable, again, np.full(len(rows), cutoff))
+        return Bonds(*(np.concatenate(both) for both in zip(pairs, more, strict=True)))
+
+    return _checked(cells, cutoff, search)
+
+
+def _checked(
+    cells: Cells, cutoff: float, search: Callable[[Cells], Bonds]
+) -> tuple[Cells, Bonds, dict[int, str]]:
+    """Search those crystals that make sense; leave out those where something is wrong with what is found."""
     problems = dict(_unusable(cells))
     rows = np.delete(np.arange(len(cells.lattice)), list(problems))
     cells = cells.keep(_mask(rows, len(cells.lattice)))
-    bonds = _bonds(cells, options)
-    wrong = dict(_unconnected(cells, bonds, options))
+    bonds = search(cells)
+    wrong = dict(_unconnected(cells, bonds, cutoff))
     if wrong:
         problems |= {int(rows[row]): text for row, text in wrong.items()}
         good = ~_mask(np.array(list(wrong)), len(rows))
@@ -205,7 +245,7 @@ def _search(cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64]) 
     return Bonds(atoms[:, 0], atoms[:, 1], vector, length)
 
 
-def _unconnected(cells: Cells, bonds: Bonds, options: GraphOptions) -> Iterator[tuple[int, str]]:
+def _unconnected(cells: Cells, bonds: Bonds, cutoff: float) -> Iterator[tuple[int, str]]:
     """Yield the rows with an atom without neighbours or two atoms in one place, with the reason."""
     row = np.repeat(np.arange(len(cells.lattice)), cells.num_atoms)
     first = np.cumsum(cells.num_atoms) - cells.num_atoms
@@ -224,7 +264,7 @@ def _unconnected(cells: Cells, bonds: Bonds, options: GraphOptions) -> Iterator[
             int(found),
             (
                 f"{'atom' if len(there) == 1 else 'atoms'} {names}{more} of {cells.num_atoms[found]}: "
-                f"no neighbour within {options.cutoff:g} Å; raise the cutoff or leave this crystal out"
+                f"no neighbour within {cutoff:g} Å; raise the cutoff or leave this crystal out"
             ),
         )
     close = np.flatnonzero(bonds.length < CLOSEST)

@@ -13,10 +13,14 @@ from tlzoo import keys
 # What has one row per bond, and what one per angle.
 BOND_FIELDS = (keys.BOND_LENGTH, keys.BOND_COUNT)
 ANGLE_FIELDS = (keys.ANGLE_COSINE, keys.ANGLE_COUNT)
+# What has one row per crystal, where it is there.
+CRYSTAL_FIELDS = (keys.DESCRIPTORS, keys.TARGETS, keys.ROW)
 
 
 def num_rows(batch: Data) -> int:
-    """Return the rows of the largest tensor in a batch: its angles, or its bonds if it has no angles."""
+    """Return the rows of the largest tensor in a batch: angles, bonds without angles, or crystals."""
+    if keys.DESCRIPTORS in batch:
+        return int(batch[keys.NUM_CRYSTALS])
     return int(batch[keys.ANGLE_INDEX if keys.ANGLE_INDEX in batch else keys.EDGE_INDEX].shape[1])
 
 
@@ -50,6 +54,9 @@ def parts(batch: Data, budget: int | None) -> Sequence[Data]:
     if budget is None or num_rows(batch) <= budget:
         return [batch]
     crystals = batch[keys.NUM_CRYSTALS]
+    if keys.DESCRIPTORS in batch:
+        starts = range(0, crystals, budget)
+        return [_rows(batch, slice(start, min(start + budget, crystals))) for start in starts]
     atom_ends = torch.bincount(batch[keys.BATCH], minlength=crystals).cumsum(0)
     bond_ends = _ends(batch[keys.EDGE_INDEX][1], atom_ends)
     rows = bond_ends
@@ -73,13 +80,22 @@ def _part(batch: Data, piece: slice, atom_ends: Tensor, bond_ends: Tensor, angle
         keys.BATCH: batch[keys.BATCH][atoms] - piece.start,
         keys.EDGE_INDEX: batch[keys.EDGE_INDEX][:, bonds] - atoms.start,
         **{name: batch[name][bonds] for name in BOND_FIELDS},
-        **{name: batch[name][piece] for name in (keys.TARGETS, keys.ROW) if name in batch},
+        **_per_crystal(batch, piece),
     }
     if angle_ends is not None:
         angles = _span(angle_ends, piece)
         fields[keys.ANGLE_INDEX] = batch[keys.ANGLE_INDEX][:, angles] - bonds.start
         fields |= {name: batch[name][angles] for name in ANGLE_FIELDS}
     return Data(**fields, **{keys.NUM_CRYSTALS: piece.stop - piece.start})
+
+
+def _rows(batch: Data, piece: slice) -> Data:
+    """Return a part of a batch of descriptors."""
+    return Data(**_per_crystal(batch, piece), **{keys.NUM_CRYSTALS: piece.stop - piece.start})
+
+
+def _per_crystal(batch: Data, piece: slice) -> dict[str, Tensor]:
+    return {name: batch[name][piece] for name in CRYSTAL_FIELDS if name in batch}
 
 
 def _span(ends: Tensor, piece: slice) -> slice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +21,9 @@ from tlzoo import keys
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache
+from tlzoo.graphs.chunk import Chunk
 from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.workers import all_graphs
+from tlzoo.graphs.workers import Product, all_chunks, all_graphs, graphs
 
 FORMAT = 2
 
@@ -184,18 +185,42 @@ def store_key(crystals: Crystals, options: GraphOptions) -> str:
 def _build(
     folder: Path, key: str, crystals: Crystals, options: GraphOptions, *, progress: bool, workers: int | None
 ) -> None:
-    sizes: list[NDArray[np.int64]] = []
-    bar = tqdm(total=len(crystals), desc="graphs", unit=" crystals", disable=None if progress else True)
-    with bar, cache.Writer(folder, key) as writer, closing(all_graphs(crystals, options, workers)) as chunks:
+    with cache.Writer(folder, key) as writer:
+        chunks = written(writer, graphs(), crystals, options, progress=progress, workers=workers)
+        sizes = [chunk.sizes for chunk in chunks]
+        for name, values in _offsets(sizes).items():
+            writer.append(name, values)
+        writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
+
+
+def written(
+    writer: cache.Writer,
+    product: Product,
+    crystals: Crystals,
+    options: Any,  # noqa: ANN401 (those of the product)
+    *,
+    progress: bool,
+    workers: int | None,
+) -> Generator[Chunk]:
+    """Make something of crystals, write its arrays, and yield each chunk then; arguments of `all_chunks`.
+
+    Args:
+        writer: Where the arrays go, one after another.
+        product: What is made.
+        crystals: Crystals.
+        options: Its options.
+        progress: Show a bar, on a terminal.
+        workers: Processes.
+    """
+    hidden = None if progress else True
+    bar = tqdm(total=len(crystals), desc=product.noun, unit=" crystals", disable=hidden)
+    with bar, closing(all_chunks(product, crystals, options, workers)) as chunks:
         for stop, chunk in chunks:
-            sizes.append(chunk.sizes)
             for name, values in chunk.arrays.items():
                 writer.append(name, values)
             writer.progress = stop / len(crystals)
             bar.update(stop - bar.n)
-        for name, values in _offsets(sizes).items():
-            writer.append(name, values)
-        writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
+            yield chunk
 
 
 def _some(crystals: Crystals) -> None:

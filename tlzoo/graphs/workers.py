@@ -1,4 +1,4 @@
-"""Graphs of many crystals by several processes, in order.
+"""Graphs, or whatever else is made of many crystals, by several processes, in order.
 
 A worker is a plain ``python -m tlzoo.graphs.workers`` that reads chunks of crystals from its standard input
 and writes their graphs to its standard output, as JSON and raw arrays. It imports neither torch nor the
@@ -16,10 +16,10 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -43,23 +43,41 @@ CHUNK = 256  # crystals that are worked on at a time
 FEWEST = 4  # chunks for each worker, below which its start takes longer than it helps
 
 
+@dataclass(frozen=True)
+class Product:
+    """What is made of crystals.
+
+    Attributes:
+        noun: Its name, for messages, progress bars and folders.
+        compute: From a chunk of crystals and options to arrays; a pure function, to be called in any process.
+        options: Class of the options, plain data.
+        module: What a worker runs: a module that calls :func:`serve` with this product.
+    """
+
+    noun: str
+    compute: Callable[[Cells, Any], Chunk]
+    options: type[Any]
+    module: str
+
+
 class NoGraphError(UserError):
-    """Crystals without a graph: an atom without neighbours, a flat cell, atoms in one place.
+    """Crystals of which no graph can be made: an atom without neighbours, a flat cell, atoms in one place.
 
     Args:
         crystals: All crystals.
         problems: What is wrong with those without a graph, by row.
+        noun: What cannot be made of them, if not a graph.
 
     Attributes:
         rows: The rows without a graph, ascending.
     """
 
-    def __init__(self, crystals: Crystals, problems: Mapping[int, str]) -> None:
+    def __init__(self, crystals: Crystals, problems: Mapping[int, str], noun: str = "graph") -> None:
         lines = [f"{crystals.origin(row)}: {text}" for row, text in list(problems.items())[:10]]
         if len(problems) > len(lines):
             lines.append(f"and {len(problems) - len(lines)} more")
         super().__init__(
-            f"no graph can be made of {len(problems)} of {len(crystals)} crystals:\n  " + "\n  ".join(lines)
+            f"no {noun} can be made of {len(problems)} of {len(crystals)} crystals:\n  " + "\n  ".join(lines)
         )
         self.rows = list(problems)
 
@@ -67,15 +85,31 @@ class NoGraphError(UserError):
 def all_graphs(
     crystals: Crystals, options: GraphOptions, workers: int | None = None
 ) -> Generator[tuple[int, Chunk]]:
-    """Yield the graphs of all crystals in chunks, each with the row after its last.
+    """Yield the graphs of all crystals in chunks; see :func:`all_chunks`."""
+    yield from all_chunks(graphs(), crystals, options, workers)
+
+
+def graphs() -> Product:
+    """Return what networks on graphs read."""
+    return Product("graphs", graphs_of, GraphOptions, "tlzoo.graphs.workers")
+
+
+def all_chunks(
+    product: Product,
+    crystals: Crystals,
+    options: Any,  # noqa: ANN401 (those of the product)
+    workers: int | None = None,
+) -> Generator[tuple[int, Chunk]]:
+    """Yield what is made of all crystals in chunks, each with the row after its last.
 
     Args:
+        product: What is made.
         crystals: Crystals.
-        options: What a graph is made of.
+        options: Its options.
         workers: See :func:`worker_count`; a few thousand crystals are done by this process alone.
 
     Raises:
-        NoGraphError: After the last chunk, if a crystal has no graph; all such are listed.
+        NoGraphError: After the last chunk, if there are crystals of which it cannot be made; all are listed.
         UserError: A worker was killed.
     """
     starts = range(0, len(crystals), CHUNK)
@@ -83,13 +117,13 @@ def all_graphs(
     cells = (cells_of(crystals, start, stop) for start, stop in zip(starts, stops, strict=True))
     count = min(worker_count(workers), len(starts) // FEWEST)
     problems: dict[int, str] = {}
-    with Workers(count, options) if count > 1 else nullcontext() as pool:
-        chunks = pool.map(cells) if pool else (graphs_of(some, options) for some in cells)
+    with Workers(count, options, product) if count > 1 else nullcontext() as pool:
+        chunks = pool.map(cells) if pool else (product.compute(some, options) for some in cells)
         for start, stop, chunk in zip(starts, stops, chunks, strict=True):
             problems |= {start + row: text for row, text in chunk.problems.items()}
             yield stop, chunk
     if problems:
-        raise NoGraphError(crystals, problems)
+        raise NoGraphError(crystals, problems, "graph" if product.noun == "graphs" else product.noun)
 
 
 def worker_count(asked: int | None = None) -> int:
@@ -111,12 +145,14 @@ class Workers:
 
     Args:
         count: Number of processes.
-        options: What a graph is made of.
+        options: Options of the product.
+        product: What they make; graphs by default.
     """
 
-    def __init__(self, count: int, options: GraphOptions) -> None:
+    def __init__(self, count: int, options: Any, product: Product | None = None) -> None:  # noqa: ANN401
         self.count = count
         self.options = options
+        self.product = product or graphs()
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -124,12 +160,13 @@ class Workers:
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
             for _ in range(self.count):
-                self._processes.append(_start())
+                self._processes.append(_start(self.product.module))
                 self._idle.put(self._processes[-1])
         except OSError as error:
             self._end()
             raise UserError(
-                f"cannot start a process that makes graphs ({error}); {VARIABLE}=1 uses none but this one"
+                f"cannot start a process that makes {self.product.noun} ({error}); "
+                f"{VARIABLE}=1 uses none but this one"
             ) from error
         except BaseException:
             self._end()
@@ -153,20 +190,20 @@ class Workers:
             process.wait()
 
     def map(self, chunks: Iterator[Cells]) -> Iterator[Chunk]:
-        """Yield the graphs of chunks of crystals, in their order, while a few chunks are worked on.
+        """Yield what is made of chunks of crystals, in their order, while a few chunks are worked on.
 
         Raises:
             UserError: A worker was killed.
         """
         waiting: deque[Future[Chunk]] = deque()
         for cells in chunks:
-            waiting.append(self._threads.submit(self._graphs_of, cells))
+            waiting.append(self._threads.submit(self._made_of, cells))
             if len(waiting) == WAITING * self.count:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
-    def _graphs_of(self, cells: Cells) -> Chunk:
+    def _made_of(self, cells: Cells) -> Chunk:
         process = self._idle.get()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -175,23 +212,23 @@ class Workers:
             facts, arrays = _receive(process.stdout)
         except (EOFError, OSError) as error:
             raise UserError(
-                f"a process that makes graphs ended early ({_reason(process.wait())}); "
+                f"a process that makes {self.product.noun} ended early ({_reason(process.wait())}); "
                 f"run again, with fewer processes if memory is short: {VARIABLE}=1 uses none but this one"
             ) from error
         finally:
             self._idle.put(process)
         if "error" in facts:
-            raise RuntimeError(f"in a process that makes graphs:\n{facts['error']}")
+            raise RuntimeError(f"in a process that makes {self.product.noun}:\n{facts['error']}")
         problems = {int(row): text for row, text in facts["problems"].items()}
         return Chunk(arrays.pop("sizes"), arrays, problems)
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(module: str) -> subprocess.Popen[bytes]:
     # one thread each: the processes are as many as the cores; modules are found as they are found here
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "tlzoo.graphs.workers"],
+    return subprocess.Popen(  # noqa: S603 (a module of ours)
+        [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **single, "PYTHONPATH": path},
@@ -225,8 +262,8 @@ def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     return head["facts"], arrays
 
 
-def main() -> None:
-    """Make graphs of chunks until the input ends."""
+def serve(product: Product) -> None:
+    """Make something of chunks of crystals until the input ends: what a worker does."""
     # vesin imports torch if it can, which would take seconds and 200 MB
     sys.modules["torch"] = None  # type: ignore[assignment]
     keep_memory()
@@ -238,7 +275,7 @@ def main() -> None:
         except EOFError:
             return
         try:
-            chunk = graphs_of(Cells(**arrays), GraphOptions(**facts["options"]))
+            chunk = product.compute(Cells(**arrays), product.options(**facts["options"]))
         except Exception:  # noqa: BLE001 (told to the program, whatever it is)
             _send(sink, {"error": traceback.format_exc()}, {})
         else:
@@ -246,4 +283,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(graphs())

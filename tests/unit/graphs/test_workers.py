@@ -161,8 +161,8 @@ def test_nothing_is_left_of_a_store(monkeypatch, crystals, tmp_path):
     monkeypatch.setattr(module, "FEWEST", 1)
     start = module._start
 
-    def broken():
-        process = start()
+    def broken(module):
+        process = start(module)
         process.kill()
         return process
 

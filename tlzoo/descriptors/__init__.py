@@ -1,0 +1,1 @@
+"""Numbers that describe a crystal without a network: from its composition and from its structure."""
