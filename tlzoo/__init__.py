@@ -3,13 +3,14 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Crystals", "Model", "UserError", "__version__", "list_checkpoints", "load"]
+__all__ = ["Crystals", "Model", "UserError", "__version__", "embed", "list_checkpoints", "load"]
 
 # Resolved on first use: torch takes seconds to import, `tlzoo --help` must not wait for it.
 _HOMES = {
     "Crystals": "tlzoo.crystals",
     "Model": "tlzoo.model",
     "UserError": "tlzoo.errors",
+    "embed": "tlzoo.model",
     "list_checkpoints": "tlzoo.cards.library",
     "load": "tlzoo.model",
 }

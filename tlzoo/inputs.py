@@ -12,11 +12,11 @@ from tlzoo.crystals import Crystals
 from tlzoo.descriptors.chunk import descriptors_of
 from tlzoo.descriptors.options import DescriptorOptions
 from tlzoo.descriptors.store import DescriptorStore
-from tlzoo.errors import UserError
 from tlzoo.graphs.chunk import cells_of
-from tlzoo.graphs.neighbours import neighbours
+from tlzoo.graphs.neighbours import all_neighbours
 from tlzoo.graphs.options import GraphOptions
 from tlzoo.graphs.store import GraphStore
+from tlzoo.graphs.workers import CHUNK
 
 Options: TypeAlias = GraphOptions | DescriptorOptions
 Store: TypeAlias = GraphStore | DescriptorStore
@@ -62,14 +62,13 @@ def unusable(crystals: Crystals, options: Options, *, progress: bool = False) ->
         options: What is to be made of them.
         progress: Show a bar, on a terminal.
     """
-    hidden = None if progress else True
-    for row in tqdm(range(len(crystals)), desc="neighbours", unit="crystal", disable=hidden):
-        cells = cells_of(crystals, row, row + 1)
+    bar = tqdm(
+        range(0, len(crystals), CHUNK), desc="neighbours", unit="chunk", disable=None if progress else True
+    )
+    for start in bar:
+        cells = cells_of(crystals, start, min(start + CHUNK, len(crystals)))
         if isinstance(options, DescriptorOptions):
             problems = descriptors_of(cells, options).problems
-            yield from ((row, text) for text in problems.values())
-            continue
-        try:
-            neighbours(cells.lattice[0], cells.frac_coords, options, numbers=cells.numbers)
-        except UserError as error:
-            yield row, str(error)
+        else:
+            *_, problems = all_neighbours(cells, options)
+        yield from ((start + row, text) for row, text in problems.items())

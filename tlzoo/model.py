@@ -13,6 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from tlzoo import checkpoint
+from tlzoo.activations import EMBEDDING, activations, check_layers, widths
 from tlzoo.backbones.base import Backbone
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
@@ -80,21 +81,56 @@ class Model:
         )
         return pd.DataFrame({"id": crystals.ids, **dict(zip(columns, values.T, strict=True))})
 
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers that `embed` can read off, from input to output."""
+        return list(widths(self.backbone, self.head))
+
     def embed(
         self,
         crystals: "Crystals | Sequence[Structure]",
         *,
+        layer: str = EMBEDDING,
         batch_size: int = BATCH_SIZE,
         max_rows: int = MAX_ROWS,
     ) -> NDArray[np.float32]:
-        """Embed crystals, ``(crystals, dim)``, in the given order; arguments and errors of `predict`."""
-        return self._rows(
-            self.backbone,
+        """Embed crystals, ``(crystals, dim)``, in the given order; arguments and errors of `predict`.
+
+        Args:
+            crystals: A table of crystals or pymatgen structures.
+            layer: The layer whose activations are wanted, one of :attr:`layers`; those of atoms and bonds are
+                averaged over the crystal. By default what the backbone gives to the head.
+            batch_size: Crystals computed at a time, at most.
+            max_rows: Rows computed at a time, at most.
+
+        Raises:
+            UserError: There is no such layer; the message lists those there are.
+        """
+        limits = {"batch_size": batch_size, "max_rows": max_rows}
+        return self.activations(crystals, [layer], **limits)[layer]
+
+    def activations(
+        self,
+        crystals: "Crystals | Sequence[Structure]",
+        layers: Sequence[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_rows: int = MAX_ROWS,
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the activations of several layers in one pass, ``(crystals, dim)`` each; see `embed`."""
+        there = widths(self.backbone, self.head)
+        layers = list(dict.fromkeys(layers))
+        check_layers(layers, there)
+        sizes = [there[name] for name in layers]
+        table = self._rows(
+            lambda batch: activations(self.backbone, self.head, batch, layers),
             _table(crystals),
-            width=self.backbone.out_dim,
+            width=sum(sizes),
             batch_size=batch_size,
             max_rows=max_rows,
         )
+        parts = np.split(table, np.cumsum(sizes)[:-1], axis=1)
+        return dict(zip(layers, parts, strict=True))
 
     def to(self, device: str | torch.device) -> Self:
         """Move the networks to a device, for example ``"cuda"``; return the model itself."""
@@ -141,6 +177,25 @@ def load(name: str | Path) -> Model:
     """
     loaded = checkpoint.load(locate(str(name)))
     return Model(backbone=loaded.backbone, head=loaded.head, card=loaded.card)
+
+
+def embed(
+    name: str | Path,
+    crystals: "Crystals | Sequence[Structure]",
+    *,
+    layer: str = EMBEDDING,
+) -> NDArray[np.float32]:
+    """Return what a layer of a trained model says of crystals, ``(crystals, dim)``, in the given order.
+
+    Args:
+        name: The model, as for :func:`load`.
+        crystals: A table of crystals or pymatgen structures.
+        layer: One of the model's ``layers``; a wrong name lists them.
+
+    Raises:
+        UserError: There is no such model or layer, or the model cannot read a crystal.
+    """
+    return load(name).embed(crystals, layer=layer)
 
 
 def _table(crystals: "Crystals | Sequence[Structure]") -> Crystals:

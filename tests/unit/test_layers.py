@@ -16,7 +16,7 @@ LAYERS = (
     ("descriptors",),
     ("inputs",),
     ("backbones", "heads", "cards", "memory"),
-    ("spec",),
+    ("spec", "activations"),
     ("checkpoint", "data", "plots", "results"),
     ("zoo", "baselines", "task"),
     ("run", "model", "callbacks"),

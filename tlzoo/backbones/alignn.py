@@ -130,11 +130,11 @@ class ALIGNN(Backbone):
 
     def layers(self) -> Mapping[str, Layer]:
         """Name the layers as their groups; ``alignn.0.threebody`` … are of bonds, the others of atoms."""
-        layers = {"embed": Layer(self.atoms, "atoms")}
+        layers = {"embed": Layer(self.atoms, "atoms", self.dim)}
         for i, (twobody, threebody) in enumerate(zip(self.twobody, self.threebody, strict=True)):
-            layers[f"alignn.{i}.twobody"] = Layer(twobody, "atoms")
-            layers[f"alignn.{i}.threebody"] = Layer(threebody, "bonds")
-        return {**layers, **{f"gcn.{i}": Layer(conv, "atoms") for i, conv in enumerate(self.gcn)}}
+            layers[f"alignn.{i}.twobody"] = Layer(twobody, "atoms", self.dim)
+            layers[f"alignn.{i}.threebody"] = Layer(threebody, "bonds", self.dim)
+        return {**layers, **{f"gcn.{i}": Layer(conv, "atoms", self.dim) for i, conv in enumerate(self.gcn)}}
 
 
 class Embedding(nn.Sequential):

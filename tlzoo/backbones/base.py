@@ -17,10 +17,12 @@ class Layer(NamedTuple):
     Attributes:
         module: The part. Its output is the layer's, or begins with it.
         axis: What the output has one row for.
+        dim: Length of a row.
     """
 
     module: nn.Module
     axis: Literal["atoms", "bonds", "crystals"]
+    dim: int
 
 
 class Backbone(nn.Module, ABC):

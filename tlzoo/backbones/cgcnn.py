@@ -92,5 +92,5 @@ class CGCNN(Backbone):
 
     def layers(self) -> Mapping[str, Layer]:
         """Name the layers: ``embed``, then ``conv.0`` …."""
-        convs = {f"conv.{i}": Layer(conv, "atoms") for i, conv in enumerate(self.convs)}
-        return {"embed": Layer(self.embed, "atoms"), **convs}
+        convs = {f"conv.{i}": Layer(conv, "atoms", self.dim) for i, conv in enumerate(self.convs)}
+        return {"embed": Layer(self.embed, "atoms", self.dim), **convs}

@@ -96,8 +96,9 @@ class DescriptorMLP(Backbone):
 
     def layers(self) -> Mapping[str, Layer]:
         """Name the layers: ``descriptors``, standardised, then ``layer.0`` …."""
-        layers = {f"layer.{i}": Layer(block, "crystals") for i, block in enumerate(self.blocks)}
-        return {"descriptors": Layer(self.standardise, "crystals"), **layers}
+        layers = {f"layer.{i}": Layer(block, "crystals", self.dim) for i, block in enumerate(self.blocks)}
+        inputs = Layer(self.standardise, "crystals", len(self.standardise.mean))
+        return {"descriptors": inputs, **layers}
 
 
 class Block(nn.Module):
