@@ -40,7 +40,7 @@ def build(tmp_path, cache, monkeypatch):
 
 
 def test_there_are_configurations():
-    assert CONFIGS / "experiments" / "quickstart.yaml" in EXPERIMENTS
+    assert CONFIGS / "experiments" / "semiconductors-cgcnn.yaml" in EXPERIMENTS
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)

@@ -17,6 +17,7 @@ from tlzoo.baselines import composition_features, regressions
 from tlzoo.cards.library import locate
 from tlzoo.checkpoint import Loaded
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.pretraining import keeps_out
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
 from tlzoo.finetune import verdict
@@ -155,7 +156,10 @@ class Comparison:
         return {name: np.abs(values - target[rows])[None] for name, values in predicted.items()}
 
     def _seen(self) -> int | None:
-        """Count the test crystals that the first model learned from, if it is a run on these structures."""
+        """Count the test crystals that the first model learned from, where its records tell."""
+        pretrained = self.start.card.get("training", {}).get("source") == "pretraining"
+        if pretrained and keeps_out(self.request.source):
+            return 0
         split = locate(self.request.start).with_name("split.json")
         same = self.start.card.get("data_sha256") == self.data.crystals.content_hash
         if not same or not split.is_file():

@@ -121,6 +121,12 @@ def test_what_is_kept_out_and_why():
     ]
 
 
+@pytest.mark.parametrize(("name", "expected"), [("semiconductors", True), ("phonons", False), ("mp", False)])
+def test_a_whole_data_set_can_be_kept_out(name, expected):
+    # phonon peaks are learnt from phonons, gaps from those of mp that are in no test set
+    assert pretraining.keeps_out(name) is expected
+
+
 def test_a_test_crystal_that_is_not_there_is_an_error():
     with pytest.raises(UserError, match="1 of 1 ids of test of small are not in the data"):
         exclusions.find(SETS, ["large"], held_out=TESTS, lists={**LISTS, "small": {"test": ["7"]}})

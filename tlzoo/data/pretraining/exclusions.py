@@ -70,6 +70,11 @@ HELD_OUT: Final = (
 )
 
 
+def keeps_out(data_set: str) -> bool:
+    """Whether no crystal of a data set, not only of its test set, is one that a network learns from."""
+    return any(held.data_set == data_set and held.paper is None and not held.but for held in HELD_OUT)
+
+
 class _Fingerprints:
     """Fingerprints by data set and row, each made once."""
 
