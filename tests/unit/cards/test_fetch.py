@@ -5,11 +5,11 @@ import hashlib
 import http.server
 import json
 import os
-import random
 import socket
 import threading
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from tlzoo.cards import fetch as module
@@ -17,7 +17,7 @@ from tlzoo.cards.fetch import Address, fetch
 from tlzoo.errors import UserError
 
 # the same in every process: parameters of tests are made of them
-WEIGHTS = random.Random(0).randbytes(3_000)
+WEIGHTS = np.random.default_rng(0).bytes(3_000)
 SHA = hashlib.sha256(WEIGHTS).hexdigest()
 CARD = json.dumps({"sha256": SHA, "bytes": len(WEIGHTS)}).encode()
 
@@ -162,7 +162,7 @@ def test_a_busy_server_is_asked_again(server):
     assert server.asked["/m/net.json"] == 2
 
 
-@pytest.mark.parametrize("change", [WEIGHTS[:-1] + b"?", WEIGHTS + b"more", random.Random(1).randbytes(5_000)])
+@pytest.mark.parametrize("change", [WEIGHTS[:-1] + b"?", WEIGHTS + b"more", bytes(5_000)])
 def test_other_weights_are_refused_at_once(server, cache, change, pauses):
     server.files["/m/net.safetensors"] = change
     with pytest.raises(UserError, match=rf"is not the file that was pinned: .* wanted {SHA[:12]}…"):
