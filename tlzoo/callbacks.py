@@ -11,7 +11,7 @@ import pandas as pd
 from lightning.pytorch.callbacks import Checkpoint
 from torch_geometric.data import Data
 
-from tlzoo import keys
+from tlzoo import distributed, keys
 from tlzoo.files import write_text
 
 logger = logging.getLogger(__name__)
@@ -58,9 +58,12 @@ class History(Checkpoint):
         """Append the finished epoch, validation included, and write the table."""
         seconds = time.monotonic() - self._clock
         self.seconds += seconds
+        (crystals,) = distributed.totals([self._crystals])
         rate = trainer.optimizers[0].param_groups[-1]["lr"]
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         self.rows.append({"epoch": trainer.current_epoch, "learning_rate": float(rate), **metrics})
+        if not trainer.is_global_zero:
+            return
         write_text(self.path, pd.DataFrame(self.rows).to_csv(index=False))
         if self.lines:
             logger.info(
@@ -69,7 +72,7 @@ class History(Checkpoint):
                 f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else "",
                 _measure(metrics, pl_module, trainer.datamodule.units),  # type: ignore[attr-defined]
                 seconds,
-                self._crystals / seconds,
+                crystals / seconds,
             )
 
     def state_dict(self) -> dict[str, Any]:

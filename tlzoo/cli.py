@@ -15,14 +15,14 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 # Importing them makes their short names known: `class_path: CGCNN`.
-from tlzoo import backbones, freezing, heads, zoo  # noqa: F401
+from tlzoo import backbones, cluster, distributed, freezing, heads, zoo  # noqa: F401
 from tlzoo.callbacks import History
 from tlzoo.data import splits
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
 from tlzoo.results import results_table
-from tlzoo.resume import Keep, ResumeFiles, load_weights, refuse_changes, resume_file, saved_state
+from tlzoo.resume import Keep, ResumeFiles, load_weights, refuse_changes, resume_file, stopped
 from tlzoo.run import Run
 from tlzoo.task import Task
 from tlzoo.tracking import trackers
@@ -50,6 +50,7 @@ class TlzooCLI(LightningCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             trainer_defaults={
+                "devices": 1,  # several processes where they are asked for
                 "log_every_n_steps": 1,
                 "num_sanity_val_steps": 0,
                 "use_distributed_sampler": False,
@@ -109,15 +110,24 @@ class TlzooCLI(LightningCLI):
         bar = kwargs.get("enable_progress_bar", self._get(self.config, "trainer.enable_progress_bar"))
         if self.subcommand == "fit":
             given = self._get(self.config_init, "trainer.plugins") or []
-            kwargs["plugins"] = [ResumeFiles(), *(given if isinstance(given, list) else [given])]
+            given = given if isinstance(given, list) else [given]
+            kwargs["plugins"] = [ResumeFiles(), *cluster.plugins(), *given]
             self.trainer_defaults["callbacks"] = [
                 History(folder, lines=not bar),
                 Keep(folder, "best", monitor=self.model.monitor),
                 Keep(folder, "last"),
+                cluster.Stop(lambda: stopped(self.run)),
             ]
         else:
             kwargs["enable_checkpointing"] = False
-        trainer = super().instantiate_trainer(**kwargs)
+        with cluster.explained():
+            trainer = super().instantiate_trainer(**kwargs)
+        cluster.check_start(trainer, self.subcommand)
+        cluster.share_threads(trainer)
+        if not trainer.is_global_zero:
+            # what is true of all is said once
+            logging.getLogger("tlzoo").setLevel(logging.ERROR)
+            warnings.simplefilter("ignore")
         self.trackers = trackers(trainer)
         if self.subcommand != "fit":
             # Curves belong to training; trackers are told the results.
@@ -135,6 +145,8 @@ class TlzooCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Write what is known before training."""
+        if not self.trainer.is_global_zero:
+            return
         self.run.open(self.datamodule, int(self._get(self.config, "seed_everything")))
         write_text(self.run.config, yaml.safe_dump(self._resolved(), sort_keys=False))
         for tracker in self.trackers:
@@ -145,16 +157,18 @@ class TlzooCLI(LightningCLI):
         try:
             self.trainer.fit(**kwargs)
         except (KeyboardInterrupt, SystemExit) as stop:
-            raise UserError(f"stopped. {saved_state(self.run)}") from stop
+            raise UserError(stopped(self.run)) from stop
 
     def after_fit(self) -> None:
         """Take the best epoch, predict training and validation part, export the model."""
         if self._get(self.config, "trainer.fast_dev_run"):
             return
         load_weights(self.model, self.run.best)
+        metrics = self._evaluate("train", "val")
+        if distributed.rank() > 0:
+            return
         callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         self.run.close(sum(callback.seconds for callback in callbacks if isinstance(callback, History)))
-        metrics = self._evaluate("train", "val")
         self.run.export(self.model, self.datamodule)
         say(results_table(metrics))
         say(f"run directory: {self.run.path}")
@@ -164,14 +178,14 @@ class TlzooCLI(LightningCLI):
         for tracker in self.trackers:
             tracker.log_results(self.run)
 
-    def before_validate(self) -> None:
+    def _open(self) -> None:
         """Take the best epoch, or the one that was named; open the data."""
         load_weights(self.model, self.weights)
         data = self.datamodule
-        self.model.head.check(data.target_values(data.used_rows), data.targets)
+        with distributed.first():
+            rows = data.used_rows
+        self.model.head.check(data.target_values(rows), data.targets)
         data.open_graphs(self.model.backbone.graph)
-
-    before_test = before_validate
 
     def _evaluate(self, *parts: str) -> dict[str, Any]:
         """Predict parts of the split, where the trainer would: its own loop would only do the same before."""
@@ -182,13 +196,25 @@ class TlzooCLI(LightningCLI):
 
     def validate(self, **_: Any) -> None:  # noqa: ANN401 (Trainer.validate's arguments)
         """Record the validation part."""
-        say(results_table(self._evaluate("val")))
-        self._track()
+        cluster.in_all(self.trainer, self._validate)
+
+    def _validate(self) -> None:
+        self._open()
+        metrics = self._evaluate("val")
+        if distributed.rank() == 0:
+            say(results_table(metrics))
+            self._track()
 
     def test(self, **_: Any) -> None:  # noqa: ANN401 (Trainer.test's arguments)
         """Record the test part beside the trivial baselines of the same split."""
+        cluster.in_all(self.trainer, self._test)
+
+    def _test(self) -> None:
+        self._open()
         self.datamodule.test_dataloader()  # refuses a split without a test part
         self._evaluate("test")
+        if distributed.rank() > 0:
+            return
         metrics = self.run.add_baselines(self.model, self.datamodule)
         self.run.export(self.model, self.datamodule)
         say(results_table(metrics))
@@ -225,11 +251,17 @@ def main(args: Sequence[str]) -> None:
         run = Run(Path(rest[0]))
         if not run.config.is_file():
             raise UserError(f"{rest[0]} is no run directory: it has no config.yaml")
-        rest = ["--config", str(run.config), "--run_dir", rest[0], *rest[1:]]
+        # measured by one process, however many trained
+        alone = ["--trainer.devices", "1", "--trainer.num_nodes", "1", "--trainer.strategy", "auto"]
+        rest = ["--config", str(run.config), "--run_dir", rest[0], *alone, *rest[1:]]
     try:
         TlzooCLI([command, *rest])
     except argparse.ArgumentError as error:
         raise UserError(explained(error.message)) from error
+    except UserError as error:
+        if number := distributed.rank():
+            raise UserError(f"process {number}: {error}") from error
+        raise
 
 
 def explained(message: str) -> str:

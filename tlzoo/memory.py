@@ -1,17 +1,18 @@
 """What to do when a batch does not fit into memory: compute it in parts."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Data
 
-from tlzoo import keys
+from tlzoo import distributed, keys
 from tlzoo.errors import UserError
-from tlzoo.graphs.parts import num_rows, parts
+from tlzoo.graphs.parts import nothing, num_rows, parts
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +56,16 @@ class RowBudget:
         normalisation sees each part by itself. Memory that runs out is up to the caller: it mostly does so
         in the backward pass.
 
+        Where several processes train together they compute as many parts each, some perhaps of no crystal.
+
         Args:
             compute: From a batch to one row per crystal.
             batch: Fields of :mod:`tlzoo.keys`.
             module: What ``compute`` runs; its running statistics take in each part once.
         """
-        pieces = parts(batch, self.rows)
+        pieces = list(parts(batch, self.rows))
+        if self.rows is not None and (together := distributed.together()):
+            pieces += [nothing(batch)] * (together.most(len(pieces)) - len(pieces))
         if len(pieces) == 1:
             return compute(batch)
 
@@ -78,20 +83,55 @@ class RowBudget:
             RuntimeError: The error given, if it is another one.
             UserError: The batch was in parts of one crystal already.
         """
-        if not isinstance(error, torch.OutOfMemoryError) and not any(text in str(error) for text in MESSAGES):
+        if not ran_out(error):
             raise error
-        rows, crystals, tried = num_rows(batch), batch[keys.NUM_CRYSTALS], parts(batch, self.rows)
-        if len(tried) == crystals:
-            raise UserError(
-                f"out of memory with a single crystal of {max(map(num_rows, tried))} rows; use a smaller "
-                "network, trainer.precision bf16-mixed, or a device with more memory"
-            ) from error
-        self.rows = max(1, min(rows, self.rows or rows) // 2)
+        self._halve([self._attempt(batch)], error)
+
+    def halve_together(self, batch: Data, error: RuntimeError) -> None:
+        """Do so in all processes that train together, after memory ran out in one or more; all must call it.
+
+        Raises:
+            RuntimeError: The error given, if it is another one.
+            UserError: A process had its part of the batch in parts of one crystal already.
+        """
+        elsewhere = isinstance(error, distributed.OtherOutOfMemoryError)
+        if not elsewhere and not ran_out(error):
+            raise error
+        attempts = distributed.gather(None if elsewhere else self._attempt(batch))
+        self._halve([attempt for attempt in attempts if attempt is not None], error)
+
+    def _attempt(self, batch: Data) -> "Attempt":
+        tried = parts(batch, self.rows)
+        return Attempt(num_rows(batch), batch[keys.NUM_CRYSTALS], len(tried), max(map(num_rows, tried)))
+
+    def _halve(self, attempts: Sequence["Attempt"], error: RuntimeError) -> None:
+        for attempt in attempts:
+            if attempt.parts >= attempt.crystals:
+                raise UserError(
+                    f"out of memory with a single crystal of {attempt.largest} rows; use a smaller "
+                    "network, trainer.precision bf16-mixed, or a device with more memory"
+                ) from error
+        worst = min(attempts)
+        self.rows = max(1, min(worst.rows, self.rows or worst.rows) // 2)
         logger.warning(
             "out of memory with a batch of %d crystals, %d rows: from here on at most %d rows are computed "
             "at a time; smaller batches (data.max_rows: %d) are faster than batches in parts",
-            crystals, rows, self.rows, self.rows,
+            worst.crystals, worst.rows, self.rows, self.rows * distributed.world(),
         )  # fmt: skip
+
+
+class Attempt(NamedTuple):
+    """A batch for which memory ran out: its rows and crystals, how many parts it was in, and the largest."""
+
+    rows: int
+    crystals: int
+    parts: int
+    largest: int
+
+
+def ran_out(error: RuntimeError) -> bool:
+    """Return whether an error says that memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in MESSAGES)
 
 
 @contextmanager

@@ -21,6 +21,9 @@ FREE_KEYS = (
     "run_dir",
     "ckpt_path",
     "weights_only",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
     "trainer.enable_progress_bar",
     "trainer.logger",
     "data.cache_dir",
@@ -106,11 +109,11 @@ def load_weights(task: Task, path: Path) -> None:
     task.load_state_dict(state["state_dict"])
 
 
-def saved_state(run: Run) -> str:
+def stopped(run: Run) -> str:
     """Say what an interrupted run has kept and how to go on."""
     if run.last.exists():
-        return f"All finished epochs are in {run.last}; the same command goes on from there"
-    return f"No epoch was finished; the same command begins anew in {run.path}"
+        return f"stopped. All finished epochs are in {run.last}; the same command goes on from there"
+    return f"stopped. No epoch was finished; the same command begins anew in {run.path}"
 
 
 def refuse_changes(run: Run, config: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from tlzoo import checkpoint, keys, plots, zoo
+from tlzoo import checkpoint, distributed, keys, plots, zoo
 from tlzoo.baselines import baselines
 from tlzoo.data.elements import symbols
 from tlzoo.data.module import CrystalDataModule
@@ -143,6 +143,8 @@ class Run:
     def evaluate(self, task: Task, data: CrystalDataModule, parts: Sequence[str]) -> dict[str, Any]:
         """Predict parts of the split in fp32 and bring all files of results up to date.
 
+        Several processes predict a share each, and process 0 writes; all must call it.
+
         Returns:
             The content of ``metrics.json``: metrics by part, in physical units, and sizes.
         """
@@ -156,6 +158,8 @@ class Run:
             metrics[part] = {"crystals": len(rows), **computed}
             tables.append(_long_table(task, data, part, rows, predicted))
         metrics["targets"] = dict(zip(data.targets, data.units, strict=True))
+        if distributed.rank() > 0:
+            return metrics
         table = pd.concat(tables, ignore_index=True)
         write_text(self.predictions, table.to_csv(index=False))
         self._write_metrics(metrics)
@@ -210,18 +214,24 @@ class Run:
 def predict_part(
     task: Task, data: CrystalDataModule, part: str
 ) -> tuple[NDArray[np.float32], dict[str, float]]:
-    """Predict one part of the split, ``(crystals, columns)`` in the order of the split, and its metrics."""
-    metrics = task.head.metrics(data.targets)
-    predictions = []
+    """Predict one part of the split, ``(crystals, columns)`` in the order of the split, and its metrics.
+
+    Several processes predict a share each and all get the whole; all must call it.
+    """
+    shares = []
     was_training = task.training
     task.eval()
     with torch.inference_mode():
         for batch in data.part_dataloader(part):
             prediction = task(batch.to(task.device)).float().cpu()
-            metrics.update(prediction, batch[keys.TARGETS].cpu())
-            predictions.append(prediction)
+            shares.append((batch[keys.ROW].cpu(), prediction))
     task.train(was_training)
-    return torch.cat(predictions).numpy(), {name: float(value) for name, value in metrics.compute().items()}
+    wanted = getattr(data.split, part)
+    rows, values = (torch.cat(each) for each in zip(*shares, strict=True))
+    predicted = distributed.collected(rows, values, wanted)
+    metrics = task.head.metrics(data.targets)
+    metrics.update(predicted, data.target_values(wanted))
+    return predicted.numpy(), {name: float(value) for name, value in metrics.compute().items()}
 
 
 def _by_part(rows: pd.DataFrame) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:

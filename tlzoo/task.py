@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Self
 
 import lightning.pytorch as pl
@@ -12,12 +13,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from tlzoo import cluster, distributed, keys
 from tlzoo import freezing as freeze
-from tlzoo import keys
 from tlzoo.backbones.base import Backbone
 from tlzoo.errors import DivergedError, UserError
+from tlzoo.graphs.parts import nothing
 from tlzoo.heads.base import Head
-from tlzoo.memory import RowBudget
+from tlzoo.memory import RowBudget, ran_out
 from tlzoo.spec import describe, differences
 
 logger = logging.getLogger(__name__)
@@ -32,8 +34,11 @@ class Task(pl.LightningModule):
     """Train a head on a backbone, wholly or in part.
 
     The data module in use must offer ``targets`` (names), ``units``, ``train_targets()`` and
-    ``part_dataloader("train")``: the scalers of head and backbone are fitted on the training part when
-    fitting starts, and on nothing else.
+    ``part_dataloader("train", whole=True)``: the scalers of head and backbone are fitted on the training part
+    when fitting starts, and on nothing else.
+
+    Where the trainer has several processes, each computes its part of a batch and all learn from the whole
+    (:mod:`tlzoo.distributed`).
 
     Args:
         backbone: From a batch of crystals to embeddings.
@@ -84,6 +89,7 @@ class Task(pl.LightningModule):
         self.group_rows: list[freeze.GroupRow] = []
         self.seed = torch.initial_seed() % 2**32
         self.budget = RowBudget()
+        self._own_budget = RowBudget()
         self._frozen: list[nn.Module] = []
         self._metrics: dict[Stage, Any] = {}
         self._losses: dict[Stage, list[tuple[Tensor, int]]] = {}
@@ -107,7 +113,9 @@ class Task(pl.LightningModule):
         """Return the head's raw output, computed in parts once memory ran out."""
         if torch.is_grad_enabled():
             return self.budget.apply_recomputing(self._compute, batch, self)
-        return self.budget.apply(self._compute, batch)
+        # what a process measures is nobody else's concern: the budget that all share must not change
+        budget = self._own_budget if distributed.together() else self.budget
+        return budget.apply(self._compute, batch)
 
     def _compute(self, batch: Data) -> Tensor:
         raw: Tensor = self.head(self.backbone(batch))
@@ -116,15 +124,28 @@ class Task(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Fit the scaler and freeze, so that the summary printed at the start is true."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.trainer.world_size > 1:
+            cluster.check(self.trainer, self)
+            distributed.join()
+            self.seed = distributed.gather(self.seed)[0]
         self._metrics = {part: self.head.metrics(data.targets) for part in STAGES}
         self._losses = {part: [] for part in STAGES}
         self.head.check(data.target_values(data.used_rows), data.targets)
         if stage == "fit":
             self.head.fit(data.train_targets(), data.targets)
             if not self.backbone.fitted:
-                self.backbone.fit(data.part_dataloader("train"))
+                self.backbone.fit(data.part_dataloader("train", whole=True))
             self._freeze(0)
             rank_zero_only(logger.info)(freeze.table(self.group_rows))
+
+    def teardown(self, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
+        """Compute alone again."""
+        distributed.leave()
+
+    def on_train_start(self) -> None:
+        """Take off the wrapper of `DistributedDataParallel`: gradients are averaged in `optimizer_step`."""
+        if distributed.together():
+            self.trainer.strategy.model = self
 
     def _freeze(self, epoch: int) -> None:
         applied = freeze.apply(self.freezing, self.groups(), epoch, training=self.training)
@@ -141,11 +162,13 @@ class Task(pl.LightningModule):
         """Release or freeze groups; seed the epoch, so that a resumed run repeats the straight one."""
         self._freeze(self.current_epoch)
         self.train()
-        torch.manual_seed(self.seed + self.current_epoch)
+        torch.manual_seed(distributed.seed(self.seed, self.current_epoch))
 
     def training_step(self, batch: Data, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002 (Lightning's signature)
         """Return the loss in the scaled space of the targets."""
         self._batch = batch
+        if together := distributed.together():
+            together.begin()
         raw = self._raw(batch)
         loss = self.head.loss(raw, batch[keys.TARGETS])
         if not torch.isfinite(loss):
@@ -167,17 +190,35 @@ class Task(pl.LightningModule):
         The closure sets all gradients to zero before the backward pass, so a failed one leaves no trace. When
         gradients are accumulated over batches it does not, and the error stands.
         """
+        together = distributed.together()
+        closure = partial(self._learn, together, optimizer_closure) if together else optimizer_closure
         while True:
             try:
-                return super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+                return super().optimizer_step(epoch, batch_idx, optimizer, closure)
             except RuntimeError as error:
                 if self._batch is None or self.trainer.accumulate_grad_batches > 1:
                     raise
-                self.budget.halve(self._batch, error)
+                halve = self.budget.halve_together if together else self.budget.halve
+                halve(self._batch, error)
+
+    def _learn(self, together: distributed.Together, closure: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """Compute the gradients of a batch with the other processes."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return together.step(closure, self._catch_up, ran_out, trained)
+
+    def _catch_up(self) -> None:
+        """Compute as in a step, of no crystal."""
+        assert self._batch is not None
+        batch = nothing(self._batch)
+        with self.trainer.precision_plugin.train_step_context():
+            loss = self.head.loss(self._raw(batch), batch[keys.TARGETS])
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def on_train_batch_end(self, outputs: Any, batch: Data, batch_idx: int) -> None:  # noqa: ANN401, ARG002
         """Accumulate the metrics of the training part, once a batch has been learned from."""
         self._batch = None
+        if together := distributed.together():
+            together.settle()
         self._record("train", batch, outputs["raw"], outputs["value"])
 
     def validation_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
@@ -212,11 +253,12 @@ class Task(pl.LightningModule):
     def _log_metrics(self, stage: Stage) -> None:
         # `self.log` of every step would take longer than a step of a small optimiser
         losses, crystals = zip(*self._losses[stage], strict=True)
-        weights = torch.tensor(crystals, dtype=losses[0].dtype, device=losses[0].device)
+        weights = torch.tensor(distributed.totals(crystals), dtype=losses[0].dtype, device=losses[0].device)
         mean = (torch.stack(losses) * weights).sum() / weights.sum()
         self.log(f"{stage}/loss", mean, prog_bar=stage == "train")
         self._losses[stage].clear()
         metrics = self._metrics[stage]
+        metrics.pool()
         for name, value in metrics.compute().items():
             self.log(f"{stage}/{name}", value, prog_bar=stage == "val" and name == self.head.monitor)
         metrics.reset()

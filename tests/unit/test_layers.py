@@ -10,13 +10,13 @@ PACKAGE = Path(__file__).parents[2] / "tlzoo"
 
 # From bottom to top: a part imports what is below it, or itself; never what is beside or above it.
 LAYERS = (
-    ("errors", "keys"),
+    ("errors", "keys", "distributed"),
     ("files", "crystals", "freezing", "runtime"),
     ("graphs", "nn", "reference"),
     ("descriptors",),
     ("inputs",),
     ("backbones", "heads", "cards", "memory"),
-    ("spec", "activations"),
+    ("spec", "activations", "cluster"),
     ("checkpoint", "data", "plots", "results"),
     ("zoo", "baselines", "task"),
     ("run", "model", "callbacks"),
@@ -32,7 +32,10 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 # Heavy or optional: who may import them, and whether only inside functions.
 ROOMS = {
-    "lightning": ({"task", "data.module", "callbacks", "resume", "tracking", "cli", "study.training"}, False),
+    "lightning": (
+        {"task", "data.module", "callbacks", "resume", "tracking", "cluster", "cli", "study.training"},
+        False,
+    ),
     "pymatgen": ({"data", "graphs", "crystals", "descriptors.build"}, True),
     "vesin": ({"graphs.neighbours", "data"}, True),
     "ase": ({"data"}, True),
@@ -41,7 +44,17 @@ ROOMS = {
     "ray": (set(), True),
 }
 # Data and models meet in the fields of a batch, the table of crystals, what networks read, known elements.
-MEETING = {"errors", "keys", "crystals", "graphs", "descriptors", "inputs", "files", "nn.elements"}
+MEETING = {
+    "errors",
+    "keys",
+    "distributed",
+    "crystals",
+    "graphs",
+    "descriptors",
+    "inputs",
+    "files",
+    "nn.elements",
+}
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "lib", "core"}
 
 

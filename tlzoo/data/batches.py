@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from tlzoo.distributed import balanced
 from tlzoo.errors import UserError
 from tlzoo.graphs.parts import consecutive
 
@@ -115,6 +116,36 @@ class EpochSampler(Sampler[Positions]):
             # batch normalisation over one crystal has no variance
             return [*chunks[:-2], np.concatenate(chunks[-2:])]
         return chunks
+
+
+class Shares(Sampler[Positions]):
+    """The share of one of several processes in each batch: crystals of about the same total size, or none.
+
+    Args:
+        batches: The batches of all processes.
+        sizes: Size of each crystal of the data set, ``(crystals,)``.
+        number: Which process.
+        count: How many processes.
+    """
+
+    def __init__(self, batches: EpochSampler, sizes: NDArray[np.int64], *, number: int, count: int) -> None:
+        self.batches = batches
+        self.sizes = sizes
+        self.number = number
+        self.count = count
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next; Lightning calls this before each epoch."""
+        self.batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        """Return the number of batches, the same for every process."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Positions]:
+        """Yield positions, one int64 array a batch."""
+        for members in self.batches:
+            yield members[balanced(self.sizes[members], self.count)[self.number]]
 
 
 def loads(sizes: NDArray[np.int64], batch_size: int, budget: int) -> NDArray[np.float64]:

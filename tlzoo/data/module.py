@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
-from tlzoo import keys
+from tlzoo import distributed, keys
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.data.batches import EpochSampler
+from tlzoo.data.batches import EpochSampler, Shares
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.elements import check_elements
 from tlzoo.data.oversampling import repeated
@@ -67,7 +67,7 @@ class CrystalDataModule(pl.LightningDataModule):
         source: A named data set, or a path to a folder, zip archive, table, extxyz file or ASE database.
         targets: Columns to learn; the data set's own target if it has only one.
         split: How to divide the crystals; 80/10/10 at random by default.
-        batch_size: Crystals per training batch.
+        batch_size: Crystals per training batch; where several processes train, each computes its share of it.
         max_rows: Rows in a batch, at most, so that large cells do not exhaust the memory: of angles where the
             network reads them (ALIGNN), else of bonds; equal ones are one row. None for no limit.
         oversample: Part of the training crystals that is to have each target: in an epoch, crystals with a
@@ -207,27 +207,31 @@ class CrystalDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:  # noqa: ARG002 (all stages need the same)
         """Read, split, and open the graphs that the model of this trainer reads."""
         assert self.trainer is not None
-        if self.trainer.world_size > 1:
-            raise UserError("training in several processes is not supported; set trainer.devices to 1")
+        self.seed = distributed.gather(self.seed)[0]
         model: Any = self.trainer.lightning_module
         self.open_graphs(model.backbone.graph)
 
     def open_graphs(self, options: Options) -> None:
-        """Open or build the store of all crystals that the split uses: graphs, or descriptors."""
-        self._store = open_store(self.crystals.select(self.used_rows), options, cache_dir=self.cache_dir)
+        """Open or build the store of all crystals that the split uses: graphs, or descriptors.
+
+        Of several processes one reads and builds, then the others open; all must call it.
+        """
+        with distributed.first():
+            crystals = self.crystals.select(self.used_rows)
+            self._store = open_store(crystals, options, cache_dir=self.cache_dir)
 
     @property
     def used_rows(self) -> NDArray[np.int64]:
         """Rows of the table in any part, ascending."""
         return np.unique(np.concatenate([self.split.train, self.split.val, self.split.test]))
 
-    def _loader(self, rows: NDArray[np.int64], *, shuffle: bool) -> DataLoader[Data]:
+    def _loader(self, rows: NDArray[np.int64], *, shuffle: bool, whole: bool = False) -> DataLoader[Data]:
         assert self._store is not None
         positions = np.searchsorted(self.used_rows, rows)
         graphs = LabelledGraphs(self._store, positions, rows, self.target_values(rows))
         known = ~graphs.targets.isnan().numpy()
         chosen = repeated(known, self.oversample) if shuffle else np.arange(len(rows))
-        sampler = EpochSampler(
+        batches = EpochSampler(
             chosen,
             batch_size=self.batch_size,
             shuffle=shuffle,
@@ -235,12 +239,16 @@ class CrystalDataModule(pl.LightningDataModule):
             sizes=self._store.num_rows[positions[chosen]] if self.max_rows else None,
             budget=self.max_rows,
         )
-        average = round(len(chosen) / max(1, len(sampler)))
-        if shuffle and sampler.limited and average < self.batch_size:
+        average = round(len(chosen) / max(1, len(batches)))
+        if shuffle and batches.limited and average < self.batch_size:
             logger.info(
                 "batches of %d crystals on average, not %d: data.max_rows is %d",
                 average, self.batch_size, self.max_rows,
             )  # fmt: skip
+        sampler: EpochSampler | Shares = batches
+        if distributed.world() > 1 and not whole:
+            sizes = self._store.num_rows[positions]
+            sampler = Shares(batches, sizes, number=distributed.rank(), count=distributed.world())
         # A generator of its own: iterating must not draw from the one that drives dropout.
         return DataLoader(graphs, sampler=sampler, batch_size=None, generator=torch.Generator())
 
@@ -262,6 +270,11 @@ class CrystalDataModule(pl.LightningDataModule):
             raise UserError("the split has no test part; choose a splitter with test > 0")
         return self._loader(self.split.test, shuffle=False)
 
-    def part_dataloader(self, part: str) -> DataLoader[Data]:
-        """Batches of a part in the order of the split: ``train``, ``val`` or ``test``."""
-        return self._loader(getattr(self.split, part), shuffle=False)
+    def part_dataloader(self, part: str, *, whole: bool = False) -> DataLoader[Data]:
+        """Batches of a part in the order of the split.
+
+        Args:
+            part: ``train``, ``val`` or ``test``.
+            whole: In several processes each gets the whole batches, not its share of them.
+        """
+        return self._loader(getattr(self.split, part), shuffle=False, whole=whole)

@@ -67,6 +67,16 @@ def parts(batch: Data, budget: int | None) -> Sequence[Data]:
     return [_part(batch, piece, atom_ends, bond_ends, angle_ends) for piece in pieces]
 
 
+def nothing(batch: Data) -> Data:
+    """Return a batch without crystals, on the device and with the fields of another."""
+    fields = {
+        name: value[:, :0] if name in (keys.EDGE_INDEX, keys.ANGLE_INDEX) else value[:0]
+        for name, value in batch.to_dict().items()
+        if name != keys.NUM_CRYSTALS
+    }
+    return Data(**fields, **{keys.NUM_CRYSTALS: 0})
+
+
 def _ends(target: Tensor, node_ends: Tensor) -> Tensor:
     """Return where the edges of each crystal end: edges are sorted by target, nodes by crystal."""
     return torch.searchsorted(target.contiguous(), node_ends)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tlzoo import distributed
 from tlzoo.errors import UserError
 from tlzoo.heads.metrics import Metrics
 from tlzoo.nn.scaler import Scaler, Transform
@@ -205,5 +206,17 @@ def elementwise(loss: Loss, prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, known: Tensor) -> Tensor:
-    """Return the mean over crystals of the known values; 0, still part of the graph, if there is none."""
-    return torch.where(known, values, 0.0).sum(dim=0) / known.sum(dim=0).clamp(min=1)
+    """Return the mean over crystals of the known values; 0, still part of the graph, if there is none.
+
+    The crystals are those of all processes that train together.
+    """
+    return masked_means(values, known)[0]
+
+
+def masked_means(values: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Return :func:`masked_mean` and how many values are known, for each column of ``known``."""
+    sums, counts = torch.where(known, values, 0.0).sum(dim=0), known.sum(dim=0)
+    if together := distributed.together():
+        both = together.total(torch.cat([sums, counts.to(sums.dtype)]))
+        sums, counts = torch.split(both, [len(sums), len(counts)])
+    return sums / counts.clamp(min=1), counts

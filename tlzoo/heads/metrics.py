@@ -15,6 +15,8 @@ from torchmetrics.functional.classification import (
 )
 from torchmetrics.utilities.data import dim_zero_cat
 
+from tlzoo import distributed
+
 NAN = float("nan")
 
 
@@ -33,7 +35,8 @@ class Metrics(Metric):
     target: list[Tensor]
 
     def __init__(self, targets: Sequence[str]) -> None:
-        super().__init__()
+        # processes pool them where all take part; by itself torchmetrics would wait for those that do not
+        super().__init__(sync_on_compute=False)
         self.targets = tuple(targets)
         self.add_state("prediction", default=[], dist_reduce_fx="cat")
         self.add_state("target", default=[], dist_reduce_fx="cat")
@@ -49,6 +52,12 @@ class Metrics(Metric):
         """
         self.prediction.append(prediction.detach())
         self.target.append(target.detach())
+
+    def pool(self) -> None:
+        """Add the batches of all other processes; all must call it."""
+        if distributed.world() > 1:
+            self.prediction = [torch.cat(distributed.gather(dim_zero_cat(self.prediction).cpu()))]
+            self.target = [torch.cat(distributed.gather(dim_zero_cat(self.target).cpu()))]
 
     def compute(self) -> dict[str, Tensor]:
         """Return every measure by name."""

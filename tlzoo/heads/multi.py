@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tlzoo.errors import UserError
-from tlzoo.heads.base import Activation, Head, Loss, elementwise, full, masked_mean
+from tlzoo.heads.base import Activation, Head, Loss, elementwise, full, masked_means
 from tlzoo.heads.metrics import RegressionMetrics
 from tlzoo.heads.regression import checked
 from tlzoo.nn.scaler import Transform
@@ -119,10 +119,10 @@ class MultiProperty(Head):
     ) -> Float[Tensor, ""]:
         """Return the weighted mean over the properties of the mean loss of their known targets."""
         scaled, known = self._scaled(targets)
-        each = masked_mean(elementwise(self.loss_, full(raw), scaled), known)
+        each, labels = masked_means(elementwise(self.loss_, full(raw), scaled), known)
         if self.noise is not None:
             each = self.noise(each)
-        weight = self.weight * known.any(dim=0)
+        weight = self.weight * (labels > 0)
         total = weight.sum()
         # without any label, 0 / 1
         return (weight * each).sum() / torch.where(total > 0, total, 1.0)

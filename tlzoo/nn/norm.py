@@ -1,5 +1,6 @@
 """The normalisation of a layer, by name."""
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -7,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from tlzoo import distributed
 from tlzoo.errors import UserError
 from tlzoo.nn.rows import Rows
 
@@ -48,7 +50,8 @@ class BatchNorm(nn.BatchNorm1d):
         \mu = \sum_r p_r x_r, \qquad \sigma^2 = \sum_r p_r (x_r - \mu)^2
 
     with p the shares of the rows: the same as batch normalisation of all the rows they stand for (Ioffe &
-    Szegedy 2015), running statistics included.
+    Szegedy 2015), running statistics included. Where several processes train together, the rows are those of
+    all of them.
     """
 
     running_mean: Tensor
@@ -64,17 +67,23 @@ class BatchNorm(nn.BatchNorm1d):
             scale = self.weight * (self.running_var + self.eps).rsqrt()
             shift = torch.addcmul(self.bias, self.running_mean, scale, value=-1.0)
             return torch.addcmul(shift, x, scale)
+        together = distributed.together()
         with torch.autocast(x.device.type, enabled=False):
             result: tuple[Tensor, Tensor, Tensor] = _BatchNorm.apply(
-                x, self.weight, self.bias, rows.share, self.eps
+                x, self.weight, self.bias, rows.share, rows.total, self.eps, together
             )  # type: ignore[no-untyped-call]
         y, mean, variance = result
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            # unbiased, as in torch; one row alone has no variance
-            self.running_var.lerp_(variance * (rows.total / (rows.total - 1).clamp(min=1.0)), self.momentum)
+        if together is None:
+            self._take_in(mean, variance, self.momentum)
+        else:
+            together.later(partial(self._take_in, mean, variance, self.momentum))
         return y
+
+    @torch.no_grad()
+    def _take_in(self, mean: Tensor, variance: Tensor, momentum: float) -> None:
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance, momentum)
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -85,7 +94,9 @@ class _BatchNorm(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         share: Tensor,
+        total: Tensor,
         eps: float,
+        together: distributed.Together | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         x = x if x.dtype == torch.float64 else x.float()
         share = share.to(x.dtype)
@@ -93,11 +104,18 @@ class _BatchNorm(torch.autograd.Function):
         # about the mean: a difference of squares would lose the digits of a channel that hardly varies
         centred = x - mean
         variance = centred.square_().t() @ share
+        if together is not None:
+            own = total
+            mean, variance, total = together.pooled(mean, variance, own)
+            share = share * (own / total.clamp(min=1.0))
         inverse = (variance + eps).rsqrt()
         scale = weight * inverse
+        ctx.together = together
         ctx.save_for_backward(x, weight, share, mean, inverse)
-        ctx.mark_non_differentiable(mean, variance)
-        return torch.addcmul(torch.addcmul(bias, mean, scale, value=-1.0), x, scale), mean, variance
+        # for the running statistics unbiased, as in torch; one row alone has no variance
+        unbiased = variance * (total / (total - 1).clamp(min=1.0))
+        ctx.mark_non_differentiable(mean, unbiased)
+        return torch.addcmul(torch.addcmul(bias, mean, scale, value=-1.0), x, scale), mean, unbiased
 
     @staticmethod
     @once_differentiable
@@ -106,6 +124,9 @@ class _BatchNorm(torch.autograd.Function):
         normal = torch.addcmul(-mean * inverse, x, inverse)
         dx = dy * normal
         dbias, dweight, scale = dy.sum(0), dx.sum(0), weight * inverse
+        bias_sum, weight_sum = dbias, dweight
+        if ctx.together is not None:
+            bias_sum, weight_sum = ctx.together.sum(torch.stack([dbias, dweight]))
         torch.mul(dy, scale, out=dx)
-        dx.sub_(normal.mul_(scale * dweight).add_(scale * dbias).mul_(share[:, None]))
-        return dx, dweight, dbias, None, None
+        dx.sub_(normal.mul_(scale * weight_sum).add_(scale * bias_sum).mul_(share[:, None]))
+        return dx, dweight, dbias, None, None, None, None
