@@ -81,7 +81,7 @@ MISTAKES = {
     ),
     "unknown backbone": (
         {"model.backbone": {"class_path": "CGNN"}},
-        "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN",
+        "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN, DescriptorMLP",
     ),
     "unknown head": (
         {"model.head": {"class_path": "Regresion"}},
