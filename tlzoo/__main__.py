@@ -18,9 +18,11 @@ The transfer-learning model zoo for crystals.
   validate  measure on validation:   tlzoo validate runs/NAME
   test      measure on the test set: tlzoo test runs/NAME
   predict   answer for new crystals: tlzoo predict runs/NAME crystals/ -o predictions.csv
+  embed     what a layer says:       tlzoo embed runs/NAME crystals/ --layer conv.0 -o features.parquet
   data      check or list data sets: tlzoo data check PATH | list | info NAME
   finetune  fit, against scratch:    tlzoo finetune DATA --target COL --from NAME
   recommend rank what to start from: tlzoo recommend DATA --target COL
+  features  learn from few labels:   tlzoo features DATA --target COL --from NAME,descriptors -o figures
   study     a grid of trainings:     tlzoo study run | status | table FILE
   zoo       trained networks:        tlzoo zoo list | info NAME | verify [NAME] | pull NAME | path NAME
 
@@ -30,14 +32,16 @@ tlzoo COMMAND --help says more.  tlzoo --version prints the version.
 # Where the commands are that have a module of their own, with a function ``main``.
 MODULES = {
     "predict": "tlzoo.predict",
+    "embed": "tlzoo.features.embed",
     "data": "tlzoo.data.commands",
     "finetune": "tlzoo.finetune.command",
     "recommend": "tlzoo.recommend.command",
+    "features": "tlzoo.features.command",
     "study": "tlzoo.study.command",
     "zoo": "tlzoo.catalogue",
 }
 COMMANDS = ("fit", "validate", "test", *MODULES)
-COMPUTING = {"fit", "validate", "test", "predict", "finetune", "recommend", "study"}
+COMPUTING = {"fit", "validate", "test", "predict", "embed", "finetune", "recommend", "features", "study"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from tlzoo.crystals import Crystals
+from tlzoo.data import named
 from tlzoo.data.check import element_problems, graph_problems
 from tlzoo.data.sources import Problem, read_all
 from tlzoo.errors import UserError
 from tlzoo.files import whole
+from tlzoo.inputs import Options
 from tlzoo.model import BATCH_SIZE, MAX_ROWS, Model, load
 
 
@@ -19,7 +22,7 @@ def main(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="tlzoo predict", description=__doc__)
     parser.add_argument("model", help="run directory, or .safetensors file with its card beside it")
     parser.add_argument(
-        "inputs", nargs="+", help="CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE db"
+        "inputs", nargs="+", help="CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE db, names"
     )
     parser.add_argument("-o", "--output", required=True, type=Path, help="file to write: .csv or .parquet")
     parser.add_argument(
@@ -67,10 +70,28 @@ def predict_inputs(
     Raises:
         UserError: Something cannot be read or predicted and ``skip_bad`` is off; the message names all of it.
     """
+    tables = read_inputs(inputs, model.backbone.graph, skip_bad=skip_bad)
+    return pd.concat(
+        [model.predict(table, batch_size=batch_size, max_rows=max_rows) for table in tables],
+        ignore_index=True,
+    )
+
+
+def read_inputs(inputs: Sequence[str], options: Options, *, skip_bad: bool) -> list[Crystals]:
+    """Read everything that the inputs hold, a table each.
+
+    Args:
+        inputs: Paths, and names of data sets.
+        options: What a model reads of crystals.
+        skip_bad: Leave out what cannot be read, and say so, instead of stopping.
+
+    Raises:
+        UserError: Something cannot be read and ``skip_bad`` is off; the message names all of it.
+    """
     tables, problems = [], []
     for name in inputs:
-        crystals, read_problems = read_all(name)
-        unfit = [*element_problems(crystals), *graph_problems(crystals, model.backbone.graph)]
+        crystals, read_problems = (named.load(name), []) if named.known(name) else read_all(name)
+        unfit = [*element_problems(crystals), *graph_problems(crystals, options)]
         problems += [problem for problem in (*read_problems, *unfit) if problem.severity == "error"]
         strange = {problem.file for problem in unfit}
         tables.append(crystals.select([i for i in range(len(crystals)) if crystals.origin(i) not in strange]))
@@ -81,10 +102,7 @@ def predict_inputs(
     tables = [table for table in tables if len(table)]
     if not tables:
         raise UserError(f"there is no crystal to predict in {', '.join(inputs)}")
-    return pd.concat(
-        [model.predict(table, batch_size=batch_size, max_rows=max_rows) for table in tables],
-        ignore_index=True,
-    )
+    return tables
 
 
 def listing(problems: Sequence[Problem]) -> str:

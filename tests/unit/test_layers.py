@@ -26,6 +26,7 @@ LAYERS = (
     ("session",),
     ("finetune",),
     ("recommend", "study"),
+    ("features",),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

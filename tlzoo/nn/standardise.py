@@ -12,14 +12,14 @@ from tlzoo.errors import UserError
 # A number that varies less than this part of its size has no variance but rounding.
 CONSTANT = 1e-6
 # A crystal unlike any of the training part is at most so many standard deviations away.
-FARTHEST = 10.0
+FARTHEST = 5.0
 
 
 class Standardise(nn.Module):
     r"""Scale each input to mean 0 and standard deviation 1, both fitted once on the training part.
 
     .. math::
-        y = \mathrm{clip}\Big(\frac{x - \mu}{\sigma}, -10, 10\Big)
+        y = \mathrm{clip}\Big(\frac{x - \mu}{\sigma}, -5, 5\Big)
 
     An input that does not vary in the training part is 0 everywhere: nothing was learned about it. Both
     numbers are buffers, so they travel with the weights; a module that was loaded is fitted already.

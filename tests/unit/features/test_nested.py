@@ -1,0 +1,144 @@
+"""Nothing of a fold that is left out is known to what predicts it."""
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+
+from tlzoo.features.bayes import BayesianRidge
+from tlzoo.features.estimators import Estimator, Scale, find
+from tlzoo.features.nested import Candidate, candidates, nested
+
+SIZE = 36
+
+
+@pytest.fixture
+def problem():
+    """One layer that knows the answer, one that does not; each group has two crystals."""
+    generator = np.random.default_rng(1)
+    y = generator.normal(size=SIZE)
+    good = np.stack([y + 0.1 * generator.normal(size=SIZE), generator.normal(size=SIZE)], axis=1)
+    noise = generator.normal(size=(SIZE, 5))
+    return {("net", "noise"): noise, ("net", "good"): good}, y, np.repeat(np.arange(SIZE // 2), 2)
+
+
+def run(problem, estimator="ridge", cv="6-fold", **options):
+    features, y, groups = problem
+    found = find(estimator) if isinstance(estimator, str) else estimator
+    choices = candidates(features, found)
+    return nested(features, y, groups, found, choices, cv=cv, progress=False, **options)
+
+
+def test_the_layer_that_knows_is_chosen(problem):
+    outcome = run(problem)["net"]
+    assert {c.layer for c in outcome.chosen[0]} == {"good"}
+    assert np.abs(outcome.predictions[0] - problem[1]).mean() < 0.2
+
+
+def test_without_a_choice_it_is_plain_cross_validation(problem):
+    """Against scikit-learn's own loop."""
+    features, y, groups = problem
+    only = {("net", "noise"): features["net", "noise"]}
+    outcome = run((only, y, groups), "bayesian-ridge", "leave-one-out")["net"]
+    model = make_pipeline(Scale(), BayesianRidge())
+    wanted = cross_val_predict(model, only["net", "noise"], y, groups=groups, cv=LeaveOneGroupOut())
+    np.testing.assert_allclose(outcome.predictions[0], wanted)
+    assert outcome.chosen == [[Candidate("net", "noise")] * (SIZE // 2)]
+    assert np.isfinite(outcome.deviations).all()
+
+
+def test_labels_that_are_left_out_do_not_matter(problem):
+    """Changed beyond recognition, in one fold: its predictions and its choice stay, to the last bit."""
+    features, y, groups = problem
+    before = run(problem)["net"]
+    left = before.folds[0] == 2
+    changed = np.where(left, 1e3 * y[::-1], y)
+    after = run((features, changed, groups))["net"]
+    np.testing.assert_array_equal(after.folds, before.folds)
+    np.testing.assert_array_equal(after.predictions[0, left], before.predictions[0, left])
+    assert after.chosen[0][2] == before.chosen[0][2]
+    assert (after.predictions[0, ~left] != before.predictions[0, ~left]).all()
+
+
+def test_features_that_are_left_out_do_not_scale_the_others(problem):
+    features, y, groups = problem
+    before = run(problem)["net"]
+    left = before.folds[0] == 2
+    one, other = np.flatnonzero(left)[[0, 2]]
+    changed = {name: values.copy() for name, values in features.items()}
+    for values in changed.values():
+        values[other] *= 1e3
+    after = run((changed, y, groups))["net"]
+    assert after.predictions[0, one] == before.predictions[0, one]
+    assert after.predictions[0, other] != before.predictions[0, other]
+
+
+class Spy(RegressorMixin, BaseEstimator):
+    """Notes which crystals it is fitted to: the labels are their numbers."""
+
+    fits: list
+
+    def __init__(self, *_):
+        pass
+
+    def fit(self, _, y):
+        Spy.fits.append(set(np.round(y).astype(int)))
+        self.fitted_ = True
+        return self
+
+    def predict(self, x):
+        return np.zeros(len(x))
+
+
+def test_groups_are_whole_in_outer_and_inner_folds(problem):
+    features, _, groups = problem
+    Spy.fits = []
+    spy = Estimator("spy", Spy)
+    outcome = run((features, np.arange(SIZE, dtype=float), groups), spy, "6-fold")["net"]
+    assert len(Spy.fits) == 6 * (2 * 5 + 1)  # two layers, five inner folds, and the fit that predicts
+    for fitted in Spy.fits:
+        assert all((2 * g in fitted) == (2 * g + 1 in fitted) for g in range(SIZE // 2))
+    for i, fold in enumerate(range(6)):
+        left = set(np.flatnonzero(outcome.folds[0] == fold).tolist())
+        for fitted in Spy.fits[11 * i : 11 * (i + 1)]:
+            assert not fitted & left
+
+
+def test_settings_are_chosen_too(problem):
+    features, y, groups = problem
+    seen = []
+
+    def make(crystals, size, seed, bias):
+        seen.append(bias)
+
+        class Constant(BayesianRidge):
+            def predict(self, x, *, return_std=False):
+                shifted = super().predict(x) + bias
+                return (shifted, np.ones(len(x))) if return_std else shifted
+
+        return Constant()
+
+    wrong = Estimator("wrong", make, [{"bias": 3.0}, {"bias": 0.0}])
+    outcome = run((features, y, groups), wrong, "3-fold")["net"]
+    assert set(seen) == {0.0, 3.0}
+    assert {c.settings for c in outcome.chosen[0]} == {(("bias", 0.0),)}
+
+
+def test_repeats_are_other_folds_and_the_seed_decides(problem):
+    one, same, other = (run(problem, repeats=2, seed=seed)["net"] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.predictions, same.predictions)
+    assert (one.folds[0] != one.folds[1]).any()
+    assert (one.folds != other.folds).any()
+    assert one.predictions.shape == (2, SIZE)
+
+
+def test_sources_are_chosen_among(problem):
+    features, y, groups = problem
+    both = {("bad", "x"): features["net", "noise"], ("fine", "x"): features["net", "good"]}
+    ridge = find("ridge")
+    choices = candidates(both, ridge)
+    choices["any"] = [*choices["bad"], *choices["fine"]]
+    found = nested(both, y, groups, ridge, choices, cv="4-fold", progress=False)
+    assert {c.source for c in found["any"].chosen[0]} == {"fine"}
+    np.testing.assert_array_equal(found["any"].predictions, found["fine"].predictions)

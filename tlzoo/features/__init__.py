@@ -1,0 +1,14 @@
+"""Learning from a few crystals what layers of a network that learned from many already say of them."""
+
+from typing import Any
+
+__all__ = ["FrozenFeatures"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
+    # scikit-learn and torch take seconds to import, `tlzoo features --help` must not wait for them
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tlzoo.features.frozen import FrozenFeatures
+
+    return FrozenFeatures

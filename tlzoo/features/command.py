@@ -1,0 +1,100 @@
+"""`tlzoo features DATA --target COL --from MODEL[,MODEL|descriptors] -o NAME`: learn from frozen features.
+
+Reads off what the layers of a trained model say of crystals, or computes descriptors, and fits a regression
+to that: for a few dozen labels, which a network would learn by heart. Everything that is chosen, scaled or
+fitted is so within the folds of a nested cross-validation. Writes NAME.parquet, every prediction of a crystal
+that was left out, and NAME.json, the figures.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(args: Sequence[str]) -> int:
+    """Parse the command line, cross-validate, write, and print the table."""
+    given = parser().parse_args(args)
+    from tlzoo.features.transfer import Request, transfer
+    from tlzoo.files import write_text
+    from tlzoo.predict import write_table
+
+    report = transfer(
+        Request(
+            source=given.source,
+            target=given.target,
+            unit=given.unit,
+            features=given.features,
+            layer=given.layer,
+            estimators=given.estimator,
+            cv=given.cv,
+            repeats=given.repeats,
+            groups=given.group,
+            log=given.log,
+            seed=given.seed,
+        )
+    )
+    name = given.output.name.removesuffix(".parquet").removesuffix(".json")
+    predictions = given.output.with_name(f"{name}.parquet")
+    write_table(report.predictions(), predictions)
+    content = json.dumps(report.content(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(predictions.with_suffix(".json"), content + "\n")
+    sys.stdout.write(f"{report.text()}\npredictions: {predictions}\n")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    usage = "tlzoo features DATA --target COL --from MODEL[,MODEL|descriptors] -o NAME"
+    more = (__doc__ or "").partition("\n\n")[2]
+    parser = argparse.ArgumentParser(prog="tlzoo features", usage=usage, description=more)
+    add = parser.add_argument
+    add("source", metavar="DATA", help="a folder, archive, table or name, as data.source of `tlzoo fit`")
+    add("--target", metavar="COL", help="column to learn (default: the only one)")
+    add("--unit", help="its unit, where the data do not say")
+    add(
+        "--from",
+        dest="features",
+        type=_list,
+        default=["descriptors"],
+        metavar="NAME[,NAME]",
+        help="models, or descriptors (default); with several, a result for each and one for which the model "
+        "is chosen within the folds",
+    )
+    add(
+        "--layer",
+        default="auto",
+        help="a layer, or auto: chosen within the folds (default); a wrong name lists those there are",
+    )
+    add(
+        "--estimator",
+        type=_list,
+        default=["bayesian-ridge"],
+        metavar="NAME[,NAME]",
+        help="bayesian-ridge (default), ridge, gp, forest, boosting",
+    )
+    add("--cv", default="leave-one-out", help="leave-one-out (default), or 5-fold with any number")
+    add("--repeats", type=int, default=1, help="draw the folds so many times (default: 1)")
+    add(
+        "--group",
+        type=_list,
+        default=["composition"],
+        metavar="NAME[,NAME]",
+        help="what is left out together: composition (default), so that polymorphs never straddle, or none",
+    )
+    add("--log", action="store_true", help="learn the natural logarithm; errors are in it and in the unit")
+    add("--seed", type=int, default=0, help="seed of folds and regressions (default: 0)")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="NAME",
+        help="NAME.parquet and NAME.json are written",
+    )
+    return parser
+
+
+def _list(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]

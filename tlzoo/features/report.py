@@ -1,0 +1,217 @@
+"""What cross-validation found, as a table for people, figures for programs and predictions for both."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import stdev
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tlzoo.baselines import errors
+from tlzoo.crystals import Crystals
+from tlzoo.features.nested import Outcome
+from tlzoo.spec import plain
+
+Values = NDArray[np.float64]
+
+FORMAT: Final = 1
+METRICS: Final = ("mae", "rmse", "r2")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One way from crystals to a property.
+
+    Attributes:
+        features: Where the features come from.
+        estimator: The regression on them.
+        group: What was left out together.
+        outcome: Its predictions, in the space it learned in.
+        seen: Crystals among these that the features' model learned from; None if nobody can tell.
+    """
+
+    features: str
+    estimator: str
+    group: str
+    outcome: Outcome
+    seen: int | None
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """How often each layer was chosen, over folds and repeats; the most frequent first."""
+        counts = Counter(c.layer for repeat in self.outcome.chosen for c in repeat)
+        return dict(counts.most_common())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that was asked and found.
+
+    Attributes:
+        source: The data.
+        target: What is learned.
+        unit: Its unit; empty if unknown.
+        log: Whether its natural logarithm is learned.
+        crystals: Those with a known target.
+        truth: Their targets, in the unit, ``(crystals,)``.
+        data_sha256: SHA-256 of their structures.
+        cv: Outer folds.
+        repeats: How often they were drawn.
+        seed: Seed of all draws.
+        results: What was found, in the order asked for.
+    """
+
+    source: str
+    target: str
+    unit: str
+    log: bool
+    crystals: Crystals
+    truth: Values
+    data_sha256: str
+    cv: str
+    repeats: int
+    seed: int
+    results: Sequence[Result]
+
+    def figures(self, result: Result) -> dict[str, dict[str, Any]]:
+        """Return errors over all crystals in the unit and, if the logarithm was learned, in it.
+
+        Each is the mean over the repeats, with ``_sd`` its standard deviation if there are several.
+        """
+        learned = result.outcome.predictions
+        spaces = {"unit": (self.truth, np.exp(learned) if self.log else learned)}
+        if self.log:
+            spaces["ln"] = (np.log(self.truth), learned)
+        return {space: _figures(truth, values) for space, (truth, values) in spaces.items()}
+
+    def predictions(self) -> pd.DataFrame:
+        """Return every prediction of a crystal that was left out, one row each, in the unit of the target.
+
+        ``deviation`` is the regression's own standard deviation, of the logarithm if that was learned.
+        """
+        compositions = self.crystals.formulas
+        tables = []
+        for result in self.results:
+            outcome = result.outcome
+            for repeat, values in enumerate(outcome.predictions):
+                fold = outcome.folds[repeat]
+                layer = np.array([c.layer for c in outcome.chosen[repeat]], dtype=object)
+                facts = {
+                    "features": result.features,
+                    "estimator": result.estimator,
+                    "group": result.group,
+                    "repeat": repeat,
+                    "fold": fold,
+                    "id": self.crystals.ids,
+                    "composition": compositions,
+                    "layer": layer[fold],
+                    "target": self.truth,
+                    "prediction": np.exp(values) if self.log else values,
+                    "deviation": outcome.deviations[repeat],
+                }
+                tables.append(pd.DataFrame(facts))
+        return pd.concat(tables, ignore_index=True)
+
+    def content(self) -> dict[str, Any]:
+        """The figures as plain data."""
+        found: dict[str, Any] = plain(
+            {
+                "format": FORMAT,
+                "source": self.source,
+                "target": self.target,
+                "unit": self.unit,
+                "log": self.log,
+                "crystals": len(self.crystals),
+                "compositions": len(set(self.crystals.formulas)),
+                "data_sha256": self.data_sha256,
+                "cv": self.cv,
+                "repeats": self.repeats,
+                "seed": self.seed,
+                "results": [self._content(result) for result in self.results],
+                "warnings": self.warnings,
+            },
+            "report",
+        )
+        return found
+
+    def _content(self, result: Result) -> dict[str, Any]:
+        settings = Counter(
+            ", ".join(f"{name}={value}" for name, value in c.settings)
+            for repeat in result.outcome.chosen
+            for c in repeat
+        )
+        sources = Counter(c.source for repeat in result.outcome.chosen for c in repeat)
+        return {
+            "features": result.features,
+            "estimator": result.estimator,
+            "group": result.group,
+            "figures": self.figures(result),
+            "layers": result.layers,
+            "settings": {name: count for name, count in settings.items() if name},
+            "sources": dict(sources),
+            "seen": result.seen,
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to be wary of."""
+        found = dict.fromkeys(
+            f"{result.features} has learned from {result.seen} of these {len(self.crystals)} crystals, this "
+            "property or another: its features may know them better than new ones."
+            for result in self.results
+            if result.seen
+        )
+        return list(found)
+
+    def text(self) -> str:
+        """The figures as a table, for a terminal."""
+        unit = self.unit or self.target
+        heads = [f"MAE ({unit})", f"RMSE ({unit})", "R²"]
+        if self.log:
+            heads = ["MAE (ln)", "RMSE (ln)", "R² (ln)", *heads[:2]]
+        cells = [("features", "estimator", "grouped by", *heads, "layer")]
+        cells += [self._cells(result) for result in self.results]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+        names = len(widths) - len(heads) - 1
+        lines = []
+        for row in cells:
+            texts = [
+                f"{cell:<{width}}" if i < names else f"{cell:>{width}}"
+                for i, (cell, width) in enumerate(zip(row[:-1], widths[:-1], strict=True))
+            ]
+            lines.append("  ".join([*texts, row[-1]]).rstrip())
+        learned = f"ln {self.target}" if self.log else self.target
+        repeats = f", {self.repeats} times" if self.repeats > 1 else ""
+        about = (
+            f"{learned} of {self.source}, {len(self.crystals):,} crystals of "
+            f"{len(set(self.crystals.formulas)):,} compositions; {self.cv}{repeats}:"
+        )
+        return "\n".join([about, *lines, *(f"WARNING: {text}" for text in self.warnings)])
+
+    def _cells(self, result: Result) -> tuple[str, ...]:
+        figures = self.figures(result)
+        wanted = [("unit", name) for name in METRICS]
+        if self.log:
+            wanted = [*(("ln", name) for name in METRICS), *wanted[:2]]
+        numbers = [_text(figures[space], name) for space, name in wanted]
+        layers, total = result.layers, sum(result.layers.values())
+        shown = [f"{name} {100 * count / total:.0f} %" for name, count in list(layers.items())[:3]]
+        layer = next(iter(layers)) if len(layers) == 1 else ", ".join(shown)
+        return (result.features, result.estimator, result.group, *numbers, layer)
+
+
+def _figures(truth: Values, predictions: Values) -> dict[str, Any]:
+    each = [errors(truth, values) for values in predictions]
+    figures: dict[str, Any] = {name: float(np.mean([one[name] for one in each])) for name in METRICS}
+    if len(each) > 1:
+        figures |= {f"{name}_sd": stdev(one[name] for one in each) for name in METRICS}
+    return figures
+
+
+def _text(figures: Mapping[str, Any], name: str) -> str:
+    digits = ".3f" if name == "r2" else ".3g"
+    spread = f" ± {figures[f'{name}_sd']:.2g}" if f"{name}_sd" in figures else ""
+    return f"{figures[name]:{digits}}{spread}"

@@ -1,0 +1,151 @@
+"""Where frozen features come from: the layers of a trained model, or descriptors as they are."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.activations import EMBEDDING, check_layers, widths
+from tlzoo.cards.library import locate
+from tlzoo.crystals import Crystals
+from tlzoo.descriptors.chunk import names
+from tlzoo.descriptors.options import DescriptorOptions
+from tlzoo.descriptors.store import DescriptorStore
+from tlzoo.inputs import Options
+from tlzoo.model import Model, load
+
+DESCRIPTORS: Final = "descriptors"
+
+# Fewer are described anew each time: that takes less than reading them from the cache is worth.
+MANY: Final = 2000
+
+
+class Source(ABC):
+    """Something that has named layers and says what they are for crystals.
+
+    Attributes:
+        default: The layer that stands for all.
+    """
+
+    default: str
+
+    @property
+    @abstractmethod
+    def layers(self) -> list[str]:
+        """Names of the layers, from input to output."""
+
+    @abstractmethod
+    def columns(self, layer: str) -> list[str]:
+        """Name the numbers of a layer."""
+
+    @abstractmethod
+    def options(self, layer: str) -> Options:
+        """Return what is made of crystals to begin with."""
+
+    @abstractmethod
+    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the values of layers, ``(crystals, dim)`` each.
+
+        Raises:
+            UserError: There is no such layer, or it cannot be had for a crystal.
+        """
+
+    def check(self, layer: str) -> None:
+        """Refuse a layer that is not there.
+
+        Raises:
+            UserError: Names those there are.
+        """
+        check_layers([layer], dict.fromkeys(self.layers, 0))
+
+
+class Network(Source):
+    """The layers of a trained model."""
+
+    default = EMBEDDING
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @property
+    def layers(self) -> list[str]:
+        """Those of the backbone, the embedding, those of the head."""
+        return self.model.layers
+
+    def columns(self, layer: str) -> list[str]:
+        """Name them ``LAYER.0``, ``LAYER.1`` …."""
+        return [f"{layer}.{i}" for i in range(widths(self.model.backbone, self.model.head)[layer])]
+
+    def options(self, layer: str) -> Options:  # noqa: ARG002 (the same for all)
+        """Return what the backbone reads."""
+        return self.model.backbone.graph
+
+    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the activations, averaged over each crystal."""
+        return self.model.activations(crystals, layers)
+
+
+class Descriptors(Source):
+    """Descriptors as they are, each in its unit: ``composition``, ``structure``, or ``both`` side by side."""
+
+    default = "both"
+
+    @property
+    def layers(self) -> list[str]:
+        """The kinds of descriptors."""
+        return ["composition", "structure", "both"]
+
+    def columns(self, layer: str) -> list[str]:
+        """Name the descriptors of a kind."""
+        return names(self.options(layer))
+
+    def options(self, layer: str) -> DescriptorOptions:
+        """Return which descriptors a kind consists of."""
+        return DescriptorOptions(composition=layer != "structure", structure=layer != "composition")
+
+    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the descriptors; those of many crystals are kept in the cache."""
+        for layer in layers:
+            self.check(layer)
+        options = self.options(layers[0] if len(set(layers)) == 1 else self.default)
+        if len(crystals) < MANY:
+            store = DescriptorStore.in_memory(crystals, options)
+        else:
+            store = DescriptorStore.open(crystals, options)
+        place = {name: i for i, name in enumerate(store.names)}
+        return {layer: store.values[:, [place[name] for name in self.columns(layer)]] for layer in layers}
+
+
+def source(name: str) -> Source:
+    """Return where features come from.
+
+    Args:
+        name: ``descriptors``, or a model as :func:`tlzoo.load` takes it.
+
+    Raises:
+        UserError: There is no such model, or it is damaged.
+    """
+    return Descriptors() if name == DESCRIPTORS else Network(load(name))
+
+
+def seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
+    """Count crystals that a model learned from, if it is a run on the same table; None if nobody can tell.
+
+    Args:
+        name: As for :func:`source`.
+        crystals: The whole table.
+        rows: The crystals in question.
+    """
+    if name == DESCRIPTORS:
+        return 0
+    weights = locate(name)
+    split, card = weights.with_name("split.json"), weights.with_suffix(".json")
+    if not split.is_file():
+        return None
+    if json.loads(card.read_text(encoding="utf-8")).get("data_sha256") != crystals.content_hash:
+        return None
+    parts = json.loads(split.read_text(encoding="utf-8"))
+    return int(np.isin(crystals.ids[rows], [*parts["train"], *parts["val"]]).sum())
