@@ -90,7 +90,7 @@ def test_features_of_a_model_and_descriptors(run, tlzoo, few, tmp_path):
         tmp_path / "gap",
         *(few, "--target", "band_gap", "--from", f"{run},descriptors", "--cv", "3-fold", "--repeats", 2),
     )
-    names = [str(run), "descriptors", "any of these"]
+    names = [str(run), "descriptors", "any of these", "mean of these"]
     assert [row["features"] for row in content["results"]] == names
     assert said.splitlines()[0].endswith("3-fold, 2 times:")
     # the figures are those of the predictions, each crystal once a repeat
@@ -100,6 +100,8 @@ def test_features_of_a_model_and_descriptors(run, tlzoo, few, tmp_path):
         each = [errors(part["target"], part["prediction"])["mae"] for _, part in mine.groupby("repeat")]
         assert row["figures"]["unit"]["mae"] == pytest.approx(np.mean(each))
         assert sum(row["layers"].values()) == 6
+    wide = table.pivot(index=["repeat", "id"], columns="features", values="prediction")
+    np.testing.assert_allclose(wide["mean of these"], wide[names[:2]].mean(axis=1))
     for _, part in table.groupby(["features", "repeat", "composition"]):
         assert part["fold"].nunique() == 1
     # the run has learned from most of these crystals, and the report says so

@@ -59,8 +59,8 @@ def parser() -> argparse.ArgumentParser:
         type=_list,
         default=["descriptors"],
         metavar="NAME[,NAME]",
-        help="models, or descriptors (default); with several, a result for each and one for which the model "
-        "is chosen within the folds",
+        help="models, or descriptors (default); with several, a result for each, one for which the model is "
+        "chosen within the folds, and one for the mean. A+B puts the features of A and B side by side",
     )
     add(
         "--layer",

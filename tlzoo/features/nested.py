@@ -113,6 +113,19 @@ def nested(
     return {name: Outcome(predictions[name], deviations[name], folds, chosen[name]) for name in rows}
 
 
+def mean(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the mean of what several models predict; the deviation is that of their equal mixture."""
+    predictions = np.stack([outcome.predictions for outcome in outcomes])
+    variances = np.stack([np.square(outcome.deviations) for outcome in outcomes])
+    of_each = [[Candidate("each", "each")] * len(folds) for folds in outcomes[0].chosen]
+    return Outcome(
+        predictions.mean(axis=0),
+        np.sqrt(variances.mean(axis=0) + predictions.var(axis=0)),
+        outcomes[0].folds,
+        of_each,
+    )
+
+
 class Learner:
     """What can be learned from some of the crystals, and nothing of the others.
 

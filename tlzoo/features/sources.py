@@ -2,7 +2,8 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -119,26 +120,99 @@ class Descriptors(Source):
         return {layer: store.values[:, [place[name] for name in self.columns(layer)]] for layer in layers}
 
 
+class Joined(Source):
+    """The same layer of several models side by side, and all descriptors if they are among them.
+
+    Args:
+        parts: What is joined, by name; at least one model.
+    """
+
+    default = EMBEDDING
+
+    def __init__(self, parts: Mapping[str, Source]) -> None:
+        self.parts = parts
+        first, *others = [part.layers for part in parts.values() if isinstance(part, Network)]
+        self._layers = [name for name in first if all(name in layers for layers in others)]
+
+    @property
+    def layers(self) -> list[str]:
+        """Those that all models have; the embedding is one."""
+        return self._layers
+
+    def columns(self, layer: str) -> list[str]:
+        """Name them by part and name there."""
+        return [
+            f"{name}:{column}"
+            for name, part in self.parts.items()
+            for column in part.columns(self._of(part, layer))
+        ]
+
+    def options(self, layer: str) -> Options:
+        """Return what the first part reads."""
+        first = next(iter(self.parts.values()))
+        return first.options(self._of(first, layer))
+
+    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the values of all parts, side by side."""
+        for layer in layers:
+            self.check(layer)
+        found = [
+            part.activations(crystals, list(dict.fromkeys(self._of(part, layer) for layer in layers)))
+            for part in self.parts.values()
+        ]
+        return {
+            layer: np.concatenate(
+                [
+                    values[self._of(part, layer)]
+                    for part, values in zip(self.parts.values(), found, strict=True)
+                ],
+                axis=1,
+            )
+            for layer in layers
+        }
+
+    @staticmethod
+    def _of(part: Source, layer: str) -> str:
+        return part.default if isinstance(part, Descriptors) else layer
+
+
 def source(name: str) -> Source:
     """Return where features come from.
 
     Args:
-        name: ``descriptors``, or a model as :func:`tlzoo.load` takes it.
+        name: ``descriptors``, a model as :func:`tlzoo.load` takes it, or several of them joined by ``+``.
 
     Raises:
         UserError: There is no such model, or it is damaged.
     """
+    parts = parts_of(name)
+    if len(parts) > 1:
+        return Joined({part: source(part) for part in parts})
     return Descriptors() if name == DESCRIPTORS else Network(load(name))
+
+
+def parts_of(name: str) -> list[str]:
+    """Return the names that a name consists of; a path with a plus in it is one.
+
+    >>> parts_of("runs/p3+descriptors")
+    ['runs/p3', 'descriptors']
+    """
+    return [name] if Path(name).exists() else list(dict.fromkeys(name.split("+")))
 
 
 def seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
     """Count crystals that a model learned from, if it is a run on the same table; None if nobody can tell.
 
     Args:
-        name: As for :func:`source`.
+        name: As for :func:`source`; of several models that which has seen most counts.
         crystals: The whole table.
         rows: The crystals in question.
     """
+    told = [_seen(part, crystals, rows) for part in parts_of(name)]
+    return None if None in told else max(count for count in told if count is not None)
+
+
+def _seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
     if name == DESCRIPTORS:
         return 0
     weights = locate(name)

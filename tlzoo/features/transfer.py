@@ -12,13 +12,14 @@ from tlzoo.errors import UserError
 from tlzoo.features import estimators
 from tlzoo.features.folds import groups_of
 from tlzoo.features.frozen import AUTO, values_of
-from tlzoo.features.nested import candidates, nested
+from tlzoo.features.nested import candidates, mean, nested
 from tlzoo.features.report import Report, Result
 from tlzoo.features.sources import DESCRIPTORS, seen, source
 
 Values = NDArray[np.float64]
 
 CHOSEN = "any of these"
+MEAN = "mean of these"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Request:
         source: Path or name of the data.
         target: Column to learn; the data set's own if it has only one.
         unit: Its unit, where the source does not know it.
-        features: Where features come from: ``descriptors``, or models as :func:`tlzoo.load` takes them.
+        features: Where features come from, as of :func:`~tlzoo.features.sources.source`.
         layer: A layer that all of them have, or ``auto``: chosen within each fold.
         estimators: Kinds of regression, as of :data:`~tlzoo.features.estimators.ESTIMATORS`.
         cv: ``leave-one-out``, or ``5-fold`` with any number.
@@ -55,7 +56,8 @@ class Request:
 def transfer(request: Request) -> Report:
     """Cross-validate regressions on frozen features, one result per source, regression and grouping.
 
-    With several sources there is a last result, for which the source is chosen within each fold too.
+    With several sources there are two more: for ``any of these`` the source is chosen within each fold too,
+    ``mean of these`` is the mean of the predictions with each.
 
     Raises:
         UserError: The data or a model cannot be read, there is no such layer or regression, or too little is
@@ -91,6 +93,8 @@ def transfer(request: Request) -> Report:
                 repeats=request.repeats,
                 seed=request.seed,
             )
+            if CHOSEN in outcomes:
+                outcomes[MEAN] = mean([outcomes[name] for name in learned])
             results += [
                 Result(name, kind.name, group, outcome, learned.get(name))
                 for name, outcome in outcomes.items()

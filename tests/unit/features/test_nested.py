@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from tlzoo.features.bayes import BayesianRidge
 from tlzoo.features.estimators import Estimator, Scale, find
-from tlzoo.features.nested import Candidate, candidates, nested
+from tlzoo.features.nested import Candidate, candidates, mean, nested
 
 SIZE = 36
 
@@ -142,3 +142,16 @@ def test_sources_are_chosen_among(problem):
     found = nested(both, y, groups, ridge, choices, cv="4-fold", progress=False)
     assert {c.source for c in found["any"].chosen[0]} == {"fine"}
     np.testing.assert_array_equal(found["any"].predictions, found["fine"].predictions)
+
+
+def test_the_mean_of_models_is_a_mixture(problem):
+    features, y, groups = problem
+    outcomes = run((features, y, groups), "bayesian-ridge")
+    other = run((features, -y, groups), "bayesian-ridge")
+    one, two = outcomes["net"], other["net"]
+    both = mean([one, two])
+    np.testing.assert_allclose(both.predictions, (one.predictions + two.predictions) / 2)
+    # variance of an equal mixture of two normal distributions
+    within = (one.deviations**2 + two.deviations**2) / 2
+    np.testing.assert_allclose(both.deviations**2, within + (one.predictions - two.predictions) ** 2 / 4)
+    np.testing.assert_array_equal(both.folds, one.folds)
