@@ -13,7 +13,7 @@ from tlzoo.study.axes import Axes, Axis, Condition, Label, Tree, condition, hold
 from tlzoo.study.choice import tuning_group
 from tlzoo.study.grid import COLUMNS, Study, Tune
 
-SECTIONS: Final = ("base", "axes", "skip", "adjust", "tune", "average")
+SECTIONS: Final = ("extends", "base", "axes", "skip", "adjust", "tune", "average")
 
 
 def load(path: str | Path) -> Study:
@@ -23,9 +23,7 @@ def load(path: str | Path) -> Study:
         UserError: The file is missing or is no study; the message says what is wrong.
     """
     path = Path(path)
-    given = _yaml(path)
-    if unknown := [str(name) for name in given if name not in SECTIONS]:
-        raise UserError(f"{path}: there is no section {unknown[0]!r}; there are: {', '.join(SECTIONS)}")
+    given = _sections(path)
     written = given.get("axes")
     if not isinstance(written, Mapping) or not written:
         raise UserError(f"{path}: a study needs axes, each with its values")
@@ -64,6 +62,38 @@ def _yaml(path: Path) -> Tree:
     if not isinstance(given, dict):
         raise UserError(f"{path}: wanted sections, got {type(given).__name__}")
     return given
+
+
+def _sections(path: Path, below: tuple[Path, ...] = ()) -> Tree:
+    """Return what a study says, on top of what the study says that it extends.
+
+    Configurations and axes are merged, lists follow each other, `tune` takes the place of the other one.
+    """
+    given = _yaml(path)
+    if unknown := [str(name) for name in given if name not in SECTIONS]:
+        raise UserError(f"{path}: there is no section {unknown[0]!r}; there are: {', '.join(SECTIONS)}")
+    other = given.pop("extends", None)
+    if other is None:
+        return given
+    if not isinstance(other, str):
+        raise UserError(f"{path}: extends: wanted the file of a study, got {other!r}")
+    file = _file(path, other, "extends")
+    if file.resolve() in (both := (*below, path.resolve())):
+        raise UserError(f"{path}: extends: {file} extends this study itself")
+    under = _sections(file, both)
+    for name, more in given.items():
+        below_it = under.get(name)
+        if name in ("base", "axes") and isinstance(more, Mapping) and isinstance(below_it, Mapping):
+            under[name] = merge(dict(below_it), dict(more))
+        elif name in ("base", "skip", "adjust", "average") and below_it is not None:
+            under[name] = [*_as_list(below_it), *_as_list(more)]
+        else:
+            under[name] = more
+    return under
+
+
+def _as_list(given: Any) -> list[Any]:  # noqa: ANN401 (what a user wrote)
+    return given if isinstance(given, list) else [given]
 
 
 def _config(path: Path, given: Any, where: str) -> Tree:  # noqa: ANN401 (what a user wrote)

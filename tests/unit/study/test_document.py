@@ -166,7 +166,7 @@ def test_only(study):
             "tune: {axes: [rate], with: {trial: 1}}\nskip: [{source: other, trial: 1}]",
             r"nothing can be tried for source=other: skip takes all with trial=1",
         ),
-        ("grid: {}", r"there is no section 'grid'; there are: base, axes, skip, adjust, tune, average"),
+        ("grid: {}", r"there is no section 'grid'; there are: extends, base, axes, skip, adjust, tune"),
     ],
 )
 def test_sections_that_do_not_fit(more, message, study):
@@ -199,3 +199,34 @@ def test_files_that_are_no_study(text, message, write):
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.yaml cannot be read"):
         load(tmp_path / "nowhere.yaml")
+
+
+def test_a_study_on_top_of_another(write, study):
+    study("skip: [{source: other}]\ntune: {axes: [rate], with: {trial: 1}}")
+    more = """\
+extends: study.yaml
+base: {trainer: {max_epochs: 5}}
+axes:
+  rate: {values: [0.1]}
+  width: {key: model.backbone.init_args.dim, values: [16]}
+skip: [{trial: 3}]
+tune: {axes: [rate], with: {trial: [1, 2]}}
+"""
+    found = load(write(more, "more.yaml"))
+    assert labels(found) == [("scratch", 0.1, 1, 16), ("scratch", 0.1, 2, 16)]
+    assert found.runs()[0].tree["trainer"] == {"max_epochs": 5}
+    assert found.runs()[0].tree["model"]["head"] == {"class_path": "Regression"}
+    assert found.tune.where == {"trial": (1, 2)}
+
+
+def test_a_study_cannot_extend_itself(write):
+    write("extends: b.yaml\n", "a.yaml")
+    with pytest.raises(UserError, match=r"extends: .*b\.yaml extends this study itself"):
+        load(write("extends: a.yaml\n", "b.yaml"))
+
+
+def test_what_a_study_extends_must_be_a_file(write):
+    with pytest.raises(UserError, match=r"extends: wanted the file of a study, got 3"):
+        load(write("extends: 3\n"))
+    with pytest.raises(UserError, match=r"extends: there is no file"):
+        load(write("extends: none.yaml\n"))
