@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from benchmarks import agreement, report, roofline, scaling
+from benchmarks import agreement, recommendation, report, roofline, scaling
 from benchmarks.__main__ import faults, main
 from benchmarks.worker import Table, batches
 from tlzoo import keys
@@ -173,3 +174,20 @@ def test_everything_a_peer_needs_is_pinned():
     own = (ROOT / "constraints.txt").read_text()
     torch_ = next(line for line in lines if line.startswith("torch=="))
     assert torch_ in own.splitlines()
+
+
+def test_recommendations_are_compared_with_what_fine_tuning_reached():
+    table = pd.DataFrame(
+        [
+            ("s", "a", "one", 1.0, 0.1),
+            ("s", "a", "two", 2.0, 0.2),
+            ("s", "a", "three", 3.0, 0.3),
+            ("s", "b", "one", 1.0, 0.9),
+            ("s", "b", "two", 1.5, 0.8),
+        ],
+        columns=["study", "target", "source", "fine_tuned", "ridge"],
+    )
+    text = recommendation.agreement(table)
+    assert "mean rank correlation 0.00 over 2 targets" in text  # 1 and -1
+    assert "better start in 3 of 4 pairs" in text
+    assert "25.0 % with the recommended one, 62.5 % with any" in text

@@ -1,0 +1,101 @@
+"""Does `tlzoo recommend` name good starts? ``python -m benchmarks.recommendation STUDY… [--dir DIR]``.
+
+Takes studies that fine-tuned several models on several targets, scores the same models as `tlzoo recommend`
+does on the training crystals of each trial, and compares the order of the scores with the order of the test
+errors that fine-tuning reached. Only for looking back: nothing of this chooses a model.
+"""
+
+import argparse
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from tlzoo.finetune.training import read
+from tlzoo.recommend.scores import rank
+from tlzoo.study import load, results
+from tlzoo.study.grid import Study, StudyRun
+
+SCRATCH = "scratch"
+
+
+def main() -> None:
+    """Print the orders and how far they agree."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recommendation", description=__doc__)
+    parser.add_argument(
+        "studies", nargs="+", type=Path, help="studies with the axes target, source and trial"
+    )
+    parser.add_argument("--dir", type=Path, help="directory of their results (default: runs/studies/NAME)")
+    parser.add_argument("--trials", type=int, nargs="+", default=[1], help="whose training crystals to score")
+    given = parser.parse_args()
+    tables = [compared(load(path), given.dir, given.trials) for path in given.studies]
+    table = pd.concat(
+        [each.assign(study=path.stem) for path, each in zip(given.studies, tables, strict=True)]
+    )
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    print(agreement(table))
+
+
+def compared(study: Study, folder: Path | None, trials: list[int]) -> pd.DataFrame:
+    """Return the score and the fine-tuned error of each target and source, means over the trials."""
+    table = results(study, folder)
+    table = table[table["chosen"] & (table["status"] == "done") & (table["source"] != SCRATCH)]
+    runs = {run.id: run for run in study.runs()}
+    found = []
+    for target, of_target in table.groupby("target", sort=False):
+        tuned = of_target.groupby("source", sort=False)["test_mae"].agg(["mean", "count"])
+        for trial in trials:
+            starts = {
+                source: runs[group["id"].iloc[0]]
+                for source, group in of_target[of_target["trial"] == trial].groupby("source", sort=False)
+            }
+            for source, score in scores(starts).items():
+                row = {"target": target, "source": source, "trial": trial, "ridge": score}
+                found.append(row | {"fine_tuned": tuned["mean"][source], "runs": tuned["count"][source]})
+    keys = ["target", "source", "fine_tuned", "runs"]
+    return pd.DataFrame(found).groupby(keys, sort=False, as_index=False)["ridge"].mean()
+
+
+def scores(starts: dict[str, StudyRun]) -> dict[str, float]:
+    """Return the cross-validated error that `tlzoo recommend` ranks by, of the models runs start from."""
+    if not starts:
+        return {}
+    data = read(next(iter(starts.values())).tree)
+    rows = data.split.train
+    target = data.target_values(rows).numpy()[:, 0].astype(np.float64)
+    names = {source: run.tree["model"]["backbone"]["init_args"]["name"] for source, run in starts.items()}
+    found = {score.name: score.mae for score in rank(data.crystals.select(rows), target, [*names.values()])}
+    return {source: found[name] for source, name in names.items()}
+
+
+def agreement(table: pd.DataFrame) -> str:
+    """Say how often the better score is the better start, and what following the scores costs."""
+    lines, right, pairs, regrets, chances, correlations = [], 0, 0, [], [], []
+    for (study, target), rows in table.groupby(["study", "target"], sort=False):
+        if len(rows) < 2:
+            continue
+        score, error = rows["ridge"].to_numpy(), rows["fine_tuned"].to_numpy()
+        agreed = [
+            (score[i] - score[j]) * (error[i] - error[j]) > 0 for i, j in combinations(range(len(rows)), 2)
+        ]
+        right, pairs = right + sum(agreed), pairs + len(agreed)
+        correlations.append(float(spearmanr(score, error).statistic))
+        regrets.append(100 * (error[score.argmin()] / error.min() - 1))
+        chances.append(100 * (error.mean() / error.min() - 1))
+        lines.append(
+            f"{study:14} {target:14} rank correlation {correlations[-1]:5.2f}, recommended "
+            f"{rows['source'].iloc[score.argmin()]}, best {rows['source'].iloc[error.argmin()]}"
+        )
+    lines += [
+        f"mean rank correlation {np.mean(correlations):.2f} over {len(correlations)} targets",
+        f"the better score is the better start in {right} of {pairs} pairs",
+        f"error above that of the best start: {np.mean(regrets):.1f} % with the recommended one, "
+        f"{np.mean(chances):.1f} % with any one on average",
+    ]
+    return "\n".join(["", *lines])
+
+
+if __name__ == "__main__":
+    main()
