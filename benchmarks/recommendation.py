@@ -88,12 +88,12 @@ def agreement(table: pd.DataFrame) -> str:
             f"{study:14} {target:14} rank correlation {correlations[-1]:5.2f}, recommended "
             f"{rows['source'].iloc[score.argmin()]}, best {rows['source'].iloc[error.argmin()]}"
         )
-    lines += [
-        f"mean rank correlation {np.mean(correlations):.2f} over {len(correlations)} targets",
-        f"the better score is the better start in {right} of {pairs} pairs",
+    lines.append(f"mean rank correlation {np.mean(correlations):.2f} over {len(correlations)} targets")
+    lines.append(f"the better score is the better start in {right} of {pairs} pairs")
+    lines.append(
         f"error above that of the best start: {np.mean(regrets):.1f} % with the recommended one, "
-        f"{np.mean(chances):.1f} % with any one on average",
-    ]
+        f"{np.mean(chances):.1f} % with any one on average"
+    )
     return "\n".join(["", *lines])
 
 

@@ -43,7 +43,7 @@ def documents(root: Path, cards: Sequence[Card]) -> dict[Path, str]:
             [INTRODUCTION.rstrip(), table(cards), *map(_about, cards)]
         )
         + "\n",
-        readme: f"{before}{BEGIN}\n{table(cards)}\n{END}{after}",
+        readme: f"{before}{BEGIN}\n{overview(cards)}\n{END}{after}",
     }
 
 
@@ -67,6 +67,21 @@ def _changes(root: Path, cards: Sequence[Card]) -> dict[Path, str]:
         for path, text in documents(root, cards).items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     }
+
+
+def overview(cards: Sequence[Card]) -> str:
+    """Return a row per checkpoint: its test MAE for each property."""
+    if not cards:
+        return NONE
+    lines = ["| checkpoint | test MAE | trained on | size |", "|---|---|---|---|"]
+    for card in cards:
+        errors = ", ".join(
+            f"`{target}` {_unit(card.metrics[target].mae, unit, digits=3) if target in card.metrics else '?'}"
+            for target, unit in zip(card.targets, card.units, strict=True)
+        )
+        crystals = f"{card.training.train.crystals:,}"
+        lines.append(f"| `{card.name}` | {errors} | {crystals} | {card.bytes / 1e6:.1f} MB |")
+    return "\n".join(lines)
 
 
 def table(cards: Sequence[Card]) -> str:
@@ -117,5 +132,5 @@ def _about(card: Card) -> str:
     )
 
 
-def _unit(value: float, unit: str) -> str:
-    return f"{value:.4g}{'' if unit in {'', '1'} else f' {unit}'}"
+def _unit(value: float, unit: str, digits: int = 4) -> str:
+    return f"{value:.{digits}g}{'' if unit in {'', '1'} else f' {unit}'}"

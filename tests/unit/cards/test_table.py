@@ -26,6 +26,11 @@ def test_rows(card):
     assert second == "|  | `density` |  |  |  |  |  |  |"
 
 
+def test_one_row_per_checkpoint(card):
+    _, _, row = table.overview([card]).splitlines()
+    assert row == "| `tiny-gap` | `gap` 0.25 eV, `density` ? | 8,000 | 0.1 MB |"
+
+
 def test_no_checkpoints(root):
     assert sorted(path.name for path in table.write(root, [])) == ["README.md", "README.md"]
     for path in (root / "README.md", root / "checkpoints" / "README.md"):
