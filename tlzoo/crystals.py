@@ -100,6 +100,15 @@ class Crystals:
             keys.append("-".join(f"{SYMBOLS[z]}{n}" for z, n in zip(elements, counts, strict=True)))
         return keys
 
+    @property
+    def element_fractions(self) -> NDArray[np.float64]:
+        """Fraction of atoms of each element, ``(crystals, elements)``; column Z - 1 is element Z."""
+        last = len(SYMBOLS) - 1
+        crystal = np.repeat(np.arange(len(self)), self.num_atoms)
+        counts = np.bincount(crystal * last + self.numbers - 1, minlength=len(self) * last)
+        fractions: NDArray[np.float64] = counts.reshape(len(self), last) / self.num_atoms[:, None]
+        return fractions
+
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the structures alone (no ids, no targets), in hexadecimal."""
@@ -200,6 +209,19 @@ class Crystals:
             table = pq.read_table(path).combine_chunks()
         except (OSError, pa.ArrowInvalid) as error:
             raise UserError(f"{path} cannot be read as parquet: {error}") from error
+        return cls.from_arrow(table, path)
+
+    @classmethod
+    def from_arrow(cls, table: Any, path: str | Path) -> Crystals:  # noqa: ANN401 (pyarrow has no types)
+        """Return crystals of a table in the columnar format, or of a slice of one.
+
+        Args:
+            table: A ``pyarrow.Table``.
+            path: The file it is of, for messages.
+
+        Raises:
+            UserError: It lacks one of the four structure columns, or they do not fit together.
+        """
         missing = [
             name for name in ("id", "lattice", "numbers", "frac_coords") if name not in table.column_names
         ]

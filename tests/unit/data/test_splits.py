@@ -20,6 +20,7 @@ from tlzoo.data.splits import (
     Pretraining,
     Random,
     RepeatedKFold,
+    Sampled,
     Split,
     Splitter,
 )
@@ -385,3 +386,125 @@ def test_the_trials_of_the_paper_fit_the_real_data(name, sizes, data_dir):
 
 def test_every_splitter_is_public():
     assert {cls.__name__ for cls in Splitter.__subclasses__()} < set(splits.__all__)
+
+
+def pool_of_formulas(count=200, seed=0):
+    """Crystals of one to three elements out of ten, with a skew target; some lack it."""
+    random = np.random.default_rng(seed)
+    sizes = random.integers(1, 9, count)
+    numbers = np.concatenate([random.choice(random.choice(10, 3) + 3, size) for size in sizes])
+    y = np.exp(2 * random.normal(size=count))
+    y[::17] = np.nan
+    return Crystals(
+        ids=np.array([f"c{i}" for i in range(count)], dtype=object),
+        lattice=np.tile(4.0 * np.eye(3), (count, 1, 1)),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]),
+        numbers=numbers.astype(np.uint8),
+        frac_coords=np.zeros((sizes.sum(), 3)),
+        columns={"y": y},
+    )
+
+
+HOWS = ["random", "target", "composition", "worst"]
+
+
+def chosen(how, size=40, crystals=None, **options):
+    crystals = crystals or pool_of_formulas()
+    split = Sampled(base=Random(test=0.25), how=how, size=size, **options).split(crystals, targets=["y"])
+    return split, np.concatenate([split.train, split.val])
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_sample_leaves_the_test_part_alone_and_repeats(how):
+    crystals = pool_of_formulas()
+    split, rows = chosen(how)
+    base = Random(test=0.25).split(crystals, targets=["y"])
+    np.testing.assert_array_equal(split.test, base.test)
+    assert [len(part) for part in split.parts.values()] == [36, 4, len(base.test)]
+    assert not np.isnan(crystals.columns["y"][rows]).any()
+    for part, again in chosen(how)[0].parts.items():
+        np.testing.assert_array_equal(split.parts[part], again)
+    assert set(rows) != set(chosen(how, seed=1)[1])
+    assert set(chosen(how, size=10)[1]) < set(rows), "few are among many"
+    assert set(chosen(how, size=len(base.train) + len(base.val))[1]) == {*base.train, *base.val}
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_targets_of_test_crystals_do_not_move_a_sample(how):
+    split, _ = chosen(how)
+    crystals = pool_of_formulas()
+    crystals.columns["y"][split.test] = 1e6 * np.arange(len(split.test))
+    other, _ = chosen(how, crystals=crystals)
+    for part, rows in split.parts.items():
+        np.testing.assert_array_equal(rows, other.parts[part])
+
+
+def test_a_sample_covers_what_it_is_meant_to():
+    crystals = pool_of_formulas()
+    y, fractions = crystals.columns["y"], crystals.element_fractions
+    base = Random(test=0.25).split(crystals, targets=["y"])
+    pool = np.concatenate([base.train, base.val])
+
+    def radius(rows):
+        """Distance from the crystal of the pool that is farthest from a sample."""
+        return np.abs(fractions[pool][:, None] - fractions[rows]).sum(axis=2).min(axis=1).max()
+
+    def bins(rows):
+        return len(set(np.digitize(y[rows], np.linspace(y[pool].min(), y[pool].max(), 11)[1:-1])))
+
+    samples = {how: [chosen(how, seed=seed)[1] for seed in range(5)] for how in HOWS}
+    radii = {how: np.array([radius(rows) for rows in each]) for how, each in samples.items()}
+    assert radii["composition"].max() < radii["random"].min()
+    assert radii["worst"].mean() > 1.1 * radii["random"].mean()
+    every = bins(pool)
+    assert all(bins(rows) == every for rows in samples["target"])
+    assert np.mean([bins(rows) for rows in samples["random"]]) < every
+    assert np.mean([y[rows].std() for rows in samples["target"]]) > y[pool].std()
+
+
+def test_a_sample_keeps_duplicates_together_as_its_base_does():
+    crystals, groups = pool_of_formulas(), np.arange(200) // 2
+    split = Sampled(base=Random(test=0.25), size=60).split(crystals, targets=["y"], groups=groups)
+    assert Sampled().keep_duplicates_together
+    assert not set(groups[split.test]) & set(groups[np.concatenate([split.train, split.val])])
+    assert not set(groups[split.train]) & set(groups[split.val])
+    assert not Sampled(base=PaperTrial()).keep_duplicates_together
+
+
+def test_a_sample_of_the_papers_pool_is_out_of_all_that_is_not_tested(tmp_path):
+    path = paper_file(tmp_path)
+    crystals = table(60, last_phdos_peak=np.arange(60.0))
+    split = Sampled(base=PaperTrial(path=path), size=58).split(crystals, targets=["last_phdos_peak"])
+    assert split.test.tolist() == [50, 51]
+    assert set(np.concatenate([split.train, split.val])) == set(range(60)) - {50, 51}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Sampled(size=200).split(table()),
+            "size is 200, but Random leaves 54 crystals .*; ask for fewer",
+        ),
+        (lambda: Sampled(size=1), "size must be at least 2, .*, got 1"),
+        (lambda: Sampled(base=Sampled()), "base must be a splitter with a test part of its own"),
+        (
+            lambda: Sampled(size=9, how="target").split(table()),
+            "one target to choose by, got none; choose by",
+        ),
+    ],
+)
+def test_mistakes_in_a_sample_are_named(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+def test_a_sample_is_written_and_read(tmp_path):
+    sample = Sampled(base=KFold(fold=2), size=20, how="worst", seed=3)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--split", type=Splitter)
+    crystals = table()
+    spec = json.loads(sample.split(crystals).to_json(crystals.ids))["splitter"]
+    assert spec["init_args"]["base"] == KFold(fold=2).spec()
+    assert parser.instantiate_classes(parser.parse_object({"split": spec})).split == sample

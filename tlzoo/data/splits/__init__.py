@@ -9,6 +9,7 @@ from tlzoo.data.splits.base import Split, Splitter
 from tlzoo.data.splits.drawn import ByComposition, KFold, LeaveElementOut, Random, RepeatedKFold
 from tlzoo.data.splits.given import FromColumn, FromFile, Pretraining
 from tlzoo.data.splits.published import MatbenchFold, PaperTrial
+from tlzoo.data.splits.sampled import Sampled
 
 __all__ = [
     "ByComposition",
@@ -21,6 +22,7 @@ __all__ = [
     "Pretraining",
     "Random",
     "RepeatedKFold",
+    "Sampled",
     "Split",
     "Splitter",
 ]

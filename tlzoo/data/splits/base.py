@@ -116,11 +116,13 @@ class Table:
         crystals: The crystals.
         known: Whether at least one target of a crystal is known, ``(crystals,)``.
         groups: Label of each crystal; equal labels are duplicates. ``(crystals,)``, or None if nobody looked.
+        targets: Names of the target columns.
     """
 
     crystals: Crystals
     known: NDArray[np.bool_]
     groups: Rows | None
+    targets: Sequence[str] = ()
 
     @property
     def rows(self) -> Rows:
@@ -139,6 +141,14 @@ class Splitter(ABC):
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Return rows by part; rows without a known target are removed afterwards by :meth:`split`."""
 
+    def pool(self, table: Table) -> tuple[Rows, Rows]:
+        """Return all rows that could be trained on, and the test part; ``(crystals,)`` int64 each.
+
+        By default those of training and validation part. Some may lack a known target.
+        """
+        parts = self.divide(table)
+        return np.concatenate([parts["train"], parts["val"]]), parts["test"]
+
     def split(self, crystals: Crystals, *, targets: Sequence[str] = (), groups: Rows | None = None) -> Split:
         """Divide the table. The same arguments give the same split, always.
 
@@ -151,7 +161,7 @@ class Splitter(ABC):
             UserError: Training or validation would be empty, or the table does not fit the rule.
         """
         known = known_rows(crystals, targets)
-        given = self.divide(Table(crystals, known, groups))
+        given = self.divide(Table(crystals, known, groups, targets))
         ids = [str(name) for name in crystals.ids]
         parts = {name: np.asarray(given.get(name, ()), dtype=np.int64).reshape(-1) for name in PARTS}
         _check(parts, ids)
@@ -170,7 +180,10 @@ class Splitter(ABC):
 
     def spec(self) -> dict[str, Any]:
         """Return the class path and the constructor arguments of this splitter."""
-        return {"class_path": f"tlzoo.data.splits.{type(self).__name__}", "init_args": dict(vars(self))}
+        arguments = {
+            name: value.spec() if isinstance(value, Splitter) else value for name, value in vars(self).items()
+        }
+        return {"class_path": f"tlzoo.data.splits.{type(self).__name__}", "init_args": arguments}
 
 
 def known_rows(crystals: Crystals, targets: Sequence[str]) -> NDArray[np.bool_]:

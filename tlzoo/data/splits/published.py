@@ -95,15 +95,26 @@ class PaperTrial(Splitter):
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Look up the ids of the trial."""
+        name, lists = self._lists(table.crystals)
+        train, val = self._training(lists, name)
+        where = rows_by_id(table.crystals.ids)
+        parts = {"train": train, "val": val, "test": lists["test"]}
+        return {part: rows_of(ids, where, f"{part} of {name}") for part, ids in parts.items()}
+
+    def pool(self, table: Table) -> tuple[Rows, Rows]:
+        """Return all rows that are not in the paper's test set, whatever the trial, and that test set."""
+        name, lists = self._lists(table.crystals)
+        test = rows_of(lists["test"], rows_by_id(table.crystals.ids), f"test of {name}")
+        return np.setdiff1d(np.arange(len(table.crystals)), test), test
+
+    def _lists(self, crystals: Crystals) -> tuple[str, Mapping[str, Any]]:
+        """Return the name of the data set in the paper's file, and its lists."""
         path = _paper_file(self.path)
         lists = paper_lists(str(path))
-        name = self.dataset or _dataset(table.crystals, list(lists))
+        name = self.dataset or _dataset(crystals, list(lists))
         if name not in lists:
             raise UserError(f"{path} has no split for the data set {name!r}; there are: {', '.join(lists)}")
-        train, val = self._training(lists[name], name)
-        where = rows_by_id(table.crystals.ids)
-        parts = {"train": train, "val": val, "test": lists[name]["test"]}
-        return {part: rows_of(ids, where, f"{part} of {name}") for part, ids in parts.items()}
+        return name, lists[name]
 
     def _training(self, lists: Mapping[str, Any], name: str) -> tuple[list[str], list[str]]:
         if "trials" in lists:
