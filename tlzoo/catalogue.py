@@ -33,6 +33,9 @@ def main(args: Sequence[str]) -> int:
     publishing.add_argument("--citation", default="", help="work to cite, for data that have no card")
     publishing.add_argument("--licence", default="", help="licence of the data, where they have no card")
     publishing.add_argument(
+        "--control", action="store_true", help="also a run on shuffled labels (data.shuffle_labels)"
+    )
+    publishing.add_argument(
         "--folder", type=Path, help="where to put it (default: the first of the zoo's folders)"
     )
     writing = commands.add_parser("table", help="write the tables of the repository from the cards")
@@ -106,6 +109,7 @@ def _publish(given: argparse.Namespace) -> int:
         folder=folders[0],
         citation=given.citation,
         licence=given.licence,
+        control=given.control,
     )
     say(f"{card.text()}\n{folders[0] / card.name}.safetensors")
     return 0

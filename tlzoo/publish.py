@@ -35,6 +35,7 @@ def publish(
     folder: Path,
     citation: str = "",
     licence: str = "",
+    control: bool = False,
 ) -> Card:
     """Make a checkpoint of a run that was trained and tested.
 
@@ -45,9 +46,11 @@ def publish(
         folder: Where both files go; a checkpoint of the same name there is replaced.
         citation: Work to cite for the data; that of the data set's card by default.
         licence: Licence of the data; that of the data set's card by default.
+        control: Take a run on shuffled labels too; the description of its checkpoint begins with that.
 
     Raises:
-        UserError: The run is not finished or not tested, or nobody says whose the data are.
+        UserError: The run is not finished or not tested, its labels were shuffled, or nobody says whose the
+            data are.
     """
     if not NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
@@ -76,6 +79,8 @@ def publish(
     if unsaid := [key for key, text in rights.items() if not text]:
         raise UserError(f"the data are no named data set: say whose they are with --{' and --'.join(unsaid)}")
     recipe = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    if recipe["data"].get("shuffle_labels") is not None:
+        description = _of_control(description, directory, wanted=control)
     content = {
         "name": name,
         "description": description,
@@ -97,6 +102,16 @@ def publish(
         for tracker in tracking.configured(recipe):
             tracker.log_checkpoint(run, folder / f"{name}.safetensors")
     return card
+
+
+def _of_control(description: str, directory: str | Path, *, wanted: bool) -> str:
+    """Return the description of a checkpoint that must not pass for one that knows something."""
+    if not wanted:
+        raise UserError(
+            f"{directory} is a control: it learned from shuffled labels (data.shuffle_labels); "
+            "if that is what you want to publish, say so with --control"
+        )
+    return f"Control, trained on shuffled labels. {description}"
 
 
 def _store(folder: Path, name: str, loaded: checkpoint.Loaded, content: Mapping[str, Any]) -> Card:

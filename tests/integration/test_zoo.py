@@ -196,6 +196,31 @@ def test_a_run_without_test_is_refused(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_on_shuffled_labels_passes_for_no_other(tlzoo, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tlzoo.run.Run.draw", lambda *_: None)
+    control = tmp_path / "control"
+    config = run.parent / "config.yaml"
+    told = tlzoo("fit", "--config", config, "--run_dir", control, "--data.shuffle_labels", 3)
+    assert told.code == 0, told.err
+    assert tlzoo("test", control).code == 0
+    for record in ("split.json", "model.json"):
+        assert "a control: labels of the training" in (control / record).read_text()
+    plain, mixed = (
+        pd.read_csv(path / "predictions.csv").set_index(["part", "id"]) for path in (run, control)
+    )
+    for part in ("train", "val", "test"):
+        same = plain.loc[part]["target"].equals(mixed.loc[part]["target"])
+        assert same == (part == "test")
+    words = ("zoo", "publish", control, "net", "--description", "x", "--folder", tmp_path / "out")
+    words += ("--citation", "x", "--licence", "y")
+    answer = tlzoo(*words)
+    assert answer.code == 2
+    assert "control is a control: it learned from shuffled labels (data.shuffle_labels)" in answer.err
+    answer = tlzoo(*words, "--control")
+    assert answer.out.startswith("net: Control, trained on shuffled labels. x\n")
+    assert Card.read(tmp_path / "out" / "net.json").recipe["data"]["shuffle_labels"] == 3
+
+
 def test_data_without_rights_are_refused(tlzoo, run, tmp_path):
     answer = tlzoo(
         "zoo", "publish", run, "net", "--description", "x", "--folder", tmp_path / "out", "--licence", "CC0"

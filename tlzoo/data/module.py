@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 # Training ALIGNN as published, 256 wide with 4 + 4 layers, takes up to 30 kB a row: 3 GB of a laptop's 8.
 # Other networks take less.
 MAX_ROWS = 100_000
+
+SHUFFLED = "a control: labels of the training and validation part are shuffled, those of the test part not"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,8 @@ class CrystalDataModule(pl.LightningDataModule):
         id_column: Column of the ids, where the source does not find it.
         structure_column: Column of the structures, where the source does not find it.
         exclude: Ids of crystals to leave out, for example those that `tlzoo data check` finds fault with.
+        shuffle_labels: A seed, for controls: training crystals exchange their labels at random, and so do
+            validation crystals. What such a network is good for owes nothing to the labels.
         cache_dir: Folder of the graph cache; ``$TLZOO_CACHE`` or the user's cache by default.
     """
 
@@ -84,6 +88,7 @@ class CrystalDataModule(pl.LightningDataModule):
         source: str,
         targets: Sequence[str] | None = None,
         split: Splitter | None = None,
+        *,
         batch_size: int = 64,
         max_rows: int | None = MAX_ROWS,
         oversample: float = 0.0,
@@ -91,11 +96,14 @@ class CrystalDataModule(pl.LightningDataModule):
         id_column: str | None = None,
         structure_column: str | None = None,
         exclude: Sequence[str] | None = None,
+        shuffle_labels: int | None = None,
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
+        if shuffle_labels is not None and shuffle_labels < 0:
+            raise UserError(f"shuffle_labels must be a seed, 0 or more, got {shuffle_labels}")
         self.source = source
         self.splitter = split or Random()
         self.batch_size = batch_size
@@ -103,6 +111,7 @@ class CrystalDataModule(pl.LightningDataModule):
         self.oversample = oversample
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.exclude = list(exclude or ())
+        self.shuffle_labels = shuffle_labels
         self.seed = torch.initial_seed() % 2**32
         self._targets = list(targets) if targets else None
         self._read_options: dict[str, Any] = {
@@ -183,12 +192,25 @@ class CrystalDataModule(pl.LightningDataModule):
         if self._split is None:
             together = getattr(self.splitter, "keep_duplicates_together", False)
             groups = duplicate_groups(self.crystals) if together else None
-            self._split = self.splitter.split(self.crystals, targets=self.targets, groups=groups)
+            split = self.splitter.split(self.crystals, targets=self.targets, groups=groups)
+            if self.shuffle_labels is not None:
+                split = replace(split, notes=(*split.notes, SHUFFLED))
+                logger.warning("data.shuffle_labels is %d: %s", self.shuffle_labels, SHUFFLED)
+            self._split = split
         return self._split
 
     def target_values(self, rows: NDArray[np.int64]) -> Tensor:
-        """Targets in physical units, NaN for unknown, ``(crystals, targets)``."""
+        """Targets in physical units, NaN for unknown, ``(crystals, targets)``; shuffled if that is asked."""
+        if self.shuffle_labels is not None:
+            rows = self._exchanged(self.shuffle_labels)[rows]
         return torch.stack([self._numeric(name)[torch.from_numpy(rows)] for name in self.targets], dim=1)
+
+    def _exchanged(self, seed: int) -> NDArray[np.int64]:
+        """Return for each row of the table the one whose labels it gets, ``(crystals,)``."""
+        rows = np.arange(len(self.crystals))
+        for number, part in enumerate((self.split.train, self.split.val)):
+            rows[part] = np.random.default_rng([seed, number]).permutation(part)
+        return rows
 
     def _numeric(self, name: str) -> Tensor:
         column = self.crystals.column(name)

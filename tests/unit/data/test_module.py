@@ -1,6 +1,7 @@
 """The data module: crystals from Python, ids to leave out, which targets and batches."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,3 +110,34 @@ def test_no_test_part_is_said(crystals, tmp_path):
 def test_a_batch_needs_a_crystal():
     with pytest.raises(UserError, match="batch_size must be at least 1, got 0"):
         CrystalDataModule("semiconductors", batch_size=0)
+
+
+def test_shuffled_labels_are_those_of_the_same_part(crystals, caplog):
+    def shuffled(seed):
+        options = {"targets": ["band_gap"], "split": SPLIT, "shuffle_labels": seed}
+        return CrystalDataModule.from_crystals(crystals, **options)
+
+    plain, mixed = shuffled(None), shuffled(7)
+    for part, rows in plain.split.parts.items():
+        np.testing.assert_array_equal(rows, mixed.split.parts[part])
+        before, after = plain.target_values(rows)[:, 0], mixed.target_values(rows)[:, 0]
+        assert before.sort().values.tolist() == after.sort().values.tolist()
+        assert (before.tolist() == after.tolist()) == (part == "test")
+    assert mixed.train_targets().tolist() == shuffled(7).train_targets().tolist()
+    assert mixed.train_targets().tolist() != shuffled(8).train_targets().tolist()
+    assert "a control: labels of the training and validation part are shuffled" in mixed.split.describe()
+    assert caplog.records[0].levelname == "WARNING"
+    assert caplog.records[0].message.startswith("data.shuffle_labels is 7: a control")
+    assert "control" not in plain.split.describe()
+    with pytest.raises(UserError, match=r"shuffle_labels must be a seed, 0 or more, got -1"):
+        shuffled(-1)
+
+
+def test_all_labels_of_a_crystal_go_together(crystals):
+    gap = crystals.column("band_gap")
+    both = replace(crystals, columns={"gap": gap, "minus": np.where(np.arange(24) % 3, -gap, np.nan)})
+    data = CrystalDataModule.from_crystals(both, targets=["gap", "minus"], split=SPLIT, shuffle_labels=1)
+    values = data.train_targets()
+    known = ~values[:, 1].isnan()
+    assert 0 < known.sum() < len(known)
+    assert (values[known, 0] == -values[known, 1]).all()
