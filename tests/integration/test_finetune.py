@@ -20,6 +20,8 @@ FILES = {
 }
 
 
+DONE = ("--learning-rates", "1e-3,1e-2", "--pooling", "mean,max", "--seeds", 2)
+
 pytestmark = pytest.mark.usefixtures("quick")
 
 
@@ -54,6 +56,7 @@ def finetune(tlzoo, start, work):
         return tlzoo(
             "finetune", source, "--target", "band_gap", "--from", start, "--config", work / "fast.yaml",
             "--epochs", 2, "--batch-size", 8, "--run_dir", folder, *further,
+            *([] if "--pooling" in further else ["--pooling", "mean"]),
         )  # fmt: skip
 
     return run
@@ -62,7 +65,7 @@ def finetune(tlzoo, start, work):
 @pytest.fixture(scope="module")
 def done(finetune, few, work):
     """A finished comparison and what the command said; not to be changed."""
-    answer = finetune(few, work / "done", "--learning-rates", "1e-3,1e-2", "--seeds", 2)
+    answer = finetune(few, work / "done", *DONE)
     assert answer.code == 0, answer.err
     return work / "done", answer
 
@@ -80,14 +83,18 @@ def test_the_directory_holds_everything(done):
     ]
     for side in ("transfer", "scratch"):
         tried = content["sides"][side]["tried"]
-        assert [row["rate"] for row in tried] == [1e-3, 1e-2]
-        best = min(tried, key=lambda row: row["val_mae"])["rate"]
-        assert content["sides"][side]["rate"] == best
+        choices = [(row["pooling"], row["rate"]) for row in tried]
+        assert choices == [("mean", 1e-3), ("mean", 1e-2), ("max", 1e-3), ("max", 1e-2)]
+        best = min(tried, key=lambda row: row["val_mae"])
+        assert {key: content["sides"][side][key] for key in ("rate", "pooling")} == {
+            key: best[key] for key in ("rate", "pooling")
+        }
         runs = {path.name for path in (folder / side).iterdir()}
-        assert runs == {"lr-0.001-seed-0", "lr-0.01-seed-0", f"lr-{best:g}-seed-1"}
+        name = f"lr-{best['rate']:g}-{best['pooling']}"
+        assert runs == {*(f"lr-{rate:g}-{pooling}-seed-0" for pooling, rate in choices), f"{name}-seed-1"}
         for run in (folder / side).iterdir():
             metrics = json.loads((run / "metrics.json").read_text())
-            assert ("test" in metrics) == (f"lr-{best:g}-" in run.name), "only what was chosen is tested"
+            assert ("test" in metrics) == run.name.startswith(f"{name}-"), "only what was chosen is tested"
     assert content["conclusion"] in answer.out
     assert content["conclusion"] in (folder / "verdict.md").read_text()
     assert answer.out.endswith(f"run directory: {folder}\n")
@@ -99,11 +106,9 @@ def test_the_errors_are_those_of_the_runs(done):
     content = json.loads((folder / "verdict.json").read_text())
     results = {row["name"]: row for row in content["results"]}
     for side in ("transfer", "scratch"):
-        rate = content["sides"][side]["rate"]
+        name = (folder / content["sides"][side]["run"]).name.removesuffix("0")
         maes = [
-            json.loads((folder / side / f"lr-{rate:g}-seed-{seed}" / "metrics.json").read_text())["test"][
-                "mae"
-            ]
+            json.loads((folder / side / f"{name}{seed}" / "metrics.json").read_text())["test"]["mae"]
             for seed in (0, 1)
         ]
         assert results[side]["mae"] == pytest.approx(np.mean(maes), rel=1e-5)
@@ -150,13 +155,13 @@ def test_running_again_trains_nothing_and_says_the_same(done, finetune, few, mon
         if path.name in {"best.ckpt", "last.ckpt", "history.csv", "verdict.md"}
     }
     monkeypatch.setattr(Task, "training_step", lambda *_: pytest.fail("trained again"))
-    answer = finetune(few, folder, "--learning-rates", "1e-3,1e-2", "--seeds", 2)
+    answer = finetune(few, folder, *DONE)
     assert answer == before
     assert {path: sha(path) for path in files} == files
 
 
 def test_another_comparison_needs_another_directory(done, finetune, few):
-    answer = finetune(few, done[0], "--learning-rates", "1e-3,1e-2", "--strategy", "new-head")
+    answer = finetune(few, done[0], *DONE, "--strategy", "new-head")
     assert answer.code == 2
     assert "holds a run with another configuration: model.freezing.class_path" in answer.err
 
@@ -170,7 +175,7 @@ def test_labels_of_the_test_part_change_nothing_but_the_verdict(done, finetune, 
     labels[np.isin(crystals.ids, split["test"])] += 100
     crystals.columns["band_gap"][:] = labels
     crystals.write_parquet(work / "changed.parquet")
-    answer = finetune(work / "changed.parquet", work / "changed", "--learning-rates", "1e-3,1e-2")
+    answer = finetune(work / "changed.parquet", work / "changed", *DONE[:-2])
     assert answer.code == 0, answer.err
     one, other = (json.loads((path / "verdict.json").read_text()) for path in (folder, work / "changed"))
     assert one["sides"] == other["sides"]
@@ -189,23 +194,23 @@ def test_an_interrupted_comparison_goes_on_and_a_rate_that_diverges_loses(finetu
 
     monkeypatch.setattr(Task, "training_step", stop)
     answer = finetune(few, folder, "--learning-rates", "1e-3,1e30")
-    kept = folder / "scratch" / "lr-0.001-seed-0" / "last.ckpt"
+    kept = folder / "scratch" / "lr-0.001-mean-seed-0" / "last.ckpt"
     assert (
         answer.err
         == f"tlzoo: stopped. All finished epochs are in {kept}; the same command goes on from there\n"
     )
     assert not (folder / "verdict.json").exists()
     monkeypatch.undo()
-    trained = folder / "transfer" / "lr-0.001-seed-0" / "last.ckpt"
+    trained = folder / "transfer" / "lr-0.001-mean-seed-0" / "last.ckpt"
     before = sha(trained)
     answer = finetune(few, folder, "--learning-rates", "1e-3,1e30")
     assert answer.code == 0, answer.err
     assert sha(trained) == before
-    assert "learning rate 1e+30: diverged" in answer.out
+    assert "learning rate 1e+30, mean pooling: diverged" in answer.out
     content = json.loads((folder / "verdict.json").read_text())
     for side in content["sides"].values():
         assert side["rate"] == 1e-3
-        assert side["tried"][1] == {"rate": 1e30, "val_mae": None}
+        assert side["tried"][1] == {"rate": 1e30, "pooling": "mean", "val_mae": None}
 
 
 def test_rates_that_all_diverge_are_an_error(finetune, few, tmp_path):
@@ -220,7 +225,7 @@ def test_a_model_that_saw_the_test_part_is_told(done, tlzoo, few, work, tmp_path
     shutil.copytree(done[0], tmp_path / "done")
     split = tmp_path / "split.yaml"
     split.write_text(FAST.replace("init_args: {", "init_args: {seed: 1, "))
-    start = tmp_path / "done" / "scratch" / "lr-0.001-seed-0"
+    start = tmp_path / "done" / "scratch" / "lr-0.001-mean-seed-0"
     answer = tlzoo(
         "finetune", few, "--target", "band_gap", "--from", start, "--config", split,
         "--epochs", 1, "--learning-rates", "1e-3", "--run_dir", tmp_path / "seen",

@@ -1,7 +1,8 @@
 """`tlzoo finetune DATA --target COL [--from NAME]`: fine-tune, and see whether the transfer helped.
 
-Trains twice on the same split, from the model named and from scratch, with as many epochs and learning
-rates, and ends with the errors of both on the test part beside those of trivial baselines.
+Trains twice on the same split, from the model named and from scratch, with as many epochs and the same
+learning rates and poolings to choose from, and ends with the errors of both on the test part beside
+those of trivial baselines.
 """
 
 import argparse
@@ -52,7 +53,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="A,B…",
         help="to try on both sides; validation chooses (default: by the number of crystals)",
     )
-    add("--seeds", type=int, default=1, help="trainings at the chosen learning rate (default: 1)")
+    add(
+        "--pooling",
+        dest="poolings",
+        type=_names,
+        metavar="A,B…",
+        help="mean, max, sum, attention: to try on both sides; validation chooses (default: mean,max)",
+    )
+    add("--seeds", type=int, default=1, help="trainings with what was chosen (default: 1)")
     add("--seed", type=int, default=0, help="seed of the first (default: 0)")
     add(
         "--config",
@@ -64,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--run_dir", type=Path, default=Path("runs/finetune"), help="directory (default: %(default)s)")
     return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _rates(text: str) -> tuple[float, ...]:

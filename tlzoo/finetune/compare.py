@@ -21,7 +21,7 @@ from tlzoo.data.pretraining import keeps_out
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
 from tlzoo.finetune import verdict
-from tlzoo.finetune.experiment import SIDES, Plan, Request, Side, draft, plan
+from tlzoo.finetune.experiment import SIDES, Choice, Plan, Request, Side, draft, plan
 from tlzoo.finetune.recipes import recipe
 from tlzoo.finetune.training import Training, read
 from tlzoo.run import Run
@@ -33,12 +33,13 @@ Trainings = Mapping[Side, Sequence[Training]]
 def finetune(request: Request) -> verdict.Verdict:
     """Fine-tune, train from scratch, test both and write everything into one directory.
 
-    Both sides see the same split, as many epochs and as many learning rates, of which validation chooses;
-    the test part is predicted only when both choices are made. What is finished is not computed again.
+    Both sides see the same split, as many epochs and the same learning rates and poolings, of which
+    validation chooses; the test part is predicted only when both choices are made. What is finished is not
+    computed again.
 
     Raises:
         UserError: The model or the data cannot be read, the directory holds another comparison, training was
-            stopped, or no learning rate of a side trains.
+            stopped, or all trainings of a side diverge.
     """
     comparison = Comparison.prepare(request)
     tried = comparison.tune()
@@ -88,23 +89,23 @@ class Comparison:
         )
 
     def tune(self) -> dict[Side, list[Training]]:
-        """Train each side with each of its learning rates."""
+        """Train each side with each choice."""
         return {
-            side: [self._fitted(side, rate, self.request.seed) for rate in self.plan.rates[side]]
+            side: [self._fitted(side, choice, self.request.seed) for choice in self.plan.choices]
             for side in SIDES
         }
 
     def repeat(self, chosen: Mapping[Side, Training]) -> dict[Side, list[Training]]:
-        """Train again with the chosen learning rates and further seeds."""
+        """Train again with what was chosen and further seeds."""
         seeds = range(self.request.seed + 1, self.request.seed + self.request.seeds)
         return {
-            side: [first, *(best(side, [self._fitted(side, first.rate, seed)]) for seed in seeds)]
+            side: [first, *(best(side, [self._fitted(side, first.choice, seed)]) for seed in seeds)]
             for side, first in chosen.items()
         }
 
-    def _fitted(self, side: Side, rate: float, seed: int) -> Training:
-        tree = self.plan.tree(side, rate, seed)
-        training = Training(side, rate, seed, tree, self.request.run_dir)
+    def _fitted(self, side: Side, choice: Choice, seed: int) -> Training:
+        tree = self.plan.tree(side, choice, seed)
+        training = Training(side, choice, seed, tree, self.request.run_dir)
         training.fit(self.data)
         unit = self.data.units[0]
         result = (
@@ -112,7 +113,7 @@ class Comparison:
         )
         how = self.strategy if side == "transfer" else "everything"
         again = f", seed {seed}" if seed != self.request.seed else ""
-        say(f"{side:9}{how}, {training.epochs} epochs, learning rate {rate:g}{again}: {result}")
+        say(f"{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
         return training
 
     def judge(self, tried: Trainings, repeats: Trainings) -> verdict.Verdict:
@@ -139,8 +140,8 @@ class Comparison:
         first = repeats[0]
         return verdict.Side(
             strategy=self.strategy if side == "transfer" else "all",
-            rate=first.rate,
-            tried={training.rate: training.val for training in tried},
+            choice=first.choice,
+            tried={training.choice: training.val for training in tried},
             best_epoch=first.best_epoch,
             run=first.run.path.relative_to(self.request.run_dir).as_posix(),
         )
@@ -177,7 +178,7 @@ def best(side: str, trainings: Sequence[Training]) -> Training:
     """
     found = min(trainings, key=lambda training: training.val)
     if not isfinite(found.val):
-        rates = ", ".join(f"{training.rate:g}" for training in trainings)
+        rates = ", ".join(dict.fromkeys(f"{training.choice.rate:g}" for training in trainings))
         raise UserError(f"{side} diverged with the learning rate(s) {rates}; give lower --learning-rates")
     return found
 
@@ -192,5 +193,5 @@ def _write_experiment(request: Request, side: Side, training: Training) -> None:
     about = f"from {request.start}" if side == "transfer" else "from scratch"
     file: Path = request.run_dir / f"{side}.yaml"
     lines: dict[str, Any] = training.tree
-    first = f"# {request.source} {about}; learning rate chosen on validation. tlzoo fit --config {file}\n"
+    first = f"# {request.source} {about}; {training.choice}, as validation chose. tlzoo fit --config {file}\n"
     write_text(file, first + yaml.safe_dump(lines, sort_keys=False))

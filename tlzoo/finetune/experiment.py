@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import yaml
 
@@ -13,6 +13,7 @@ from tlzoo.cards.library import locate
 from tlzoo.checkpoint import Loaded
 from tlzoo.errors import UserError
 from tlzoo.finetune.recipes import Recipe, strategy
+from tlzoo.nn.pooling import Pooling
 from tlzoo.spec import describe
 
 Side = Literal["transfer", "scratch"]
@@ -38,7 +39,8 @@ class Request:
         epochs: Passes over the training part.
         batch_size: Crystals per batch.
         rates: Learning rates to try, on both sides.
-        seeds: Number of trainings at the chosen learning rate.
+        poolings: Ways from atoms to the crystal to try, on both sides, where the network has a choice.
+        seeds: Number of trainings with what was chosen.
         seed: Seed of the first; the others follow it.
         configs: Files to put on top of both experiments, in their order.
     """
@@ -53,6 +55,7 @@ class Request:
     epochs: int | None = None
     batch_size: int | None = None
     rates: tuple[float, ...] | None = None
+    poolings: tuple[Pooling, ...] | None = None
     seeds: int = 1
     seed: int = 0
     configs: Sequence[Path] = field(default_factory=tuple)
@@ -62,10 +65,7 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
-        if self.rates == ():
-            raise UserError("give at least one learning rate")
-        if self.rates is not None and not all(rate > 0 for rate in self.rates):
-            raise UserError(f"learning rates must be positive, got {', '.join(map(str, self.rates))}")
+        _check_choices(self.rates, self.poolings)
         if self.strategy is not None:
             strategy(self.strategy)
         if self.unit is not None and self.target is None:
@@ -86,22 +86,56 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What validation chooses.
+
+    Attributes:
+        rate: Learning rate.
+        pooling: From atoms to the crystal; None for what the network has.
+    """
+
+    rate: float
+    pooling: Pooling | None = None
+
+    def __str__(self) -> str:
+        return f"learning rate {self.rate:g}" + (f", {self.pooling} pooling" if self.pooling else "")
+
+    @property
+    def slug(self) -> str:
+        """The same as the part of a file name."""
+        return f"lr-{self.rate:g}" + (f"-{self.pooling}" if self.pooling else "")
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Both experiments, but for learning rate and seed.
+    """Both experiments, but for what is chosen and the seed.
 
     Attributes:
         trees: The configuration of each side.
-        rates: Learning rates to try on each side; as many on both.
+        choices: What to try, on both sides.
     """
 
     trees: Mapping[Side, Tree]
-    rates: Mapping[Side, tuple[float, ...]]
+    choices: tuple[Choice, ...]
 
-    def tree(self, side: Side, rate: float, seed: int) -> Tree:
+    def tree(self, side: Side, choice: Choice, seed: int) -> Tree:
         """Return the configuration of one training."""
         tree = deepcopy(self.trees[side])
-        tree["model"]["optimizer"]["init_args"]["lr"] = rate
+        tree["model"]["optimizer"]["init_args"]["lr"] = choice.rate
+        if choice.pooling is not None:
+            tree["model"]["backbone"]["init_args"]["pooling"] = choice.pooling
         return {"seed_everything": seed, **tree}
+
+
+def _check_choices(rates: tuple[float, ...] | None, poolings: tuple[str, ...] | None) -> None:
+    """Refuse learning rates and poolings that nothing can be trained with."""
+    if rates == ():
+        raise UserError("give at least one learning rate")
+    if rates is not None and not all(rate > 0 for rate in rates):
+        raise UserError(f"learning rates must be positive, got {', '.join(map(str, rates))}")
+    for pooling in poolings or ():
+        if pooling not in get_args(Pooling):
+            raise UserError(f"pooling must be one of {', '.join(get_args(Pooling))}; got {pooling!r}")
 
 
 def draft(request: Request, start: Loaded) -> Tree:
@@ -134,6 +168,11 @@ def plan(request: Request, start: Loaded, row: Recipe, targets: Sequence[str]) -
         },
         "scratch": {"backbone": spec, "head": head},
     }
+    poolings: tuple[Pooling | None, ...] = request.poolings or row.poolings
+    if "pooling" not in spec["init_args"]:
+        if request.poolings:
+            raise UserError(f"{request.start} has no choice of pooling: leave --pooling out")
+        poolings = (None,)
     data = {
         **_data(request),
         "targets": list(targets),
@@ -141,11 +180,14 @@ def plan(request: Request, start: Loaded, row: Recipe, targets: Sequence[str]) -
     }
     trainer = {"max_epochs": request.epochs or row.epochs}
     trees = {
-        side: _on_top(request, {"model": {**model, "optimizer": optimizer}, "data": data, "trainer": trainer})
+        side: _on_top(
+            request,
+            {"model": {**model, "optimizer": optimizer, "keep": "last"}, "data": data, "trainer": trainer},
+        )
         for side, model in models.items()
     }
-    rates = {"transfer": request.rates or row.rates, "scratch": request.rates or row.scratch_rates}
-    return Plan(trees, {side: rates[side] for side in SIDES})
+    choices = [Choice(rate, pooling) for pooling in poolings for rate in request.rates or row.rates]
+    return Plan({side: trees[side] for side in SIDES}, tuple(choices))
 
 
 def _data(request: Request) -> Tree:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import DivergedError, UserError
-from tlzoo.finetune.experiment import Side, Tree
+from tlzoo.finetune.experiment import Choice, Side, Tree
 from tlzoo.heads import Classification
 from tlzoo.run import Run
 from tlzoo.session import Session
@@ -23,26 +23,26 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Training:
-    """One training: an experiment with a learning rate and a seed, and its run directory.
+    """One training: an experiment with what is tried and a seed, and its run directory.
 
     Attributes:
         side: Which of the two it belongs to.
-        rate: Learning rate.
+        choice: Learning rate and pooling.
         seed: Seed of weights and batches.
         tree: The configuration.
         folder: Directory of the whole comparison.
     """
 
     side: Side
-    rate: float
+    choice: Choice
     seed: int
     tree: Tree
     folder: Path
 
     @property
     def run(self) -> Run:
-        """The run directory, named by side, learning rate and seed."""
-        return Run(self.folder / self.side / f"lr-{self.rate:g}-seed-{self.seed}")
+        """The run directory, named by side, choice and seed."""
+        return Run(self.folder / self.side / f"{self.choice.slug}-seed-{self.seed}")
 
     @property
     def epochs(self) -> int:
@@ -51,7 +51,7 @@ class Training:
 
     @property
     def val(self) -> float:
-        """MAE on the validation part at the best epoch, in the unit of the target; inf if it diverged."""
+        """Validation MAE at the epoch that was kept, in the unit of the target; inf if it diverged."""
         return float(self.metrics["val"]["mae"]) if self._metrics.exists() else inf
 
     @property
@@ -84,7 +84,7 @@ class Training:
             Session(["fit", "--config", json.dumps(self.tree), "--run_dir", str(self.run.path)], data)
 
     def test(self, data: CrystalDataModule) -> Values:
-        """Measure the best epoch on the test part; return its absolute errors, ``(crystals,)``."""
+        """Measure the epoch that was kept on the test part; return its absolute errors, ``(crystals,)``."""
         Session(["test", "--config", str(self.run.config), "--run_dir", str(self.run.path)], data)
         table = pd.read_csv(self.run.predictions, dtype={"id": str}, keep_default_na=False, na_values=[""])
         test = table[table["part"] == "test"]

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.finetune.experiment import Choice
 from tlzoo.finetune.gain import Gain, gain
 from tlzoo.spec import plain
 
@@ -60,15 +61,15 @@ class Side:
 
     Attributes:
         strategy: What trains.
-        rate: Learning rate with the least validation error.
-        tried: Validation MAE by learning rate; infinite where training diverged.
-        best_epoch: Epoch of the least validation error, from 1, of the first seed.
+        choice: Learning rate and pooling with the least validation error.
+        tried: Validation MAE of all choices; infinite where training diverged.
+        best_epoch: Epoch that was kept, from 1, of the first seed.
         run: Its run directory, within that of the comparison.
     """
 
     strategy: str
-    rate: float
-    tried: dict[float, float]
+    choice: Choice
+    tried: dict[Choice, float]
     best_epoch: int
     run: str
 
@@ -87,7 +88,7 @@ class Verdict:
         test_crystals: Crystals of the test part.
         seen: Test crystals that the first model learned from; None if nobody can tell.
         epochs: Passes over the training part, on both sides.
-        seeds: Trainings at the chosen learning rate.
+        seeds: Trainings with what was chosen.
         sides: How both were trained.
         rows: The models on the test part, transfer first.
         model: The side with the least validation error, whose model stands for the directory.
@@ -154,8 +155,9 @@ class Verdict:
         """What a careful reader should know besides."""
         found = []
         for name, side in self.sides.items():
-            if len(side.tried) > 2 and side.rate in (ends := (min(side.tried), max(side.tried))):
-                end = "smallest" if side.rate == ends[0] else "largest"
+            rates = sorted({choice.rate for choice in side.tried})
+            if len(rates) > 2 and side.choice.rate in (ends := (rates[0], rates[-1])):
+                end = "smallest" if side.choice.rate == ends[0] else "largest"
                 found.append(
                     f"{name} did best at the {end} learning rate tried: --learning-rates widens the list."
                 )
@@ -173,7 +175,11 @@ class Verdict:
             )
         }
         sides = {
-            name: {**vars(side), "tried": [{"rate": r, "val_mae": e} for r, e in side.tried.items()]}
+            name: {
+                **{key: value for key, value in vars(side).items() if key != "choice"},
+                **vars(side.choice),
+                "tried": [{**vars(choice), "val_mae": error} for choice, error in side.tried.items()],
+            }
             for name, side in self.sides.items()
         }
         results = [
@@ -210,8 +216,8 @@ class Verdict:
     def document(self) -> str:
         """``verdict.md``: the text and how it came about."""
         fair = (
-            f"Crystals: {self.split}. {self.epochs} epochs on both sides; the best epoch and the learning "
-            "rate were chosen on the validation part, and the test part was not looked at before that."
+            f"Crystals: {self.split}. {self.epochs} epochs on both sides. The validation part chose from "
+            "what was tried, and the test part was not looked at before that."
         )
         how = [
             fair,
@@ -222,9 +228,9 @@ class Verdict:
 
     def _trained(self, name: str) -> str:
         side = self.sides[name]
-        tried = ", ".join(f"{error:.4g} at {rate:g}" for rate, error in side.tried.items())
+        tried = "; ".join(f"{error:.4g} with {choice}" for choice, error in side.tried.items())
         return (
-            f"{name.capitalize()} ({side.strategy}): learning rate {side.rate:g}, best epoch "
+            f"{name.capitalize()} ({side.strategy}): {side.choice}, model of epoch "
             f"{side.best_epoch}. Validation MAE: {tried}. Run directory: `{side.run}`; to repeat it: "
             f"`tlzoo fit --config {name}.yaml --run_dir NEW`."
         )

@@ -8,10 +8,10 @@ import yaml
 from tlzoo import freezing
 from tlzoo.checkpoint import Loaded
 from tlzoo.errors import UserError
-from tlzoo.finetune.experiment import Request, draft, merge, plan
+from tlzoo.finetune.experiment import Choice, Request, draft, merge, plan
 from tlzoo.finetune.recipes import RECIPES, STRATEGIES, recipe, strategy
 
-SPEC = {"class_path": "tlzoo.backbones.CGCNN", "init_args": {"dim": 8}}
+SPEC = {"class_path": "tlzoo.backbones.CGCNN", "init_args": {"dim": 8, "pooling": "mean"}}
 START = Loaded(None, None, {"spec": {"backbone": SPEC}})
 
 
@@ -29,7 +29,8 @@ def test_recipes_are_for_ever_more_crystals_and_fair():
     assert sizes[-1] == float("inf")
     for row in RECIPES:
         assert row.strategy in STRATEGIES
-        assert len(row.rates) == len(row.scratch_rates), "both sides try as many learning rates"
+        assert row.rates
+        assert row.poolings
     assert recipe(1) is RECIPES[0]
     assert recipe(100) is RECIPES[0]
     assert recipe(101) is RECIPES[1]
@@ -55,23 +56,37 @@ def test_both_sides_share_all_but_the_start():
 
 
 def test_what_is_asked_wins_over_the_recipe():
-    both = planned(epochs=7, batch_size=3, rates=(0.5,))
-    assert both.rates == {"transfer": (0.5,), "scratch": (0.5,)}
+    both = planned(epochs=7, batch_size=3, rates=(0.5,), poolings=("sum",))
+    assert both.choices == (Choice(0.5, "sum"),)
     for tree in both.trees.values():
         assert tree["trainer"]["max_epochs"] == 7
         assert tree["data"]["batch_size"] == 3
     row = recipe(300)
     by_default = planned()
-    assert by_default.rates == {"transfer": row.rates, "scratch": row.scratch_rates}
+    assert {choice.rate for choice in by_default.choices} == set(row.rates)
+    assert {choice.pooling for choice in by_default.choices} == set(row.poolings)
     assert by_default.trees["scratch"]["trainer"]["max_epochs"] == row.epochs
 
 
-def test_a_training_has_its_own_rate_and_seed():
+def test_a_training_has_its_own_choice_and_seed():
     both = planned()
-    one, other = both.tree("scratch", 0.1, 4), both.tree("scratch", 0.2, 5)
+    one, other = both.tree("scratch", Choice(0.1, "max"), 4), both.tree("transfer", Choice(0.2, "max"), 5)
+    for tree in (one, other):
+        assert tree["model"]["backbone"]["init_args"]["pooling"] == "max"
+    assert SPEC["init_args"]["pooling"] == "mean"
     assert one["model"]["optimizer"]["init_args"]["lr"] == 0.1
     assert other["model"]["optimizer"]["init_args"]["lr"] == 0.2
     assert (one["seed_everything"], other["seed_everything"]) == (4, 5)
+
+
+def test_networks_without_a_choice_of_pooling():
+    spec = {"class_path": "tlzoo.backbones.DescriptorMLP", "init_args": {"hidden": [8]}}
+    start = Loaded(None, None, {"spec": {"backbone": spec}})
+    both = plan(request_(rates=(0.5,)), start, recipe(300), ["gap"])
+    assert both.choices == (Choice(0.5),)
+    assert both.tree("scratch", Choice(0.5), 0)["model"]["backbone"] == spec
+    with pytest.raises(UserError, match="cgcnn-fe has no choice of pooling: leave --pooling out"):
+        plan(request_(poolings=("max",)), start, recipe(300), ["gap"])
 
 
 def test_files_go_on_top_of_both(tmp_path):
@@ -118,6 +133,7 @@ def test_a_file_that_is_missing_is_named(tmp_path):
         ({"batch_size": -1}, "batch-size must be at least 1, got -1"),
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"rates": (1e-3, 0.0)}, r"learning rates must be positive, got 0\.001, 0\.0"),
+        ({"poolings": ("mean", "min")}, "pooling must be one of mean, sum, max, attention; got 'min'"),
         ({"rates": ()}, "give at least one learning rate"),
         ({"unit": "eV"}, "--unit eV needs the name of the target"),
         ({"strategy": "last-layer"}, "name one of the model's targets with --head"),

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tlzoo.finetune.experiment import Choice
 from tlzoo.finetune.gain import gain
 from tlzoo.finetune.verdict import Side, Verdict, rows
 
@@ -13,9 +14,8 @@ REFERENCE = np.random.default_rng(0).gamma(2.0, size=(1, 50))
 
 def verdict(*, transfer=0.7, forest=1.5, seen=0, rate=1e-3, unit="eV", **further):
     errors = {"transfer": transfer * REFERENCE, "scratch": REFERENCE, "random forest": forest * REFERENCE}
-    side = Side(
-        strategy="all", rate=rate, tried={3e-4: 0.3, 1e-3: 0.2, 3e-3: 0.4}, best_epoch=7, run="x/lr-0.001"
-    )
+    tried = {Choice(3e-4): 0.3, Choice(1e-3): 0.2, Choice(3e-3): 0.4}
+    side = Side(strategy="all", choice=Choice(rate), tried=tried, best_epoch=7, run="x/lr-0.001")
     facts = {
         "source": "mine",
         "target": "gap",
@@ -119,7 +119,8 @@ def test_the_content_is_plain_json():
         "mae_sd": None,
         "gain_percent": pytest.approx({"value": 30, "low": 30, "high": 30}),
     }
-    assert content["sides"]["scratch"]["tried"][1] == {"rate": 1e-3, "val_mae": 0.2}
+    assert content["sides"]["scratch"]["tried"][1] == {"rate": 1e-3, "pooling": None, "val_mae": 0.2}
+    assert content["sides"]["scratch"]["rate"] == 1e-3
     assert content["warnings"] == verdict(seen=3).warnings
 
 
@@ -127,4 +128,4 @@ def test_the_document_says_how_to_repeat():
     text = verdict().document()
     assert text.startswith("# gap of mine, from cgcnn-fe\n\n| ")
     assert "`tlzoo fit --config scratch.yaml --run_dir NEW`" in text
-    assert "Validation MAE: 0.3 at 0.0003, 0.2 at 0.001, 0.4 at 0.003." in text
+    assert "Validation MAE: 0.3 with learning rate 0.0003; 0.2 with learning rate 0.001; " in text
