@@ -20,7 +20,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.elements import check_elements
 from tlzoo.graphs.parts import consecutive
 from tlzoo.heads.base import Head
-from tlzoo.inputs import store_of
+from tlzoo.inputs import Store, store_of
 from tlzoo.memory import RowBudget
 
 if TYPE_CHECKING:
@@ -118,10 +118,7 @@ class Model:
         max_rows: int = MAX_ROWS,
     ) -> dict[str, NDArray[np.float32]]:
         """Return the activations of several layers in one pass, ``(crystals, dim)`` each; see `embed`."""
-        there = widths(self.backbone, self.head)
-        layers = list(dict.fromkeys(layers))
-        check_layers(layers, there)
-        sizes = [there[name] for name in layers]
+        layers, sizes = self._layers(layers)
         table = self._rows(
             lambda batch: activations(self.backbone, self.head, batch, layers),
             _table(crystals),
@@ -129,8 +126,36 @@ class Model:
             batch_size=batch_size,
             max_rows=max_rows,
         )
-        parts = np.split(table, np.cumsum(sizes)[:-1], axis=1)
-        return dict(zip(layers, parts, strict=True))
+        return _parts(table, layers, sizes)
+
+    def read(
+        self, store: Store, layers: Sequence[str], *, batch_size: int = BATCH_SIZE, max_rows: int = MAX_ROWS
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the activations of several layers for graphs, or descriptors, that are there already.
+
+        Args:
+            store: What was made of the crystals, with the backbone's options.
+            layers: Some of :attr:`layers`.
+            batch_size: Crystals computed at a time, at most.
+            max_rows: Rows computed at a time, at most.
+        """
+        layers, sizes = self._layers(layers)
+        with torch.inference_mode():
+            table = self._of_store(
+                lambda batch: activations(self.backbone, self.head, batch, layers),
+                store,
+                RowBudget(),
+                batch_size=batch_size,
+                max_rows=max_rows,
+            )
+        return _parts(table, layers, sizes)
+
+    def _layers(self, layers: Sequence[str]) -> tuple[list[str], list[int]]:
+        """Return layers, each once, and the lengths of their vectors."""
+        there = widths(self.backbone, self.head)
+        layers = list(dict.fromkeys(layers))
+        check_layers(layers, there)
+        return layers, [there[name] for name in layers]
 
     def to(self, device: str | torch.device) -> Self:
         """Move the networks to a device, for example ``"cuda"``; return the model itself."""
@@ -149,20 +174,34 @@ class Model:
     ) -> NDArray[np.float32]:
         """Return one row of results per crystal, in the given order, ``(crystals, width)``."""
         check_elements(crystals)
-        device = next(self.backbone.parameters()).device
         budget = RowBudget()
         results = [np.empty((0, width), dtype=np.float32)]
         with torch.inference_mode():
             for chunk in consecutive(crystals.num_atoms, most=CHUNK, budget=CHUNK_ATOMS):
                 rows = np.arange(len(crystals))[chunk]
                 store = store_of(crystals.select(rows), self.backbone.graph)
-                order = np.argsort(store.num_rows, kind="stable")
-                done = [
-                    budget.apply(compute, store.batch(order[piece]).to(device))
-                    for piece in consecutive(store.num_rows[order], most=batch_size, budget=max_rows)
-                ]
-                results.append(torch.cat(done).float().cpu().numpy()[np.argsort(order)])
+                limits = {"batch_size": batch_size, "max_rows": max_rows}
+                results.append(self._of_store(compute, store, budget, **limits))
         return np.concatenate(results)
+
+    def _of_store(
+        self,
+        compute: Callable[[Data], Tensor],
+        store: Store,
+        budget: RowBudget,
+        *,
+        batch_size: int,
+        max_rows: int,
+    ) -> NDArray[np.float32]:
+        """Return one row of results per crystal of a store, ``(crystals, width)``."""
+        device = next(self.backbone.parameters()).device
+        order = np.argsort(store.num_rows, kind="stable")
+        done = [
+            budget.apply(compute, store.batch(order[piece]).to(device))
+            for piece in consecutive(store.num_rows[order], most=batch_size, budget=max_rows)
+        ]
+        table: NDArray[np.float32] = torch.cat(done).float().cpu().numpy()[np.argsort(order)]
+        return table
 
 
 def load(name: str | Path) -> Model:
@@ -196,6 +235,12 @@ def embed(
         UserError: There is no such model or layer, or the model cannot read a crystal.
     """
     return load(name).embed(crystals, layer=layer)
+
+
+def _parts(
+    table: NDArray[np.float32], layers: Sequence[str], sizes: Sequence[int]
+) -> dict[str, NDArray[np.float32]]:
+    return dict(zip(layers, np.split(table, np.cumsum(sizes)[:-1], axis=1), strict=True))
 
 
 def _table(crystals: "Crystals | Sequence[Structure]") -> Crystals:

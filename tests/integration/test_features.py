@@ -10,6 +10,7 @@ import tlzoo as package
 from tlzoo.baselines import errors
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
+from tlzoo.features import load
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -153,9 +154,30 @@ def test_logarithms_and_groups(tlzoo, few, tmp_path):
     assert content["unit"] == "eV"
 
 
+def test_a_learning_curve_and_a_model_to_keep(run, tlzoo, few, tmp_path):
+    arguments = (few, "--target", "band_gap", "--from", f"{run}+descriptors,descriptors", "--cv", "3-fold")
+    said, content, table = features(
+        tlzoo, tmp_path / "gap", *arguments, "--curve", "12,6", "--save", tmp_path / "kept"
+    )
+    assert [row["crystals"] for row in content["results"]] == [6] * 4 + [12] * 4 + [None] * 4
+    assert table["crystals"].isna().sum() == len(table) / 3
+    assert said.splitlines()[-1] == f"fitted to all 24 crystals: {tmp_path / 'kept'}"
+    kept = load(tmp_path / "kept")
+    assert kept.card["judged"]["features"] == "mean of these"
+    answers = kept.predict(Crystals.read_parquet(few))
+    # the descriptors know these crystals: they were fitted to them
+    truth = Crystals.read_parquet(few).columns["band_gap"]
+    assert errors(truth, answers["band_gap"])["mae"] < content["results"][-1]["figures"]["unit"]["mae"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--curve", "24"], "a learning curve over 24 crystals goes from 5 to 23, got 24"),
+        (
+            ["--estimator", "gp", "--save", "kept"],
+            "one estimator can be saved, bayesian-ridge or ridge, got gp",
+        ),
         (["--target", "nix"], "there is no column 'nix'"),
         (["--from", ""], "name at least one source of features"),
         (

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -78,6 +79,8 @@ class CrystalDataModule(pl.LightningDataModule):
         id_column: Column of the ids, where the source does not find it.
         structure_column: Column of the structures, where the source does not find it.
         exclude: Ids of crystals to leave out, for example those that `tlzoo data check` finds fault with.
+        leave_out: Columns of other data, by their name or path: crystals of a composition that has a value
+            there are left out, so that a property that is later learned from few crystals meets them unseen.
         shuffle_labels: A seed, for controls: training crystals exchange their labels at random, and so do
             validation crystals. What such a network is good for owes nothing to the labels.
         cache_dir: Folder of the graph cache; ``$TLZOO_CACHE`` or the user's cache by default.
@@ -96,6 +99,7 @@ class CrystalDataModule(pl.LightningDataModule):
         id_column: str | None = None,
         structure_column: str | None = None,
         exclude: Sequence[str] | None = None,
+        leave_out: Mapping[str, str] | None = None,
         shuffle_labels: int | None = None,
         cache_dir: str | None = None,
     ) -> None:
@@ -111,6 +115,7 @@ class CrystalDataModule(pl.LightningDataModule):
         self.oversample = oversample
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.exclude = list(exclude or ())
+        self.leave_out = dict(leave_out or {})
         self.shuffle_labels = shuffle_labels
         self.seed = torch.initial_seed() % 2**32
         self._targets = list(targets) if targets else None
@@ -165,6 +170,9 @@ class CrystalDataModule(pl.LightningDataModule):
                     f"data.exclude names ids that are not in {self.source}: {', '.join(unknown[:5])}"
                 )
             crystals = crystals.select(np.flatnonzero(~np.isin(crystals.ids, self.exclude)))
+        if self.leave_out:
+            there = [_compositions(source, column) for source, column in self.leave_out.items()]
+            crystals = crystals.select(np.flatnonzero(~np.isin(crystals.formulas, np.concatenate(there))))
         check_elements(crystals)
         return crystals
 
@@ -300,3 +308,10 @@ class CrystalDataModule(pl.LightningDataModule):
             whole: In several processes each gets the whole batches, not its share of them.
         """
         return self._loader(getattr(self.split, part), shuffle=False, whole=whole)
+
+
+def _compositions(source: str, column: str) -> NDArray[np.str_]:
+    """Return the formulas of the crystals that have a value in a column."""
+    crystals = named.load(source) if named.known(source) else read(source, targets=[column])
+    known = ~pd.isna(crystals.column(column))
+    return np.asarray(crystals.formulas, dtype=np.str_)[known]

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-__all__ = ["FrozenFeatures"]
+__all__ = ["FrozenFeatures", "load"]
+
+_HOMES = {"FrozenFeatures": "tlzoo.features.frozen", "load": "tlzoo.features.saved"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
     # scikit-learn and torch take seconds to import, `tlzoo features --help` must not wait for them
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tlzoo.features.frozen import FrozenFeatures
+    import importlib
 
-    return FrozenFeatures
+    return getattr(importlib.import_module(_HOMES[name]), name)

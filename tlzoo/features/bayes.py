@@ -57,7 +57,7 @@ class BayesianRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sci
         self.alpha_, self.lambda_ = noise, weights
         coefficients = singular * along / (squares + weights / noise)
         self.coef_ = coefficients @ self.axes_
-        self._variances = 1 / (weights + noise * squares)
+        self.variances_ = 1 / (weights + noise * squares)
         return self
 
     def predict(self, x: Values, *, return_std: bool = False) -> Values | tuple[Values, Values]:
@@ -69,7 +69,7 @@ class BayesianRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sci
         places = np.square(centred @ self.axes_.T)
         # directions in which no crystal was seen have the variance of the prior
         outside = np.maximum(np.square(centred).sum(axis=1) - places.sum(axis=1), 0)
-        return mean, np.sqrt(1 / self.alpha_ + places @ self._variances + outside / self.lambda_)
+        return mean, np.sqrt(1 / self.alpha_ + places @ self.variances_ + outside / self.lambda_)
 
 
 def _axes(x: Values) -> tuple[Values, Values]:

@@ -16,31 +16,37 @@ from pathlib import Path
 def main(args: Sequence[str]) -> int:
     """Parse the command line, cross-validate, write, and print the table."""
     given = parser().parse_args(args)
-    from tlzoo.features.transfer import Request, transfer
+    from tlzoo.features.transfer import Request, check_saved, fit, read, transfer
     from tlzoo.files import write_text
     from tlzoo.predict import write_table
 
-    report = transfer(
-        Request(
-            source=given.source,
-            target=given.target,
-            unit=given.unit,
-            features=given.features,
-            layer=given.layer,
-            estimators=given.estimator,
-            cv=given.cv,
-            repeats=given.repeats,
-            groups=given.group,
-            log=given.log,
-            seed=given.seed,
-        )
+    request = Request(
+        source=given.source,
+        target=given.target,
+        unit=given.unit,
+        features=given.features,
+        layer=given.layer,
+        estimators=given.estimator,
+        cv=given.cv,
+        repeats=given.repeats,
+        groups=given.group,
+        log=given.log,
+        seed=given.seed,
+        curve=given.curve,
     )
+    if given.save:
+        check_saved(request.estimators)
+    problem = read(request)
+    report = transfer(request, problem)
     name = given.output.name.removesuffix(".parquet").removesuffix(".json")
     predictions = given.output.with_name(f"{name}.parquet")
     write_table(report.predictions(), predictions)
     content = json.dumps(report.content(), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(predictions.with_suffix(".json"), content + "\n")
     sys.stdout.write(f"{report.text()}\npredictions: {predictions}\n")
+    if given.save:
+        fit(problem, report).save(given.save)
+        sys.stdout.write(f"fitted to all {len(problem.rows)} crystals: {given.save}\n")
     return 0
 
 
@@ -84,7 +90,20 @@ def parser() -> argparse.ArgumentParser:
         help="what is left out together: composition (default), so that polymorphs never straddle, or none",
     )
     add("--log", action="store_true", help="learn the natural logarithm; errors are in it and in the unit")
+    add(
+        "--curve",
+        type=_numbers,
+        default=[],
+        metavar="N[,N]",
+        help="learn from so many crystals, too: a learning curve, each with the same crystals left out",
+    )
     add("--seed", type=int, default=0, help="seed of folds and regressions (default: 0)")
+    add(
+        "--save",
+        type=Path,
+        metavar="FOLDER",
+        help="fit to all crystals too, of several sources the mean, and keep it: tlzoo.features.load(FOLDER)",
+    )
     add(
         "-o",
         "--output",
@@ -98,3 +117,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _list(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
+
+
+def _numbers(text: str) -> list[int]:
+    if wrong := [part for part in _list(text) if not part.isdecimal()]:
+        raise argparse.ArgumentTypeError(f"numbers with commas between them are wanted, got {wrong[0]!r}")
+    return [int(part) for part in _list(text)]

@@ -71,6 +71,7 @@ def nested(
     *,
     cv: str,
     repeats: int = 1,
+    most: int | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Outcome]:
@@ -87,6 +88,8 @@ def nested(
         rows: For each result wanted the candidates it may choose among.
         cv: Outer folds, as of :func:`~tlzoo.features.folds.folds_of`.
         repeats: Number of times the outer folds are drawn anew.
+        most: Learn from so many crystals of the rest at most, drawn anew for each fold; more of them include
+            the fewer.
         seed: Seed of all draws.
         progress: Show a bar, on a terminal.
 
@@ -105,12 +108,28 @@ def nested(
     hidden = None if progress else True
     for repeat, fold in tqdm(work, desc=estimator.name, unit="fold", disable=hidden):
         train, left = (np.flatnonzero(part) for part in (folds[repeat] != fold, folds[repeat] == fold))
+        if most is not None:
+            train = few(train, groups, most, np.random.default_rng([seed, repeat, fold]))
         learner = Learner(features, target, groups, estimator, seed + repeat, train)
         for name, choices in rows.items():
             best = learner.best(choices)
             chosen[name][repeat].append(best)
             predictions[name][repeat, left], deviations[name][repeat, left] = learner.predict(best, left)
     return {name: Outcome(predictions[name], deviations[name], folds, chosen[name]) for name in rows}
+
+
+def few(rows: Rows, groups: Rows, most: int, generator: np.random.Generator) -> Rows:
+    """Return so many of some crystals at most, group by group in random order.
+
+    Args:
+        rows: The crystals, ``(crystals,)``.
+        groups: Label of each crystal there is.
+        most: How many.
+        generator: Where chance comes from; in the same state it gives fewer as the first of more.
+    """
+    labels, group = np.unique(groups[rows], return_inverse=True)
+    place = generator.permutation(len(labels))[group.reshape(-1)]
+    return np.sort(rows[np.argsort(place, kind="stable")[:most]])
 
 
 def mean(outcomes: Sequence[Outcome]) -> Outcome:

@@ -31,6 +31,7 @@ class Result:
         group: What was left out together.
         outcome: Its predictions, in the space it learned in.
         seen: Crystals among these that the features' model learned from; None if nobody can tell.
+        most: Crystals it learned from, at most; None for all that were not left out.
     """
 
     features: str
@@ -38,6 +39,7 @@ class Result:
     group: str
     outcome: Outcome
     seen: int | None
+    most: int | None = None
 
     @property
     def layers(self) -> dict[str, int]:
@@ -103,6 +105,7 @@ class Report:
                     "features": result.features,
                     "estimator": result.estimator,
                     "group": result.group,
+                    "crystals": np.nan if result.most is None else result.most,
                     "repeat": repeat,
                     "fold": fold,
                     "id": self.crystals.ids,
@@ -148,6 +151,7 @@ class Report:
             "features": result.features,
             "estimator": result.estimator,
             "group": result.group,
+            "crystals": result.most,
             "figures": self.figures(result),
             "layers": result.layers,
             "settings": {name: count for name, count in settings.items() if name},
@@ -172,7 +176,7 @@ class Report:
         heads = [f"MAE ({unit})", f"RMSE ({unit})", "R²"]
         if self.log:
             heads = ["MAE (ln)", "RMSE (ln)", "R² (ln)", *heads[:2]]
-        cells = [("features", "estimator", "grouped by", *heads, "layer")]
+        cells = [("features", "estimator", "grouped by", "from", *heads, "layer")]
         cells += [self._cells(result) for result in self.results]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         names = len(widths) - len(heads) - 1
@@ -200,7 +204,8 @@ class Report:
         layers, total = result.layers, sum(result.layers.values())
         shown = [f"{name} {100 * count / total:.0f} %" for name, count in list(layers.items())[:3]]
         layer = next(iter(layers)) if len(layers) == 1 else ", ".join(shown)
-        return (result.features, result.estimator, result.group, *numbers, layer)
+        size = "all" if result.most is None else str(result.most)
+        return (result.features, result.estimator, result.group, size, *numbers, layer)
 
 
 def _figures(truth: Values, predictions: Values) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.descriptors.chunk import names
 from tlzoo.descriptors.options import DescriptorOptions
 from tlzoo.descriptors.store import DescriptorStore
-from tlzoo.inputs import Options
+from tlzoo.inputs import Options, Store
 from tlzoo.model import Model, load
 
 DESCRIPTORS: Final = "descriptors"
@@ -54,6 +54,19 @@ class Source(ABC):
             UserError: There is no such layer, or it cannot be had for a crystal.
         """
 
+    @abstractmethod
+    def needs(self) -> list[Options]:
+        """Return what must be made of crystals for :meth:`read`."""
+
+    @abstractmethod
+    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
+        """Return the values of a layer, ``(crystals, dim)``.
+
+        Args:
+            stores: What was made of the crystals, for each of :meth:`needs`; several sources may share it.
+            layer: The layer.
+        """
+
     def check(self, layer: str) -> None:
         """Refuse a layer that is not there.
 
@@ -88,6 +101,14 @@ class Network(Source):
         """Return the activations, averaged over each crystal."""
         return self.model.activations(crystals, layers)
 
+    def needs(self) -> list[Options]:
+        """Return what the backbone reads."""
+        return [self.model.backbone.graph]
+
+    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
+        """Return the activations, averaged over each crystal."""
+        return self.model.read(stores[self.model.backbone.graph], [layer])[layer]
+
 
 class Descriptors(Source):
     """Descriptors as they are, each in its unit: ``composition``, ``structure``, or ``both`` side by side."""
@@ -118,6 +139,16 @@ class Descriptors(Source):
             store = DescriptorStore.open(crystals, options)
         place = {name: i for i, name in enumerate(store.names)}
         return {layer: store.values[:, [place[name] for name in self.columns(layer)]] for layer in layers}
+
+    def needs(self) -> list[Options]:
+        """Return all descriptors: most networks on descriptors read all, too."""
+        return [DescriptorOptions()]
+
+    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
+        """Return the descriptors of a kind."""
+        store = stores[DescriptorOptions()]
+        assert isinstance(store, DescriptorStore)
+        return store.values[:, [store.names.index(name) for name in self.columns(layer)]]
 
 
 class Joined(Source):
@@ -171,6 +202,15 @@ class Joined(Source):
             for layer in layers
         }
 
+    def needs(self) -> list[Options]:
+        """Return what the parts need, each once."""
+        return list(dict.fromkeys(options for part in self.parts.values() for options in part.needs()))
+
+    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
+        """Return the values of all parts, side by side."""
+        parts = self.parts.values()
+        return np.concatenate([part.read(stores, self._of(part, layer)) for part in parts], axis=1)
+
     @staticmethod
     def _of(part: Source, layer: str) -> str:
         return part.default if isinstance(part, Descriptors) else layer
@@ -185,10 +225,20 @@ def source(name: str) -> Source:
     Raises:
         UserError: There is no such model, or it is damaged.
     """
-    parts = parts_of(name)
-    if len(parts) > 1:
-        return Joined({part: source(part) for part in parts})
-    return Descriptors() if name == DESCRIPTORS else Network(load(name))
+    return joined({part: part for part in parts_of(name)})
+
+
+def joined(places: Mapping[str, str]) -> Source:
+    """Return where features come from, joined if there are several.
+
+    Args:
+        places: ``descriptors``, or where a model is, by the name it is to have.
+    """
+    parts = {
+        name: Descriptors() if place == DESCRIPTORS else Network(load(place))
+        for name, place in places.items()
+    }
+    return Joined(parts) if len(parts) > 1 else next(iter(parts.values()))
 
 
 def parts_of(name: str) -> list[str]:

@@ -1,23 +1,29 @@
 """From data and sources of features to a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.elements import symbols
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.features import estimators
 from tlzoo.features.folds import groups_of
 from tlzoo.features.frozen import AUTO, values_of
-from tlzoo.features.nested import candidates, mean, nested
+from tlzoo.features.nested import Learner, candidates, mean, nested
 from tlzoo.features.report import Report, Result
+from tlzoo.features.saved import LEARNED, Part, SavedFeatures
 from tlzoo.features.sources import DESCRIPTORS, seen, source
 
 Values = NDArray[np.float64]
 
+# Fewer crystals give no choice of a layer.
+LEAST = 5
 CHOSEN = "any of these"
 MEAN = "mean of these"
 
@@ -38,6 +44,7 @@ class Request:
         groups: What is left out together: ``composition``, ``none``, or one after the other.
         log: Learn the natural logarithm.
         seed: Seed of all draws.
+        curve: Numbers of crystals to learn from, besides all that are not left out.
     """
 
     source: str
@@ -51,67 +58,175 @@ class Request:
     groups: Sequence[str] = ("composition",)
     log: bool = False
     seed: int = 0
+    curve: Sequence[int] = ()
 
 
-def transfer(request: Request) -> Report:
-    """Cross-validate regressions on frozen features, one result per source, regression and grouping.
+@dataclass(frozen=True)
+class Problem:
+    """What was asked, with everything that was read for it.
 
-    With several sources there are two more: for ``any of these`` the source is chosen within each fold too,
-    ``mean of these`` is the mean of the predictions with each.
+    Attributes:
+        request: What was asked.
+        data: The data.
+        rows: Its crystals with a known target.
+        truth: Their targets, in the unit, ``(crystals,)``.
+        features: By source and layer, ``(crystals, dim)`` each.
+    """
+
+    request: Request
+    data: CrystalDataModule
+    rows: NDArray[np.int64]
+    truth: Values
+    features: Mapping[tuple[str, str], Values]
+
+    @cached_property
+    def crystals(self) -> Crystals:
+        """The crystals with a known target."""
+        return self.data.crystals.select(self.rows)
+
+    @property
+    def learned(self) -> Values:
+        """What is learned: the targets or their natural logarithms, ``(crystals,)``."""
+        return np.log(self.truth) if self.request.log else self.truth
+
+
+def read(request: Request) -> Problem:
+    """Read the data and compute the features.
 
     Raises:
-        UserError: The data or a model cannot be read, there is no such layer or regression, or too little is
-            known of the target.
+        UserError: The data or a model cannot be read, there is no such layer, or too little is known of the
+            target.
     """
-    if request.repeats < 1:
-        raise UserError(f"repeats must be at least 1, got {request.repeats}")
     if not request.features:
         raise UserError("name at least one source of features: descriptors, or a model")
-    kinds = [estimators.find(name) for name in request.estimators]
     data = CrystalDataModule(
         request.source,
         targets=[request.target] if request.target else None,
         units={request.target: request.unit} if request.target and request.unit else None,
     )
     rows, truth = known(data, log=request.log)
-    crystals = data.crystals.select(rows)
-    features = collect(request, crystals)
-    learned = {name: seen(name, data.crystals, rows) for name in dict.fromkeys(request.features)}
+    return Problem(request, data, rows, truth, collect(request, data.crystals.select(rows)))
+
+
+def transfer(request: Request, problem: Problem | None = None) -> Report:
+    """Cross-validate regressions on frozen features, one result per source, regression and grouping.
+
+    With several sources there are two more: for ``any of these`` the source is chosen within each fold too,
+    ``mean of these`` is the mean of the predictions with each.
+
+    Args:
+        request: What is asked.
+        problem: What :func:`read` gave for it, if it is there already.
+
+    Raises:
+        UserError: As of :func:`read`, or there is no such regression.
+    """
+    if request.repeats < 1:
+        raise UserError(f"repeats must be at least 1, got {request.repeats}")
+    kinds = [estimators.find(name) for name in request.estimators]
+    problem = problem or read(request)
+    data, crystals = problem.data, problem.crystals
+    learned = {name: seen(name, data.crystals, problem.rows) for name in dict.fromkeys(request.features)}
     results = []
-    for kind in kinds:
-        choices = candidates(features, kind)
+    for kind, group, most in product(kinds, request.groups, sizes(request, len(crystals))):
+        choices = candidates(problem.features, kind)
         if len(choices) > 1:
             choices[CHOSEN] = [candidate for each in choices.values() for candidate in each]
-        for group in request.groups:
-            outcomes = nested(
-                features,
-                np.log(truth) if request.log else truth,
-                groups_of(crystals, group),
-                kind,
-                choices,
-                cv=request.cv,
-                repeats=request.repeats,
-                seed=request.seed,
-            )
-            if CHOSEN in outcomes:
-                outcomes[MEAN] = mean([outcomes[name] for name in learned])
-            results += [
-                Result(name, kind.name, group, outcome, learned.get(name))
-                for name, outcome in outcomes.items()
-            ]
+        outcomes = nested(
+            problem.features,
+            problem.learned,
+            groups_of(crystals, group),
+            kind,
+            choices,
+            cv=request.cv,
+            repeats=request.repeats,
+            most=most,
+            seed=request.seed,
+        )
+        if CHOSEN in outcomes:
+            outcomes[MEAN] = mean([outcomes[name] for name in learned])
+        results += [
+            Result(name, kind.name, group, outcome, learned.get(name), most)
+            for name, outcome in outcomes.items()
+        ]
     return Report(
         source=request.source,
         target=data.targets[0],
         unit=data.units[0],
         log=request.log,
         crystals=crystals,
-        truth=truth,
+        truth=problem.truth,
         data_sha256=crystals.content_hash,
         cv=request.cv,
         repeats=request.repeats,
         seed=request.seed,
         results=results,
     )
+
+
+def fit(problem: Problem, report: Report) -> SavedFeatures:
+    """Fit the regression to all crystals with a known target, of several sources the mean of theirs.
+
+    Layer and settings are chosen as within a fold.
+
+    Args:
+        problem: What was read.
+        report: What cross-validation found; it becomes part of the card.
+
+    Raises:
+        UserError: There are several regressions, or one that cannot be kept without pickling it.
+    """
+    request = problem.request
+    name = check_saved(request.estimators)
+    kind, crystals = estimators.find(name), problem.crystals
+    everything = np.arange(len(crystals))
+    groups = groups_of(crystals, request.groups[0])
+    learner = Learner(problem.features, problem.learned, groups, kind, request.seed, everything)
+    parts, features = [], []
+    for place, choices in candidates(problem.features, kind).items():
+        best = learner.best(choices)
+        x = problem.features[place, best.layer]
+        model = kind.fit(x, problem.learned, dict(best.settings), request.seed)
+        parts.append(Part(place, best.layer, source(place), model))
+        features.append(x)
+    judged = report.content()
+    facts = {
+        key: judged[key]
+        for key in ("source", "target", "unit", "log", "data_sha256", "cv", "repeats", "seed")
+    }
+    # one result, or the mean, which comes last
+    card = {
+        **facts,
+        "estimator": name,
+        "crystals": list(crystals.ids),
+        "elements": symbols(crystals),
+        "judged": judged["results"][-1],
+    }
+    return SavedFeatures.of(parts, features, card)
+
+
+def check_saved(names: Sequence[str]) -> str:
+    """Return the only regression asked for, if it can be kept.
+
+    Raises:
+        UserError: There are several, or it cannot.
+    """
+    if len(names) != 1 or names[0] not in LEARNED:
+        raise UserError(f"one estimator can be saved, {' or '.join(LEARNED)}, got {', '.join(names)}")
+    return names[0]
+
+
+def sizes(request: Request, crystals: int) -> list[int | None]:
+    """Return from how many crystals to learn, one after the other; None for all that are not left out.
+
+    Raises:
+        UserError: They are too few, or more than there are.
+    """
+    if wrong := [size for size in request.curve if not LEAST <= size < crystals]:
+        raise UserError(
+            f"a learning curve over {crystals} crystals goes from {LEAST} to {crystals - 1}, got {wrong[0]}"
+        )
+    return [*sorted(set(request.curve)), None]
 
 
 def known(data: CrystalDataModule, *, log: bool) -> tuple[NDArray[np.int64], Values]:

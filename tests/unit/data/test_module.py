@@ -81,6 +81,22 @@ def test_excluded_ids_are_in_no_part(crystals):
     assert crystals.ids[3] not in module.crystals.ids
 
 
+def test_compositions_with_a_value_elsewhere_are_left_out(crystals, tmp_path):
+    """Polymorphs too; a crystal without the value stays."""
+    formulas = np.array(crystals.formulas)
+    other = crystals.select([0, 1])
+    other.columns["kappa"] = np.array([3.0, np.nan])
+    other.write_parquet(tmp_path / "few.parquet")
+    module = CrystalDataModule.from_crystals(
+        crystals, targets=["band_gap"], leave_out={str(tmp_path / "few.parquet"): "kappa"}, split=SPLIT
+    )
+    wanted = crystals.ids[formulas != formulas[0]]
+    assert formulas[1] != formulas[0]
+    assert module.crystals.ids.tolist() == wanted.tolist()
+    with pytest.raises(UserError, match="there is no column 'nix'"):
+        CrystalDataModule.from_crystals(crystals, leave_out={"semiconductors": "nix"})
+
+
 def test_an_unknown_id_to_exclude_is_refused(crystals):
     with pytest.raises(UserError, match=r"data\.exclude names ids that are not in .*: nobody"):
         CrystalDataModule.from_crystals(crystals, targets=["band_gap"], exclude=["nobody"])

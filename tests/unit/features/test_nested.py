@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from tlzoo.features.bayes import BayesianRidge
 from tlzoo.features.estimators import Estimator, Scale, find
-from tlzoo.features.nested import Candidate, candidates, mean, nested
+from tlzoo.features.nested import Candidate, candidates, few, mean, nested
 
 SIZE = 36
 
@@ -155,3 +155,29 @@ def test_the_mean_of_models_is_a_mixture(problem):
     within = (one.deviations**2 + two.deviations**2) / 2
     np.testing.assert_allclose(both.deviations**2, within + (one.predictions - two.predictions) ** 2 / 4)
     np.testing.assert_array_equal(both.folds, one.folds)
+
+
+def test_fewer_crystals_are_among_the_more():
+    groups = np.array([0, 0, 1, 2, 2, 2, 3, 4, 5, 6])
+    rows = np.arange(1, 10)
+    drawn = [set(few(rows, groups, most, np.random.default_rng(3)).tolist()) for most in (3, 5, 8, 20)]
+    assert [len(each) for each in drawn] == [3, 5, 8, 9]
+    assert drawn[0] < drawn[1] < drawn[2] < drawn[3] == set(rows)
+    # whole groups, but for the last
+    cut = [
+        g
+        for g in range(7)
+        if 0 < len(drawn[1] & set(np.flatnonzero(groups == g)) - {0}) < (groups[1:] == g).sum()
+    ]
+    assert len(cut) <= 1
+
+
+def test_a_point_of_a_learning_curve(problem):
+    """The same folds and, with as many crystals as there are, the same predictions."""
+    whole = run(problem)["net"]
+    outcomes = {most: run(problem, most=most)["net"] for most in (8, SIZE)}
+    for outcome in outcomes.values():
+        np.testing.assert_array_equal(outcome.folds, whole.folds)
+    np.testing.assert_array_equal(outcomes[SIZE].predictions, whole.predictions)
+    error = {most: np.abs(outcome.predictions[0] - problem[1]).mean() for most, outcome in outcomes.items()}
+    assert error[8] > error[SIZE]
