@@ -1,6 +1,7 @@
-"""`tlzoo study run|status|table FILE`: a grid of trainings, resumable, tuned on validation."""
+"""`tlzoo study run|status|table|report FILE`: a grid of trainings, resumable, tuned on validation."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +14,13 @@ FORMATS = ("text", "markdown", "csv")
 def main(args: Sequence[str]) -> int:
     """Parse the command line and run one of the commands."""
     given = parser().parse_args(args)
-    run: Callable[[argparse.Namespace], int] = {"run": _run, "status": _status, "table": _table}[
-        given.command
-    ]
-    return run(given)
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "run": _run,
+        "status": _status,
+        "table": _table,
+        "report": _report,
+    }
+    return commands[given.command](given)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
         ("run", "train and test what is not there yet; the same command goes on where it was stopped"),
         ("status", "say what is done, what failed and how long the rest takes"),
         ("table", "print mean ± standard deviation of the test errors"),
+        ("report", "write a page with figures and all numbers, to look at"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument(
@@ -57,6 +62,13 @@ def parser() -> argparse.ArgumentParser:
         help="of these axes show the value with the least mean validation error",
     )
     table.add_argument("--format", choices=FORMATS, default="text", help="default: %(default)s")
+    commands.choices["report"].add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PAGE.html",
+        help="the page; figures go beside it (default: report.html in the directory of the results)",
+    )
     return parser
 
 
@@ -105,6 +117,25 @@ def _table(given: argparse.Namespace) -> int:
             f"there are no results yet in {given.dir or study.folder}; begin: tlzoo study run {given.file}"
         )
     say(table.render(study, summary, by, choose, given.format))
+    return 0
+
+
+def _report(given: argparse.Namespace) -> int:
+    if given.output is not None and given.output.suffix != ".html":
+        raise UserError(f"-o {given.output}: wanted the name of a page, such as report.html")
+    from tlzoo.study import document
+    from tlzoo.study.folder import Folder
+    from tlzoo.study.report import page
+
+    study = document.load(given.file)
+    folder = Folder(given.dir or study.folder)
+    command = ["tlzoo", "study", "report", str(given.file)]
+    command += ["--dir", str(given.dir)] if given.dir else []
+    command += ["-o", str(given.output)] if given.output else []
+    command += ["--only", *given.only] if given.only else []
+    output = given.output or folder.path / "report.html"
+    written = page.write(study, folder, output, study.only(given.only), shlex.join(command))
+    say("\n".join(map(str, written)))
     return 0
 
 

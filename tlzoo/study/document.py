@@ -12,8 +12,9 @@ from tlzoo.finetune.experiment import merge
 from tlzoo.study.axes import Axes, Axis, Condition, Label, Tree, condition, holds, known
 from tlzoo.study.choice import tuning_group
 from tlzoo.study.grid import COLUMNS, Study, Tune
+from tlzoo.study.report.outline import outline
 
-SECTIONS: Final = ("extends", "base", "axes", "skip", "adjust", "tune", "average")
+SECTIONS: Final = ("extends", "base", "axes", "skip", "adjust", "tune", "average", "report")
 
 
 def load(path: str | Path) -> Study:
@@ -28,15 +29,20 @@ def load(path: str | Path) -> Study:
     if not isinstance(written, Mapping) or not written:
         raise UserError(f"{path}: a study needs axes, each with its values")
     axes = {str(name): _axis(path, str(name), values) for name, values in written.items()}
+    tune = _tune(path, axes, given.get("tune"))
+    average = tuple(
+        known(axes, name, f"{path}: average") for name in _list(path, given.get("average"), "average")
+    )
     study = Study(
         path=path,
         base=_config(path, given.get("base"), "base"),
         axes=axes,
         skip=tuple(condition(axes, rule, f"{path}: skip") for rule in _list(path, given.get("skip"), "skip")),
         adjust=tuple(_adjust(path, axes, rule) for rule in _list(path, given.get("adjust"), "adjust")),
-        tune=_tune(path, axes, given.get("tune")),
-        average=tuple(
-            known(axes, name, f"{path}: average") for name in _list(path, given.get("average"), "average")
+        tune=tune,
+        average=average,
+        report=outline(
+            axes, {*average, *(tune.axes if tune else ())}, given.get("report"), f"{path}: report"
         ),
     )
     if not study.runs():
@@ -83,7 +89,7 @@ def _sections(path: Path, below: tuple[Path, ...] = ()) -> Tree:
     under = _sections(file, both)
     for name, more in given.items():
         below_it = under.get(name)
-        if name in ("base", "axes") and isinstance(more, Mapping) and isinstance(below_it, Mapping):
+        if name in ("base", "axes", "report") and isinstance(more, Mapping) and isinstance(below_it, Mapping):
             under[name] = merge(dict(below_it), dict(more))
         elif name in ("base", "skip", "adjust", "average") and below_it is not None:
             under[name] = [*_as_list(below_it), *_as_list(more)]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from tlzoo.errors import UserError
 from tlzoo.finetune.experiment import merge
 from tlzoo.resume import FREE_KEYS
 from tlzoo.study.axes import Axes, Condition, Labels, Tree, combinations, condition, holds, known
+from tlzoo.study.report.outline import Outline
 
 # Columns of the results; an axis must be called otherwise.
 COLUMNS: Final = (
@@ -76,6 +77,7 @@ class Study:
         adjust: Configurations to put on top where a condition holds.
         tune: Axes of which validation chooses.
         average: Axes over which mean and spread are taken.
+        report: What its page shows.
     """
 
     path: Path
@@ -85,6 +87,7 @@ class Study:
     adjust: tuple[tuple[Condition, Tree], ...] = ()
     tune: Tune | None = None
     average: tuple[str, ...] = ()
+    report: Outline = field(default_factory=Outline)
 
     @property
     def name(self) -> str:

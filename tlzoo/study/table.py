@@ -48,7 +48,7 @@ def summary(study: Study, results: pd.DataFrame, choose: Sequence[str] = ()) -> 
     names = [*kept, *tuned, "unit", "runs", "of"]
     names += [column for measure in MEASURES for column in (measure, f"{measure}_sd")]
     table = pd.DataFrame(rows, columns=names)
-    return _best(table, [name for name in kept if name not in choose]) if choose else table
+    return best(table, [name for name in kept if name not in choose]) if choose else table
 
 
 def _row(
@@ -64,7 +64,7 @@ def _row(
     return found
 
 
-def _best(table: pd.DataFrame, fixed: list[str]) -> pd.DataFrame:
+def best(table: pd.DataFrame, fixed: list[str]) -> pd.DataFrame:
     """Return of each combination of the fixed axes the row with the least validation error."""
     chosen = []
     for _, rows in table.groupby(fixed, sort=False) if fixed else [((), table)]:
