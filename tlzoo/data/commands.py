@@ -1,4 +1,4 @@
-"""`tlzoo data check|list|info`: look at data before learning from them."""
+"""`tlzoo data check|overlap|list|info`: look at data before learning from them."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def main(args: Sequence[str]) -> int:
-    """Parse the command line and run one of the three commands."""
+    """Parse the command line and run one of the commands."""
     parser = argparse.ArgumentParser(prog="tlzoo data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     checking = commands.add_parser("check", help="read everything and report all problems at once")
@@ -21,12 +21,20 @@ def main(args: Sequence[str]) -> int:
     checking.add_argument(
         "--cutoff", type=float, default=8.0, help="radius of the neighbour search in Å (default: 8)"
     )
+    comparing = commands.add_parser("overlap", help="count the crystals of data sets that are in another one")
+    comparing.add_argument(
+        "within", metavar="IN", help="name or path: where to look, for example what a network learned from"
+    )
+    comparing.add_argument("names", metavar="OF", nargs="+", help="names or paths: what to look for")
+    comparing.add_argument("--test", action="store_true", help="of OF the paper's test sets alone")
     commands.add_parser("list", help="name the data sets that tlzoo knows")
     about = commands.add_parser("info", help="show the card of a data set")
     about.add_argument("name")
     given = parser.parse_args(args)
     if given.command == "check":
         return _check(given)
+    if given.command == "overlap":
+        return _overlap(given)
     return _list() if given.command == "list" else _info(given.name)
 
 
@@ -44,6 +52,16 @@ def _check(given: argparse.Namespace) -> int:
     )
     sys.stdout.write(report.text() + "\n")
     return report.exit_code
+
+
+def _overlap(given: argparse.Namespace) -> int:
+    from tlzoo.data import overlap
+
+    other = overlap.load(given.within)
+    tables = ((name, overlap.load(name, test=given.test)) for name in given.names)
+    found = [overlap.overlap(name, crystals, other) for name, crystals in tables]
+    sys.stdout.write(f"of these, in {given.within} ({len(other):,} crystals)\n{overlap.table(found)}\n")
+    return 0
 
 
 def _list() -> int:

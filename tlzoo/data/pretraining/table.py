@@ -84,7 +84,7 @@ def build(tables: Mapping[str, Crystals]) -> Crystals:
             members = here.index[usable & (here["member_of"] != "")]
             test.append(part.select(rows_of(list(members), rows_by_id(source.ids), f"test of {name}")))
     parts = [_part(formula) for formula in learn[0].formulas] + ["test"] * sum(map(len, test))
-    table = _concatenated([*learn, *test])
+    table = concatenated([*learn, *test])
     return replace(table, columns={**table.columns, "part": np.array(parts, dtype=object)})
 
 
@@ -105,10 +105,10 @@ def _united(table: Crystals, part: Crystals) -> Crystals:
         theirs = np.where(rows >= 0, part.columns[name][rows], np.nan)
         columns[name] = np.where(np.isnan(theirs), values, theirs)
     table = replace(table, columns=columns)
-    return _concatenated([table, part.select(np.setdiff1d(np.arange(len(part)), rows))])
+    return concatenated([table, part.select(np.setdiff1d(np.arange(len(part)), rows))])
 
 
-def _concatenated(tables: Sequence[Crystals]) -> Crystals:
+def concatenated(tables: Sequence[Crystals]) -> Crystals:
     """Return tables with the same columns as one."""
     sizes = np.concatenate([table.num_atoms for table in tables])
     return replace(

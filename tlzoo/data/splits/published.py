@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from tlzoo.crystals import Crystals
-from tlzoo.data.splits.base import Splitter, Table
+from tlzoo.data.splits.base import Splitter, Table, known_rows
 from tlzoo.data.splits.drawn import check_fold, inner
 from tlzoo.data.splits.ids import Rows, read_json, rows_by_id, rows_of
 from tlzoo.errors import UserError
@@ -147,6 +147,23 @@ def paper_lists(path: str | None = None) -> dict[str, Any]:
     """
     lists = read_json(_paper_file(path))
     return {name: ids for name, ids in lists.items() if isinstance(ids, dict)}
+
+
+def paper_test(crystals: Crystals, name: str) -> Rows:
+    """Return the rows of a data set that are in the paper's test set, ``(crystals,)`` int64.
+
+    Args:
+        crystals: The table.
+        name: Its name in the paper's lists; of any other, the column that only one of them has tells.
+
+    Raises:
+        UserError: The lists are not there, or none of them is of this data set.
+    """
+    known = name in paper_lists()
+    _, test = PaperTrial(dataset=name if known else None).pool(
+        Table(crystals, known_rows(crystals, ()), None)
+    )
+    return test
 
 
 def _paper_file(given: str | None) -> Path:

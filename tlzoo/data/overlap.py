@@ -1,0 +1,123 @@
+"""How many crystals of one data set are in another, by formula and by structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.crystals import Crystals
+from tlzoo.data import named
+from tlzoo.data.duplicates import MANY, candidates, duplicate_groups
+from tlzoo.data.pretraining.fingerprints import Fingerprint, fingerprint
+from tlzoo.data.pretraining.table import NAME as PRETRAINING
+from tlzoo.data.pretraining.table import concatenated
+from tlzoo.data.sources import read
+from tlzoo.data.splits.published import paper_test
+
+# Mean difference of fingerprints up to which two crystals of a formula are compared. The farthest pair that
+# pymatgen's StructureMatcher was seen to call the same is 0.082 apart: KNO3 with its anions turned.
+NEAR = 0.15
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What two data sets have in common.
+
+    Attributes:
+        name: The data set that is looked for.
+        crystals: How many it has.
+        formulas: Those of them with the reduced formula of a crystal of the other one.
+        structures: Those of them with the structure of such a crystal
+            (:func:`~tlzoo.data.duplicates.duplicate_groups`).
+        compared: False where there are too many to compare one by one: ``structures`` is an upper bound.
+    """
+
+    name: str
+    crystals: int
+    formulas: int
+    structures: int
+    compared: bool = True
+
+
+def overlap(name: str, crystals: Crystals, other: Crystals) -> Overlap:
+    """Count the crystals of one table that are in another.
+
+    Args:
+        name: Name of the first, for the answer.
+        crystals: What is looked for.
+        other: Where it is looked for.
+    """
+    ours = np.flatnonzero(np.isin(crystals.formulas, other.formulas))
+    theirs = np.flatnonzero(np.isin(other.formulas, crystals.formulas))
+    if not len(ours):
+        return Overlap(name, len(crystals), 0, 0)
+    both = concatenated([replace(t.select(r), columns={}) for t, r in ((crystals, ours), (other, theirs))])
+    is_ours = np.arange(len(both)) < len(ours)
+    near = _near(both, is_ours)
+    labels = duplicate_groups(both.select(near))
+    found = np.isin(labels[is_ours[near]], labels[~is_ours[near]])
+    compared = sum(map(len, candidates(both.select(near)))) <= MANY
+    return Overlap(name, len(crystals), len(ours), int(found.sum()), compared)
+
+
+def _near(both: Crystals, is_ours: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the rows that may have the structure of a row of the other table: these are to be compared."""
+    rows: dict[str, list[int]] = {}
+    for row, formula in enumerate(both.formulas):
+        rows.setdefault(formula, []).append(row)
+    near: set[int] = set()
+    for members in map(np.array, rows.values()):
+        prints = np.stack([_fingerprint(both, row) for row in members])
+        theirs = ~is_ours[members]
+        for row, one in zip(members[~theirs], prints[~theirs], strict=True):
+            close = np.abs(prints - one).mean(axis=(1, 2, 3)) <= NEAR
+            if (close & theirs).any():
+                near |= {int(row), *members[close & theirs].tolist()}
+    return np.array(sorted(near), dtype=np.int64)
+
+
+def _fingerprint(crystals: Crystals, row: int) -> Fingerprint:
+    atoms = slice(crystals.offsets[row], crystals.offsets[row + 1])
+    return fingerprint(crystals.lattice[row], crystals.frac_coords[atoms], crystals.numbers[atoms])
+
+
+def load(source: str, *, test: bool = False) -> Crystals:
+    """Return the crystals of a data set; of ``pretraining`` those that networks learn from.
+
+    Args:
+        source: Name or path.
+        test: The crystals of the paper's test set alone.
+
+    Raises:
+        UserError: It cannot be read, or the paper has no test set of it.
+    """
+    crystals = named.load(source) if named.known(source) else read(source)
+    if test:
+        return crystals.select(paper_test(crystals, source))
+    if source == PRETRAINING:
+        return crystals.select(np.flatnonzero(crystals.column("part") != "test"))
+    return crystals
+
+
+def table(found: Iterable[Overlap]) -> str:
+    """Return the numbers for people, a line for each data set that was looked for."""
+    lines = [f"{'':24}{'crystals':>10}{'same formula':>20}{'same structure':>20}"]
+    for each in found:
+        structures = _share(each.structures, each.crystals)
+        lines.append(
+            f"{each.name:24}{each.crystals:10,}{_share(each.formulas, each.crystals):>20}"
+            f"{structures if each.compared else f'≤ {structures}':>20}"
+        )
+    return "\n".join(lines)
+
+
+def _share(count: int, total: int) -> str:
+    """Return a number and what part of all it is.
+
+    >>> _share(5, 200)
+    '5 (2.5 %)'
+    """
+    return f"{count:,} ({100 * count / max(1, total):.1f} %)"
