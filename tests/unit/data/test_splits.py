@@ -349,6 +349,16 @@ def test_the_last_tenth_of_a_trial_validates(tmp_path):
     assert set(one.val) != set(two.val)
 
 
+def test_a_published_list_may_name_crystals_that_are_excluded(tmp_path):
+    rule = PaperTrial(size=20, dataset="phonons", path=paper_file(tmp_path))
+    rest = table().select(np.setdiff1d(np.arange(60), [3, 50]))
+    split = rule.split(rest, excluded=["c3", "c50"])
+    assert [len(rows) for rows in split.parts.values()] == [17, 2, 1]
+    assert rest.ids[split.test].tolist() == ["c51"]
+    with pytest.raises(UserError, match="1 of 2 ids of test of phonons are not in the data"):
+        rule.split(rest, excluded=["c3"])
+
+
 def test_mistakes_with_the_paper_are_named(tmp_path, monkeypatch):
     path = paper_file(tmp_path)
     monkeypatch.delenv("TLZOO_DATA", raising=False)

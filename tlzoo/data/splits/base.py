@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Final
@@ -117,12 +117,14 @@ class Table:
         known: Whether at least one target of a crystal is known, ``(crystals,)``.
         groups: Label of each crystal; equal labels are duplicates. ``(crystals,)``, or None if nobody looked.
         targets: Names of the target columns.
+        excluded: Ids of crystals that were taken out of the table on purpose; published lists may name them.
     """
 
     crystals: Crystals
     known: NDArray[np.bool_]
     groups: Rows | None
     targets: Sequence[str] = ()
+    excluded: Collection[str] = ()
 
     @property
     def rows(self) -> Rows:
@@ -149,19 +151,27 @@ class Splitter(ABC):
         parts = self.divide(table)
         return np.concatenate([parts["train"], parts["val"]]), parts["test"]
 
-    def split(self, crystals: Crystals, *, targets: Sequence[str] = (), groups: Rows | None = None) -> Split:
+    def split(
+        self,
+        crystals: Crystals,
+        *,
+        targets: Sequence[str] = (),
+        groups: Rows | None = None,
+        excluded: Collection[str] = (),
+    ) -> Split:
         """Divide the table. The same arguments give the same split, always.
 
         Args:
             crystals: The table.
             targets: Names of the target columns; a crystal with none of them known is left out and counted.
             groups: Label of each crystal, ``(crystals,)``; equal labels are duplicates.
+            excluded: Ids that are not in the table on purpose.
 
         Raises:
             UserError: Training or validation would be empty, or the table does not fit the rule.
         """
         known = known_rows(crystals, targets)
-        given = self.divide(Table(crystals, known, groups, targets))
+        given = self.divide(Table(crystals, known, groups, targets, frozenset(excluded)))
         ids = [str(name) for name in crystals.ids]
         parts = {name: np.asarray(given.get(name, ()), dtype=np.int64).reshape(-1) for name in PARTS}
         _check(parts, ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -97,14 +97,13 @@ class PaperTrial(Splitter):
         """Look up the ids of the trial."""
         name, lists = self._lists(table.crystals)
         train, val = self._training(lists, name)
-        where = rows_by_id(table.crystals.ids)
         parts = {"train": train, "val": val, "test": lists["test"]}
-        return {part: rows_of(ids, where, f"{part} of {name}") for part, ids in parts.items()}
+        return {part: _rows(table, ids, f"{part} of {name}") for part, ids in parts.items()}
 
     def pool(self, table: Table) -> tuple[Rows, Rows]:
         """Return all rows that are not in the paper's test set, whatever the trial, and that test set."""
         name, lists = self._lists(table.crystals)
-        test = rows_of(lists["test"], rows_by_id(table.crystals.ids), f"test of {name}")
+        test = _rows(table, lists["test"], f"test of {name}")
         return np.setdiff1d(np.arange(len(table.crystals)), test), test
 
     def _lists(self, crystals: Crystals) -> tuple[str, Mapping[str, Any]]:
@@ -134,6 +133,12 @@ class PaperTrial(Splitter):
             train = [lists["train"][i] for i in order]
         last = max(1, len(train) // 10)
         return train[:-last], train[-last:]
+
+
+def _rows(table: Table, ids: Sequence[str], what: str) -> Rows:
+    """Return the rows of a published list, without the crystals that were taken out on purpose."""
+    kept = [name for name in ids if name not in table.excluded]
+    return rows_of(kept, rows_by_id(table.crystals.ids), what)
 
 
 def paper_lists(path: str | None = None) -> dict[str, Any]:
