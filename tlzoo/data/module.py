@@ -200,7 +200,9 @@ class CrystalDataModule(pl.LightningDataModule):
         if self._split is None:
             together = getattr(self.splitter, "keep_duplicates_together", False)
             groups = duplicate_groups(self.crystals) if together else None
-            split = self.splitter.split(self.crystals, targets=self.targets, groups=groups, excluded=self.exclude)
+            split = self.splitter.split(
+                self.crystals, targets=self.targets, groups=groups, excluded=self.exclude
+            )
             if self.shuffle_labels is not None:
                 split = replace(split, notes=(*split.notes, SHUFFLED))
                 logger.warning("data.shuffle_labels is %d: %s", self.shuffle_labels, SHUFFLED)
