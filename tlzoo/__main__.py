@@ -23,6 +23,7 @@ The transfer-learning model zoo for crystals.
   finetune  fit, against scratch:    tlzoo finetune DATA --target COL --from NAME
   recommend rank what to start from: tlzoo recommend DATA --target COL
   features  learn from few labels:   tlzoo features DATA --target COL --from NAME,descriptors -o figures
+  screen    rank a large pool:       tlzoo screen NAME[,NAME] POOL -o ranked.parquet --where CONDITION
   study     a grid of trainings:     tlzoo study run | status | table FILE
   zoo       trained networks:        tlzoo zoo list | info NAME | verify [NAME] | pull NAME | path NAME
 
@@ -37,11 +38,13 @@ MODULES = {
     "finetune": "tlzoo.finetune.command",
     "recommend": "tlzoo.recommend.command",
     "features": "tlzoo.features.command",
+    "screen": "tlzoo.screen.command",
     "study": "tlzoo.study.command",
     "zoo": "tlzoo.catalogue",
 }
 COMMANDS = ("fit", "validate", "test", *MODULES)
-COMPUTING = {"fit", "validate", "test", "predict", "embed", "finetune", "recommend", "features", "study"}
+TRAINING = {"fit", "validate", "test"}
+COMPUTING = TRAINING | {"predict", "embed", "finetune", "recommend", "features", "screen", "study"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +76,7 @@ def run(args: Sequence[str]) -> int:
     command, *rest = args
     if command in COMPUTING:
         runtime.configure()
-    if command in {"fit", "validate", "test"}:
+    if command in TRAINING:
         from tlzoo import cli
 
         cli.main(args)

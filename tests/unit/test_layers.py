@@ -27,6 +27,7 @@ LAYERS = (
     ("finetune",),
     ("recommend", "study"),
     ("features",),
+    ("screen",),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
@@ -37,7 +38,7 @@ ROOMS = {
         {"task", "data.module", "callbacks", "resume", "tracking", "cluster", "cli", "study.training"},
         False,
     ),
-    "pymatgen": ({"data", "graphs", "crystals", "descriptors.build"}, True),
+    "pymatgen": ({"data", "graphs", "crystals", "descriptors.build", "screen.facts"}, True),
     "vesin": ({"graphs.neighbours", "data"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data", "descriptors.build"}, True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tlzoo.descriptors.elements import PROPERTIES, TABLE
 from tlzoo.descriptors.options import DescriptorOptions
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache
+from tlzoo.graphs.chunk import Chunk
 from tlzoo.graphs.store import written
 from tlzoo.graphs.workers import all_chunks
 
@@ -94,7 +96,11 @@ class DescriptorStore:
             NoGraphError: A crystal has no descriptors; all such are listed.
         """
         _some(crystals)
-        chunks = [chunk for _, chunk in all_chunks(descriptors(), crystals, options, 1)]
+        return cls.of_chunks([chunk for _, chunk in all_chunks(descriptors(), crystals, options, 1)], options)
+
+    @classmethod
+    def of_chunks(cls, chunks: Sequence[Chunk], options: DescriptorOptions) -> DescriptorStore:
+        """Return the store of those crystals of consecutive chunks, at least one, that have descriptors."""
         return cls(np.concatenate([chunk.arrays["values"] for chunk in chunks]), names(options))
 
     def batch(self, rows: NDArray[np.int64]) -> Data:

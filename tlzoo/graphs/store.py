@@ -136,7 +136,11 @@ class GraphStore:
             NoGraphError: A crystal has no graph; all such are listed.
         """
         _some(crystals)
-        chunks = [chunk for _, chunk in all_graphs(crystals, options, 1)]
+        return cls.of_chunks([chunk for _, chunk in all_graphs(crystals, options, 1)], options)
+
+    @classmethod
+    def of_chunks(cls, chunks: Sequence[Chunk], options: GraphOptions) -> GraphStore:
+        """Return the store of those crystals of consecutive chunks, at least one, that have a graph."""
         arrays = {name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays}
         return cls(**arrays, **_offsets([chunk.sizes for chunk in chunks]), angles=options.angles)
 

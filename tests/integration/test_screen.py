@@ -1,0 +1,204 @@
+"""`tlzoo screen`: as `tlzoo predict`, whatever the number of processes, and wherever it was stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tlzoo.crystals import Crystals
+from tlzoo.data import named
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """The example and five crystals that no network can read, in the middle."""
+    crystals = named.load("semiconductors")
+    rows = [*range(100), *range(5), *range(100, len(crystals))]
+    pool = crystals.select(rows)
+    pool.lattice[100:104] *= 30
+    pool.numbers[pool.offsets[104]] = 118
+    pool.ids[100:105] = [f"bad-{i}" for i in range(5)]
+    path = tmp_path_factory.mktemp("pool") / "pool.parquet"
+    pool.write_parquet(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, few, tlzoo):
+    """Two short trainings, one with an uncertainty of its own."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, head in (("one", "Regression"), ("two", "Gaussian")):
+        tree = {
+            "seed_everything": 0,
+            "model": {
+                "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
+                "head": {"class_path": head, "init_args": {"hidden": [8]}},
+            },
+            "data": {
+                "source": str(few),
+                "targets": ["band_gap"],
+                "split": {"class_path": "Random", "init_args": {"val": 4, "test": 4}},
+            },
+            "trainer": {"max_epochs": 2, "enable_progress_bar": False, "enable_model_summary": False},
+        }
+        config = folder / f"{name}.yaml"
+        config.write_text(yaml.safe_dump(tree))
+        done = tlzoo("fit", "--config", config, "--run_dir", folder / name)
+        assert done.code == 0, done.err
+    return folder
+
+
+def shards(output):
+    return {path.name: path.read_bytes() for path in output.with_suffix(".shards").glob("shards/*.parquet")}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, pool, runs, tlzoo):
+    """A screening without a break, in one process."""
+    output = tmp_path_factory.mktemp("straight") / "ranked.parquet"
+    done = tlzoo("screen", f"{runs}/one,{runs}/two", pool, "-o", output, "--shard", 20, "--jobs", 1)
+    assert done.code == 0, done.err
+    return output, done.out
+
+
+def test_as_predict(straight, runs, pool, tlzoo, tmp_path):
+    output, said = straight
+    table = pd.read_parquet(output)
+    assert table["rank"].tolist() == list(range(1, 204))
+    assert table["band_gap"].is_monotonic_decreasing
+    columns = {}
+    for name in ("one", "two"):
+        assert tlzoo("predict", runs / name, "semiconductors", "-o", tmp_path / "p.csv").code == 0
+        predicted = pd.read_csv(tmp_path / "p.csv").set_index("id").loc[table["id"]]
+        columns[name] = predicted["band_gap"].to_numpy()
+        np.testing.assert_allclose(table[f"band_gap:{runs}/{name}"], columns[name], rtol=1e-4)
+    np.testing.assert_allclose(table["band_gap"], (columns["one"] + columns["two"]) / 2, rtol=1e-4)
+    own = predicted["band_gap_std"].to_numpy()
+    spread = np.abs(columns["one"] - columns["two"]) / 2
+    half = 1.96 * np.sqrt(own**2 / 2 + spread**2)
+    np.testing.assert_allclose(table["band_gap_upper"] - table["band_gap"], half, rtol=1e-3)
+    schema = pq.read_schema(output)
+    assert schema.field("band_gap_spread").metadata == {b"unit": b"eV"}
+    assert "208 crystals of" in said
+
+
+def test_what_cannot_be_predicted_is_named(straight):
+    output, said = straight
+    problems = pd.read_csv(output.with_name("ranked-problems.csv"))
+    assert problems["id"].tolist() == [f"bad-{i}" for i in range(5)]
+    assert problems["problem"].str.contains("no neighbour within").tolist() == [True] * 4 + [False]
+    assert "no features for Og" in problems["problem"].iloc[4]
+    assert "5 could not be predicted" in said
+
+
+def test_training_crystals_are_marked(straight, runs, few):
+    table = pd.read_parquet(straight[0]).set_index("id")
+    train = yaml.safe_load((runs / "one" / "split.json").read_text())["train"]
+    assert table.loc[train, "in_training"].all()
+    elements = {symbol for row in Crystals.read_parquet(few).formulas for symbol in row.split("-")}
+    assert elements
+    uranium = table.loc[table["formula"] == "UO2"]
+    assert uranium["unseen_elements"].tolist() == ["O, U"] or uranium["unseen_elements"].tolist() == ["U"]
+    assert uranium["out_of_domain"].all()
+    assert not table["in_training"].all()
+    assert (table["distance"] > 0).all()
+
+
+def test_the_page(straight):
+    text = straight[0].with_suffix(".html").read_text()
+    table = pd.read_parquet(straight[0])
+    assert text.count("<tr") == 101
+    assert all(f"<td>{name}</td>" in text for name in table["id"][:100])
+    assert text.count("data:image/png;base64,") == 3
+    assert "(216)" in text
+    assert "http" not in text
+
+
+def test_same_bytes_whatever_the_number_of_processes(straight, runs, pool, tlzoo, tmp_path):
+    output = tmp_path / "ranked.parquet"
+    done = tlzoo("screen", f"{runs}/one,{runs}/two", pool, "-o", output, "--shard", 20, "--jobs", 3)
+    assert done.code == 0, done.err
+    assert shards(output) == shards(straight[0])
+    assert output.read_bytes() == straight[0].read_bytes()
+
+
+def test_what_is_done_is_not_done_again(straight, runs, pool, tlzoo):
+    output, _ = straight
+    before, ranked = shards(output), output.read_bytes()
+    missing = output.with_suffix(".shards") / "shards" / "00003.parquet"
+    missing.unlink()
+    arguments = ("screen", f"{runs}/one,{runs}/two", pool, "-o", output, "--shard", 20, "--jobs", 1)
+    assert "20 of them now" in tlzoo(*arguments).out
+    assert shards(output) == before
+    assert output.read_bytes() == ranked
+    assert "all done before" in tlzoo(*arguments).out
+    best = tlzoo(*arguments, "--top", 3, "--ascending")
+    assert "the first 3" in best.out
+    assert pd.read_parquet(output)["band_gap"].is_monotonic_increasing
+    assert tlzoo(*arguments).code == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"--where": "density < 5"}, "where: None → 'density < 5'"), ({"--shard": 21}, "shard: 20 → 21")],
+)
+def test_another_screening_is_refused(straight, runs, pool, tlzoo, changed, message):
+    options = {"-o": straight[0], "--shard": 20, **changed}
+    done = tlzoo(
+        "screen", f"{runs}/one,{runs}/two", pool, *(part for pair in options.items() for part in pair)
+    )
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_another_model_is_refused(straight, runs, pool, tlzoo):
+    done = tlzoo("screen", runs / "one", pool, "-o", straight[0], "--shard", 20)
+    assert "holds another screening" in done.err
+
+
+def test_filters(runs, tlzoo, tmp_path):
+    output = tmp_path / "ranked.parquet"
+    where = "diamond_like and has(N, C) and band_gap > 0.1"
+    done = tlzoo("screen", runs / "one", "semiconductors", "-o", output, "--where", where, "--top", 4)
+    assert done.code == 0, done.err
+    assert "do not meet the condition" in done.out
+    table = pd.read_parquet(output)
+    assert len(table) == 4
+    assert set(table["formula"]) <= {"C", "SiC", "BN", "AlN", "GaN", "InN"}
+    empty = tlzoo(
+        "screen", runs / "one", "semiconductors", "-o", tmp_path / "e.parquet", "--where", "nsites > 999"
+    )
+    assert empty.code == 0, empty.err
+    assert len(pd.read_parquet(tmp_path / "e.parquet")) == 0
+
+
+@pytest.mark.slow
+def test_killed(straight, runs, pool, tmp_path):
+    """With SIGKILL, in the middle: the same command gives the same bytes as a run without a break."""
+    output = tmp_path / "ranked.parquet"
+    command = [sys.executable, "-m", "tlzoo", "screen", f"{runs}/one,{runs}/two", str(pool)]
+    command += ["-o", str(output), "--shard", "20", "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=ROOT)
+    done = output.with_suffix(".shards") / "shards"
+    until = time.monotonic() + 300
+    while len(list(done.glob("*.parquet"))) < 2 and time.monotonic() < until:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    there = {path: path.stat().st_mtime_ns for path in done.glob("*.parquet")}
+    assert 2 <= len(there) < 11
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert all(path.stat().st_mtime_ns == before for path, before in there.items())
+    assert shards(output) == shards(straight[0])
+    assert output.read_bytes() == straight[0].read_bytes()

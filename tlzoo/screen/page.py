@@ -1,0 +1,163 @@
+"""The ranking as a page for people: figures, and the first hundred in a table. One file, nothing to load."""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.files import write_text
+from tlzoo.plots import COLOURS, OTHERS
+from tlzoo.screen.facts import symmetry
+from tlzoo.screen.ranking import Ranking
+from tlzoo.screen.screening import Screening
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN: Final = 100
+MOST: Final = 20_000  # points of a figure
+STYLE: Final = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "table{border-collapse:collapse;font-size:13px}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;"
+    "text-align:left}td.n{text-align:right;font-variant-numeric:tabular-nums}tr.out{color:#a33}"
+    "figure{display:inline-block;margin:0 1rem 1rem 0}"
+)
+
+
+def write(path: Path, ranking: Ranking, screening: Screening, *, ascending: bool) -> None:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        ranking: What came out.
+        screening: What was asked for.
+        ascending: Whether the smallest are first.
+    """
+    names = ", ".join(model.name for model in screening.predictors)
+    title = escape(f"{screening.target} of {screening.pool.name} by {names}")
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
+        f"<h1>{title}</h1>",
+        *(f"<p>{escape(text)}</p>" for text in _summary(ranking, screening, ascending=ascending)),
+        *_figures(ranking, screening),
+        f"<h2>The first {min(SHOWN, len(ranking.table))}</h2>",
+        *_table(ranking, screening),
+        "</html>\n",
+    ]
+    write_text(path, "\n".join(parts))
+
+
+def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iterator[str]:
+    yield (
+        f"{ranking.read:,} crystals: {len(ranking.values):,} predicted, {ranking.left_out:,} filtered out, "
+        f"{len(ranking.problems):,} could not be predicted. "
+        f"The {'smallest' if ascending else 'largest'} first."
+    )
+    if screening.where:
+        yield f"Condition: {screening.where.text}"
+    if screening.uncertain:
+        yield (
+            "Intervals are for 95 %, as far as the spread of the models, and what they say of themselves, "
+            "tells. Nobody has calibrated them."
+        )
+    for model, domain in zip(screening.predictors, screening.domains, strict=True):
+        if domain.known:
+            yield (
+                f"{model.name}: distances are to the five nearest of {len(domain.points):,} training "
+                "crystals, in units of what is usual among those; red rows are beyond "
+                f"{domain.limit:.2f}, where one training crystal in a hundred is, or hold elements that no "
+                "model has learned from. "
+                "In training: a training crystal has this formula and this density, to 12 %."
+            )
+        else:
+            yield f"{model.name}: its training crystals are not to be had, so red means unseen elements only."
+
+
+def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:
+    if not len(ranking.values):
+        return
+    name = f"{screening.target} ({screening.unit})" if screening.unit else screening.target
+    shown = ranking.table.slice(0, SHOWN)[screening.target].to_numpy()
+
+    def distribution(axes: "Axes") -> None:
+        bins = np.histogram_bin_edges(ranking.values, 80).tolist()
+        axes.hist(ranking.values, bins, color=COLOURS["train"], label="predicted")
+        axes.hist(shown, bins, color=COLOURS["test"], label=f"the first {len(shown)}")
+        axes.set(xlabel=name, ylabel="crystals", yscale="log")
+        axes.legend(frameon=False)
+
+    yield _figure(distribution)
+    table = ranking.table.slice(0, MOST)
+    values = table[screening.target].to_numpy()
+    if screening.uncertain:
+        lower, upper = (table[f"{screening.target}_{end}"].to_numpy() for end in ("lower", "upper"))
+        yield _figure(
+            lambda axes: _cloud(axes, values, (upper - lower) / 2, name, "half width of the interval")
+        )
+    if "distance" in table.column_names:
+        distance = table["distance"].to_numpy()
+        yield _figure(lambda axes: _cloud(axes, values, distance, name, "distance to training crystals"))
+
+
+def _cloud(axes: "Axes", x: NDArray[Any], y: NDArray[Any], x_name: str, y_name: str) -> None:
+    axes.scatter(x, y, s=3, color=COLOURS["train"], linewidths=0, label=f"the first {len(x):,}")
+    axes.scatter(
+        x[:SHOWN], y[:SHOWN], s=8, color=OTHERS[1], linewidths=0, label=f"the first {len(x[:SHOWN])}"
+    )
+    axes.set(xlabel=x_name, ylabel=y_name)
+    axes.legend(frameon=False)
+
+
+def _figure(draw: Any) -> str:  # noqa: ANN401 (a function of axes)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained", dpi=110)
+    draw(figure.subplots())
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    text = base64.b64encode(content.getvalue()).decode()
+    return f'<figure><img alt="" src="data:image/png;base64,{text}"></figure>'
+
+
+def _table(ranking: Ranking, screening: Screening) -> Iterator[str]:
+    rows = ranking.table.slice(0, SHOWN).to_pylist()
+    groups = _space_groups([row["row"] for row in rows], screening)
+    ends = [f"{screening.target}_{end}" for end in ("lower", "upper")] if screening.uncertain else []
+    numbers = [screening.target, *ends, *(["distance"] if rows and "distance" in rows[0] else [])]
+    texts = ["unseen_elements", *(["in_training"] if rows and "in_training" in rows[0] else [])]
+    heads = ["", "formula", "space group", "id", *numbers, *(text.replace("_", " ") for text in texts)]
+    yield f"<table><tr>{''.join(f'<th>{escape(head)}</th>' for head in heads)}</tr>"
+    for row, group in zip(rows, groups, strict=True):
+        cells = [
+            _cell(row["rank"]),
+            *(f"<td>{escape(text)}</td>" for text in (row["formula"], group, row["id"])),
+        ]
+        cells += [_cell(row[name]) for name in numbers]
+        cells += [f"<td>{escape(_text(row[name]))}</td>" for name in texts]
+        yield f"<tr{' class=out' if row['out_of_domain'] else ''}>{''.join(cells)}</tr>"
+    yield "</table>"
+
+
+def _cell(value: float) -> str:
+    return f'<td class="n">{value:.5g}</td>'
+
+
+def _text(value: str | bool) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+def _space_groups(rows: Sequence[int], screening: Screening) -> list[str]:
+    """Return the space groups of some crystals of the pool."""
+    found = {}
+    size = screening.request.shard
+    for part in screening.slices(sorted({row // size for row in rows})):
+        for row in rows:
+            if part.first <= row < part.first + len(part.crystals):
+                group = symmetry(part.crystals, row - part.first)
+                found[row] = f"{group[1]} ({group[0]})" if group else "?"
+    return [found[row] for row in rows]

@@ -1,0 +1,203 @@
+"""What answers for a crystal: a value, its interval, and a vector, which is how the model sees it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import Data
+
+from tlzoo.cards.library import locate
+from tlzoo.crystals import Crystals
+from tlzoo.errors import UserError
+from tlzoo.graphs.parts import consecutive
+from tlzoo.inputs import Options, Store
+from tlzoo.memory import RowBudget
+from tlzoo.model import Model, load
+from tlzoo.screen.training import training_crystals
+
+Values = NDArray[np.float64]
+
+# Crystals, and rows, computed at a time: on a CPU more are no faster, and two threads stay small.
+BATCH: Final = 1024
+ROWS: Final = 20_000
+
+LEVEL: Final = 0.95  # of all intervals
+DEVIATIONS: Final = NormalDist().inv_cdf((1 + LEVEL) / 2)  # to its ends, 1.96
+
+
+class Answers(NamedTuple):
+    """What a model says of crystals.
+
+    Attributes:
+        value: Predictions, ``(crystals,)``.
+        low: Lower ends of the model's own 95 % intervals, NaN if it has none, ``(crystals,)``.
+        high: Upper ends, ``(crystals,)``.
+        embedding: ``(crystals, dim)``.
+    """
+
+    value: Values
+    low: Values
+    high: Values
+    embedding: Values
+
+
+class Predictor(ABC):
+    """A trained model, asked for one property.
+
+    Attributes:
+        name: As the user calls it.
+        sha256: Of all that its answers depend on.
+        target: The property.
+        unit: Its unit.
+        elements: Symbols of the elements it has learned from; None if nobody can tell.
+        uncertain: Whether it has intervals of its own.
+    """
+
+    name: str
+    sha256: str
+    target: str
+    unit: str
+    elements: Sequence[str] | None
+    uncertain: bool
+
+    @property
+    @abstractmethod
+    def needs(self) -> Sequence[Options]:
+        """What is to be made of crystals."""
+
+    @abstractmethod
+    def answers(self, stores: Mapping[Options, Store]) -> Answers:
+        """Answer for crystals.
+
+        Args:
+            stores: What was made of them, for each of :attr:`needs`.
+        """
+
+    @abstractmethod
+    def training(self) -> Crystals:
+        """Return the crystals that it has learned from.
+
+        Raises:
+            UserError: They are not to be had; the message says why.
+        """
+
+
+class Network(Predictor):
+    """A backbone and a head.
+
+    Args:
+        name: As the user calls it.
+        model: The same, loaded.
+        target: Which of its properties; its only one by default.
+
+    Raises:
+        UserError: It does not predict that, or several properties of which none was chosen.
+    """
+
+    def __init__(self, name: str, model: Model, target: str | None = None) -> None:
+        self.name, self.model = name, model
+        card = model.card
+        targets = list(card["targets"])
+        if target is None and len(targets) > 1:
+            raise UserError(f"{name} predicts {', '.join(targets)}; choose one: --target {targets[0]}")
+        self.target = target or targets[0]
+        if self.target not in targets:
+            raise UserError(f"{name} predicts {', '.join(targets)}, not {self.target}")
+        self.unit = card["units"][targets.index(self.target)]
+        self.sha256 = card["sha256"]
+        self.elements = card.get("elements")
+        self._columns = model.head.columns(targets)
+        self.uncertain = any(_level(column, self.target) is not None for column in self._columns)
+
+    @property
+    def needs(self) -> Sequence[Options]:
+        """What the backbone reads."""
+        return [self.model.backbone.graph]
+
+    def answers(self, stores: Mapping[Options, Store]) -> Answers:
+        """Predict and embed in one pass."""
+        store = stores[self.model.backbone.graph]
+        order = np.argsort(store.num_rows, kind="stable")
+        budget = RowBudget()
+        with torch.inference_mode():
+            done = [
+                budget.apply(self._compute, store.batch(order[piece]))
+                for piece in consecutive(store.num_rows[order], most=BATCH, budget=ROWS)
+            ]
+        table = torch.cat(done).double().numpy()[np.argsort(order)]
+        columns = dict(zip(self._columns, table.T, strict=False))
+        low, high = interval(columns, self.target)
+        return Answers(columns[self.target], low, high, table[:, len(self._columns) :])
+
+    def training(self) -> Crystals:
+        """Return the crystals of the training part."""
+        return training_crystals(locate(self.name), self.model.card)
+
+    def _compute(self, batch: Data) -> Tensor:
+        embedding = self.model.backbone(batch)
+        return torch.cat([self.model.head.predict(self.model.head(embedding)), embedding.float()], dim=1)
+
+
+def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]:
+    """Load models that predict the same.
+
+    Args:
+        names: As of :func:`tlzoo.load`.
+        target: Which of their properties.
+
+    Raises:
+        UserError: There is no such model, or they predict different things.
+    """
+    if not names:
+        raise UserError("name at least one model")
+    if len(set(names)) < len(names):
+        raise UserError(f"a model is named twice: {', '.join(names)}")
+    found: list[Predictor] = [Network(name, load(name), target) for name in names]
+    kinds = {(predictor.target, predictor.unit) for predictor in found}
+    if len(kinds) > 1:
+        listing = ", ".join(f"{each.name}: {each.target} in {each.unit or '1'}" for each in found)
+        raise UserError(f"the models of an ensemble must predict the same in the same unit; got {listing}")
+    return found
+
+
+def interval(columns: Mapping[str, Values], target: str) -> tuple[Values, Values]:
+    """Return the ends of a model's own 95 % intervals; NaN where it has none.
+
+    Quantiles at another level are moved out, or in, as those of a normal distribution would be.
+
+    Args:
+        columns: What the head predicts, by name.
+        target: The property.
+    """
+    value = columns[target]
+    ends = [np.full_like(value, np.nan), np.full_like(value, np.nan)]
+    for name, values in columns.items():
+        level = _level(name, target)
+        if level is None:
+            continue
+        if name == f"{target}_std":
+            return value - DEVIATIONS * values, value + DEVIATIONS * values
+        # quantiles rise: the first is the lowest, the last the highest
+        side, far = int(level > 0.5), NormalDist().inv_cdf(level)
+        if side or np.isnan(ends[0]).all():
+            ends[side] = value + (values - value) * DEVIATIONS / abs(far)
+    return ends[0], ends[1]
+
+
+def _level(column: str, target: str) -> float | None:
+    """Return the level of a column that says how sure a prediction is; None for other columns.
+
+    >>> _level("gap_q95", "gap"), _level("gap", "gap")
+    (0.95, None)
+    """
+    if column == f"{target}_std":
+        return 0.5
+    try:
+        return float(column.removeprefix(f"{target}_q")) / 100 if column.startswith(f"{target}_q") else None
+    except ValueError:
+        return None

@@ -1,0 +1,83 @@
+"""The directory of a screening: what it is of, and a file for each shard that is done.
+
+``manifest.json``: models, pool and options; nothing else may use the directory. ``shards/00000.parquet``: a
+row for each crystal that meets the condition, or of which nothing could be told. ``domain-0.safetensors``:
+what the first model has learned from, in brief.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlzoo.errors import UserError
+from tlzoo.files import whole, write_text
+from tlzoo.spec import differences
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A directory and the names in it."""
+
+    path: Path
+
+    def domain(self, number: int) -> Path:
+        """Return where it is kept what a model has learned from."""
+        return self.path / f"domain-{number}.safetensors"
+
+    def shard(self, number: int) -> Path:
+        """Return where the results of a shard belong."""
+        return self.path / "shards" / f"{number:05}.parquet"
+
+    @contextmanager
+    def opened(self, manifest: Mapping[str, Any]) -> Iterator[None]:
+        """Make the directory, or make sure that it belongs to the same screening; keep other processes out.
+
+        Args:
+            manifest: What is screened with what.
+
+        Raises:
+            UserError: It belongs to another screening, is in use, or cannot be written.
+        """
+        try:
+            (self.path / "shards").mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be made: {error.strerror}; choose another --dir") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._check(manifest)
+            yield
+        except BlockingIOError as error:
+            raise UserError(
+                f"{self.path} is in use by another process; wait, or choose another --dir"
+            ) from error
+        finally:
+            os.close(handle)
+
+    def _check(self, manifest: Mapping[str, Any]) -> None:
+        path = self.path / "manifest.json"
+        if not path.is_file():
+            write_text(path, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+            return
+        changed = differences(json.loads(path.read_text(encoding="utf-8")), manifest)
+        if changed:
+            lines = "\n  ".join(f"{key}: {change}" for key, change in changed.items())
+            raise UserError(
+                f"{self.path} holds another screening; choose another --dir, or delete it:\n  {lines}"
+            )
+
+    def done(self) -> set[int]:
+        """Return the numbers of the shards that are done."""
+        return {int(path.stem) for path in (self.path / "shards").glob("*.parquet")}
+
+    def write(self, number: int, table: Any) -> None:  # noqa: ANN401 (pyarrow has no types)
+        """Keep the results of a shard, whole or not at all."""
+        import pyarrow.parquet as pq
+
+        with whole(self.shard(number)) as partial:
+            pq.write_table(table, partial, compression="zstd")

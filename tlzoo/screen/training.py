@@ -1,0 +1,82 @@
+"""The crystals that a model has learned from, found again by the records beside it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tlzoo.crystals import Crystals
+from tlzoo.data import named, splits
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.splits.ids import rows_by_id, rows_of
+from tlzoo.errors import UserError
+
+# What of a recipe's data section says which crystals there are.
+READING: Final = ("targets", "units", "id_column", "structure_column", "exclude")
+
+
+def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
+    """Return the crystals of the training part.
+
+    A run directory has their ids in ``split.json``; a checkpoint of the zoo has its recipe, and a hash of the
+    ids. Both need the data set that the model was trained on.
+
+    Args:
+        weights: Where the weights are.
+        card: The card beside them.
+
+    Raises:
+        UserError: Nobody has written down which crystals these are, or the data are not on this machine, or
+            they changed since.
+    """
+    split = weights.with_name("split.json")
+    if weights.name == "model.safetensors" and split.is_file():
+        config = weights.with_name("config.yaml")
+        recipe = yaml.safe_load(config.read_text(encoding="utf-8"))["data"] if config.is_file() else {}
+        data = _data(str(card.get("source")), {**recipe, "split": None}, card.get("data_sha256"))
+        crystals = data.crystals
+        ids = json.loads(split.read_text(encoding="utf-8"))["train"]
+        return crystals.select(rows_of(ids, rows_by_id(crystals.ids), str(split)))
+    training, recipe = card.get("training"), card.get("recipe")
+    if not isinstance(training, Mapping) or not isinstance(recipe, Mapping):
+        raise UserError("nobody has written down which crystals it has learned from")
+    data = _data(str(training["source"]), recipe["data"], training["data_sha256"])
+    crystals = data.crystals.select(data.split.train)
+    if _ids_hash(crystals.ids.tolist()) != training["train"]["ids_sha256"]:
+        raise UserError(
+            f"the recipe gives other crystals of {training['source']} than the model learned from"
+        )
+    return crystals
+
+
+def _data(source: str, recipe: Mapping[str, Any], sha256: object) -> CrystalDataModule:
+    """Return the data set of a training, if it is on this machine and has not changed."""
+    if named.known(source) and not _at_hand(source):
+        raise UserError(f"the data set {source} is not on this machine: tlzoo data info {source}")
+    spec = recipe.get("split")
+    splitter = None
+    if spec:
+        kind = getattr(splits, str(spec["class_path"]).rpartition(".")[2], None)
+        if kind is None:
+            raise UserError(f"there is no splitter {spec['class_path']}")
+        splitter = kind(**spec.get("init_args", {}))
+    options: dict[str, Any] = {key: recipe.get(key) for key in READING}
+    data = CrystalDataModule(source, split=splitter, **options)
+    if data.crystals.content_hash != sha256:
+        raise UserError(f"{source} has changed since the model was trained on it")
+    return data
+
+
+def _at_hand(source: str) -> bool:
+    """Whether a named data set can be read without a download."""
+    card = named.find(source)
+    wanted = card.sources or ([card.name] if card.matminer else [])
+    folders = named.folders()
+    return all(any((folder / f"{name}.parquet").is_file() for folder in folders) for name in wanted)
+
+
+def _ids_hash(ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(map(str, ids))).encode()).hexdigest()
