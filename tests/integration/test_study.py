@@ -167,6 +167,24 @@ def test_numbers_on_the_command_line_are_checked(tlzoo, written):
         assert (answer.code, answer.err) == (2, f"tlzoo: {word} must be at least 1, got 0\n")
 
 
+def test_a_page_of_a_study_in_which_runs_failed(done, tlzoo, tmp_path):
+    file, folder, _ = done
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    answer = tlzoo("study", "report", file, "--dir", folder, "-o", tmp_path / "page.html")
+    assert (answer.code, answer.err) == (0, "")
+    files = [Path(line) for line in answer.out.splitlines()]
+    assert [path.name for path in files] == ["page.html", "page-figure-1.png", "page-figure-1.svg"]
+    text = files[0].read_text()
+    assert "4 of 6 done" in text
+    assert "2 failed" in text
+    assert text.count("the training loss became") == 2 * 2, "shown, and what the table is sorted by"
+    table = results(load(file), folder)
+    for _, runs in table[table["chosen"]].groupby("net"):
+        errors = runs["test_mae"]
+        assert f"{errors.mean():.4g} ± {errors.std():.2g}" in text
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
 def job(tree, tmp_path):
     return Job("x", {"a": 1}, tree, (), tmp_path / "work")
 

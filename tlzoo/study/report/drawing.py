@@ -49,6 +49,7 @@ STYLE: Final[dict[Any, Any]] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "hatch.linewidth": 0.8,
+    "text.parse_math": False,  # names are no formulas
     "svg.fonttype": "none",
     "svg.hashsalt": "tlzoo",
 }
@@ -91,7 +92,8 @@ class Drawing:
     def inline(self) -> str:
         """Return it for a page: in the page's colours, its ids not those of another figure."""
         text = self.svg()
-        text = re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+        # a style in it would hold for the whole page, which has one for figures
+        text = re.sub(r"\s*<(metadata|style).*?</\1>", "", text[text.index("<svg") :], flags=re.DOTALL)
         text = re.sub(r'\bid="', f'id="{self.name}-', text)
         text = text.replace("url(#", f"url(#{self.name}-").replace('href="#', f'href="#{self.name}-')
         text = text.replace(INK, "currentColor").replace(GROUND, "var(--ground)")

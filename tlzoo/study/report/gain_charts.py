@@ -125,7 +125,7 @@ def _interval(axes: Axes, y: int, row: Row, publisher: str) -> None:
         marker, colour, face, label = "o", OURS, OURS, "gain"
     else:
         marker, colour, face, label = "v", NEGATIVE, NEGATIVE, "negative transfer"
-    spread = None if isnan(low) else [[value - low], [high - value]]
+    spread = None if isnan(low) else [[max(0.0, value - low)], [max(0.0, high - value)]]
     axes.errorbar(
         [value],
         [y],
