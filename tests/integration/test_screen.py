@@ -15,6 +15,7 @@ import yaml
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
+from tlzoo.features.saved import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -202,3 +203,25 @@ def test_killed(straight, runs, pool, tmp_path):
     assert all(path.stat().st_mtime_ns == before for path, before in there.items())
     assert shards(output) == shards(straight[0])
     assert output.read_bytes() == straight[0].read_bytes()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_regression_on_frozen_features(runs, tlzoo, tmp_path, jobs):
+    """As the regression itself predicts, also of graphs and descriptors at once, and beside a network."""
+    saved = tmp_path / "saved"
+    features = f"{runs}/one+descriptors"
+    done = tlzoo(
+        "features", "semiconductors", "--target", "band_gap", "--from", features, "--layer", "embedding",
+        "--cv", "2-fold", "-o", tmp_path / "figures", "--save", saved,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    output = tmp_path / "ranked.parquet"
+    done = tlzoo(
+        "screen", f"{saved},{runs}/one", "semiconductors", "-o", output, "--jobs", jobs, "--shard", 64
+    )
+    assert done.code == 0, done.err
+    table = pd.read_parquet(output)
+    wanted = load(saved).predict(named.load("semiconductors")).set_index("id").loc[table["id"]]
+    np.testing.assert_allclose(table[f"band_gap:{saved}"], wanted["band_gap"], rtol=1e-3, atol=1e-3)
+    assert (table["band_gap_upper"] - table["band_gap"] > 1.95 * table["band_gap_spread"]).all()
+    assert table["in_training"].all()

@@ -26,7 +26,7 @@ from torch import Tensor
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.files import whole
-from tlzoo.inputs import store_of
+from tlzoo.inputs import Options, Store, store_of
 from tlzoo.screen.facts import Facts
 from tlzoo.screen.predictors import Predictor
 
@@ -36,7 +36,8 @@ Flags = NDArray[np.bool_]
 NEAREST: Final = 5
 PERCENTILE: Final = 99.0
 MOST: Final = 5000  # training crystals that distances are taken to; of more, so many are drawn
-CHUNK: Final = 1024
+CHUNK: Final = 1024  # crystals embedded at a time
+BLOCK: Final = 256  # crystals whose distances to all points are in memory at a time
 # Relative difference in volume per atom up to which crystals of one formula are taken for the same: that of
 # tlzoo.data.duplicates, for cells from other functionals and from experiment.
 SAME_VOLUME: Final = 0.12
@@ -48,9 +49,9 @@ class Domain:
 
     Attributes:
         points: Embeddings of training crystals, ``(points, dim)`` float64; none if they are not to be had.
-        formulas: Hash of the formula of each training crystal, ``(crystals,)`` int64.
+        formulas: Hash of the formula of each training crystal, ``(crystals,)`` int64; none likewise.
         volumes: Volume per atom of the same, Å³, ``(crystals,)`` float64.
-        reason: Why there are none.
+        reason: Why the training crystals are not to be had.
     """
 
     points: Tensor
@@ -59,27 +60,32 @@ class Domain:
     reason: str = ""
 
     @property
-    def known(self) -> bool:
-        """Whether the training crystals are known."""
-        return not self.reason
+    def measures(self) -> bool:
+        """Whether there is anything to measure distances to."""
+        return len(self.points) > 1
+
+    @property
+    def lists(self) -> bool:
+        """Whether the training crystals are known one by one."""
+        return len(self.formulas) > 0
 
     @classmethod
     def of(cls, predictor: Predictor) -> Self:
         """Embed the training crystals of a model, or at most 5,000 of them drawn at random."""
+        points = predictor.known()
         try:
             crystals = predictor.training()
         except UserError as error:
             none = torch.empty(0, dtype=torch.float64)
-            return cls(none.reshape(0, 1), none.long(), none, str(error))
-        drawn = np.random.default_rng(0).permutation(len(crystals))[:MOST]
-        some = crystals.select(np.sort(drawn))
-        points = [
-            predictor.answers({options: store_of(part, options) for options in predictor.needs}).embedding
-            for part in _parts(some)
-        ]
+            there = none.reshape(0, 1) if points is None else torch.from_numpy(points)
+            return cls(there, none.long(), none, str(error))
+        if points is None:
+            drawn = np.random.default_rng(0).permutation(len(crystals))[:MOST]
+            some = _parts(crystals.select(np.sort(drawn)))
+            points = np.concatenate([predictor.answers(_stores(part, predictor)).embedding for part in some])
         facts = Facts(crystals)
         return cls(
-            torch.from_numpy(np.concatenate(points)),
+            torch.from_numpy(points),
             torch.from_numpy(keys(facts)),
             torch.from_numpy(facts.volume_per_atom.copy()),
         )
@@ -150,7 +156,7 @@ class Domain:
         nearest = min(NEAREST, len(self.points) - itself)
         found = [
             _nearest(part, self._scaled, nearest + itself)[:, int(itself) :].mean(dim=1)
-            for part in torch.split(points, CHUNK)
+            for part in torch.split(points, BLOCK)
         ]
         return torch.cat([points.new_empty(0), *found])
 
@@ -165,6 +171,10 @@ def _nearest(points: Tensor, others: Tensor, count: int) -> Tensor:
     """Return the distances of each point to the nearest others, ascending, ``(points, count)``."""
     squares = points.square().sum(dim=1)[:, None] + others.square().sum(dim=1) - 2 * points @ others.T
     return squares.clamp(min=0).topk(count, dim=1, largest=False).values.sqrt()
+
+
+def _stores(crystals: Crystals, predictor: Predictor) -> dict[Options, Store]:
+    return {options: store_of(crystals, options) for options in predictor.needs}
 
 
 def _parts(crystals: Crystals) -> Sequence[Crystals]:

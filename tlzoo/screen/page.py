@@ -66,16 +66,17 @@ def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iter
             "tells. Nobody has calibrated them."
         )
     for model, domain in zip(screening.predictors, screening.domains, strict=True):
-        if domain.known:
+        if domain.measures:
             yield (
                 f"{model.name}: distances are to the five nearest of {len(domain.points):,} training "
                 "crystals, in units of what is usual among those; red rows are beyond "
                 f"{domain.limit:.2f}, where one training crystal in a hundred is, or hold elements that no "
-                "model has learned from. "
-                "In training: a training crystal has this formula and this density, to 12 %."
+                "model has learned from."
             )
-        else:
-            yield f"{model.name}: its training crystals are not to be had, so red means unseen elements only."
+        if domain.lists:
+            yield f"{model.name}: in training are formulas that it has seen with this density, to 12 %."
+        if domain.reason:
+            yield f"{model.name}: its training crystals are not to be had: {domain.reason}"
 
 
 def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:

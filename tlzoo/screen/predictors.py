@@ -1,8 +1,11 @@
 """What answers for a crystal: a value, its interval, and a vector, which is how the model sees it."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import NormalDist
+from threading import Lock
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,11 +17,13 @@ from torch_geometric.data import Data
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
+from tlzoo.features import saved
+from tlzoo.features.saved import CARD, SavedFeatures
 from tlzoo.graphs.parts import consecutive
 from tlzoo.inputs import Options, Store
 from tlzoo.memory import RowBudget
 from tlzoo.model import Model, load
-from tlzoo.screen.training import training_crystals
+from tlzoo.screen.training import fitted_crystals, training_crystals
 
 Values = NDArray[np.float64]
 
@@ -77,6 +82,10 @@ class Predictor(ABC):
         Args:
             stores: What was made of them, for each of :attr:`needs`.
         """
+
+    def known(self) -> Values | None:
+        """Return embeddings of training crystals, if they come with the model, ``(crystals, dim)``."""
+        return None
 
     @abstractmethod
     def training(self) -> Crystals:
@@ -143,11 +152,56 @@ class Network(Predictor):
         return torch.cat([self.model.head.predict(self.model.head(embedding)), embedding.float()], dim=1)
 
 
+class Frozen(Predictor):
+    """A regression on frozen features, as `tlzoo features --save` keeps it.
+
+    Args:
+        name: The folder.
+        model: The same, loaded.
+        target: The property it must predict; any by default.
+
+    Raises:
+        UserError: It predicts another one.
+    """
+
+    def __init__(self, name: str, model: SavedFeatures, target: str | None = None) -> None:
+        self.name, self.model = name, model
+        self.target, self.unit = model.card["target"], model.card["unit"]
+        if target not in {None, self.target}:
+            raise UserError(f"{name} predicts {self.target}, not {target}")
+        self.sha256 = hashlib.sha256((Path(name) / CARD).read_bytes()).hexdigest()
+        self.elements = model.card["elements"]
+        self.uncertain = len(model.columns) > 1
+        self._one_at_a_time = Lock()
+
+    @property
+    def needs(self) -> Sequence[Options]:
+        """What its sources of features read."""
+        return self.model.options
+
+    def answers(self, stores: Mapping[Options, Store]) -> Answers:
+        """Predict in the unit of the target; the embedding are the standardised features."""
+        # layers are read off by hooks, which would hear the batches of other threads too
+        with self._one_at_a_time:
+            mean, deviation, features = self.model.learned(stores)
+        ends = (mean, mean - DEVIATIONS * deviation, mean + DEVIATIONS * deviation)
+        value, low, high = map(np.exp, ends) if self.model.card["log"] else ends
+        return Answers(value, low, high, features.astype(np.float64))
+
+    def known(self) -> Values:
+        """Return the standardised features of the crystals it was fitted to."""
+        return self.model.known.astype(np.float64)
+
+    def training(self) -> Crystals:
+        """Return the crystals it was fitted to."""
+        return fitted_crystals(self.model.card)
+
+
 def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]:
     """Load models that predict the same.
 
     Args:
-        names: As of :func:`tlzoo.load`.
+        names: As of :func:`tlzoo.load`, or folders of `tlzoo features --save`.
         target: Which of their properties.
 
     Raises:
@@ -157,12 +211,18 @@ def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]
         raise UserError("name at least one model")
     if len(set(names)) < len(names):
         raise UserError(f"a model is named twice: {', '.join(names)}")
-    found: list[Predictor] = [Network(name, load(name), target) for name in names]
+    found = [_open(name, target) for name in names]
     kinds = {(predictor.target, predictor.unit) for predictor in found}
     if len(kinds) > 1:
         listing = ", ".join(f"{each.name}: {each.target} in {each.unit or '1'}" for each in found)
         raise UserError(f"the models of an ensemble must predict the same in the same unit; got {listing}")
     return found
+
+
+def _open(name: str, target: str | None) -> Predictor:
+    if saved.is_saved(name):
+        return Frozen(name, saved.load(name), target)
+    return Network(name, load(name), target)
 
 
 def interval(columns: Mapping[str, Values], target: str) -> tuple[Values, Values]:

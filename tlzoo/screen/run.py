@@ -92,8 +92,8 @@ def _said(
     if found.problems:
         yield f"{len(found.problems):,} could not be predicted, see {problems}"
     for model, domain in zip(screening.predictors, screening.domains, strict=True):
-        if not domain.known:
-            yield f"{model.name}: no distances, its training crystals are not to be had: {domain.reason}"
+        if domain.reason:
+            yield f"{model.name}: its training crystals are not to be had: {domain.reason}"
     ranked = f"{len(found.values):,}, the first {len(found.table):,} in {options.output}"
     yield f"{screening.target}{unit} of {ranked}"
     yield f"page: {html}"

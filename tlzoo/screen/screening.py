@@ -176,14 +176,15 @@ class Screening:
                 for model, one in zip(self.predictors, answers, strict=True)
             }
         columns["unseen_elements"] = self._unseen(facts)
-        known = [(domain, one) for domain, one in zip(self.domains, answers, strict=True) if domain.known]
         outside = columns["unseen_elements"] != ""
-        if known:
-            distances = np.array([domain.distances(one.embedding) for domain, one in known])
-            limits = np.array([[domain.limit] for domain, _ in known])
+        pairs = zip(self.domains, answers, strict=True)
+        if measured := [(domain, one) for domain, one in pairs if domain.measures]:
+            distances = np.array([domain.distances(one.embedding) for domain, one in measured])
+            limits = np.array([[domain.limit] for domain, _ in measured])
             columns["distance"] = distances.max(axis=0)
             outside |= (distances > limits).any(axis=0)
-            columns["in_training"] = np.any([domain.holds(facts) for domain, _ in known], axis=0)
+        if listed := [domain for domain in self.domains if domain.lists]:
+            columns["in_training"] = np.any([domain.holds(facts) for domain in listed], axis=0)
         columns["out_of_domain"] = outside
         return columns
 

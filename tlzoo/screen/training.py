@@ -52,8 +52,32 @@ def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
     return crystals
 
 
+def fitted_crystals(card: Mapping[str, Any]) -> Crystals:
+    """Return the crystals that a regression on frozen features was fitted to.
+
+    Args:
+        card: Its ``features.json``.
+
+    Raises:
+        UserError: The data are not on this machine, or they changed since.
+    """
+    crystals = _table(str(card["source"]), {"targets": [card["target"]]}).crystals
+    crystals = crystals.select(rows_of(card["crystals"], rows_by_id(crystals.ids), "the regression"))
+    if crystals.content_hash != card["data_sha256"]:
+        raise UserError(f"{card['source']} has changed since the model was fitted to it")
+    return crystals
+
+
 def _data(source: str, recipe: Mapping[str, Any], sha256: object) -> CrystalDataModule:
     """Return the data set of a training, if it is on this machine and has not changed."""
+    data = _table(source, recipe)
+    if data.crystals.content_hash != sha256:
+        raise UserError(f"{source} has changed since the model was trained on it")
+    return data
+
+
+def _table(source: str, recipe: Mapping[str, Any]) -> CrystalDataModule:
+    """Return a data set, if it is on this machine."""
     if named.known(source) and not _at_hand(source):
         raise UserError(f"the data set {source} is not on this machine: tlzoo data info {source}")
     spec = recipe.get("split")
@@ -64,10 +88,7 @@ def _data(source: str, recipe: Mapping[str, Any], sha256: object) -> CrystalData
             raise UserError(f"there is no splitter {spec['class_path']}")
         splitter = kind(**spec.get("init_args", {}))
     options: dict[str, Any] = {key: recipe.get(key) for key in READING}
-    data = CrystalDataModule(source, split=splitter, **options)
-    if data.crystals.content_hash != sha256:
-        raise UserError(f"{source} has changed since the model was trained on it")
-    return data
+    return CrystalDataModule(source, split=splitter, **options)
 
 
 def _at_hand(source: str) -> bool:
