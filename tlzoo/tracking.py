@@ -208,6 +208,20 @@ def configured(config: Mapping[str, Any]) -> list[Wandb]:
     ]
 
 
+def tell_sweep(config: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:
+    """Tell the sweep whose agent called this process what the run gave.
+
+    Args:
+        config: Where the run is in the grid.
+        numbers: What it gave; texts and missing numbers are left out.
+    """
+    import wandb
+
+    experiment = wandb.init(config=dict(config), settings=wandb.Settings(silent=True, console="off"))
+    experiment.log({name: value for name, value in numbers.items() if isinstance(value, int | float)})
+    experiment.finish()
+
+
 def choose_mode(settings: Any) -> Literal["offline"] | None:  # noqa: ANN401 (of an optional package)
     """Return ``offline`` where there is no key, for which W&B would ask; else ``None``: as the settings say.
 

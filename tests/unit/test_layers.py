@@ -43,7 +43,7 @@ ROOMS = {
     "ase": ({"data"}, True),
     "matminer": ({"data", "descriptors.build"}, True),
     "wandb": ({"tracking", "cards"}, True),
-    "ray": (set(), True),
+    "ray": ({"study.ray", "screen.ray"}, True),
 }
 # Data and models meet in the fields of a batch, the table of crystals, what networks read, known elements.
 MEETING = {

@@ -1,12 +1,17 @@
-"""`tlzoo study run|status|table|report FILE`: a grid of trainings, resumable, tuned on validation."""
+"""`tlzoo study run|status|table|report|sweep FILE`: a grid of trainings, resumable, tuned on validation."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlzoo.errors import UserError
+
+if TYPE_CHECKING:
+    from tlzoo.study.backends import Backend
 
 FORMATS = ("text", "markdown", "csv")
 
@@ -19,6 +24,7 @@ def main(args: Sequence[str]) -> int:
         "status": _status,
         "table": _table,
         "report": _report,
+        "sweep": _sweep,
     }
     return commands[given.command](given)
 
@@ -32,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         ("status", "say what is done, what failed and how long the rest takes"),
         ("table", "print mean ± standard deviation of the test errors"),
         ("report", "write a page with figures and all numbers, to look at"),
+        ("sweep", "write what is not done yet as a sweep of W&B, whose agents compute it"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument(
@@ -46,11 +53,8 @@ def parser() -> argparse.ArgumentParser:
             metavar="AXIS=VALUE,VALUE",
             help="the runs with these values alone",
         )
-    running, table = commands.choices["run"], commands.choices["table"]
-    running.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="processes, of one thread each if several"
-    )
-    running.add_argument("--limit", type=int, metavar="N", help="stop after so many runs")
+    _add_running(commands.choices["run"])
+    table = commands.choices["table"]
     table.add_argument(
         "--by", type=_names, default=[], metavar="A,B…", help="axes down the side, the others across"
     )
@@ -69,7 +73,35 @@ def parser() -> argparse.ArgumentParser:
         metavar="PAGE.html",
         help="the page; figures go beside it (default: report.html in the directory of the results)",
     )
+    commands.choices["sweep"].add_argument(
+        "-o", "--output", type=Path, required=True, metavar="SWEEP.yaml", help="the sweep, for `wandb sweep`"
+    )
     return parser
+
+
+def _add_running(running: argparse.ArgumentParser) -> None:
+    running.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs at a time, of one thread each if several (default: 1; on Ray as many as fit)",
+    )
+    running.add_argument("--limit", type=int, metavar="N", help="stop after so many runs")
+    running.add_argument("--id", metavar="ID", help="this run alone; W&B's agents call it so")
+    running.add_argument(
+        "--retry", action="store_true", help="also trainings that diverged, which are settled otherwise"
+    )
+    running.add_argument(
+        "--backend", choices=["processes", "ray"], default="processes", help="default: %(default)s"
+    )
+    running.add_argument("--address", help="of a Ray cluster (default: $RAY_ADDRESS, else this machine)")
+    running.add_argument("--cpus-per-run", type=float, metavar="X", help="cores of a run on Ray (default: 1)")
+    running.add_argument(
+        "--gpus-per-run",
+        type=float,
+        metavar="X",
+        help="GPUs of a run on Ray, 0.25 for a quarter (default: 0)",
+    )
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -77,15 +109,36 @@ def _run(given: argparse.Namespace) -> int:
         value = getattr(given, name)
         if value is not None and value < 1:
             raise UserError(f"--{name} must be at least 1, got {value}")
-    from tlzoo.study import backends, document, execution
+    from tlzoo.study import document, execution
     from tlzoo.study.folder import Folder
 
     study = document.load(given.file)
     folder = Folder(given.dir or study.folder)
-    backend = backends.Here() if given.jobs == 1 else backends.Processes(given.jobs)
-    done = execution.Execution(study, folder, backend, say, study.only(given.only), given.limit).run()
+    only = {**study.only(given.only), **(study.named(given.id) if given.id else {})}
+    done = execution.Execution(study, folder, _backend(given), say, only, given.limit, given.retry).run()
     say(f"{study.name}: {done.line()}\nresults: {folder.results}")
+    if given.id and os.environ.get("WANDB_SWEEP_ID"):
+        from tlzoo import tracking
+
+        row = folder.rows().get(given.id, {})
+        tracking.tell_sweep(dict(row.get("labels", {})), row)
     return 1 if done.failed else 0
+
+
+def _backend(given: argparse.Namespace) -> "Backend":
+    from tlzoo.study import backends
+
+    about_ray = {"address": given.address, "cpus": given.cpus_per_run, "gpus": given.gpus_per_run}
+    options = {name: value for name, value in about_ray.items() if value is not None}
+    if given.backend == "ray":
+        if options.get("cpus", 1) <= 0 or options.get("gpus", 0) < 0:
+            raise UserError("--cpus-per-run must be more than 0, --gpus-per-run 0 or more")
+        from tlzoo.study.ray import Ray
+
+        return Ray(given.jobs, **options)
+    if options:
+        raise UserError("--address, --cpus-per-run and --gpus-per-run are about Ray: add --backend ray")
+    return backends.Processes(given.jobs) if (given.jobs or 1) > 1 else backends.Here()
 
 
 def _status(given: argparse.Namespace) -> int:
@@ -136,6 +189,27 @@ def _report(given: argparse.Namespace) -> int:
     output = given.output or folder.path / "report.html"
     written = page.write(study, folder, output, study.only(given.only), shlex.join(command))
     say("\n".join(map(str, written)))
+    return 0
+
+
+def _sweep(given: argparse.Namespace) -> int:
+    import yaml
+
+    from tlzoo.files import write_text
+    from tlzoo.study import document
+    from tlzoo.study.folder import Folder
+    from tlzoo.study.progress import Progress
+    from tlzoo.study.sweep import sweep
+
+    study = document.load(given.file)
+    folder = Folder(given.dir or study.folder)
+    progress = Progress.of(study, folder.rows(), study.only(given.only))
+    if not progress.missing:
+        raise UserError(f"nothing is left for a sweep: {progress.line()}")
+    write_text(given.output, yaml.safe_dump(sweep(study, folder, progress), sort_keys=False))
+    say(f"{len(progress.missing)} runs in {given.output}; begin: wandb sweep {given.output}")
+    if progress.undecided:
+        say(f"{len(progress.undecided)} more wait until tuning has chosen: write another one then")
     return 0
 
 

@@ -14,7 +14,7 @@ from tlzoo.study.choice import tuning_group
 from tlzoo.study.grid import COLUMNS, Study, Tune
 from tlzoo.study.report.outline import outline
 
-SECTIONS: Final = ("extends", "base", "axes", "skip", "adjust", "tune", "average", "report")
+SECTIONS: Final = ("extends", "base", "axes", "skip", "adjust", "tune", "average", "baselines", "report")
 
 
 def load(path: str | Path) -> Study:
@@ -44,6 +44,7 @@ def load(path: str | Path) -> Study:
         report=outline(
             axes, {*average, *(tune.axes if tune else ())}, given.get("report"), f"{path}: report"
         ),
+        baselines=_baselines(path, given.get("baselines", False)),
     )
     if not study.runs():
         raise UserError(f"{path}: nothing is left of the grid; skip takes every combination")
@@ -176,6 +177,12 @@ def _list(path: Path, given: Any, where: str) -> list[Any]:  # noqa: ANN401 (wha
         return []
     if not isinstance(given, list):
         raise UserError(f"{path}: {where}: wanted a list, got {given!r}")
+    return given
+
+
+def _baselines(path: Path, given: object) -> bool:
+    if not isinstance(given, bool):
+        raise UserError(f"{path}: baselines: wanted true or false, got {given!r}")
     return given
 
 

@@ -9,11 +9,11 @@ from tlzoo.errors import UserError
 from tlzoo.study.axes import Condition, text
 from tlzoo.study.backends import Backend
 from tlzoo.study.choice import Row
-from tlzoo.study.folder import Claim, Folder
-from tlzoo.study.gathering import results
-from tlzoo.study.grid import Study
+from tlzoo.study.folder import BASELINES, Claim, Folder
+from tlzoo.study.gathering import baselines, results
+from tlzoo.study.grid import Study, StudyRun
 from tlzoo.study.job import Job, Outcome, check
-from tlzoo.study.progress import Progress, duration, told
+from tlzoo.study.progress import Progress, duration, meant, told
 
 # Seconds between two looks at what other processes on the same directory have finished.
 POLL = 1.0
@@ -34,6 +34,7 @@ class Execution:
         say: Where lines for people go.
         only: The runs that are meant.
         limit: How many to compute at most.
+        retry: Compute again what failed for good: trainings that diverged.
     """
 
     study: Study
@@ -42,6 +43,7 @@ class Execution:
     say: Say
     only: Condition = field(default_factory=dict)
     limit: int | None = None
+    retry: bool = False
 
     def __post_init__(self) -> None:
         self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -72,7 +74,7 @@ class Execution:
         finally:
             for claim in self._claims.values():
                 claim.release()
-            self.folder.write_results(results(self.study, self.folder))
+            self._gather()
         return self.progress()
 
     def _loop(self) -> None:
@@ -89,7 +91,7 @@ class Execution:
     def _submit(self) -> bool:
         """Begin as many runs as there is room for; return whether other processes compute what is wanted."""
         elsewhere = False
-        for run in self.progress().missing:
+        for run in self._missing():
             if len(self._claims) >= self.backend.slots or self._submitted == self.limit:
                 break
             if run.id in self._claims:
@@ -103,8 +105,9 @@ class Execution:
             else:
                 self._claims[run.id] = claim
                 self._submitted += 1
+                work = self.folder.work(run.id)
                 self.backend.submit(
-                    Job(run.id, run.labels, run.tree, run.started_from, self.folder.work(run.id))
+                    Job(run.id, run.labels, run.tree, run.started_from, work, trivial=run.trivial)
                 )
         return elsewhere and self._submitted != self.limit
 
@@ -115,15 +118,33 @@ class Execution:
         progress = self.progress()
         settled = progress.done + progress.failed
         left = progress.remaining() / self.backend.slots
-        after = f", {duration(left)} left" if settled < progress.total else ""
+        after = f", {duration(left)} left" if 0 < settled < progress.total else ""
         self.say(f"[{settled}/{progress.total}] {text(row['labels'])}: {told(row)}{after}")
         if time.monotonic() - self._gathered > GATHER:
-            self._gathered = time.monotonic()
-            self.folder.write_results(results(self.study, self.folder))
+            self._gather()
+
+    def _missing(self) -> list[StudyRun]:
+        """Return what is to be computed; the trivial baselines first, for they take seconds."""
+        rows = self.folder.rows()
+        trivial = [
+            run
+            for run in self.study.trivial
+            if meant(self.only, run.labels) and not self._settled(rows.get(run.id))
+        ]
+        return [*trivial, *self.progress().missing]
+
+    def _gather(self) -> None:
+        self._gathered = time.monotonic()
+        self.folder.write_results(results(self.study, self.folder))
+        if self.study.baselines:
+            self.folder.write_results(baselines(self.study, self.folder), BASELINES)
 
     def _settled(self, row: Row | None) -> bool:
-        """Whether a result stands: done, or failed since this command began."""
-        return row is not None and (row["status"] == "done" or str(row["finished"]) >= self._started)
+        """Whether a result stands: done, failed for good, or failed since this command began."""
+        if row is None:
+            return False
+        for_good = row["status"] == "done" or (row.get("settled", False) and not self.retry)
+        return for_good or str(row["finished"]) >= self._started
 
     def progress(self) -> Progress:
         """Return what is done and what is not, of the runs that are meant."""

@@ -2,7 +2,7 @@
 
 ``rows/ID.json``: what a run gave. ``predictions/ID.parquet``: what it predicts for the test part.
 ``claims/ID``: locked by the process that computes it; the lock ends with the process, however that ends.
-``results.parquet``: all rows in one table.
+``results.parquet``: all rows in one table. ``baselines.parquet``: those of the trivial baselines, if wanted.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from tlzoo.spec import plain
 from tlzoo.study.choice import Row
 
 GATHERING = "results"
+RESULTS, BASELINES = "results.parquet", "baselines.parquet"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Folder:
     @property
     def results(self) -> Path:
         """All results in one table."""
-        return self.path / "results.parquet"
+        return self.path / RESULTS
 
     def row(self, name: str) -> Path:
         """Return where the result of a run belongs."""
@@ -146,11 +147,11 @@ class Folder:
             if claim is not None:
                 claim.release()
 
-    def write_results(self, table: pd.DataFrame) -> None:
-        """Write the table of results, whole or not at all."""
+    def write_results(self, table: pd.DataFrame, name: str = RESULTS) -> None:
+        """Write a table of results, whole or not at all."""
         with self.gathering() as ours:
             if ours:
-                with whole(self.results) as partial:
+                with whole(self.path / name) as partial:
                     table.to_parquet(partial, index=False)
 
 

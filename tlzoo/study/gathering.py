@@ -40,6 +40,34 @@ def results(study: Study, folder: Folder | Path | None = None) -> pd.DataFrame:
     return table
 
 
+def baselines(study: Study, folder: Folder | Path | None = None) -> pd.DataFrame:
+    """Return a row per split and trivial baseline: id, a column per axis, ``baseline``, then its errors.
+
+    An axis is empty where the runs of a split differ in it.
+
+    Args:
+        study: The study.
+        folder: Where its results are; the study's own directory by default.
+    """
+    if not isinstance(folder, Folder):
+        folder = Folder(folder or study.folder)
+    rows, found = folder.rows(), []
+    for run in study.trivial:
+        row = rows.get(run.id, {})
+        labels = {
+            name: column(axis, run.labels[name]) for name, axis in study.axes.items() if name in run.labels
+        }
+        for name, parts in row.get("baselines", {}).items():
+            errors = {f"{part}_{key}": value for part, each in parts.items() for key, value in each.items()}
+            found.append({**row, **labels, "baseline": name, **errors})
+    measures = [f"{part}_{key}" for part in ("val", "test") for key in ("mae", "rmse", "r2")]
+    sizes = ["n_train", "n_val", "n_test", "seconds"]
+    table = pd.DataFrame(
+        found, columns=["id", *study.axes, "baseline", "property", "unit", *measures, *sizes]
+    )
+    return table.astype(dict.fromkeys([*measures, *sizes], "float64"))
+
+
 def column(axis: Axis, value: Label) -> Label:
     """Return a value as its column has it: a column holds whole numbers, numbers or texts."""
     kinds = {type(each) for each in axis.values}

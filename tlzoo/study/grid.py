@@ -34,6 +34,9 @@ COLUMNS: Final = (
     *("started_from", "finished", "error"),
 )
 
+# Arguments of the data module that change neither table nor split.
+BATCHES: Final = ("batch_size", "max_rows", "oversample", "cache_dir")
+
 
 @dataclass(frozen=True)
 class StudyRun:
@@ -44,12 +47,14 @@ class StudyRun:
         tree: Its configuration, as `tlzoo fit` takes it.
         started_from: The models it starts from, with the SHA-256 of their weights; empty if missing.
         id: Hash of configuration and weights: another one of either is another run.
+        trivial: It trains nothing: the trivial baselines are fitted to its data.
     """
 
     labels: Labels
     tree: Tree
     started_from: tuple[Mapping[str, str], ...]
     id: str
+    trivial: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Study:
         tune: Axes of which validation chooses.
         average: Axes over which mean and spread are taken.
         report: What its page shows.
+        baselines: Whether trivial baselines are fitted on the splits of its runs.
     """
 
     path: Path
@@ -88,6 +94,7 @@ class Study:
     tune: Tune | None = None
     average: tuple[str, ...] = ()
     report: Outline = field(default_factory=Outline)
+    baselines: bool = False
 
     @property
     def name(self) -> str:
@@ -116,6 +123,32 @@ class Study:
     def runs(self) -> tuple[StudyRun, ...]:
         """Return all runs of the grid, in its order, those included that tuning will not choose."""
         return self._runs
+
+    @cached_property
+    def trivial(self) -> tuple[StudyRun, ...]:
+        """A run of the trivial baselines for each split of the grid, with the labels that its runs share."""
+        alike: dict[str, list[StudyRun]] = {}
+        for run in self.runs() if self.baselines else ():
+            alike.setdefault(canonical(of_split(run.tree.get("data") or {})), []).append(run)
+        found = []
+        for runs in alike.values():
+            first = runs[0]
+            shared = dict(set.intersection(*(set(run.labels.items()) for run in runs)))
+            labels = {name: shared[name] for name in self.axes if name in shared}
+            name = identity({"baselines": of_split(first.tree.get("data") or {})}, ())
+            found.append(StudyRun(labels, first.tree, (), name, trivial=True))
+        return tuple(found)
+
+    def named(self, name: str) -> Condition:
+        """Return the condition that holds for the run with an id alone.
+
+        Raises:
+            UserError: There is none.
+        """
+        for run in self.runs():
+            if run.id == name:
+                return {axis: (value,) for axis, value in run.labels.items()}
+        raise UserError(f"{self.path} has no run {name!r}: the file or a checkpoint is another one by now")
 
     def tree(self, labels: Labels) -> Tree:
         """Return the configuration of a combination."""
@@ -154,6 +187,11 @@ def identity(tree: Tree, started_from: Iterable[Mapping[str, str]]) -> str:
     """Return the id of a run: 16 hexadecimal digits of a SHA-256."""
     content = {"config": _without(tree, FREE_KEYS), "weights": sorted(str(m["sha256"]) for m in started_from)}
     return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
+
+
+def of_split(section: Tree) -> Tree:
+    """Return of a section ``data`` what decides about table, split and labels."""
+    return {key: value for key, value in section.items() if key not in BATCHES}
 
 
 def canonical(content: Any) -> str:  # noqa: ANN401 (anything JSON can hold)

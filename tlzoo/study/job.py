@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from tlzoo.errors import UserError
+from tlzoo.baselines import baselines
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.errors import DivergedError, UserError
 from tlzoo.heads import Classification
 from tlzoo.run import predict_part
 from tlzoo.session import explaining, quiet
@@ -30,6 +33,7 @@ class Job:
         tree: Its configuration.
         started_from: Models it starts from.
         folder: Where it may write while it lasts.
+        trivial: Fit the trivial baselines to its data instead of training.
     """
 
     id: str
@@ -37,6 +41,7 @@ class Job:
     tree: Tree
     started_from: tuple[Mapping[str, str], ...]
     folder: Path
+    trivial: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,8 @@ def perform(job: Job, memory: Memory) -> Outcome:
     try:
         found, predictions = _measured(job, memory)
         facts = {"status": "done", **found}
+    except DivergedError as error:
+        facts = {"status": "failed", "error": str(error), "settled": True}
     except UserError as error:
         facts = {"status": "failed", "error": str(error)}
     except Exception as error:  # noqa: BLE001 (one run must not stop thousands; the row says what happened)
@@ -74,11 +81,13 @@ def check(runs: Iterable[StudyRun]) -> None:
     """Parse configurations, so many that each value of each axis is in one of them; build and read nothing.
 
     Raises:
-        UserError: One of them is no configuration of `tlzoo fit`; the message says of which run.
+        UserError: One of them is no configuration of `tlzoo fit`, or asks for several processes; the message
+            says of which run.
     """
     seen: set[tuple[str, Label]] = set()
     parser: Parser | None = None
     for run in runs:
+        _check_processes(run)
         new = set(run.labels.items()) - seen
         if not new:
             continue
@@ -91,6 +100,17 @@ def check(runs: Iterable[StudyRun]) -> None:
                     parser.parser.parse_args(arguments(run.tree, Path("run")))
         except UserError as error:
             raise UserError(f"{text(run.labels)}: {error}") from error
+
+
+def _check_processes(run: StudyRun) -> None:
+    trainer = run.tree.get("trainer") or {}
+    for name in ("devices", "num_nodes"):
+        given = trainer.get(name, 1)
+        if given not in (1, "1") and not (isinstance(given, list) and len(given) == 1):
+            raise UserError(
+                f"{text(run.labels)}: trainer.{name} is {given!r}, but a run of a study is one process; "
+                "leave it out, and compute several runs at a time: --jobs, or --backend ray"
+            )
 
 
 def heading(job: Job) -> dict[str, Any]:
@@ -116,6 +136,8 @@ def _measured(job: Job, memory: Memory) -> tuple[dict[str, Any], pd.DataFrame | 
                 f"a study wants one number per crystal to learn, got {', '.join(data.targets)} with the head "
                 f"{type(fit.model.head).__name__}"
             )
+        if job.trivial:
+            return _baselines(data), None
         begun = time.monotonic()
         fit.train()
         seconds = time.monotonic() - begun
@@ -141,6 +163,15 @@ def _numbers(fit: Fit, seconds: float) -> tuple[dict[str, Any], pd.DataFrame | N
                     "prediction": predicted[:, 0],
                 }
             )
-    sizes = {f"n_{part}": len(rows) for part, rows in data.split.parts.items()}
     epochs = {"best_epoch": fit.best.epoch, "epochs": fit.trainer.current_epoch}
-    return {**row, **sizes, **epochs, "training_seconds": round(seconds, 2)}, predictions
+    return {**row, **_sizes(data), **epochs, "training_seconds": round(seconds, 2)}, predictions
+
+
+def _baselines(data: CrystalDataModule) -> dict[str, Any]:
+    labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
+    found = baselines(data.crystals, labels, data.split)
+    return {"property": data.targets[0], "unit": data.units[0], "baselines": found, **_sizes(data)}
+
+
+def _sizes(data: CrystalDataModule) -> dict[str, int]:
+    return {f"n_{part}": len(rows) for part, rows in data.split.parts.items()}

@@ -43,8 +43,8 @@ class Progress:
         """
         decision = decide(study, rows)
         wanted = once(run for run in decision.wanted if holds(only, run.labels))
-        undecided = tuple(labels for labels in decision.undecided if _meant(only, labels))
-        hopeless = tuple(labels for labels in decision.hopeless if _meant(only, labels))
+        undecided = tuple(labels for labels in decision.undecided if meant(only, labels))
+        hopeless = tuple(labels for labels in decision.hopeless if meant(only, labels))
         return cls(study, rows, tuple(wanted), undecided, hopeless)
 
     def status(self, run: StudyRun) -> str:
@@ -135,11 +135,11 @@ def told(row: Row) -> str:
     """
     if row["status"] == "failed":
         return f"failed: {row['error']}"
-    errors = [
-        f"{name} MAE {row[key]:.4g}"
-        for name, key in (("validation", "val_mae"), ("test", "test_mae"))
-        if row.get(key) is not None
+    measured = [("validation", row.get("val_mae")), ("test", row.get("test_mae"))]
+    measured += [
+        (name, parts.get("test", parts["val"])["mae"]) for name, parts in row.get("baselines", {}).items()
     ]
+    errors = [f"{name} MAE {error:.4g}" for name, error in measured if error is not None]
     return f"{', '.join(errors)} {row['unit']}".rstrip() + f", {duration(row['seconds'])}"
 
 
@@ -160,6 +160,6 @@ def _kind(labels: Labels, alike: Iterable[str]) -> tuple[tuple[str, Label], ...]
     return tuple((name, value) for name, value in labels.items() if name not in alike)
 
 
-def _meant(only: Condition, labels: Labels) -> bool:
+def meant(only: Condition, labels: Labels) -> bool:
     """Whether a combination is meant, as far as it has values."""
     return holds({name: values for name, values in only.items() if name in labels}, labels)

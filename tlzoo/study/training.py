@@ -17,10 +17,8 @@ from tlzoo.data import named
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.resume import Keep
 from tlzoo.study.axes import Tree
-from tlzoo.study.grid import canonical
+from tlzoo.study.grid import canonical, of_split
 
-# Arguments of the data module that change neither table nor split.
-BATCHES = ("batch_size", "max_rows", "oversample", "cache_dir")
 # Tables and splits that a process keeps.
 TABLES, SPLITS = 3, 32
 
@@ -41,7 +39,7 @@ class Memory:
             data: The data module.
             section: The section ``data`` that it was made from.
         """
-        same_split = {key: value for key, value in section.items() if key not in BATCHES}
+        same_split = of_split(section)
         same_table = {key: value for key, value in same_split.items() if key != "split"}
         if named.known(data.source):
             same_table.pop("targets", None)

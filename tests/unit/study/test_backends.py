@@ -1,12 +1,15 @@
 """Processes that compute runs: each keeps its own, and may die."""
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
+from tlzoo.errors import UserError
 from tlzoo.study import backends
 from tlzoo.study.backends import Here, Processes
-from tlzoo.study.job import Job, Outcome
+from tlzoo.study.grid import StudyRun
+from tlzoo.study.job import Job, Outcome, check
 
 
 def job(name):
@@ -72,3 +75,34 @@ def test_this_process_computes_what_is_submitted(monkeypatch):
     with Here() as here:
         here.submit(job("x"))
         assert [outcome.row["id"] for outcome in here.finished()] == ["x"]
+
+
+def test_without_ray_its_backend_says_how_to_get_it(tlzoo, tmp_path, monkeypatch):
+    def version(name):
+        raise PackageNotFoundError(name)
+
+    file = tmp_path / "s.yaml"
+    file.write_text("axes: {x: {key: seed_everything, values: [1]}}\n")
+    monkeypatch.setattr("importlib.metadata.version", version)
+    answer = tlzoo("study", "run", file, "--dir", tmp_path / "out", "--backend", "ray")
+    assert answer.code == 2
+    assert answer.err.startswith(
+        "tlzoo: --backend ray needs the package ray: pip install tlzoo[ray]; or take"
+    )
+    assert not (tmp_path / "out").exists()
+    answer = tlzoo("study", "run", file, "--gpus-per-run", 0.5)
+    assert (answer.code, answer.err) == (
+        2,
+        "tlzoo: --address, --cpus-per-run and --gpus-per-run are about Ray: add --backend ray\n",
+    )
+    answer = tlzoo("study", "run", file, "--gpus-per-run", -1, "--backend", "ray")
+    assert "--cpus-per-run must be more than 0, --gpus-per-run 0 or more" in answer.err
+
+
+@pytest.mark.parametrize("trainer", [{"devices": 2}, {"devices": "auto"}, {"devices": -1}, {"num_nodes": 3}])
+def test_a_run_is_one_process(trainer):
+    run = StudyRun({"x": 1}, {"trainer": trainer}, (), "id")
+    with pytest.raises(
+        UserError, match=r"x=1: trainer\.(devices|num_nodes) is .*, but a run of a study is one"
+    ):
+        check([run])

@@ -1,9 +1,11 @@
 """Running a study with trainings that are made up: what is run, in which order, and what is kept."""
 
+import pandas as pd
 import pytest
 
 from tlzoo.errors import UserError
 from tlzoo.study import execution
+from tlzoo.study.axes import holds
 from tlzoo.study.backends import Backend
 from tlzoo.study.document import load
 from tlzoo.study.execution import Execution
@@ -23,9 +25,10 @@ average: [trial]
 class Pretended(Backend):
     """Finishes the run that waits longest; a rate of 2 is better."""
 
-    def __init__(self, slots=1, failing=()):
+    def __init__(self, slots=1, failing=(), diverging=()):
         self.slots = slots
         self.failing = failing
+        self.diverging = diverging
         self.jobs = []
         self.done = []
         self.closed = False
@@ -38,7 +41,11 @@ class Pretended(Backend):
         job = self.jobs.pop(0)
         values = tuple(job.labels.values())
         self.done.append(values)
-        if values in self.failing:
+        if job.trivial:
+            facts = {"status": "done", "baselines": {"mean": {"val": {"mae": 2.0}}}, "unit": "eV"}
+        elif values in self.diverging:
+            facts = {"status": "failed", "error": "no number", "settled": True}
+        elif values in self.failing:
             facts = {"status": "failed", "error": "no"}
         else:
             facts = {"status": "done", "val_mae": 3 - job.labels["rate"], "test_mae": 1.0, "unit": "eV"}
@@ -62,10 +69,10 @@ def study(tmp_path):
 
 @pytest.fixture
 def run(study, tmp_path):
-    def ran(backend, only=(), limit=None):
+    def ran(backend, only=(), limit=None, retry=False, study=study):
         lines = []
         folder = Folder(tmp_path / "results")
-        progress = Execution(study, folder, backend, lines.append, study.only(only), limit).run()
+        progress = Execution(study, folder, backend, lines.append, study.only(only), limit, retry).run()
         assert backend.closed
         assert not any((folder.path / "claims").iterdir())
         return progress, lines
@@ -173,3 +180,48 @@ def test_what_fails_in_another_process_meanwhile_is_not_run_again(study, run, tm
     progress, _ = run(backend)
     assert tuple(last.labels.values()) not in backend.done
     assert progress.failed == 1
+
+
+def test_what_diverged_is_run_again_if_asked(run):
+    first = Pretended(diverging={("a", 1, 1)}, failing={("b", 1, 1)})
+    run(first)
+    again = Pretended()
+    progress, _ = run(again)
+    assert again.done == [("b", 1, 1)]
+    assert progress.failed == 1, "a failure that stands is one"
+    again = Pretended()
+    progress, _ = run(again, retry=True)
+    assert again.done == [("a", 1, 1)]
+    assert progress.failed == 0
+
+
+def test_trivial_baselines_are_computed_once_for_each_split(run, tmp_path):
+    file = tmp_path / "b.yaml"
+    file.write_text(STUDY.replace("key: seed", "key: data.seed") + "baselines: true\n")
+    study = load(file)
+    assert [run.labels for run in study.trivial] == [{"trial": 1}, {"trial": 2}]
+    backend = Pretended(2)
+    progress, lines = run(backend, study=study)
+    assert backend.done[:2] == [(1,), (2,)]
+    assert "trial=1: mean MAE 2 eV, 60 s" in lines[0]
+    assert (progress.done, progress.total) == (6, 6)
+    table = pd.read_parquet(tmp_path / "results" / "baselines.parquet")
+    assert table["trial"].tolist() == [1, 2]
+    assert table[["source", "rate", "test_mae"]].isna().all(axis=None)
+    assert set(table["baseline"]) == {"mean"}
+    assert set(table["val_mae"]) == {2.0}
+    again = Pretended()
+    run(again, study=study)
+    assert again.done == []
+    (tmp_path / "results" / "rows" / f"{study.trivial[1].id}.json").unlink()
+    run(again, study=study, only=["trial=1"])
+    assert again.done == []
+    run(again, study=study, only=["source=a"])
+    assert again.done == [(2,)]
+
+
+def test_one_run_by_its_id(study):
+    wanted = study.runs()[3]
+    assert [run for run in study.runs() if holds(study.named(wanted.id), run.labels)] == [wanted]
+    with pytest.raises(UserError, match=r"s\.yaml has no run 'abc': the file or a checkpoint is another one"):
+        study.named("abc")
