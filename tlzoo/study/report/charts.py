@@ -80,7 +80,7 @@ def _heatmap_caption(view: View) -> str:
     return (
         f"How much lower the test MAE is than that of {view.against}, all trials together; below it the 95 % "
         "interval. In brackets: the interval contains zero. Hatched, with a minus: negative transfer."
-        + _beside(view, "Beside it: {}.")
+        + _beside(view, "The other map: {}.")
     )
 
 

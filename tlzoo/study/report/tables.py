@@ -24,6 +24,8 @@ class Cell:
 
 def all_numbers(numbers: Measures, table: pd.DataFrame) -> str:
     """Return the table of a row per combination, and links to it and to the single runs as CSV."""
+    if table.empty:
+        return ""
     published = "published_mae" in table and table["published_mae"].notna().any()
     gains = bool(numbers.study.report.baseline)
     tuned = numbers.study.tune.axes if numbers.study.tune else ()
@@ -59,8 +61,8 @@ def _gain_cells(row: Row) -> list[Cell]:
     if high < 0:
         look, note = "number bad", "▼ negative transfer"
     elif low <= 0 <= high:
-        note = "≈ interval contains zero"
-    ends = "–" if isnan(low) else f"{percent(low)} … {percent(high)}"
+        note = "≈ contains zero"
+    ends = "–" if isnan(low) else f"{percent(low).removesuffix(' %')} … {percent(high)}"
     return [
         Cell(percent(row["gain"]), str(row["gain"]), look),
         Cell(ends, "" if isnan(low) else str(low)),
