@@ -59,8 +59,11 @@ def _overlap(given: argparse.Namespace) -> int:
 
     other = overlap.load(given.within)
     tables = ((name, overlap.load(name, test=given.test)) for name in given.names)
-    found = [overlap.overlap(name, crystals, other) for name, crystals in tables]
-    sys.stdout.write(f"of these, in {given.within} ({len(other):,} crystals)\n{overlap.table(found)}\n")
+    found = (overlap.overlap(name, crystals, other) for name, crystals in tables)
+    sys.stdout.write(f"of these, in {given.within} ({len(other):,} crystals)\n")
+    for line in overlap.table(found):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,16 +102,15 @@ def load(source: str, *, test: bool = False) -> Crystals:
     return crystals
 
 
-def table(found: Iterable[Overlap]) -> str:
-    """Return the numbers for people, a line for each data set that was looked for."""
-    lines = [f"{'':24}{'crystals':>10}{'same formula':>20}{'same structure':>20}"]
+def table(found: Iterable[Overlap]) -> Iterator[str]:
+    """Yield lines for people, one for each data set that was looked for, as soon as it is there."""
+    yield f"{'':24}{'crystals':>10}{'same formula':>20}{'same structure':>20}"
     for each in found:
         structures = _share(each.structures, each.crystals)
-        lines.append(
+        yield (
             f"{each.name:24}{each.crystals:10,}{_share(each.formulas, each.crystals):>20}"
             f"{structures if each.compared else f'≤ {structures}':>20}"
         )
-    return "\n".join(lines)
 
 
 def _share(count: int, total: int) -> str:

@@ -65,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="A,B…",
         help="of these axes show the value with the least mean validation error",
     )
+    table.add_argument(
+        "--baselines", action="store_true", help="the trivial baselines instead, on the same splits"
+    )
     table.add_argument("--format", choices=FORMATS, default="text", help="default: %(default)s")
     commands.choices["report"].add_argument(
         "-o",
@@ -157,9 +160,18 @@ def _status(given: argparse.Namespace) -> int:
 
 def _table(given: argparse.Namespace) -> int:
     from tlzoo.study import document, table
-    from tlzoo.study.gathering import column, results
+    from tlzoo.study.gathering import baselines, column, results
 
     study = document.load(given.file)
+    if given.baselines:
+        trivial = baselines(study, given.dir)
+        if trivial.empty:
+            raise UserError(
+                f"there are no baselines in {given.dir or study.folder}; "
+                f"say `baselines: true` in {given.file}, then run it"
+            )
+        say(table.trivial(study, trivial, given.format))
+        return 0
     by, choose = study.names(given.by, "--by"), study.names(given.choose, "--choose")
     found = results(study, given.dir)
     for name, values in study.only(given.only).items():

@@ -33,7 +33,7 @@ class Execution:
         backend: Where runs are computed.
         say: Where lines for people go.
         only: The runs that are meant.
-        limit: How many to compute at most.
+        limit: How many trainings to compute at most.
         retry: Compute again what failed for good: trainings that diverged.
     """
 
@@ -104,7 +104,7 @@ class Execution:
                 elsewhere = True
             else:
                 self._claims[run.id] = claim
-                self._submitted += 1
+                self._submitted += not run.trivial
                 work = self.folder.work(run.id)
                 self.backend.submit(
                     Job(run.id, run.labels, run.tree, run.started_from, work, trivial=run.trivial)

@@ -102,6 +102,33 @@ def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequenc
     return _markdown(cells) if form == "markdown" else _aligned(cells)
 
 
+def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
+    """Return mean and sample standard deviation of the trivial baselines over the averaged axes.
+
+    Args:
+        study: The study.
+        baselines: A row per split and baseline, of :func:`tlzoo.study.baselines`.
+        form: How to write it.
+    """
+    kept = [axis for axis in study.axes if axis not in study.average and baselines[axis].notna().any()]
+    groups = baselines.groupby([*kept, "baseline", "unit"], sort=False, dropna=False)
+    table = groups.agg(
+        splits=("id", "size"),
+        **{
+            f"{measure}{end}": (measure, how)
+            for measure in MEASURES
+            for end, how in (("", "mean"), ("_sd", "std"))
+        },
+    ).reset_index()
+    if form == "csv":
+        return table.to_csv(index=False).rstrip("\n")
+    lines = [[*kept, "baseline", "splits", "validation MAE", "test MAE", "unit"]]
+    for _, row in table.iterrows():
+        names = [_value(row[name]) for name in (*kept, "baseline", "splits")]
+        lines.append([*names, *(_error(row, measure) for measure in MEASURES), str(row["unit"])])
+    return _markdown(lines) if form == "markdown" else _aligned(lines)
+
+
 def _long(table: pd.DataFrame, axes: Sequence[str]) -> Cells:
     lines = [[*axes, "runs", "validation MAE", "test MAE", "unit"]]
     for _, row in table.iterrows():

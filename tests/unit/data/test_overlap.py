@@ -36,7 +36,7 @@ def test_what_is_not_compared_is_an_upper_bound(crystals, monkeypatch):
     monkeypatch.setattr(overlap, "MANY", 3)
     found = overlap.overlap("few", strained(crystals, 1.01), crystals)
     assert (found.structures, found.compared) == (30, False)
-    assert "≤ 30 (100.0 %)" in overlap.table([found])
+    assert "≤ 30 (100.0 %)" in list(overlap.table([found]))[1]
 
 
 def test_the_test_sets_are_hardly_in_what_networks_learn_from(tlzoo, data_dir):

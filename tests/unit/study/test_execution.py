@@ -11,6 +11,7 @@ from tlzoo.study.document import load
 from tlzoo.study.execution import Execution
 from tlzoo.study.folder import Folder
 from tlzoo.study.job import Outcome, ending, heading
+from tlzoo.study.table import trivial
 
 STUDY = """\
 axes:
@@ -210,8 +211,11 @@ def test_trivial_baselines_are_computed_once_for_each_split(run, tmp_path):
     assert table[["source", "rate", "test_mae"]].isna().all(axis=None)
     assert set(table["baseline"]) == {"mean"}
     assert set(table["val_mae"]) == {2.0}
+    said = trivial(study, table, "text").splitlines()
+    assert said[0].split() == ["baseline", "splits", "validation", "MAE", "test", "MAE", "unit"]
+    assert said[1].split() == ["mean", "2", "2", "±", "0", "–", "eV"]
     again = Pretended()
-    run(again, study=study)
+    run(again, study=study, limit=1)
     assert again.done == []
     (tmp_path / "results" / "rows" / f"{study.trivial[1].id}.json").unlink()
     run(again, study=study, only=["trial=1"])
