@@ -1,5 +1,6 @@
 """`tlzoo screen`: as `tlzoo predict`, whatever the number of processes, and wherever it was stopped."""
 
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -181,6 +182,27 @@ def test_filters(runs, tlzoo, tmp_path):
     )
     assert empty.code == 0, empty.err
     assert len(pd.read_parquet(tmp_path / "e.parquet")) == 0
+
+
+@pytest.mark.slow
+def test_same_bytes_by_ray(straight, runs, pool, tmp_path):
+    pytest.importorskip("ray")
+    output = tmp_path / "ranked.parquet"
+    command = [sys.executable, "-m", "tlzoo", "screen", f"{runs}/one,{runs}/two", str(pool)]
+    command += ["-o", str(output), "--shard", "20", "--jobs", "2", "--engine", "ray"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert shards(output) == shards(straight[0])
+    assert output.read_bytes() == straight[0].read_bytes()
+
+
+def test_ray_is_an_extra(runs, pool, tlzoo, tmp_path, monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("tlzoo.screen.ray.importlib.metadata.version", missing)
+    done = tlzoo("screen", runs / "one", pool, "-o", tmp_path / "r.parquet", "--engine", "ray")
+    assert done.code == 2
+    assert "pip install tlzoo[ray]" in done.err
 
 
 @pytest.mark.slow

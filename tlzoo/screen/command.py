@@ -36,6 +36,7 @@ def main(args: Sequence[str]) -> int:
         top=given.top,
         ascending=given.ascending,
         jobs=given.jobs,
+        engine=given.engine,
     )
     sys.stdout.write(screen(request, options) + "\n")
     return 0
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
         "lists those there are",
     )
     add("--jobs", type=int, metavar="N", help="processes and threads (default: one per core)")
+    add("--engine", choices=["local", "ray"], default="local", help="ray: on a cluster, see docs/cluster.md")
     add("--shard", type=int, default=4096, metavar="N", help="crystals in a shard (default: %(default)s)")
     add("--dir", type=Path, metavar="DIR", help="where shards are kept (default: beside the output)")
     return parser

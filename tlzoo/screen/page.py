@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 100
 MOST: Final = 20_000  # points of a figure
+DECADES: Final = 100.0  # largest over smallest prediction from which axes are logarithmic
 STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;font-size:13px}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;"
@@ -85,11 +86,17 @@ def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:
     name = f"{screening.target} ({screening.unit})" if screening.unit else screening.target
     shown = ranking.table.slice(0, SHOWN)[screening.target].to_numpy()
 
+    least, most = ranking.values.min(), ranking.values.max()
+    log = bool(least > 0 and most > DECADES * least)
+    scale = "log" if log else "linear"
+
     def distribution(axes: "Axes") -> None:
-        bins = np.histogram_bin_edges(ranking.values, 80).tolist()
+        edges = np.histogram_bin_edges(np.log10(ranking.values) if log else ranking.values, 80)
+        bins = (10**edges if log else edges).tolist()
         axes.hist(ranking.values, bins, color=COLOURS["train"], label="predicted")
         axes.hist(shown, bins, color=COLOURS["test"], label=f"the first {len(shown)}")
-        axes.set(xlabel=name, ylabel="crystals", yscale="log")
+        axes.set(xlabel=name, ylabel="crystals", yscale="log", xscale=scale)
+        axes.set_ylim(bottom=0.7)  # a single crystal is seen
         axes.legend(frameon=False)
 
     yield _figure(distribution)
@@ -97,20 +104,21 @@ def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:
     values = table[screening.target].to_numpy()
     if screening.uncertain:
         lower, upper = (table[f"{screening.target}_{end}"].to_numpy() for end in ("lower", "upper"))
-        yield _figure(
-            lambda axes: _cloud(axes, values, (upper - lower) / 2, name, "half width of the interval")
-        )
+        half = (upper - lower) / 2
+        yield _figure(lambda axes: _cloud(axes, values, half, name, "half width of the interval", scale))
     if "distance" in table.column_names:
         distance = table["distance"].to_numpy()
-        yield _figure(lambda axes: _cloud(axes, values, distance, name, "distance to training crystals"))
+        yield _figure(
+            lambda axes: _cloud(axes, values, distance, name, "distance to training crystals", scale)
+        )
 
 
-def _cloud(axes: "Axes", x: NDArray[Any], y: NDArray[Any], x_name: str, y_name: str) -> None:
+def _cloud(axes: "Axes", x: NDArray[Any], y: NDArray[Any], x_name: str, y_name: str, scale: str) -> None:
     axes.scatter(x, y, s=3, color=COLOURS["train"], linewidths=0, label=f"the first {len(x):,}")
     axes.scatter(
         x[:SHOWN], y[:SHOWN], s=8, color=OTHERS[1], linewidths=0, label=f"the first {len(x[:SHOWN])}"
     )
-    axes.set(xlabel=x_name, ylabel=y_name)
+    axes.set(xlabel=x_name, ylabel=y_name, xscale=scale)
     axes.legend(frameon=False)
 
 
@@ -131,7 +139,9 @@ def _table(ranking: Ranking, screening: Screening) -> Iterator[str]:
     ends = [f"{screening.target}_{end}" for end in ("lower", "upper")] if screening.uncertain else []
     numbers = [screening.target, *ends, *(["distance"] if rows and "distance" in rows[0] else [])]
     texts = ["unseen_elements", *(["in_training"] if rows and "in_training" in rows[0] else [])]
-    heads = ["", "formula", "space group", "id", *numbers, *(text.replace("_", " ") for text in texts)]
+    unit = f" ({screening.unit})" if screening.unit else ""
+    named = [f"{name}{unit}" if name.startswith(screening.target) else name for name in numbers]
+    heads = ["", "formula", "space group", "id", *named, *(text.replace("_", " ") for text in texts)]
     yield f"<table><tr>{''.join(f'<th>{escape(head)}</th>' for head in heads)}</tr>"
     for row, group in zip(rows, groups, strict=True):
         cells = [

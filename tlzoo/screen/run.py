@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tlzoo.graphs.workers import worker_count
-from tlzoo.screen import local, page
+from tlzoo.screen import local, page, ray
 from tlzoo.screen.ranking import Ranking, rank, write, write_problems
 from tlzoo.screen.screening import Request, Screening
 from tlzoo.screen.shards import Shards
@@ -24,6 +24,7 @@ class Options:
         top: How many to keep; None for all.
         ascending: Put the smallest first.
         jobs: Processes and threads; None for one per core.
+        engine: Who computes: ``local``, or ``ray``.
     """
 
     output: Path
@@ -31,6 +32,7 @@ class Options:
     top: int | None = None
     ascending: bool = False
     jobs: int | None = None
+    engine: str = "local"
 
 
 def screen(request: Request, options: Options) -> str:
@@ -41,6 +43,8 @@ def screen(request: Request, options: Options) -> str:
             screening, or something cannot be written.
     """
     jobs = worker_count(options.jobs)
+    if options.engine == "ray":
+        ray.check()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     shards = Shards(options.folder or options.output.with_suffix(".shards"))
     screening = Screening(request, shards)
@@ -50,7 +54,9 @@ def screen(request: Request, options: Options) -> str:
         wanted = [number for number in range(screening.size) if number not in done]
         screening.open_domains()
         begun = time.monotonic()
-        count = _watched(local.run(screening, wanted, jobs), screening, wanted)
+        engine = ray if options.engine == "ray" else local
+        counts = engine.run(screening, wanted, jobs) if wanted else iter(())
+        count = _watched(counts, screening, wanted)
         seconds = time.monotonic() - begun
         found = rank(shards, screening.size, screening.target, top=options.top, ascending=options.ascending)
         found = found.with_unreadable(screening.pool.unreadable)
