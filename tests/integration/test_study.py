@@ -289,3 +289,69 @@ def test_a_process_that_dies_fails_its_run_alone(written, tmp_path):
     assert process.returncode == 1
     assert "failed: the process that computed it ended with code -9" in said
     assert "1 of 2 runs done, 1 failed" in said
+
+
+TIMES = {"seconds", "training_seconds", "finished"}
+
+
+@pytest.fixture
+def cluster():
+    """The address of two Ray nodes with a core each, on this machine."""
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        nodes.add_node(num_cpus=1)
+        yield nodes.address
+    finally:
+        nodes.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray leaves files and sockets to the end of the process
+def test_ray_gives_the_rows_of_this_process(done, tlzoo, cluster, tmp_path):
+    file, folder, _ = done
+    answer = tlzoo("study", "run", file, "--dir", tmp_path / "ray", "--backend", "ray", "--address", cluster)
+    assert answer.code == 1, "two runs fail, as they do here"
+    assert answer.out.splitlines()[-2] == "study: 4 of 6 runs done, 2 failed"
+
+    def facts(path):
+        return {
+            name: {key: value for key, value in row.items() if key not in TIMES}
+            for name, row in Folder(path).rows().items()
+        }
+
+    assert facts(tmp_path / "ray") == facts(folder)
+    for path in (folder / "predictions").iterdir():
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(path), pd.read_parquet(tmp_path / "ray" / "predictions" / path.name)
+        )
+    answer = tlzoo(
+        *("study", "run", file, "--dir", tmp_path / "none", "--backend", "ray", "--address", cluster),
+        *("--gpus-per-run", 0.5),
+    )
+    assert answer.err.startswith("tlzoo: Ray has no room for a run with 1 CPUs and 0.5 GPUs; ask for less")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_lost_ray_worker_fails_its_run_alone(done, cluster, tmp_path):
+    import ray
+
+    from tlzoo.study.ray import Ray
+
+    first, *_, last = load(done[0]).runs()
+    with Ray(address=cluster) as backend:
+        assert backend.slots == 2
+        for run in (first, last):
+            backend.submit(Job(run.id, run.labels, run.tree, (), tmp_path / "work"))
+        ray.kill(next(worker for job, worker in backend._busy.values() if job.id == first.id))
+        rows = {}
+        while len(rows) < 2:
+            rows |= {outcome.row["id"]: outcome.row for outcome in backend.finished()}
+        assert rows[first.id]["error"].startswith("the Ray worker that computed it was lost: ")
+        assert "settled" not in rows[first.id]
+        assert rows[last.id]["status"] == "done"
+        backend.submit(Job("again", last.labels, last.tree, (), tmp_path / "work"))
+        assert backend.finished()[0].row["test_mae"] == rows[last.id]["test_mae"]
+    assert not ray.is_initialized()

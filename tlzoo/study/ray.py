@@ -112,6 +112,8 @@ class Ray(Backend):
         import ray
 
         environment = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
+        if not self._gpus:  # Ray hides them no longer by itself, and many runs would share the first
+            environment["CUDA_VISIBLE_DEVICES"] = ""
         actor = ray.remote(Worker).options(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0)
         return actor.remote(str(Path.cwd()), environment, max(1, int(self._cpus)))
 
