@@ -1,7 +1,8 @@
 """What the layers of a model say of crystals: one vector per crystal and layer.
 
 The layers are those a backbone names (:meth:`tlzoo.backbones.base.Backbone.layers`), then ``embedding``,
-what the backbone gives to the head, then ``head.hidden.0`` …. Of a layer of atoms or bonds the mean over
+what the backbone gives to the head, then ``head.hidden.0`` …, and ``head.out``, what the head says before it
+is brought into units. Of a layer of atoms or bonds the mean over
 the cell is taken, in which each atom and each bond counts once, whatever pooling the model was trained with.
 """
 
@@ -22,6 +23,7 @@ from tlzoo.nn.edges import pointers
 from tlzoo.nn.segment import segment_sum
 
 EMBEDDING: Final = "embedding"
+OUTPUT: Final = "head.out"
 
 
 def widths(backbone: Backbone, head: Head) -> dict[str, int]:
@@ -29,7 +31,7 @@ def widths(backbone: Backbone, head: Head) -> dict[str, int]:
     own = {name: layer.dim for name, layer in backbone.layers().items()}
     towers = len(head.trunks)
     hidden = {f"head.hidden.{i}": towers * width for i, width in enumerate(head.hidden)}
-    return {**own, EMBEDDING: backbone.out_dim, **hidden}
+    return {**own, EMBEDDING: backbone.out_dim, **hidden, OUTPUT: towers * head.tower_out}
 
 
 def check_layers(layers: Sequence[str], there: Mapping[str, int]) -> None:
@@ -62,9 +64,11 @@ def activations(
                 hooks.callback(hook.remove)
         embedding = backbone(batch)
         if any(name.startswith("head.") for name in layers):
-            head(embedding)
+            raw = head(embedding)
     if EMBEDDING in seen:
         seen[EMBEDDING] = [embedding]
+    if OUTPUT in seen:
+        seen[OUTPUT] = [raw]
     parts = [_per_crystal(torch.cat(seen[name], dim=1), named.get(name), batch) for name in layers]
     return torch.cat(parts, dim=1)
 

@@ -17,7 +17,7 @@ STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
 FRAGMENTS = sorted({*CONFIGS.glob("*/*.yaml")} - {*EXPERIMENTS} - {*STUDIES})
 
 # not downloaded: each must lie in TLZOO_DATA
-TABLES = {"phonondb_p3", "ju2021_sps_kappa"}
+TABLES = {"phonondb_p3", "ju2021_sps_kappa", "aflow_agl"}
 
 
 def name(path: Path) -> str:

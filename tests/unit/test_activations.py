@@ -31,7 +31,7 @@ LAYERS = {
     "alignn": ["embed", "alignn.0.twobody", "alignn.0.threebody", "gcn.0"],
     "descriptors": ["descriptors", "layer.0", "layer.1"],
 }
-HEAD = ["embedding", "head.hidden.0", "head.hidden.1"]
+HEAD = ["embedding", "head.hidden.0", "head.hidden.1", "head.out"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_names_run_from_input_to_output(model, name, crystals):
         assert found[layer].shape == (8, width)
         assert np.isfinite(found[layer]).all()
         np.testing.assert_allclose(model.embed(crystals, layer=layer), found[layer], rtol=1e-5, atol=1e-6)
-    assert [found[layer].shape[1] for layer in HEAD] == [6, 5, 4]
+    assert [found[layer].shape[1] for layer in HEAD] == [6, 5, 4, 1]
 
 
 def test_the_embedding_is_what_the_head_reads(model, crystals):
@@ -77,6 +77,7 @@ def test_the_embedding_is_what_the_head_reads(model, crystals):
         np.testing.assert_allclose(found["head.hidden.1"], hidden, rtol=1e-5, atol=1e-6)
         first = trunk[:4](torch.from_numpy(found["embedding"]))
         np.testing.assert_allclose(found["head.hidden.0"], first, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found["head.out"], out(hidden), rtol=1e-5, atol=1e-6)
         predicted = model.head.predict(out(hidden))
     np.testing.assert_allclose(model.predict(crystals)["a"], predicted[:, 0], rtol=1e-5)
 

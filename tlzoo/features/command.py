@@ -44,6 +44,14 @@ def main(args: Sequence[str]) -> int:
     content = json.dumps(report.content(), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(predictions.with_suffix(".json"), content + "\n")
     sys.stdout.write(f"{report.text()}\npredictions: {predictions}\n")
+    if given.importance:
+        from tlzoo.features.importance import draw, importance
+
+        table = importance(problem, report)
+        path = predictions.with_name(f"{name}-importance.parquet")
+        write_table(table, path)
+        draw(table, path.with_suffix(".png"), unit="ln" if given.log else report.unit)
+        sys.stdout.write(f"importance of the descriptors: {path}, {path.with_suffix('.png')}\n")
     if given.save:
         fit(problem, report).save(given.save)
         sys.stdout.write(f"fitted to all {len(problem.rows)} crystals: {given.save}\n")
@@ -98,6 +106,11 @@ def parser() -> argparse.ArgumentParser:
         help="learn from so many crystals, too: a learning curve, each with the same crystals left out",
     )
     add("--seed", type=int, default=0, help="seed of folds and regressions (default: 0)")
+    add(
+        "--importance",
+        action="store_true",
+        help="say which descriptors the predictions rest on: NAME-importance.parquet and .png",
+    )
     add(
         "--save",
         type=Path,

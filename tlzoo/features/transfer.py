@@ -265,5 +265,10 @@ def collect(request: Request, crystals: Crystals) -> dict[tuple[str, str], Value
             here.check(layers[0])
         except UserError as error:
             raise UserError(f"{name}: {error}; or leave the choice to --layer auto") from error
-        found |= {(name, layer): values for layer, values in values_of(here, crystals, layers).items()}
+        different: dict[str, Values] = {}
+        for layer, values in values_of(here, crystals, layers).items():
+            # the last layer of a network on descriptors is the embedding: it need not be tried twice
+            if not any(np.array_equal(values, other) for other in different.values()):
+                different[layer] = values
+        found |= {(name, layer): values for layer, values in different.items()}
     return found
