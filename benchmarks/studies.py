@@ -1,6 +1,6 @@
 """Speed and cost of a study's backends: ``python -m benchmarks.studies [--runs N] [--jobs N]``.
 
-The runs are tiny (CGCNN 8 wide, an epoch on 130 crystals), so that what a backend adds to them is seen. Each
+The runs are tiny (CGCNN 8 wide, an epoch on 163 crystals), so that what a backend adds to them is seen. Each
 backend computes some runs first, in which its processes start and read the data; their time is told apart.
 CPU time is that of this process and all below it.
 """
