@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from tlzoo.features.bayes import BayesianRidge
 from tlzoo.features.estimators import Estimator, Scale, find
-from tlzoo.features.nested import Candidate, candidates, few, mean, nested
+from tlzoo.features.nested import INNER, Candidate, candidates, few, mean, nested
 
 SIZE = 36
 
@@ -96,12 +96,12 @@ def test_groups_are_whole_in_outer_and_inner_folds(problem):
     Spy.fits = []
     spy = Estimator("spy", Spy)
     outcome = run((features, np.arange(SIZE, dtype=float), groups), spy, "6-fold")["net"]
-    assert len(Spy.fits) == 6 * (2 * 5 + 1)  # two layers, five inner folds, and the fit that predicts
+    assert len(Spy.fits) == 6 * (2 * INNER + 1)  # two layers, inner folds, and the fit that predicts
     for fitted in Spy.fits:
         assert all((2 * g in fitted) == (2 * g + 1 in fitted) for g in range(SIZE // 2))
     for i, fold in enumerate(range(6)):
         left = set(np.flatnonzero(outcome.folds[0] == fold).tolist())
-        for fitted in Spy.fits[11 * i : 11 * (i + 1)]:
+        for fitted in Spy.fits[(2 * INNER + 1) * i : (2 * INNER + 1) * (i + 1)]:
             assert not fitted & left
 
 
