@@ -58,7 +58,7 @@ def run(screening: Screening, wanted: Sequence[int], jobs: int) -> Iterator[int]
         given = {"address": "local", "num_cpus": jobs, "include_dashboard": False}
     try:
         ray.init(**given, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a node that does not start in time is a bare Exception of Ray
         raise UserError(
             f"Ray did not start: {error}; look at `ray status`, or call `ray start --head`"
         ) from error
