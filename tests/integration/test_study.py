@@ -355,3 +355,24 @@ def test_a_lost_ray_worker_fails_its_run_alone(done, cluster, tmp_path):
         backend.submit(Job("again", last.labels, last.tree, (), tmp_path / "work"))
         assert backend.finished()[0].row["test_mae"] == rows[last.id]["test_mae"]
     assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_ctrl_c_ends_a_study_on_ray_and_ray_with_it(written, tmp_path):
+    network = {"model": {"backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}}}}
+    axes = {"net": {"one": network}}
+    axes["trial"] = {"key": "data.split.init_args.seed", "values": list(range(14))}
+    file, folder = written({"axes": axes, "tune": None}), Folder(tmp_path / "stopped")
+    command = [*COMMAND, str(file), "--dir", str(folder.path), "--jobs", "2", "--backend", "ray"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        wait_for(lambda: len(folder.rows()) >= 1)
+        below = children(process)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all in the foreground
+        _, said = process.communicate()
+    assert process.returncode == 2
+    assert said.startswith("tlzoo: stopped. ")
+    assert below
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
+    assert folder.claimed() == set()
+    assert 1 <= len(folder.rows()) < 14
