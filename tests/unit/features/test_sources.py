@@ -53,7 +53,7 @@ def test_kinds_of_descriptors(crystals, layer, size, monkeypatch, tmp_path):
 
 def test_joined_models_and_descriptors_stand_side_by_side(models, crystals):
     joined = source("+".join([*models[:2], "descriptors"]))
-    assert joined.layers == ["embed", "conv.0", "embedding"]
+    assert joined.layers == ["embed", "conv.0", "embedding", "head.out"]
     found = joined.activations(crystals, ["conv.0"])["conv.0"]
     parts = [source(name).activations(crystals, ["conv.0"])["conv.0"] for name in models[:2]]
     both = Descriptors().activations(crystals, ["both"])["both"]
@@ -64,9 +64,9 @@ def test_joined_models_and_descriptors_stand_side_by_side(models, crystals):
     assert columns[-1] == "descriptors:rdf_1.8"
 
 
-def test_models_without_a_common_layer_still_have_the_embedding(models, crystals):
+def test_models_without_a_common_layer_still_have_the_embedding_and_the_answer(models, crystals):
     joined = source(f"{models[0]}+{models[2]}")
-    assert joined.layers == ["embedding"]
+    assert joined.layers == ["embedding", "head.out"]
     assert joined.activations(crystals, ["embedding"])["embedding"].shape == (5, 8)
     with pytest.raises(UserError, match=r"there is no layer 'conv.0'; there are: embedding"):
         joined.activations(crystals, ["conv.0"])
@@ -75,4 +75,4 @@ def test_models_without_a_common_layer_still_have_the_embedding(models, crystals
 def test_a_path_with_a_plus_is_a_path(models, tmp_path):
     for ending in (".safetensors", ".json"):
         copy(Path(models[0]).with_suffix(ending), tmp_path / f"a+b{ending}")
-    assert source(str(tmp_path / "a+b.safetensors")).layers == ["embed", "conv.0", "embedding"]
+    assert source(str(tmp_path / "a+b.safetensors")).layers == ["embed", "conv.0", "embedding", "head.out"]
