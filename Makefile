@@ -41,9 +41,9 @@ pretrain-%: setup
 	  $(if $(findstring -no-,$*),--config configs/leave-out/no-$(lastword $(subst -no-, ,$*)).yaml) --run_dir runs/$*
 	$(BIN)/tlzoo test runs/$*
 
-# One process per core; a file's tests share what it trains.
+# One process per core; tests in a row share what their file trains.
 test: setup
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-slow: setup
 	$(BIN)/pytest -m slow
