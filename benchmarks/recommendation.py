@@ -28,7 +28,7 @@ def main() -> None:
         "studies", nargs="+", type=Path, help="studies with the axes target, source and trial"
     )
     parser.add_argument("--dir", type=Path, help="directory of their results (default: runs/studies/NAME)")
-    parser.add_argument("--trials", type=int, nargs="+", default=[1], help="whose training crystals to score")
+    parser.add_argument("--trials", type=int, nargs="+", default=[1], help="which trials to compare on")
     given = parser.parse_args()
     tables = [compared(load(path), given.dir, given.trials) for path in given.studies]
     table = pd.concat(
@@ -39,23 +39,22 @@ def main() -> None:
 
 
 def compared(study: Study, folder: Path | None, trials: list[int]) -> pd.DataFrame:
-    """Return the score and the fine-tuned error of each target and source, means over the trials."""
+    """Return the score and the fine-tuned error of each target and source, means over the trials.
+
+    Of the runs of a target, source and trial the one with the least validation error counts.
+    """
     table = results(study, folder)
-    table = table[table["chosen"] & (table["status"] == "done") & (table["source"] != SCRATCH)]
+    table = table[(table["status"] == "done") & (table["source"] != SCRATCH) & table["trial"].isin(trials)]
+    keys = ["target", "source", "trial"]
+    table = table.sort_values("val_mae").drop_duplicates(keys)
     runs = {run.id: run for run in study.runs()}
     found = []
-    for target, of_target in table.groupby("target", sort=False):
-        tuned = of_target.groupby("source", sort=False)["test_mae"].agg(["mean", "count"])
-        for trial in trials:
-            starts = {
-                source: runs[group["id"].iloc[0]]
-                for source, group in of_target[of_target["trial"] == trial].groupby("source", sort=False)
-            }
-            for source, score in scores(starts).items():
-                row = {"target": target, "source": source, "trial": trial, "ridge": score}
-                found.append(row | {"fine_tuned": tuned["mean"][source], "runs": tuned["count"][source]})
-    keys = ["target", "source", "fine_tuned", "runs"]
-    return pd.DataFrame(found).groupby(keys, sort=False, as_index=False)["ridge"].mean()
+    for (target, _), rows in table.groupby(["target", "trial"], sort=False):
+        best = rows.set_index("source")
+        for source, score in scores({name: runs[best["id"][name]] for name in best.index}).items():
+            error = best["test_mae"][source]
+            found.append({"target": target, "source": source, "ridge": score, "fine_tuned": error})
+    return pd.DataFrame(found).groupby(["target", "source"], sort=False, as_index=False).mean()
 
 
 def scores(starts: dict[str, StudyRun]) -> dict[str, float]:
