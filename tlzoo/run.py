@@ -118,7 +118,7 @@ class Run:
         """Write what is known after training: the time that its epochs took."""
         environment = json.loads(self.environment.read_text(encoding="utf-8"))
         write_text(
-            self.environment, json.dumps({**environment, "training_seconds": round(seconds, 1)}, indent=1)
+            self.environment, json.dumps({**environment, "training_seconds": round(seconds, 3)}, indent=1)
         )
 
     def export(self, task: Task, data: CrystalDataModule) -> None:
