@@ -15,7 +15,7 @@ from tlzoo.data.splits.ids import rows_by_id, rows_of
 from tlzoo.errors import UserError
 
 # What of a recipe's data section says which crystals there are.
-READING: Final = ("targets", "units", "id_column", "structure_column", "exclude")
+READING: Final = ("targets", "units", "id_column", "structure_column", "exclude", "leave_out")
 
 
 def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
