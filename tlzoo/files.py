@@ -5,8 +5,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlzoo.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -42,3 +46,17 @@ def write_text(path: Path, text: str) -> None:
     """
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_table(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table, whole or not at all: parquet if the name ends so, else CSV.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as partial:
+        if path.suffix == ".parquet":
+            table.to_parquet(partial, index=False)
+        else:
+            table.to_csv(partial, index=False)

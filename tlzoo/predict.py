@@ -7,122 +7,87 @@ from pathlib import Path
 
 import pandas as pd
 
-from tlzoo.crystals import Crystals
-from tlzoo.data import named
-from tlzoo.data.check import element_problems, graph_problems
-from tlzoo.data.sources import Problem, read_all
+from tlzoo.data.inputs import read_inputs
 from tlzoo.errors import UserError
-from tlzoo.files import whole
-from tlzoo.inputs import Options
+from tlzoo.features import saved
+from tlzoo.features.saved import SavedFeatures
+from tlzoo.files import write_table
 from tlzoo.model import BATCH_SIZE, MAX_ROWS, Model, load
 
 
 def main(args: Sequence[str]) -> int:
     """Parse the command line and predict."""
-    parser = argparse.ArgumentParser(prog="tlzoo predict", description=__doc__)
-    parser.add_argument("model", help="run directory, or .safetensors file with its card beside it")
-    parser.add_argument(
-        "inputs", nargs="+", help="CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE db, names"
-    )
-    parser.add_argument("-o", "--output", required=True, type=Path, help="file to write: .csv or .parquet")
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out what cannot be read instead of stopping"
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=BATCH_SIZE,
-        help="crystals at a time (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-rows",
-        type=int,
-        default=MAX_ROWS,
-        help="bonds at a time, or angles where the network reads them: less needs less memory "
-        "(default: %(default)s)",
-    )
-    given = parser.parse_args(args)
+    given = parser().parse_args(args)
     if given.output.suffix not in {".csv", ".parquet"}:
         raise UserError(f"the output {given.output} must end in .csv or .parquet")
-    model = load(given.model)
-    if given.batch_size < 1 or given.max_rows < 1:
-        raise UserError(
-            f"--batch-size and --max-rows must be at least 1, got {given.batch_size} and {given.max_rows}"
-        )
-    table = predict_inputs(
-        model,
-        given.inputs,
-        skip_bad=given.skip_bad,
-        batch_size=given.batch_size,
-        max_rows=given.max_rows,
-    )
+    limits = {name: getattr(given, name) for name in ("batch_size", "max_rows")}
+    limits = {name: size for name, size in limits.items() if size is not None}
+    if wrong := [
+        f"{_flag(name)} must be at least 1, got {size}" for name, size in limits.items() if size < 1
+    ]:
+        raise UserError("; ".join(wrong))
+    if saved.is_saved(given.model):
+        if limits:
+            flag = _flag(next(iter(limits)))
+            raise UserError(f"{given.model} is a regression on frozen features, which knows no {flag}")
+        table, units = predict_by_features(saved.load(given.model), given.inputs, skip_bad=given.skip_bad)
+    else:
+        table, units = predict_by_network(load(given.model), given.inputs, limits, skip_bad=given.skip_bad)
     write_table(table, given.output)
-    units = ", ".join(f"{n} in {u}" if u else n for n, u in zip(*_targets(model), strict=True))
-    sys.stdout.write(f"{len(table)} crystals: {units} → {given.output}\n")
+    told = ", ".join(f"{name} in {unit}" if unit else name for name, unit in units.items())
+    sys.stdout.write(f"{len(table)} crystals: {told} → {given.output}\n")
     return 0
 
 
-def predict_inputs(
-    model: Model, inputs: Sequence[str], *, skip_bad: bool, batch_size: int, max_rows: int
-) -> pd.DataFrame:
-    """Predict everything that the inputs hold, in their order.
-
-    Raises:
-        UserError: Something cannot be read or predicted and ``skip_bad`` is off; the message names all of it.
-    """
-    tables = read_inputs(inputs, model.backbone.graph, skip_bad=skip_bad)
-    return pd.concat(
-        [model.predict(table, batch_size=batch_size, max_rows=max_rows) for table in tables],
-        ignore_index=True,
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(prog="tlzoo predict", description=__doc__)
+    add = parser.add_argument
+    add(
+        "model",
+        help="checkpoint, run directory, .safetensors file with its card beside it, or a folder that "
+        "`tlzoo features --save` wrote",
     )
+    add("inputs", nargs="+", help="CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE db, names")
+    add("-o", "--output", required=True, type=Path, help="file to write: .csv or .parquet")
+    add("--skip-bad", action="store_true", help="leave out what cannot be read instead of stopping")
+    add("--batch-size", type=int, help=f"crystals at a time (default: {BATCH_SIZE})")
+    add(
+        "--max-rows",
+        type=int,
+        help="bonds at a time, or angles where the network reads them: less needs less memory "
+        f"(default: {MAX_ROWS})",
+    )
+    return parser
 
 
-def read_inputs(inputs: Sequence[str], options: Options, *, skip_bad: bool) -> list[Crystals]:
-    """Read everything that the inputs hold, a table each.
+def predict_by_network(
+    model: Model, inputs: Sequence[str], limits: dict[str, int], *, skip_bad: bool
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Predict everything that the inputs hold, in their order; return the units of the targets, too.
 
     Args:
+        model: The network.
         inputs: Paths, and names of data sets.
-        options: What a model reads of crystals.
-        skip_bad: Leave out what cannot be read, and say so, instead of stopping.
+        limits: ``batch_size`` and ``max_rows`` of :meth:`~tlzoo.model.Model.predict`, if not the usual ones.
+        skip_bad: Leave out what cannot be read or predicted.
 
     Raises:
-        UserError: Something cannot be read and ``skip_bad`` is off; the message names all of it.
+        UserError: Something cannot be and ``skip_bad`` is off; the message names all of it.
     """
-    tables, problems = [], []
-    for name in inputs:
-        crystals, read_problems = (named.load(name), []) if named.known(name) else read_all(name)
-        unfit = [*element_problems(crystals), *graph_problems(crystals, options)]
-        problems += [problem for problem in (*read_problems, *unfit) if problem.severity == "error"]
-        strange = {problem.file for problem in unfit}
-        tables.append(crystals.select([i for i in range(len(crystals)) if crystals.origin(i) not in strange]))
-    if problems and not skip_bad:
-        raise UserError(listing(problems) + "; correct them, or leave them out with --skip-bad")
-    if problems:
-        sys.stderr.write(f"tlzoo: left out: {listing(problems)}\n")
-    tables = [table for table in tables if len(table)]
-    if not tables:
-        raise UserError(f"there is no crystal to predict in {', '.join(inputs)}")
-    return tables
+    tables = read_inputs(inputs, [model.backbone.graph], skip_bad=skip_bad)
+    found = pd.concat([model.predict(table, **limits) for table in tables], ignore_index=True)
+    return found, dict(zip(model.card["targets"], model.card["units"], strict=True))
 
 
-def listing(problems: Sequence[Problem]) -> str:
-    """All problems in one message."""
-    return f"{len(problems)} cannot be predicted:\n  " + "\n  ".join(str(problem) for problem in problems)
+def predict_by_features(
+    model: SavedFeatures, inputs: Sequence[str], *, skip_bad: bool
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Predict by a regression on frozen features; as :func:`predict_by_network`."""
+    tables = read_inputs(inputs, model.options, skip_bad=skip_bad)
+    found = pd.concat([model.predict(table) for table in tables], ignore_index=True)
+    return found, {model.card["target"]: model.card["unit"]}
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all.
-
-    Raises:
-        UserError: It cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as partial:
-        if path.suffix == ".parquet":
-            table.to_parquet(partial, index=False)
-        else:
-            table.to_csv(partial, index=False)
-
-
-def _targets(model: Model) -> tuple[list[str], list[str]]:
-    return model.card["targets"], model.card["units"]
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,6 +1,7 @@
 """`tlzoo embed` and `tlzoo features`, from a trained model to files."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -168,6 +169,63 @@ def test_a_learning_curve_and_a_model_to_keep(run, tlzoo, few, tmp_path):
     # the descriptors know these crystals: they were fitted to them
     truth = Crystals.read_parquet(few).columns["band_gap"]
     assert errors(truth, answers["band_gap"])["mae"] < content["results"][-1]["figures"]["unit"]["mae"]
+
+
+@pytest.fixture(scope="module")
+def kept(run, tlzoo, few, tmp_path_factory):
+    """A regression on a layer of the network and one on descriptors, which need graphs and descriptors."""
+    folder = tmp_path_factory.mktemp("kept")
+    arguments = ("--target", "band_gap", "--log", "--from", f"{run},descriptors", "--cv", "3-fold")
+    answer = tlzoo("features", few, *arguments, "-o", folder / "gap", "--save", folder / "kept")
+    assert answer.code == 0, answer.err
+    return folder / "kept"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_predict_takes_what_was_kept(kept, few, tlzoo, tmp_path, suffix):
+    out = tmp_path / f"out.{suffix}"
+    answer = tlzoo("predict", kept, few, "semiconductors", "-o", out)
+    assert answer.code == 0, answer.err
+    assert answer.out == f"227 crystals: band_gap in eV → {out}\n"
+    table = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
+    model = load(kept)
+    wanted = [
+        model.predict(crystals) for crystals in (Crystals.read_parquet(few), named.load("semiconductors"))
+    ]
+    pd.testing.assert_frame_equal(table, pd.concat(wanted, ignore_index=True))
+
+
+def test_predict_by_what_was_kept_names_what_cannot_be(kept, few, tlzoo, tmp_path):
+    pool = Crystals.read_parquet(few)
+    pool.lattice[3] *= 30
+    pool.numbers[pool.offsets[5]] = 118
+    pool.write_parquet(tmp_path / "pool.parquet")
+    answer = tlzoo("predict", kept, tmp_path / "pool.parquet", "-o", tmp_path / "out.csv")
+    assert answer.code == 2
+    assert answer.err.startswith("tlzoo: 2 cannot be predicted:\n")
+    assert "pool.parquet, row 4: " in answer.err
+    assert "pool.parquet, row 6: the model has no features for Og" in answer.err
+    assert not (tmp_path / "out.csv").exists()
+    answer = tlzoo("predict", kept, tmp_path / "pool.parquet", "-o", tmp_path / "out.csv", "--skip-bad")
+    assert answer.code == 0, answer.err
+    assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == np.delete(pool.ids, [3, 5]).tolist()
+
+
+def test_mistakes_of_predict_by_what_was_kept(kept, few, tlzoo, tmp_path):
+    def refused(*arguments):
+        answer = tlzoo("predict", *arguments, few, "-o", tmp_path / "out.csv")
+        assert (answer.code, answer.out) == (2, "")
+        assert not (tmp_path / "out.csv").exists()
+        return answer.err
+
+    assert "is a regression on frozen features, which knows no --max-rows" in refused("--max-rows", 9, kept)
+    assert "--batch-size must be at least 1, got 0" in refused("--batch-size", 0, kept)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(kept, damaged)
+    (damaged / "features.safetensors").write_bytes(b"")
+    assert "features.safetensors is damaged or was changed: save it again" in refused(damaged)
+    (damaged / "features.json").unlink()
+    assert str(damaged) in refused(damaged)
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,14 @@ LAYERS = (
     ("checkpoint", "data", "plots", "results"),
     ("zoo", "baselines", "task"),
     ("run", "model", "callbacks"),
-    ("resume", "tracking", "predict", "golden"),
+    ("resume", "tracking", "golden"),
     ("publish",),
     ("cli", "catalogue"),
     ("session",),
     ("finetune",),
     ("recommend", "study"),
     ("features",),
-    ("screen",),
+    ("predict", "screen"),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -17,8 +17,7 @@ def main(args: Sequence[str]) -> int:
     """Parse the command line, cross-validate, write, and print the table."""
     given = parser().parse_args(args)
     from tlzoo.features.transfer import Request, check_saved, fit, read, transfer
-    from tlzoo.files import write_text
-    from tlzoo.predict import write_table
+    from tlzoo.files import write_table, write_text
 
     request = Request(
         source=given.source,

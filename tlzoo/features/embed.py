@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from tlzoo.activations import EMBEDDING
+from tlzoo.data.inputs import read_inputs
 from tlzoo.errors import UserError
 from tlzoo.features.sources import source
-from tlzoo.predict import read_inputs, write_table
+from tlzoo.files import write_table
 
 
 def main(args: Sequence[str]) -> int:
@@ -52,7 +53,7 @@ def embed_inputs(name: str, inputs: Sequence[str], *, layer: str | None, skip_ba
     features = source(name)
     layer = layer or features.default
     features.check(layer)
-    tables = read_inputs(inputs, features.options(layer), skip_bad=skip_bad)
+    tables = read_inputs(inputs, [features.options(layer)], skip_bad=skip_bad)
     values = np.concatenate([features.activations(table, [layer])[layer] for table in tables])
     ids = np.concatenate([table.ids for table in tables])
     return pd.DataFrame({"id": ids, **dict(zip(features.columns(layer), values.T, strict=True))})
