@@ -199,7 +199,7 @@ def test_ray_is_an_extra(runs, pool, tlzoo, tmp_path, monkeypatch):
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr("tlzoo.screen.ray.importlib.metadata.version", missing)
+    monkeypatch.setattr("tlzoo.ray_cluster.importlib.metadata.version", missing)
     done = tlzoo("screen", runs / "one", pool, "-o", tmp_path / "r.parquet", "--engine", "ray")
     assert done.code == 2
     assert "pip install tlzoo[ray]" in done.err

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "tlzoo"
 LAYERS = (
     ("errors", "keys", "distributed"),
     ("files", "crystals", "freezing", "runtime"),
-    ("graphs", "nn", "reference"),
+    ("graphs", "nn", "reference", "ray_cluster"),
     ("descriptors",),
     ("inputs",),
     ("backbones", "heads", "cards", "memory"),
@@ -43,7 +43,7 @@ ROOMS = {
     "ase": ({"data"}, True),
     "matminer": ({"data", "descriptors.build"}, True),
     "wandb": ({"tracking", "cards"}, True),
-    "ray": ({"study.ray", "screen.ray"}, True),
+    "ray": ({"ray_cluster", "study.ray", "screen.ray"}, True),
 }
 # Data and models meet in the fields of a batch, the table of crystals, what networks read, known elements.
 MEETING = {

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import logging
 import math
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from tlzoo import runtime
+from tlzoo import ray_cluster, runtime
 from tlzoo.errors import UserError
+from tlzoo.ray_cluster import Place, first_line
 from tlzoo.study.backends import Backend
 from tlzoo.study.job import Job, Outcome, ending, heading, perform
 from tlzoo.study.training import Memory
 
 if TYPE_CHECKING:
     import ray
-
-# What says where data, graphs and checkpoints are; a worker elsewhere has the environment of `ray start`.
-HANDED_ON = ("TLZOO_", "MATMINER_DATA")
 
 
 class Ray(Backend):
@@ -41,15 +36,8 @@ class Ray(Backend):
     def __init__(
         self, slots: int | None = None, *, address: str | None = None, cpus: float = 1, gpus: float = 0
     ) -> None:
-        try:
-            # not find_spec: a folder of this name would do for it
-            importlib.metadata.version("ray")
-        except importlib.metadata.PackageNotFoundError as error:
-            raise UserError(
-                "--backend ray needs the package ray: pip install tlzoo[ray]; "
-                "or take processes of this machine: --backend processes --jobs N"
-            ) from error
-        self._wanted, self._address = slots, address or os.environ.get("RAY_ADDRESS")
+        ray_cluster.check("--backend ray", "processes of this machine: --backend processes --jobs N")
+        self._wanted, self._address = slots, address
         self._cpus, self._gpus = cpus, gpus
         self._idle: list[ray.actor.ActorHandle] = []
         self._busy: dict[ray.ObjectRef, tuple[Job, ray.actor.ActorHandle]] = {}
@@ -62,17 +50,8 @@ class Ray(Backend):
         """
         import ray
 
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told about the study
-        given: dict[str, Any] = {"address": self._address}
-        if self._address is None:
-            cores = math.ceil((self._wanted or runtime.usable_cores() // self._cpus or 1) * self._cpus)
-            given = {"address": "local", "num_cpus": cores, "include_dashboard": False}
-        try:
-            ray.init(**given, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"Ray did not start: {_line(error)}; look at `ray status`, or call `ray start --head` first"
-            ) from error
+        cores = math.ceil((self._wanted or runtime.usable_cores() // self._cpus or 1) * self._cpus)
+        ray_cluster.start(cores, self._address)
         room = _room(ray.cluster_resources(), {"CPU": self._cpus, "GPU": self._gpus})
         if not room:
             self.close()
@@ -103,7 +82,7 @@ class Ray(Backend):
             outcome: Outcome = ray.get(reference)
         except ray.exceptions.RayError as error:
             ray.kill(worker)
-            told = f"the Ray worker that computed it was lost: {_line(error)}"
+            told = f"the Ray worker that computed it was lost: {first_line(error)}"
             return Outcome({**heading(job), "status": "failed", "error": told, **ending()}, None)
         self._idle.append(worker)
         return outcome
@@ -111,11 +90,10 @@ class Ray(Backend):
     def _started(self) -> ray.actor.ActorHandle:
         import ray
 
-        environment = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
-        if not self._gpus:  # Ray hides them no longer by itself, and many runs would share the first
-            environment["CUDA_VISIBLE_DEVICES"] = ""
+        # Ray hides GPUs no longer by itself, and many runs would share the first
+        place = Place.here() if self._gpus else Place.here(CUDA_VISIBLE_DEVICES="")
         actor = ray.remote(Worker).options(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0)
-        return actor.remote(str(Path.cwd()), environment, max(1, int(self._cpus)))
+        return actor.remote(place, max(1, int(self._cpus)))
 
     def close(self) -> None:
         """End all workers, whatever they are at, and leave the cluster."""
@@ -132,16 +110,12 @@ class Worker:
     """Computes runs in a process of Ray's.
 
     Args:
-        directory: Where the study runs: paths in its configurations begin there, if it exists here too.
-        environment: Variables to set.
+        place: Where the study runs.
         threads: Threads of an operation.
     """
 
-    def __init__(self, directory: str, environment: Mapping[str, str], threads: int) -> None:
-        os.environ.update(environment)
-        if Path(directory).is_dir():
-            os.chdir(directory)
-        runtime.configure(threads=threads)
+    def __init__(self, place: Place, threads: int) -> None:
+        place.settle(threads=threads)
         self._memory = Memory()
 
     def perform(self, job: Job) -> Outcome:
@@ -157,8 +131,3 @@ def _room(there: Mapping[str, float], wanted: Mapping[str, float]) -> int:
     (4, 0)
     """
     return int(min(there.get(name, 0.0) / each + 1e-9 for name, each in wanted.items() if each))
-
-
-def _line(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
