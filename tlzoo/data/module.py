@@ -125,6 +125,7 @@ class CrystalDataModule(pl.LightningDataModule):
             "structure_column": structure_column,
         }
         self._crystals: Crystals | None = None
+        self._taken_out: frozenset[str] = frozenset()
         self._split: Split | None = None
         self._store: Store | None = None
 
@@ -158,11 +159,13 @@ class CrystalDataModule(pl.LightningDataModule):
             other: The module.
             split: Take over the split too; False if the arguments differ in it, or in the targets.
         """
-        self._crystals = other.crystals
+        self._crystals, self._taken_out = other.crystals, other._taken_out
         if split:
             self._split = other.split
 
     def _accept(self, crystals: Crystals) -> Crystals:
+        """Take out what is to be left out, and remember which ids that were."""
+        ids = frozenset(crystals.ids)
         if self.exclude:
             unknown = sorted(set(self.exclude) - set(crystals.ids))
             if unknown:
@@ -174,6 +177,7 @@ class CrystalDataModule(pl.LightningDataModule):
             there = [_compositions(source, column) for source, column in self.leave_out.items()]
             crystals = crystals.select(np.flatnonzero(~np.isin(crystals.formulas, np.concatenate(there))))
         check_elements(crystals)
+        self._taken_out = ids.difference(crystals.ids)
         return crystals
 
     @property
@@ -201,7 +205,7 @@ class CrystalDataModule(pl.LightningDataModule):
             together = getattr(self.splitter, "keep_duplicates_together", False)
             groups = duplicate_groups(self.crystals) if together else None
             split = self.splitter.split(
-                self.crystals, targets=self.targets, groups=groups, excluded=self.exclude
+                self.crystals, targets=self.targets, groups=groups, excluded=self._taken_out
             )
             if self.shuffle_labels is not None:
                 split = replace(split, notes=(*split.notes, SHUFFLED))

@@ -1,5 +1,6 @@
 """The data module: crystals from Python, ids to leave out, which targets and batches."""
 
+import json
 import logging
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from tlzoo import keys
 from tlzoo.data import named
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.data.splits import Random
+from tlzoo.data.splits import PaperTrial, Random
 from tlzoo.errors import UserError
 from tlzoo.graphs.options import GraphOptions
 
@@ -95,6 +96,29 @@ def test_compositions_with_a_value_elsewhere_are_left_out(crystals, tmp_path):
     assert module.crystals.ids.tolist() == wanted.tolist()
     with pytest.raises(UserError, match="there is no column 'nix'"):
         CrystalDataModule.from_crystals(crystals, leave_out={"semiconductors": "nix"})
+
+
+def test_a_published_list_may_name_all_that_is_taken_out(crystals, tmp_path):
+    """By its id or by its composition, also where the table is another module's."""
+    ids = crystals.ids.tolist()
+    lists = {"phonons": {"test": ids[16:], "trials": {"1": {"20": ids[:16]}}}}
+    (tmp_path / "paper.json").write_text(json.dumps(lists))
+    other = crystals.select([0])
+    other.columns["kappa"] = np.array([3.0])
+    other.write_parquet(tmp_path / "few.parquet")
+    arguments = {
+        "targets": ["band_gap"],
+        "split": PaperTrial(size=20, dataset="phonons", path=str(tmp_path / "paper.json")),
+        "exclude": [ids[20]],
+        "leave_out": {str(tmp_path / "few.parquet"): "kappa"},
+    }
+    module = CrystalDataModule.from_crystals(crystals, **arguments)
+    split = module.split
+    assert len(module.crystals) < 23
+    assert sum(map(len, split.parts.values())) == len(module.crystals)
+    sharing = CrystalDataModule("crystals in memory", **arguments)
+    sharing.share(module, split=False)
+    assert sharing.split.test.tolist() == split.test.tolist()
 
 
 def test_an_unknown_id_to_exclude_is_refused(crystals):
