@@ -70,4 +70,5 @@ def test_a_fragment_builds_on_top_of_an_experiment(path, build):
 @pytest.mark.parametrize("path", STUDIES, ids=name)
 def test_a_study_is_made_of_configurations(path, cache):
     assert path.read_text(encoding="utf-8").startswith("# "), "say in the first line what the study asks"
-    check(load(path).runs())
+    study = load(path)
+    check([*study.sources.values(), *study.runs()])

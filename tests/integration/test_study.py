@@ -232,6 +232,43 @@ def children(process):
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
+def test_a_study_trains_what_its_runs_start_from(tlzoo, written, few, tmp_path):
+    network = {"class_path": "CGCNN", "init_args": {"dim": 4, "depth": 1}}
+    source = {
+        "model": {"backbone": network, "head": {"class_path": "Regression"}, "keep": "last"},
+        "data": {"source": str(few), "targets": ["band_gap"]},
+        "trainer": {"max_epochs": 3, "accelerator": "cpu"},
+    }
+    trained = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": "source:first"}}
+    axes = {
+        "start": {"scratch": {"model": {"backbone": network}}, "first": {"model": {"backbone": trained}}},
+        "rate": {
+            "key": "model.optimizer",
+            "values": ["torch.optim.AdamW"],
+        },
+    }
+    file = written({"sources": {"first": source}, "axes": axes, "tune": None, "average": []})
+    folder = tmp_path / "study"
+    said = tlzoo("study", "run", file, "--dir", folder)
+    assert "source network=first: validation MAE" in said.out
+    study = load(file)
+    kept = Folder(folder).model(study.sources["first"].id)
+    # a run directory like any other, and where the run begins
+    assert {"model.safetensors", "model.json", "history.csv", "metrics.json"} <= {
+        p.name for p in kept.iterdir()
+    }
+    table = results(study, folder).set_index("start")
+    assert table["status"].tolist() == ["done", "done"]
+    assert table.loc["first", "started_from"] == f"source:first@{study.sources['first'].id}"
+    tree = next(run.tree for run in study.runs() if run.labels["start"] == "first")
+    tree["model"]["backbone"]["init_args"]["name"] = str(kept)
+    (tmp_path / "same.yaml").write_text(yaml.safe_dump(tree))
+    tlzoo("fit", "--config", tmp_path / "same.yaml", "--run_dir", tmp_path / "same")
+    tlzoo("test", tmp_path / "same")
+    metrics = json.loads((tmp_path / "same" / "metrics.json").read_text())
+    assert metrics["test"]["mae"] == table.loc["first", "test_mae"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_a_killed_study_loses_nothing_that_is_finished(written, tmp_path):

@@ -13,8 +13,11 @@ from tlzoo.study.axes import Axes, Axis, Condition, Label, Tree, condition, hold
 from tlzoo.study.choice import tuning_group
 from tlzoo.study.grid import COLUMNS, Study, Tune
 from tlzoo.study.report.outline import outline
+from tlzoo.study.sources import Sources, declared
 
-SECTIONS: Final = ("extends", "base", "axes", "skip", "adjust", "tune", "average", "baselines", "report")
+SECTIONS: Final = (
+    *("extends", "base", "sources", "axes", "skip", "adjust", "tune", "average", "baselines", "report"),
+)
 
 
 def load(path: str | Path) -> Study:
@@ -45,8 +48,13 @@ def load(path: str | Path) -> Study:
             axes, {*average, *(tune.axes if tune else ())}, given.get("report"), f"{path}: report"
         ),
         baselines=_baselines(path, given.get("baselines", False)),
+        sources=_sources(path, given.get("sources")),
     )
-    if not study.runs():
+    try:
+        runs = study.runs()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if not runs:
         raise UserError(f"{path}: nothing is left of the grid; skip takes every combination")
     _check_tune(study)
     return study
@@ -90,7 +98,11 @@ def _sections(path: Path, below: tuple[Path, ...] = ()) -> Tree:
     under = _sections(file, both)
     for name, more in given.items():
         below_it = under.get(name)
-        if name in ("base", "axes", "report") and isinstance(more, Mapping) and isinstance(below_it, Mapping):
+        if (
+            name in ("base", "sources", "axes", "report")
+            and isinstance(more, Mapping)
+            and isinstance(below_it, Mapping)
+        ):
             under[name] = merge(dict(below_it), dict(more))
         elif name in ("base", "skip", "adjust", "average") and below_it is not None:
             under[name] = [*_as_list(below_it), *_as_list(more)]
@@ -101,6 +113,18 @@ def _sections(path: Path, below: tuple[Path, ...] = ()) -> Tree:
 
 def _as_list(given: Any) -> list[Any]:  # noqa: ANN401 (what a user wrote)
     return given if isinstance(given, list) else [given]
+
+
+def _sources(path: Path, given: object) -> Sources:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise UserError(f"{path}: sources: wanted a configuration for each name, got {given!r}")
+    trees = {str(name): _config(path, config, f"sources.{name}") for name, config in given.items()}
+    try:
+        return declared(trees)
+    except UserError as error:
+        raise UserError(f"{path}: sources: {error}; a source may start from those before it") from error
 
 
 def _config(path: Path, given: Any, where: str) -> Tree:  # noqa: ANN401 (what a user wrote)

@@ -1,19 +1,20 @@
 """Running a study: what is wanted and not there yet, computed in the order of the grid."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tlzoo.errors import UserError
 from tlzoo.study.axes import Condition, text
 from tlzoo.study.backends import Backend
-from tlzoo.study.choice import Row
+from tlzoo.study.choice import Row, Rows
 from tlzoo.study.folder import BASELINES, Claim, Folder
 from tlzoo.study.gathering import baselines, results
 from tlzoo.study.grid import Study, StudyRun
 from tlzoo.study.job import Job, Outcome, check
 from tlzoo.study.progress import Progress, duration, meant, told
+from tlzoo.study.sources import Source, resolved
 
 # Seconds between two looks at what other processes on the same directory have finished.
 POLL = 1.0
@@ -60,7 +61,8 @@ class Execution:
         Raises:
             UserError: A configuration is wrong, it was stopped, or results cannot be written.
         """
-        check(self.progress().missing)
+        missing = self.progress().missing
+        check([*{source.name: source for run in missing for source in run.needs}.values(), *missing])
         self.folder.make()
         try:
             with self.backend:
@@ -99,17 +101,21 @@ class Execution:
             claim = self.folder.claim(run.id)
             if claim is None:
                 elsewhere = True
-            elif self._settled(self.folder.rows().get(run.id)):
+            elif self._stands(run, self.folder.rows()):
                 claim.release()  # finished elsewhere between the two looks
                 elsewhere = True
             else:
                 self._claims[run.id] = claim
-                self._submitted += not run.trivial
-                work = self.folder.work(run.id)
-                self.backend.submit(
-                    Job(run.id, run.labels, run.tree, run.started_from, work, trivial=run.trivial)
-                )
+                self._submitted += isinstance(run, StudyRun) and not run.trivial
+                self.backend.submit(self._job(run))
         return elsewhere and self._submitted != self.limit
+
+    def _job(self, run: StudyRun | Source) -> Job:
+        tree = resolved(run.tree, lambda source: str(self.folder.model(source.id)), run.needs)
+        job = Job(run.id, run.labels, tree, run.started_from, self.folder.work(run.id))
+        if isinstance(run, Source):
+            return replace(job, keep=self.folder.model(run.id).resolve())
+        return replace(job, trivial=run.trivial)
 
     def _record(self, outcome: Outcome) -> None:
         row = outcome.row
@@ -123,15 +129,35 @@ class Execution:
         if time.monotonic() - self._gathered > GATHER:
             self._gather()
 
-    def _missing(self) -> list[StudyRun]:
-        """Return what is to be computed; the trivial baselines first, for they take seconds."""
+    def _missing(self) -> list[StudyRun | Source]:
+        """Return what is to be computed and can be by now.
+
+        The trivial baselines come first, for they take seconds; in the place of a run whose sources are not
+        trained yet come those.
+        """
         rows = self.folder.rows()
-        trivial = [
-            run
-            for run in self.study.trivial
-            if meant(self.only, run.labels) and not self._settled(rows.get(run.id))
+        found: list[StudyRun | Source] = [
+            run for run in self.study.trivial if meant(self.only, run.labels) and not self._stands(run, rows)
         ]
-        return [*trivial, *self.progress().missing]
+        for run in self.progress().missing:
+            found += self._before(run.needs, rows) or [run]
+        return list({run.id: run for run in found}.values())
+
+    def _before(self, needs: Iterable[Source], rows: Rows) -> list[Source]:
+        """Return the sources that are to be trained first, of those that can be trained by now."""
+        found: list[Source] = []
+        for source in needs:
+            if not self._stands(source, rows):
+                found += self._before(source.needs, rows) or [source]
+        return found
+
+    def _stands(self, run: StudyRun | Source, rows: Rows) -> bool:
+        """Whether there is a result; that of a trained source is its model."""
+        row = rows.get(run.id)
+        there = self._settled(row)
+        if isinstance(run, Source) and row is not None and row["status"] == "done":
+            return there and (self.folder.model(run.id) / "model.safetensors").exists()
+        return there
 
     def _gather(self) -> None:
         self._gathered = time.monotonic()

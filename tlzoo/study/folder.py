@@ -1,6 +1,7 @@
 """The directory of a study: a file per finished run, claims on those that are being computed, the results.
 
 ``rows/ID.json``: what a run gave. ``predictions/ID.parquet``: what it predicts for the test part.
+``models/ID``: the run directory of a network that runs start from.
 ``claims/ID``: locked by the process that computes it; the lock ends with the process, however that ends.
 ``results.parquet``: all rows in one table. ``baselines.parquet``: those of the trivial baselines, if wanted.
 """
@@ -63,6 +64,10 @@ class Folder:
     def predictions(self, name: str) -> Path:
         """Return where the predictions of a run belong."""
         return self.path / "predictions" / f"{name}.parquet"
+
+    def model(self, name: str) -> Path:
+        """Return the run directory of a source."""
+        return self.path / "models" / name
 
     def work(self, name: str) -> Path:
         """Return where a run may write while it lasts."""

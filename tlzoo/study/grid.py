@@ -1,20 +1,18 @@
 """A study and the runs of its grid, each with an id that tells it from all others."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tlzoo import zoo
 from tlzoo.errors import UserError
 from tlzoo.finetune.experiment import merge
-from tlzoo.resume import FREE_KEYS
 from tlzoo.study.axes import Axes, Condition, Labels, Tree, combinations, condition, holds, known
+from tlzoo.study.identity import canonical, identity, of_split
 from tlzoo.study.report.outline import Outline
+from tlzoo.study.sources import Models, Source, Sources, key, starts
 
 # Columns of the results; an axis must be called otherwise.
 COLUMNS: Final = (
@@ -34,9 +32,6 @@ COLUMNS: Final = (
     *("started_from", "finished", "error"),
 )
 
-# Arguments of the data module that change neither table nor split.
-BATCHES: Final = ("batch_size", "max_rows", "oversample", "cache_dir")
-
 
 @dataclass(frozen=True)
 class StudyRun:
@@ -44,16 +39,18 @@ class StudyRun:
 
     Attributes:
         labels: Its value on each axis.
-        tree: Its configuration, as `tlzoo fit` takes it.
+        tree: Its configuration, as `tlzoo fit` takes it, but for the names of sources.
         started_from: The models it starts from, with the SHA-256 of their weights; empty if missing.
+        needs: The sources among them, which the study trains first.
         id: Hash of configuration and weights: another one of either is another run.
         trivial: It trains nothing: the trivial baselines are fitted to its data.
     """
 
     labels: Labels
     tree: Tree
-    started_from: tuple[Mapping[str, str], ...]
+    started_from: Models
     id: str
+    needs: tuple[Source, ...] = ()
     trivial: bool = False
 
 
@@ -84,6 +81,7 @@ class Study:
         average: Axes over which mean and spread are taken.
         report: What its page shows.
         baselines: Whether trivial baselines are fitted on the splits of its runs.
+        sources: Networks that it trains first, by name.
     """
 
     path: Path
@@ -95,6 +93,7 @@ class Study:
     average: tuple[str, ...] = ()
     report: Outline = field(default_factory=Outline)
     baselines: bool = False
+    sources: Sources = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -108,16 +107,17 @@ class Study:
 
     @cached_property
     def _runs(self) -> tuple[StudyRun, ...]:
-        weights: dict[str, tuple[Mapping[str, str], ...]] = {}
+        known: dict[str, tuple[Models, tuple[Source, ...]]] = {}
         found = []
         for labels in combinations(self.axes):
             if any(holds(rule, labels) for rule in self.skip):
                 continue
             tree = self.tree(labels)
-            key = canonical(tree.get("model"))
-            if key not in weights:
-                weights[key] = _started_from(tree.get("model"))
-            found.append(StudyRun(labels, tree, weights[key], identity(tree, weights[key])))
+            model = canonical(tree.get("model"))
+            if model not in known:
+                known[model] = starts(tree.get("model"), self.sources)
+            models, needs = known[model]
+            found.append(StudyRun(labels, tree, models, key(tree, models, needs), needs))
         return tuple(found)
 
     def runs(self) -> tuple[StudyRun, ...]:
@@ -181,46 +181,3 @@ class Study:
             UserError: One of them is unknown.
         """
         return tuple(known(self.axes, name, where) for name in given)
-
-
-def identity(tree: Tree, started_from: Iterable[Mapping[str, str]]) -> str:
-    """Return the id of a run: 16 hexadecimal digits of a SHA-256."""
-    content = {"config": _without(tree, FREE_KEYS), "weights": sorted(str(m["sha256"]) for m in started_from)}
-    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
-
-
-def of_split(section: Tree) -> Tree:
-    """Return of a section ``data`` what decides about table, split and labels."""
-    return {key: value for key, value in section.items() if key not in BATCHES}
-
-
-def canonical(content: Any) -> str:  # noqa: ANN401 (anything JSON can hold)
-    """Return plain data as text that does not depend on the order of keys."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
-
-
-def _without(tree: Tree, keys: Iterable[str]) -> Tree:
-    """Return a configuration without what does not change its results."""
-    tree = deepcopy(tree)
-    for key in keys:
-        *parents, last = key.split(".")
-        branch: Any = tree
-        for parent in parents:
-            branch = branch.get(parent) if isinstance(branch, dict) else None
-        if isinstance(branch, dict):
-            branch.pop(last, None)
-    return tree
-
-
-def _started_from(model: Any) -> tuple[Mapping[str, str], ...]:  # noqa: ANN401 (what a user wrote)
-    if not isinstance(model, Mapping):
-        return ()
-    found: dict[str, Mapping[str, str]] = {}
-    for part, given in model.items():
-        try:
-            models = zoo.started_from({part: given})
-        except (AttributeError, LookupError, OSError, TypeError, ValueError):
-            # the run itself will say what is wrong; with the weights there, it is another run
-            models = [{"name": str(given), "sha256": ""}]
-        found.update({one["name"]: one for one in models})
-    return tuple(found.values())

@@ -1,5 +1,6 @@
 """One run of a study: trained, its best epoch tested, nothing kept but the numbers."""
 
+import json
 import shutil
 import time
 import traceback
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tlzoo.baselines import baselines
+from tlzoo.cli import TlzooCLI
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import DivergedError, UserError
 from tlzoo.heads import Classification
@@ -20,6 +22,7 @@ from tlzoo.run import predict_part
 from tlzoo.session import explaining, quiet
 from tlzoo.study.axes import Label, Labels, Tree, text
 from tlzoo.study.grid import StudyRun
+from tlzoo.study.sources import Source
 from tlzoo.study.training import Fit, Memory, Parser, arguments
 
 
@@ -34,6 +37,7 @@ class Job:
         started_from: Models it starts from.
         folder: Where it may write while it lasts.
         trivial: Fit the trivial baselines to its data instead of training.
+        keep: Run directory to train in, and to go on in; None if nothing but numbers is wanted.
     """
 
     id: str
@@ -42,6 +46,7 @@ class Job:
     started_from: tuple[Mapping[str, str], ...]
     folder: Path
     trivial: bool = False
+    keep: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +67,13 @@ def perform(job: Job, memory: Memory) -> Outcome:
     begun = time.monotonic()
     predictions = None
     try:
-        found, predictions = _measured(job, memory)
+        found, predictions = _measured(job, memory) if job.keep is None else (_kept(job, job.keep), None)
         facts = {"status": "done", **found}
     except DivergedError as error:
         facts = {"status": "failed", "error": str(error), "settled": True}
     except UserError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt | SystemExit):
+            raise error.__cause__ from None  # it was stopped: no failure
         facts = {"status": "failed", "error": str(error)}
     except Exception as error:  # noqa: BLE001 (one run must not stop thousands; the row says what happened)
         told = f"{type(error).__name__}: {error}"
@@ -77,7 +84,7 @@ def perform(job: Job, memory: Memory) -> Outcome:
     )
 
 
-def check(runs: Iterable[StudyRun]) -> None:
+def check(runs: Iterable[StudyRun | Source]) -> None:
     """Parse configurations, so many that each value of each axis is in one of them; build and read nothing.
 
     Raises:
@@ -102,7 +109,7 @@ def check(runs: Iterable[StudyRun]) -> None:
             raise UserError(f"{text(run.labels)}: {error}") from error
 
 
-def _check_processes(run: StudyRun) -> None:
+def _check_processes(run: StudyRun | Source) -> None:
     trainer = run.tree.get("trainer") or {}
     for name in ("devices", "num_nodes"):
         given = trainer.get(name, 1)
@@ -142,6 +149,20 @@ def _measured(job: Job, memory: Memory) -> tuple[dict[str, Any], pd.DataFrame | 
         fit.train()
         seconds = time.monotonic() - begun
         return _numbers(fit, seconds)
+
+
+def _kept(job: Job, folder: Path) -> dict[str, Any]:
+    """Train as `tlzoo fit` does, or go on with it, and keep the run directory."""
+    with quiet(), explaining():
+        cli = TlzooCLI(arguments(job.tree, folder))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    data = cli.datamodule
+    # of several properties there is no one error
+    errors = {
+        f"val_{name}": metrics["val"][name] for name in ("mae", "rmse") if name in metrics.get("val", {})
+    }
+    heading = {"property": " ".join(data.targets), "unit": " ".join(data.units)}
+    return {**heading, **errors, **_sizes(data), "epochs": cli.trainer.current_epoch}
 
 
 def _numbers(fit: Fit, seconds: float) -> tuple[dict[str, Any], pd.DataFrame | None]:

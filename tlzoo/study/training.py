@@ -17,7 +17,7 @@ from tlzoo.data import named
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.resume import Keep
 from tlzoo.study.axes import Tree
-from tlzoo.study.grid import canonical, of_split
+from tlzoo.study.identity import canonical, of_split
 
 # Tables and splits that a process keeps.
 TABLES, SPLITS = 3, 32

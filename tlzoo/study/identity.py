@@ -1,0 +1,63 @@
+"""What tells a training of a study from all others: a hash of what it computes from."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from typing import Any, Final
+
+from tlzoo import zoo
+from tlzoo.resume import FREE_KEYS
+from tlzoo.study.axes import Tree
+
+# Arguments of the data module that change neither table nor split.
+BATCHES: Final = ("batch_size", "max_rows", "oversample", "cache_dir")
+
+
+def identity(tree: Tree, started_from: Iterable[Mapping[str, str]]) -> str:
+    """Return the id of a training: 16 hexadecimal digits of a SHA-256.
+
+    Args:
+        tree: Its configuration.
+        started_from: The models it starts from, with the SHA-256 of their weights.
+    """
+    content = {"config": _without(tree, FREE_KEYS), "weights": sorted(str(m["sha256"]) for m in started_from)}
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
+
+
+def of_split(section: Tree) -> Tree:
+    """Return of a section ``data`` what decides about table, split and labels."""
+    return {key: value for key, value in section.items() if key not in BATCHES}
+
+
+def canonical(content: Any) -> str:  # noqa: ANN401 (anything JSON can hold)
+    """Return plain data as text that does not depend on the order of keys."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def published(model: Any) -> tuple[Mapping[str, str], ...]:  # noqa: ANN401 (what a user wrote)
+    """Return the models that a section ``model`` starts from; the SHA-256 is empty if one is missing."""
+    if not isinstance(model, Mapping):
+        return ()
+    found: dict[str, Mapping[str, str]] = {}
+    for part, given in model.items():
+        try:
+            models = zoo.started_from({part: given})
+        except (AttributeError, LookupError, OSError, TypeError, ValueError):
+            # the run itself will say what is wrong; with the weights there, it is another run
+            models = [{"name": str(given), "sha256": ""}]
+        found.update({one["name"]: one for one in models})
+    return tuple(found.values())
+
+
+def _without(tree: Tree, keys: Iterable[str]) -> Tree:
+    """Return a configuration without what does not change its results."""
+    tree = deepcopy(tree)
+    for key in keys:
+        *parents, last = key.split(".")
+        branch: Any = tree
+        for parent in parents:
+            branch = branch.get(parent) if isinstance(branch, dict) else None
+        if isinstance(branch, dict):
+            branch.pop(last, None)
+    return tree
