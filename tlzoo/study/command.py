@@ -1,4 +1,4 @@
-"""`tlzoo study run|status|table|report|sweep FILE`: a grid of trainings, resumable, tuned on validation."""
+"""`tlzoo study run|status|table|report|sweep|pack|unpack FILE`: a grid of trainings, resumable, tuned on validation."""
 
 import argparse
 import os
@@ -25,6 +25,8 @@ def main(args: Sequence[str]) -> int:
         "table": _table,
         "report": _report,
         "sweep": _sweep,
+        "pack": _pack,
+        "unpack": _unpack,
     }
     return commands[given.command](given)
 
@@ -39,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
         ("table", "print mean ± standard deviation of the test errors"),
         ("report", "write a page with figures and all numbers, to look at"),
         ("sweep", "write what is not done yet as a sweep of W&B, whose agents compute it"),
+        ("pack", "write what is done into one file, to hand on"),
+        ("unpack", "take over what is done from such a file: it will not be computed again"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument(
@@ -78,6 +82,12 @@ def parser() -> argparse.ArgumentParser:
     )
     commands.choices["sweep"].add_argument(
         "-o", "--output", type=Path, required=True, metavar="SWEEP.yaml", help="the sweep, for `wandb sweep`"
+    )
+    commands.choices["pack"].add_argument(
+        "-o", "--output", type=Path, required=True, metavar="RESULTS.parquet", help="the file"
+    )
+    commands.choices["unpack"].add_argument(
+        "packed", type=Path, nargs="+", metavar="RESULTS.parquet", help="what `pack` wrote"
     )
     return parser
 
@@ -223,6 +233,30 @@ def _sweep(given: argparse.Namespace) -> int:
     if progress.undecided:
         say(f"{len(progress.undecided)} more wait until tuning has chosen: write another one then")
     return 0
+
+
+def _pack(given: argparse.Namespace) -> int:
+    if given.output.suffix != ".parquet":
+        raise UserError(f"-o {given.output}: wanted the name of a table, such as results.parquet")
+    from tlzoo.study import document
+    from tlzoo.study.folder import Folder
+    from tlzoo.study.packed import pack
+
+    study = document.load(given.file)
+    say(f"{pack(study, Folder(given.dir or study.folder), given.output)} runs in {given.output}")
+    return 0
+
+
+def _unpack(given: argparse.Namespace) -> int:
+    from tlzoo.study import document
+    from tlzoo.study.folder import Folder
+    from tlzoo.study.packed import unpack
+
+    study = document.load(given.file)
+    folder = Folder(given.dir or study.folder)
+    for path in given.packed:
+        say(f"{unpack(study, folder, path)} runs taken over from {path}")
+    return _status(given)
 
 
 def _names(text: str) -> list[str]:
