@@ -1,4 +1,4 @@
-"""`tlzoo study run|status|table|report|sweep|pack|unpack FILE`: a grid of trainings, resumable, tuned on validation."""
+"""`tlzoo study COMMAND FILE`: a grid of trainings, resumable, tuned on validation."""
 
 import argparse
 import os

@@ -1,7 +1,7 @@
 """The results of a study in one file, to hand on or to keep under version control.
 
-A Parquet table, a row per run: the columns of ``results.parquet`` to be read by anybody, ``record``, the whole
-row as JSON, and the test part: ids, targets and predictions of its crystals as lists.
+A Parquet table, a row per run: the columns of ``results.parquet`` to be read by anybody, ``record``, the
+whole row as JSON, and the test part: ids, targets and predictions of its crystals as lists.
 """
 
 import json
@@ -72,8 +72,9 @@ def unpack(study: Study, folder: Folder, path: Path) -> int:
     try:
         table = pq.read_table(path, columns=["id", RECORD, *LISTS.values()])
     except (OSError, pa.ArrowException) as error:
+        told = next(iter(str(error).splitlines()), "")
         raise UserError(
-            f"{path} holds no results of a study: {error}; `tlzoo study pack` writes such"
+            f"{path} holds no results of a study: {told}; `tlzoo study pack` writes such"
         ) from error
     folder.make()
     there = {name for name, row in folder.rows().items() if row["status"] == "done"}
