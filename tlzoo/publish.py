@@ -1,9 +1,8 @@
 """From a finished run to a published checkpoint: weights and card, from the records of the run alone."""
 
-import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
@@ -19,6 +18,7 @@ from tlzoo.cards import Card
 from tlzoo.cards.card import NAME
 from tlzoo.data import named
 from tlzoo.data.splits.base import PARTS
+from tlzoo.data.splits.ids import ids_sha256
 from tlzoo.errors import UserError
 from tlzoo.golden import golden
 from tlzoo.heads import Classification, Head
@@ -152,9 +152,8 @@ def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _part(ids: Iterable[str]) -> dict[str, Any]:
-    lines = sorted(map(str, ids))
-    return {"crystals": len(lines), "ids_sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
+def _part(ids: Collection[str]) -> dict[str, Any]:
+    return {"crystals": len(ids), "ids_sha256": ids_sha256(ids)}
 
 
 def _excluded(source: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,8 +1,7 @@
 """The crystals that a model has learned from, found again by the records beside it."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ import yaml
 from tlzoo.crystals import Crystals
 from tlzoo.data import named, splits
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.data.splits.ids import rows_by_id, rows_of
+from tlzoo.data.splits.ids import ids_sha256, rows_by_id, rows_of
 from tlzoo.errors import UserError
 
 # What of a recipe's data section says which crystals there are.
@@ -45,7 +44,7 @@ def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
         raise UserError("nobody has written down which crystals it has learned from")
     data = _data(str(training["source"]), recipe["data"], training["data_sha256"])
     crystals = data.crystals.select(data.split.train)
-    if _ids_hash(crystals.ids.tolist()) != training["train"]["ids_sha256"]:
+    if ids_sha256(crystals.ids) != training["train"]["ids_sha256"]:
         raise UserError(
             f"the recipe gives other crystals of {training['source']} than the model learned from"
         )
@@ -97,7 +96,3 @@ def _at_hand(source: str) -> bool:
     wanted = card.sources or ([card.name] if card.matminer else [])
     folders = named.folders()
     return all(any((folder / f"{name}.parquet").is_file() for folder in folders) for name in wanted)
-
-
-def _ids_hash(ids: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(map(str, ids))).encode()).hexdigest()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ def rows_of(names: Sequence[str], where: Mapping[str, int], what: str) -> Rows:
             f"among them {', '.join(unknown[:5])}; is it a split of this data set?"
         )
     return np.array([where[str(name)] for name in names], dtype=np.int64)
+
+
+def ids_sha256(ids: Iterable[str]) -> str:
+    r"""Return SHA-256 of the sorted identifiers, one a line, in hexadecimal: which crystals, in any order.
+
+    >>> ids_sha256(["b", "a"]) == ids_sha256(["a", "b"]) == hashlib.sha256(b"a\nb").hexdigest()
+    True
+    """
+    return hashlib.sha256("\n".join(sorted(map(str, ids))).encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 (any JSON)
