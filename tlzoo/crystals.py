@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +95,17 @@ class Crystals:
     @cached_property
     def formulas(self) -> list[str]:
         """Reduced formula of each crystal with elements in order of Z, e.g. ``O3-Ti1-Ba1``: a key."""
-        keys = []
-        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            elements, counts = np.unique(self.numbers[start:stop], return_counts=True)
-            counts = counts // np.gcd.reduce(counts)
-            keys.append("-".join(f"{SYMBOLS[z]}{n}" for z, n in zip(elements, counts, strict=True)))
-        return keys
+        return ["-".join(f"{SYMBOLS[z]}{n}" for z, n in parts) for parts in self.compositions()]
+
+    def compositions(self) -> Iterator[list[tuple[int, int]]]:
+        """Yield the reduced composition of each crystal: atomic numbers, ascending, and atoms of each."""
+        crystal = np.repeat(np.arange(len(self)), self.num_atoms)
+        places, counts = np.unique(crystal * 256 + self.numbers, return_counts=True)
+        parts = list(zip((places % 256).tolist(), counts.tolist(), strict=True))
+        ends = np.searchsorted(places, 256 * np.arange(len(self) + 1)).tolist()
+        for first, end in pairwise(ends):
+            divisor = gcd(*(n for _, n in parts[first:end]))
+            yield [(z, n // divisor) for z, n in parts[first:end]]
 
     @property
     def element_fractions(self) -> NDArray[np.float64]:

@@ -66,6 +66,8 @@ def test_no_structures_make_an_empty_table():
 
 def test_formulas_are_reduced_and_in_order_of_z(crystals):
     assert crystals.formulas == ["O3-Ti1-Ba1", "Si1", "Co1"]
+    assert list(crystals.compositions()) == [[(8, 3), (22, 1), (56, 1)], [(14, 1)], [(27, 1)]]
+    assert crystals.select([]).formulas == []
 
 
 @pytest.mark.parametrize("rows", [[2, 0], [1], [], [0, 0, 1]])

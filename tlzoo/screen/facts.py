@@ -2,8 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
-from math import gcd
+from functools import cache, cached_property
 from typing import Final
 
 import numpy as np
@@ -45,6 +44,12 @@ class Facts:
         self.crystals = crystals
         self.unknown: dict[int, str] = {}
 
+    def select(self, rows: Rows) -> "Facts":
+        """Return the facts of some crystals; their formulas are not made again."""
+        some = Facts(self.crystals.select(rows))
+        some.formulas = self.formulas[rows]
+        return some
+
     @property
     def nsites(self) -> Values:
         """Atoms in the cell, ``(crystals,)``."""
@@ -84,14 +89,7 @@ class Facts:
     @cached_property
     def formulas(self) -> NDArray[np.object_]:
         """Reduced formulas with the less electronegative elements first, ``(crystals,)``: ``BaTiO3``."""
-        places, numbers = np.nonzero(self.counts)
-        ends = np.cumsum(self.nelements.astype(np.int64))
-        amounts = self.counts[places, numbers]
-        spans = zip((ends - self.nelements.astype(np.int64)).tolist(), ends.tolist(), strict=True)
-        return np.array(
-            [formula(numbers[first:end].tolist(), amounts[first:end].tolist()) for first, end in spans],
-            dtype=object,
-        )
+        return np.array([formula(parts) for parts in self.crystals.compositions()], dtype=object)
 
     def diamond_like(self, rows: Rows) -> Flags:
         """Whether every atom has four neighbours around it, at about one distance, towards a tetrahedron.
@@ -152,15 +150,14 @@ def symmetry(crystals: Crystals, row: int) -> tuple[int, str] | None:
             return None
 
 
-def formula(numbers: Sequence[int], amounts: Sequence[int]) -> str:
-    """Return the reduced formula of a composition.
+def formula(parts: Sequence[tuple[int, int]]) -> str:
+    """Return the formula of a composition: atomic numbers and how many atoms of each.
 
-    >>> formula([8, 22, 56], [6, 2, 2])
+    >>> formula([(8, 3), (22, 1), (56, 1)])
     'BaTiO3'
     """
-    divisor = gcd(*amounts)
-    parts = sorted(zip(numbers, amounts, strict=True), key=lambda part: (_negativity(part[0]), part[0]))
-    return "".join(f"{symbol(z)}{n // divisor if n > divisor else ''}" for z, n in parts)
+    ordered = sorted(parts, key=lambda part: (_negativity(part[0]), part[0]))
+    return "".join(f"{symbol(z)}{n if n > 1 else ''}" for z, n in ordered)
 
 
 def symbol(number: int) -> str:
@@ -168,6 +165,7 @@ def symbol(number: int) -> str:
     return SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"Z{number}"
 
 
+@cache
 def _negativity(number: int) -> float:
     text = properties().get(number, {}).get("electronegativity", "")
     return float(text) if text else 9.0

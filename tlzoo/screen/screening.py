@@ -120,7 +120,7 @@ class Screening:
         rows = np.setdiff1d(np.flatnonzero(kept), list(problems)).astype(np.int64)
         rows, stores, wrong = self._stores(part.crystals, rows, make)
         problems |= wrong
-        columns = self._answers(part.crystals.select(rows), stores)
+        columns = self._answers(facts.select(rows), stores)
         finite = np.isfinite(columns[self.target])
         problems |= dict.fromkeys(rows[~finite].tolist(), "the prediction is no finite number")
         shown = np.sort(np.array([*rows[finite], *problems], dtype=np.int64))
@@ -157,16 +157,16 @@ class Screening:
             # what fails for one model is left out for all: make the rest anew
         return rows, {}, problems
 
-    def _answers(self, crystals: Crystals, stores: Mapping[Options, Store]) -> dict[str, Any]:
+    def _answers(self, facts: Facts, stores: Mapping[Options, Store]) -> dict[str, Any]:
         """Return the columns of answers for some crystals."""
         none = np.empty(0)
         answers = [
             model.answers(stores)
-            if len(crystals)
+            if len(facts.crystals)
             else Answers(none, none, none, np.empty((0, domain.points.shape[1])))
             for model, domain in zip(self.predictors, self.domains, strict=True)
         ]
-        return self._columns(answers, Facts(crystals))
+        return self._columns(answers, facts)
 
     def _columns(self, answers: Sequence[Answers], facts: Facts) -> dict[str, Any]:
         columns: dict[str, Any] = combined(self.target, answers, uncertain=self.uncertain)

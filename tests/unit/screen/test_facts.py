@@ -25,8 +25,15 @@ def test_as_pymatgen_says(facts):
 
 
 def test_formula():
-    assert formula([8, 14], [4, 2]) == "SiO2"
+    assert formula([(8, 2), (14, 1)]) == "SiO2"
     assert symbol(0) == "Z0"
+
+
+def test_facts_of_some_are_those_of_all(facts):
+    rows = np.array([40, 3, 7])
+    some = facts.select(rows)
+    assert some.formulas.tolist() == facts.formulas[rows].tolist() == Facts(some.crystals).formulas.tolist()
+    np.testing.assert_array_equal(some.density, facts.density[rows])
 
 
 def test_four_neighbours_around_every_atom():
