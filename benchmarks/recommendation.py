@@ -16,7 +16,10 @@ from scipy.stats import spearmanr
 from tlzoo.finetune.training import read
 from tlzoo.recommend.scores import rank
 from tlzoo.study import load, results
+from tlzoo.study.axes import Tree
+from tlzoo.study.folder import Folder
 from tlzoo.study.grid import Study, StudyRun
+from tlzoo.study.sources import resolved
 
 SCRATCH = "scratch"
 
@@ -51,20 +54,26 @@ def compared(study: Study, folder: Path | None, trials: list[int]) -> pd.DataFra
     found = []
     for (target, _), rows in table.groupby(["target", "trial"], sort=False):
         best = rows.set_index("source")
-        for source, score in scores({name: runs[best["id"][name]] for name in best.index}).items():
+        starts = {name: located(runs[best["id"][name]], folder or study.folder) for name in best.index}
+        for source, score in scores(starts).items():
             error = best["test_mae"][source]
             found.append({"target": target, "source": source, "ridge": score, "fine_tuned": error})
     return pd.DataFrame(found).groupby(["target", "source"], sort=False, as_index=False).mean()
 
 
-def scores(starts: dict[str, StudyRun]) -> dict[str, float]:
+def located(run: StudyRun, folder: Path) -> Tree:
+    """Return the configuration of a run with the places of the networks that the study has trained itself."""
+    return resolved(run.tree, lambda source: str(Folder(folder).model(source.id)), run.needs)
+
+
+def scores(starts: dict[str, Tree]) -> dict[str, float]:
     """Return the cross-validated error that `tlzoo recommend` ranks by, of the models runs start from."""
     if not starts:
         return {}
-    data = read(next(iter(starts.values())).tree)
+    data = read(next(iter(starts.values())))
     rows = data.split.train
     target = data.target_values(rows).numpy()[:, 0].astype(np.float64)
-    names = {source: run.tree["model"]["backbone"]["init_args"]["name"] for source, run in starts.items()}
+    names = {source: tree["model"]["backbone"]["init_args"]["name"] for source, tree in starts.items()}
     found = {score.name: score.mae for score in rank(data.crystals.select(rows), target, [*names.values()])}
     return {source: found[name] for source, name in names.items()}
 
