@@ -21,6 +21,7 @@ from scipy.stats import spearmanr
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.features import load
+from tlzoo.screen.training import fitted_crystals
 
 # Lattice thermal conductivities above 100 W/(m K), measured or computed from first principles.
 GOOD = ("C", "BN", "BAs", "BP", "SiC", "BeO", "AlN", "GaN", "Si", "BeS", "B4C")
@@ -36,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("ranked", type=Path, nargs="?", help="what `tlzoo screen` made of a pool with it")
     given = parser.parse_args(arguments)
     model = load(given.model)
-    learned = named.load(model.card["source"])
-    learned = learned.select(np.flatnonzero(np.isin(learned.ids, model.card["crystals"])))
+    learned = fitted_crystals(model.card)
     for name, column in LABELS.items():
         for line in against(name, column, learned, lambda some: model.predict(some).iloc[:, 1].to_numpy()):
             sys.stdout.write(f"{line}\n")

@@ -156,8 +156,8 @@ def compare(
     cv, repeats, group = judged
     report = transfer(
         Request(
-            source=source,
-            target=column,
+            sources=[source],
+            targets=[column],
             features=[*routes.values()],
             cv=cv,
             repeats=repeats,
@@ -191,7 +191,13 @@ def curve(networks: Mapping[str, Sequence[str]]) -> list[Row]:
     for routes in (joined, {name: name for name in (RAW, "cgcnn-fe")}):
         features = [*routes.values()]
         asked = Request(
-            source=source, target=column, features=features, cv="5-fold", repeats=3, log=True, curve=CURVE
+            sources=[source],
+            targets=[column],
+            features=features,
+            cv="5-fold",
+            repeats=3,
+            log=True,
+            curve=CURVE,
         )
         names = {path: name for name, path in routes.items()}
         names |= {MEAN: "mean of these three"} if routes is joined else {}

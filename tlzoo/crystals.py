@@ -134,6 +134,25 @@ class Crystals:
         )
 
     @classmethod
+    def concatenated(cls, tables: Sequence[Crystals]) -> Crystals:
+        """Return tables as one, in their order, with the columns and units of the first."""
+        first = tables[0]
+        sizes = np.concatenate([table.num_atoms for table in tables])
+        named = any(table.origins for table in tables)
+        return cls(
+            ids=np.concatenate([table.ids for table in tables]),
+            lattice=np.concatenate([table.lattice for table in tables]),
+            offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            numbers=np.concatenate([table.numbers for table in tables]),
+            frac_coords=np.concatenate([table.frac_coords for table in tables]),
+            columns={
+                name: np.concatenate([table.columns[name] for table in tables]) for name in first.columns
+            },
+            units=first.units,
+            origins=[table.origin(row) for table in tables for row in range(len(table))] if named else (),
+        )
+
+    @classmethod
     def from_structures(
         cls,
         structures: Sequence[Structure],

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -171,6 +172,37 @@ def test_a_learning_curve_and_a_model_to_keep(run, tlzoo, few, tmp_path):
     assert errors(truth, answers["band_gap"])["mae"] < content["results"][-1]["figures"]["unit"]["mae"]
 
 
+def test_two_tables_and_what_intervals_hold(tlzoo, few, tmp_path):
+    crystals = Crystals.read_parquet(few)
+    other = named.load("semiconductors").select(np.arange(20, 60))
+    other = replace(other, columns={"Eg": other.columns["band_gap"] + 0.1}, units={"Eg": "eV"})
+    other.write_parquet(tmp_path / "other.parquet")
+    arguments = (few, tmp_path / "other.parquet", "--target", "band_gap,Eg", "--layer", "structure")
+    kept = ("--cv", "4-fold", "--save", tmp_path / "kept", "--coverage")
+    said, content, table = features(tlzoo, tmp_path / "gap", *arguments, *kept)
+    lines = said.splitlines()
+    assert lines[0].startswith(
+        f"4 of 40 crystals of {tmp_path / 'other.parquet'} are in an earlier table, which"
+    )
+    assert "Eg differs by 0.1 (median)" in lines[0]
+    assert f"band_gap of {few} + {tmp_path / 'other.parquet'}, 60 crystals" in lines[1]
+    assert lines[-2].startswith("of crystals left out lie in intervals for 68%: ")
+    assert [part["crystals"] for part in content["tables"]] == [24, 36]
+    assert table["source"].value_counts().to_dict() == {str(few): 24, str(tmp_path / "other.parquet"): 36}
+    model = load(tmp_path / "kept")
+    assert [part["target"] for part in model.card["tables"]] == ["band_gap", "Eg"]
+    assert model.card["calibration"]["coverage"]["calibrated"]["0.9"] > 0.75
+    # what is screened with it knows both tables
+    pool = tmp_path / "pool.parquet"
+    named.load("semiconductors").select(np.arange(0, 90, 3)).write_parquet(pool)
+    answer = tlzoo("screen", tmp_path / "kept", pool, "-o", tmp_path / "ranked.parquet", "--jobs", 1)
+    assert answer.code == 0, answer.err
+    ranked = pd.read_parquet(tmp_path / "ranked.parquet").set_index("id")
+    assert ranked.loc[crystals.ids[0], "in_training"]
+    assert ranked.loc[other.ids[-3], "in_training"]
+    assert "calibrated on 60 crystals left out in turn; of others" in (tmp_path / "ranked.html").read_text()
+
+
 @pytest.fixture(scope="module")
 def kept(run, tlzoo, few, tmp_path_factory):
     """A regression on a layer of the network and one on descriptors, which need graphs and descriptors."""
@@ -231,6 +263,7 @@ def test_mistakes_of_predict_by_what_was_kept(kept, few, tlzoo, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--coverage"], "--coverage is of the intervals of what --save FOLDER keeps"),
         (["--curve", "24"], "a learning curve over 24 crystals goes from 5 to 23, got 24"),
         (
             ["--estimator", "gp", "--save", "kept"],

@@ -13,7 +13,6 @@ from tlzoo.data import named
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups
 from tlzoo.data.pretraining.fingerprints import Fingerprint, fingerprint
 from tlzoo.data.pretraining.table import NAME as PRETRAINING
-from tlzoo.data.pretraining.table import concatenated
 from tlzoo.data.sources import read
 from tlzoo.data.splits.published import paper_test
 
@@ -54,7 +53,9 @@ def overlap(name: str, crystals: Crystals, other: Crystals) -> Overlap:
     theirs = np.flatnonzero(np.isin(other.formulas, crystals.formulas))
     if not len(ours):
         return Overlap(name, len(crystals), 0, 0)
-    both = concatenated([replace(t.select(r), columns={}) for t, r in ((crystals, ours), (other, theirs))])
+    both = Crystals.concatenated(
+        [replace(t.select(r), columns={}) for t, r in ((crystals, ours), (other, theirs))]
+    )
     is_ours = np.arange(len(both)) < len(ours)
     near = _near(both, is_ours)
     labels = duplicate_groups(both.select(near))

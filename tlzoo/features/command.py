@@ -9,8 +9,11 @@ that was left out, and NAME.json, the figures.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from tlzoo.errors import UserError
 
 
 def main(args: Sequence[str]) -> int:
@@ -20,8 +23,8 @@ def main(args: Sequence[str]) -> int:
     from tlzoo.files import write_table, write_text
 
     request = Request(
-        source=given.source,
-        target=given.target,
+        sources=given.sources,
+        targets=_targets(given.target, len(given.sources)),
         unit=given.unit,
         features=given.features,
         layer=given.layer,
@@ -33,6 +36,8 @@ def main(args: Sequence[str]) -> int:
         seed=given.seed,
         curve=given.curve,
     )
+    if given.coverage and not given.save:
+        raise UserError("--coverage is of the intervals of what --save FOLDER keeps")
     if given.save:
         check_saved(request.estimators)
     problem = read(request)
@@ -52,19 +57,32 @@ def main(args: Sequence[str]) -> int:
         draw(table, path.with_suffix(".png"), unit="ln" if given.log else report.unit)
         sys.stdout.write(f"importance of the descriptors: {path}, {path.with_suffix('.png')}\n")
     if given.save:
-        fit(problem, report).save(given.save)
-        sys.stdout.write(f"fitted to all {len(problem.rows)} crystals: {given.save}\n")
+        kept = fit(problem, report, cover=given.coverage)
+        kept.save(given.save)
+        if given.coverage:
+            sys.stdout.write(f"{covered(kept.card)}\n")
+        sys.stdout.write(f"fitted to all {len(problem.crystals)} crystals: {given.save}\n")
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    usage = "tlzoo features DATA --target COL --from MODEL[,MODEL|descriptors] -o NAME"
+    usage = "tlzoo features DATA [DATA ...] --target COL --from MODEL[,MODEL|descriptors] -o NAME"
     more = (__doc__ or "").partition("\n\n")[2]
     parser = argparse.ArgumentParser(prog="tlzoo features", usage=usage, description=more)
     add = parser.add_argument
-    add("source", metavar="DATA", help="a folder, archive, table or name, as data.source of `tlzoo fit`")
-    add("--target", metavar="COL", help="column to learn (default: the only one)")
+    add(
+        "sources",
+        nargs="+",
+        metavar="DATA",
+        help="a folder, archive, table or name, as data.source of `tlzoo fit`; several are learned from "
+        "together, and of a structure that several hold the first says what is learned",
+    )
+    add(
+        "--target",
+        metavar="COL[,COL]",
+        help="column to learn (default: the only one); of several tables one for all, or one each",
+    )
     add("--unit", help="its unit, where the data do not say")
     add(
         "--from",
@@ -117,6 +135,12 @@ def parser() -> argparse.ArgumentParser:
         help="fit to all crystals too, of several sources the mean, and keep it: tlzoo.features.load(FOLDER)",
     )
     add(
+        "--coverage",
+        action="store_true",
+        help="say how many crystals the intervals of what is saved hold, calibrated without them; takes ten "
+        "times as long",
+    )
+    add(
         "-o",
         "--output",
         type=Path,
@@ -125,6 +149,23 @@ def parser() -> argparse.ArgumentParser:
         help="NAME.parquet and NAME.json are written",
     )
     return parser
+
+
+def covered(card: Mapping[str, Any]) -> str:
+    """Say what calibrated intervals hold."""
+    if "calibration" not in card:
+        return f"{card['estimator']} states no intervals"
+    found = card["calibration"]["coverage"]
+    texts = [
+        f"{float(level):.0%}: {share:.1%} (as stated by the regression {found['as stated'][level]:.1%})"
+        for level, share in found["calibrated"].items()
+    ]
+    return f"of crystals left out lie in intervals for {', '.join(texts)}"
+
+
+def _targets(text: str | None, tables: int) -> list[str] | None:
+    # a column of a single table may have a comma in its name
+    return None if text is None else [text] if tables == 1 else _list(text)
 
 
 def _list(text: str) -> list[str]:

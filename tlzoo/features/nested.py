@@ -135,15 +135,17 @@ def few(rows: Rows, groups: Rows, most: int, generator: np.random.Generator) -> 
 
 def mean(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the mean of what several models predict; the deviation is that of their equal mixture."""
-    predictions = np.stack([outcome.predictions for outcome in outcomes])
-    variances = np.stack([np.square(outcome.deviations) for outcome in outcomes])
-    of_each = [[Candidate("each", "each")] * len(folds) for folds in outcomes[0].chosen]
-    return Outcome(
-        predictions.mean(axis=0),
-        np.sqrt(variances.mean(axis=0) + predictions.var(axis=0)),
-        outcomes[0].folds,
-        of_each,
+    predictions, deviations = mixture(
+        np.stack([outcome.predictions for outcome in outcomes]),
+        np.stack([outcome.deviations for outcome in outcomes]),
     )
+    of_each = [[Candidate("each", "each")] * len(folds) for folds in outcomes[0].chosen]
+    return Outcome(predictions, deviations, outcomes[0].folds, of_each)
+
+
+def mixture(means: Values, deviations: Values) -> tuple[Values, Values]:
+    """Return mean and standard deviation of the equal mixture of several models, which come first."""
+    return means.mean(axis=0), np.sqrt(np.square(deviations).mean(axis=0) + means.var(axis=0))
 
 
 class Learner:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tlzoo.baselines import errors
 from tlzoo.crystals import Crystals
 from tlzoo.features.nested import Outcome
+from tlzoo.features.tables import Table, content, described
 from tlzoo.spec import plain
 
 Values = NDArray[np.float64]
@@ -53,7 +54,7 @@ class Report:
     """Everything that was asked and found.
 
     Attributes:
-        source: The data.
+        tables: The data.
         target: What is learned.
         unit: Its unit; empty if unknown.
         log: Whether its natural logarithm is learned.
@@ -66,7 +67,7 @@ class Report:
         results: What was found, in the order asked for.
     """
 
-    source: str
+    tables: Sequence[Table]
     target: str
     unit: str
     log: bool
@@ -92,10 +93,11 @@ class Report:
     def predictions(self) -> pd.DataFrame:
         """Return every prediction of a crystal that was left out, one row each, in the unit of the target.
 
-        ``deviation`` is the regression's own standard deviation, of the logarithm if that was learned.
+        ``deviation`` is the regression's own standard deviation, of the logarithm if that was learned. Of
+        several tables ``source`` says which.
         """
         compositions = self.crystals.formulas
-        tables = []
+        found = []
         for result in self.results:
             outcome = result.outcome
             for repeat, values in enumerate(outcome.predictions):
@@ -115,32 +117,40 @@ class Report:
                     "prediction": np.exp(values) if self.log else values,
                     "deviation": outcome.deviations[repeat],
                 }
-                tables.append(pd.DataFrame(facts))
-        return pd.concat(tables, ignore_index=True)
+                if len(self.tables) > 1:
+                    facts["source"] = [table.source for table in self.tables for _ in table.ids]
+                found.append(pd.DataFrame(facts))
+        return pd.concat(found, ignore_index=True)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was asked, as plain data."""
+        names = ("source", "target", "unit", "log", "data_sha256", "cv", "repeats", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def source(self) -> str:
+        """What the tables are called together."""
+        return " + ".join(table.source for table in self.tables)
 
     def content(self) -> dict[str, Any]:
         """The figures as plain data."""
         found: dict[str, Any] = plain(
             {
                 "format": FORMAT,
-                "source": self.source,
-                "target": self.target,
-                "unit": self.unit,
-                "log": self.log,
+                **self.facts,
+                "tables": [content(table) for table in self.tables],
                 "crystals": len(self.crystals),
                 "compositions": len(set(self.crystals.formulas)),
-                "data_sha256": self.data_sha256,
-                "cv": self.cv,
-                "repeats": self.repeats,
-                "seed": self.seed,
-                "results": [self._content(result) for result in self.results],
+                "results": [self.told(result) for result in self.results],
                 "warnings": self.warnings,
             },
             "report",
         )
         return found
 
-    def _content(self, result: Result) -> dict[str, Any]:
+    def told(self, result: Result) -> dict[str, Any]:
+        """Return the figures of a result as plain data."""
         settings = Counter(
             ", ".join(f"{name}={value}" for name, value in c.settings)
             for repeat in result.outcome.chosen
@@ -193,7 +203,8 @@ class Report:
             f"{learned} of {self.source}, {len(self.crystals):,} crystals of "
             f"{len(set(self.crystals.formulas)):,} compositions; {self.cv}{repeats}:"
         )
-        return "\n".join([about, *lines, *(f"WARNING: {text}" for text in self.warnings)])
+        said = [described(table, log=self.log) for table in self.tables if table.repeats]
+        return "\n".join([*said, about, *lines, *(f"WARNING: {text}" for text in self.warnings)])
 
     def _cells(self, result: Result) -> tuple[str, ...]:
         figures = self.figures(result)

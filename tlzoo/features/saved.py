@@ -27,6 +27,7 @@ from tlzoo.errors import UserError
 from tlzoo.features import estimators
 from tlzoo.features.bayes import BayesianRidge
 from tlzoo.features.estimators import Scale
+from tlzoo.features.nested import mixture
 from tlzoo.features.sources import DESCRIPTORS, Source, joined, parts_of
 from tlzoo.files import whole, write_text
 from tlzoo.graphs.parts import consecutive
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float64]
 
-FORMAT: Final = 1
+FORMAT: Final = 2  # 1: one table, intervals as stated
 CARD, ARRAYS, NETWORKS = "features.json", "features.safetensors", "networks"
 # What each kind of regression has learned. Trees and Gaussian processes would have to be pickled.
 SCALE: Final = ("mean_", "scale_")
@@ -50,8 +51,6 @@ LEARNED: Final[Mapping[str, tuple[type, Sequence[str]]]] = {
     ),
     "ridge": (Ridge, ("coef_", "intercept_")),
 }
-# 5 and 95 per cent of a normal distribution, in standard deviations.
-TAIL: Final = 1.6448536269514722
 
 
 @dataclass(frozen=True)
@@ -100,15 +99,16 @@ class SavedFeatures:
     def predict(self, crystals: "Crystals | Sequence[Structure]") -> pd.DataFrame:
         """Predict in the unit of the target.
 
-        Where the logarithm was learned the prediction is the median, and the standard deviation is of
-        first order, that of the logarithm times the prediction.
+        Where the logarithm was learned the prediction is the median, and the deviation is of first order,
+        that of the logarithm times the prediction.
 
         Args:
             crystals: A table of crystals or pymatgen structures.
 
         Returns:
-            One row per crystal: ``id``, the target; if the regression is Bayesian also ``…_std`` and the
-            ends of its 90 % interval, ``…_q5`` and ``…_q95``, each in the unit of the target.
+            One row per crystal: ``id``, the target; if the regression is Bayesian also ``…_std``, half of the
+            interval that holds 68 % of crystals left out, and the ends of the one that holds 90 %, ``…_q5``
+            and ``…_q95``, each in the unit of the target.
 
         Raises:
             UserError: A crystal has an unknown element, or nothing can be made of its structure.
@@ -132,10 +132,24 @@ class SavedFeatures:
             stores: What was made of the crystals, for each of :attr:`options`.
         """
         mean, deviation, _ = self.learned(stores)
-        lines = [mean, deviation, mean - TAIL * deviation, mean + TAIL * deviation]
+        half = self.half_width(deviation, "0.9")
+        deviation = self.half_width(deviation, "0.68")
+        lines = [mean, deviation, mean - half, mean + half]
         if self.card["log"]:
             lines = [np.exp(mean), np.exp(mean) * deviation, *(np.exp(line) for line in lines[2:])]
         return pd.DataFrame(dict(zip(self.columns, lines, strict=False)))
+
+    def half_width(self, deviation: Values, level: str) -> Values:
+        """Return half widths of intervals that hold as many crystals as the level says, ``(crystals,)``.
+
+        Args:
+            deviation: Deviations as of :meth:`learned`, ``(crystals,)``.
+            level: One of :data:`~tlzoo.features.calibration.LEVELS`.
+        """
+        if "calibration" not in self.card:
+            return deviation  # a ridge states none, and all are NaN
+        wide: Values = deviation * self.card["calibration"]["widths"][level]
+        return wide
 
     def learned(self, stores: Mapping[Options, Store]) -> tuple[Values, Values, NDArray[np.float32]]:
         """Return predictions as they were learned, of logarithms perhaps, their deviations, and features.
@@ -144,16 +158,15 @@ class SavedFeatures:
             stores: As of :meth:`read`.
 
         Returns:
-            Means and standard deviations, ``(crystals,)``, NaN if the regression has none; standardised
-            features of all parts side by side, ``(crystals, dim)``.
+            Means and standard deviations, ``(crystals,)``, as the regressions state them, NaN if they do not;
+            standardised features of all parts side by side, ``(crystals, dim)``.
         """
         features = [part.source.read(stores, part.layer).astype(np.float64) for part in self.parts]
         told = [
             estimators.predict(part.model, values) for part, values in zip(self.parts, features, strict=True)
         ]
-        means, deviations = (np.stack(each) for each in zip(*told, strict=True))
-        deviation = np.sqrt(np.square(deviations).mean(axis=0) + means.var(axis=0))
-        return means.mean(axis=0), deviation, _standardised(self.parts, features)
+        mean, deviation = mixture(*(np.stack(each) for each in zip(*told, strict=True)))
+        return mean, deviation, _standardised(self.parts, features)
 
     def _stores(self, crystals: Crystals) -> Iterable[dict[Options, Store]]:
         check_elements(crystals)
@@ -219,9 +232,8 @@ def load(folder: str | Path) -> SavedFeatures:
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if card["format"] != FORMAT:
-            raise UserError(
-                f"{folder} has format {card['format']}, this version of tlzoo reads {FORMAT}: upgrade tlzoo"
-            )
+            remedy = "upgrade tlzoo" if card["format"] > FORMAT else "save it again"
+            raise UserError(f"{folder} has format {card['format']}, this tlzoo reads {FORMAT}: {remedy}")
         content = (folder / ARRAYS).read_bytes()
         if hashlib.sha256(content).hexdigest() != card["sha256"]:
             raise UserError(f"{folder / ARRAYS} is damaged or was changed: save it again")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -10,15 +9,16 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.elements import symbols
-from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
-from tlzoo.features import estimators
+from tlzoo.features import estimators, tables
+from tlzoo.features.calibration import coverage, widths
 from tlzoo.features.folds import groups_of
 from tlzoo.features.frozen import AUTO, values_of
 from tlzoo.features.nested import Learner, candidates, mean, nested
 from tlzoo.features.report import Report, Result
 from tlzoo.features.saved import LEARNED, Part, SavedFeatures
-from tlzoo.features.sources import DESCRIPTORS, seen, source
+from tlzoo.features.sources import DESCRIPTORS, source
+from tlzoo.features.tables import Labels
 
 Values = NDArray[np.float64]
 
@@ -33,9 +33,9 @@ class Request:
     """What to learn from what, and how it is judged.
 
     Attributes:
-        source: Path or name of the data.
-        target: Column to learn; the data set's own if it has only one.
-        unit: Its unit, where the source does not know it.
+        sources: Paths or names of tables; of a structure that several hold the first says what is learned.
+        targets: Columns to learn, one for all tables or one for each; their own if they have only one.
+        unit: The unit, where a table does not know it.
         features: Where features come from, as of :func:`~tlzoo.features.sources.source`.
         layer: A layer that all of them have, or ``auto``: chosen within each fold.
         estimators: Kinds of regression, as of :data:`~tlzoo.features.estimators.ESTIMATORS`.
@@ -47,8 +47,8 @@ class Request:
         curve: Numbers of crystals to learn from, besides all that are not left out.
     """
 
-    source: str
-    target: str | None = None
+    sources: Sequence[str]
+    targets: Sequence[str] | None = None
     unit: str | None = None
     features: Sequence[str] = (DESCRIPTORS,)
     layer: str = AUTO
@@ -67,45 +67,36 @@ class Problem:
 
     Attributes:
         request: What was asked.
-        data: The data.
-        rows: Its crystals with a known target.
-        truth: Their targets, in the unit, ``(crystals,)``.
+        labels: The crystals with a known target, and their targets.
         features: By source and layer, ``(crystals, dim)`` each.
     """
 
     request: Request
-    data: CrystalDataModule
-    rows: NDArray[np.int64]
-    truth: Values
+    labels: Labels
     features: Mapping[tuple[str, str], Values]
 
-    @cached_property
+    @property
     def crystals(self) -> Crystals:
         """The crystals with a known target."""
-        return self.data.crystals.select(self.rows)
+        return self.labels.crystals
 
     @property
     def learned(self) -> Values:
         """What is learned: the targets or their natural logarithms, ``(crystals,)``."""
-        return np.log(self.truth) if self.request.log else self.truth
+        return np.log(self.labels.truth) if self.request.log else self.labels.truth
 
 
 def read(request: Request) -> Problem:
     """Read the data and compute the features.
 
     Raises:
-        UserError: The data or a model cannot be read, there is no such layer, or too little is known of the
-            target.
+        UserError: A table or a model cannot be read, there is no such layer, too little is known of the
+            target, or the tables hold different quantities.
     """
     if not request.features:
         raise UserError("name at least one source of features: descriptors, or a model")
-    data = CrystalDataModule(
-        request.source,
-        targets=[request.target] if request.target else None,
-        units={request.target: request.unit} if request.target and request.unit else None,
-    )
-    rows, truth = known(data, log=request.log)
-    return Problem(request, data, rows, truth, collect(request, data.crystals.select(rows)))
+    labels = tables.read(request.sources, request.targets, request.unit, log=request.log)
+    return Problem(request, labels, collect(request, labels.crystals))
 
 
 def transfer(request: Request, problem: Problem | None = None) -> Report:
@@ -125,8 +116,8 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
         raise UserError(f"repeats must be at least 1, got {request.repeats}")
     kinds = [estimators.find(name) for name in request.estimators]
     problem = problem or read(request)
-    data, crystals = problem.data, problem.crystals
-    learned = {name: seen(name, data.crystals, problem.rows) for name in dict.fromkeys(request.features)}
+    labels, crystals = problem.labels, problem.crystals
+    learned = {name: labels.seen(name) for name in dict.fromkeys(request.features)}
     results = []
     for kind, group, most in product(kinds, request.groups, sizes(request, len(crystals))):
         choices = candidates(problem.features, kind)
@@ -150,12 +141,12 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
             for name, outcome in outcomes.items()
         ]
     return Report(
-        source=request.source,
-        target=data.targets[0],
-        unit=data.units[0],
+        tables=labels.tables,
+        target=labels.target,
+        unit=labels.unit,
         log=request.log,
         crystals=crystals,
-        truth=problem.truth,
+        truth=labels.truth,
         data_sha256=crystals.content_hash,
         cv=request.cv,
         repeats=request.repeats,
@@ -164,14 +155,15 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
     )
 
 
-def fit(problem: Problem, report: Report) -> SavedFeatures:
+def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatures:
     """Fit the regression to all crystals with a known target, of several sources the mean of theirs.
 
-    Layer and settings are chosen as within a fold.
+    Layer and settings are chosen as within a fold; intervals are calibrated on what was left out.
 
     Args:
         problem: What was read.
         report: What cross-validation found; it becomes part of the card.
+        cover: See what the intervals hold, too, which takes ten times as long as the report.
 
     Raises:
         UserError: There are several regressions, or one that cannot be kept without pickling it.
@@ -181,27 +173,44 @@ def fit(problem: Problem, report: Report) -> SavedFeatures:
     kind, crystals = estimators.find(name), problem.crystals
     everything = np.arange(len(crystals))
     groups = groups_of(crystals, request.groups[0])
+    choices = candidates(problem.features, kind)
     learner = Learner(problem.features, problem.learned, groups, kind, request.seed, everything)
     parts, features = [], []
-    for place, choices in candidates(problem.features, kind).items():
-        best = learner.best(choices)
+    for place, each in choices.items():
+        best = learner.best(each)
         x = problem.features[place, best.layer]
         model = kind.fit(x, problem.learned, dict(best.settings), request.seed)
         parts.append(Part(place, best.layer, source(place), model))
         features.append(x)
-    judged = report.content()
-    facts = {
-        key: judged[key]
-        for key in ("source", "target", "unit", "log", "data_sha256", "cv", "repeats", "seed")
-    }
     # one result, or the mean, which comes last
+    judged = [one for one in report.results if one.group == request.groups[0] and one.most is None][-1]
     card = {
-        **facts,
+        **report.facts,
+        "tables": [
+            {"source": table.source, "target": table.target, "crystals": list(table.ids)}
+            for table in report.tables
+        ],
         "estimator": name,
-        "crystals": list(crystals.ids),
         "elements": symbols(crystals),
-        "judged": judged["results"][-1],
+        "judged": report.told(judged),
     }
+    if np.isfinite(judged.outcome.deviations).all():
+        card["calibration"] = {
+            "crystals": len(crystals),
+            "widths": widths(judged.outcome, problem.learned),
+            "coverage": coverage(
+                problem.features,
+                problem.learned,
+                groups,
+                kind,
+                choices,
+                cv=request.cv,
+                repeats=request.repeats,
+                seed=request.seed,
+            )
+            if cover
+            else None,
+        }
     return SavedFeatures.of(parts, features, card)
 
 
@@ -227,32 +236,6 @@ def sizes(request: Request, crystals: int) -> list[int | None]:
             f"a learning curve over {crystals} crystals goes from {LEAST} to {crystals - 1}, got {wrong[0]}"
         )
     return [*sorted(set(request.curve)), None]
-
-
-def known(data: CrystalDataModule, *, log: bool) -> tuple[NDArray[np.int64], Values]:
-    """Return the rows with a known target and their targets.
-
-    Raises:
-        UserError: There are several targets, hardly any known label, or one that has no logarithm.
-    """
-    if len(data.targets) != 1:
-        raise UserError(f"wanted one number per crystal to learn, got {', '.join(data.targets)}")
-    name = data.targets[0]
-    labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0].astype(np.float64)
-    rows = np.flatnonzero(~np.isnan(labels))
-    labels = labels[rows]
-    if len(rows) < 3 or np.ptp(labels) == 0:
-        raise UserError(
-            f"{name} has {len(rows)} known value(s) in {data.source}, {len(np.unique(labels))} of them "
-            "different: there is nothing to learn"
-        )
-    if log and (wrong := np.flatnonzero(labels <= 0)).size:
-        row = int(rows[wrong[0]])
-        raise UserError(
-            f"{name} of {data.crystals.origin(row)} is {labels[wrong[0]]:g}, which has no logarithm "
-            f"({wrong.size} of {len(rows)} are not positive); leave out --log, or these crystals"
-        )
-    return rows, labels
 
 
 def collect(request: Request, crystals: Crystals) -> dict[tuple[str, str], Values]:

@@ -62,10 +62,7 @@ def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iter
     if screening.where:
         yield f"Condition: {screening.where.text}"
     if screening.uncertain:
-        yield (
-            "Intervals are for 95 %, as far as the spread of the models, and what they say of themselves, "
-            "tells. Nobody has calibrated them."
-        )
+        yield _intervals(screening)
     for model, domain in zip(screening.predictors, screening.domains, strict=True):
         if domain.measures:
             yield (
@@ -78,6 +75,19 @@ def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iter
             yield f"{model.name}: in training are formulas that it has seen with this density, to 12 %."
         if domain.reason:
             yield f"{model.name}: its training crystals are not to be had: {domain.reason}"
+
+
+def _intervals(screening: Screening) -> str:
+    first, *others = screening.predictors
+    if first.calibration and not others:
+        return (
+            f"Intervals are for 95 %, {first.calibration}. That holds for crystals like those, and says "
+            "nothing of what is out of the domain."
+        )
+    return (
+        "Intervals are for 95 %, as far as the spread of the models, and what they say of themselves, "
+        "tells. Nobody has calibrated them."
+    )
 
 
 def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:

@@ -61,6 +61,7 @@ class Predictor(ABC):
         unit: Its unit.
         elements: Symbols of the elements it has learned from; None if nobody can tell.
         uncertain: Whether it has intervals of its own.
+        calibration: What these rest on, in words; empty if nobody has calibrated them.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Predictor(ABC):
     unit: str
     elements: Sequence[str] | None
     uncertain: bool
+    calibration: str = ""
 
     @property
     @abstractmethod
@@ -172,6 +174,10 @@ class Frozen(Predictor):
         self.sha256 = hashlib.sha256((Path(name) / CARD).read_bytes()).hexdigest()
         self.elements = model.card["elements"]
         self.uncertain = len(model.columns) > 1
+        if calibration := model.card.get("calibration"):
+            found = (calibration["coverage"] or {}).get("calibrated")
+            held = f"; of others, left out of everything, they held {found[str(LEVEL)]:.0%}" if found else ""
+            self.calibration = f"calibrated on {calibration['crystals']:,} crystals left out in turn{held}"
         self._one_at_a_time = Lock()
 
     @property
@@ -184,7 +190,8 @@ class Frozen(Predictor):
         # layers are read off by hooks, which would hear the batches of other threads too
         with self._one_at_a_time:
             mean, deviation, features = self.model.learned(stores)
-        ends = (mean, mean - DEVIATIONS * deviation, mean + DEVIATIONS * deviation)
+        half = self.model.half_width(deviation, str(LEVEL))
+        ends = (mean, mean - half, mean + half)
         value, low, high = map(np.exp, ends) if self.model.card["log"] else ends
         return Answers(value, low, high, features.astype(np.float64))
 

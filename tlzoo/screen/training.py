@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,8 +61,12 @@ def fitted_crystals(card: Mapping[str, Any]) -> Crystals:
     Raises:
         UserError: The data are not on this machine, or they changed since.
     """
-    crystals = _table(str(card["source"]), {"targets": [card["target"]]}).crystals
-    crystals = crystals.select(rows_of(card["crystals"], rows_by_id(crystals.ids), "the regression"))
+    parts = []
+    for one in card["tables"]:
+        crystals = _table(str(one["source"]), {"targets": [one["target"]]}).crystals
+        rows = rows_of(one["crystals"], rows_by_id(crystals.ids), "the regression")
+        parts.append(replace(crystals.select(rows), columns={}))
+    crystals = Crystals.concatenated(parts)
     if crystals.content_hash != card["data_sha256"]:
         raise UserError(f"{card['source']} has changed since the model was fitted to it")
     return crystals

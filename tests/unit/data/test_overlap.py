@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tlzoo.crystals import Crystals
 from tlzoo.data import duplicates, named, overlap
 from tlzoo.data.overlap import Overlap
 
@@ -22,7 +23,7 @@ def test_structures_are_found_whatever_the_cell_and_formulas_too(crystals):
     few = crystals.select(np.arange(12))
     bigger = strained(crystals.select(np.arange(4, 30)), 1.02)
     wrong = strained(crystals.select(np.arange(2)), 1.3)
-    other = overlap.concatenated([bigger, wrong])
+    other = Crystals.concatenated([bigger, wrong])
     formulas = set(other.formulas)
     expected = sum(formula in formulas for formula in few.formulas)
     assert overlap.overlap("few", few, other) == Overlap("few", 12, expected, 8)

@@ -26,7 +26,9 @@ def found(tmp_path_factory):
     crystals.columns["soft"] = values[:, column].astype(np.float64)
     path = tmp_path_factory.mktemp("soft") / "soft.parquet"
     crystals.write_parquet(path)
-    request = Request(source=str(path), target="soft", features=["descriptors"], layer="auto", cv="3-fold")
+    request = Request(
+        sources=[str(path)], targets=["soft"], features=["descriptors"], layer="auto", cv="3-fold"
+    )
     problem = read(request)
     report = transfer(request, problem)
     return problem, report, importance(problem, report)
@@ -82,7 +84,7 @@ def test_a_figure(found, tmp_path):
 
 
 def test_graphs_have_no_descriptors():
-    request = Request(source="semiconductors", features=["cgcnn-fe"], layer="embed", cv="3-fold")
+    request = Request(sources=["semiconductors"], features=["cgcnn-fe"], layer="embed", cv="3-fold")
     problem = read(request)
     with pytest.raises(UserError, match="importance is that of descriptors; cgcnn-fe reads graphs"):
         importance(problem, transfer(request, problem))

@@ -8,6 +8,7 @@ import pytest
 from tlzoo.data import named
 from tlzoo.features.nested import Candidate, Outcome
 from tlzoo.features.report import Report, Result
+from tlzoo.features.tables import Table
 
 TRUTH = np.array([1.0, 10.0, 100.0, 1000.0])
 LEARNED = np.log(np.array([[2.0, 10.0, 50.0, 1000.0], [1.0, 10.0, 100.0, 1000.0]]))
@@ -22,7 +23,7 @@ def report(log, **changes):
         chosen=[[Candidate("net", "a"), Candidate("net", "b", (("depth", 2),))], [Candidate("net", "a")] * 2],
     )
     facts = {
-        "source": "mine",
+        "tables": [Table("mine", "kappa", list("abcd"))],
         "target": "kappa",
         "unit": "W/(m K)",
         "log": log,

@@ -15,8 +15,8 @@ from tlzoo.features.transfer import Request, fit, read, transfer
 
 def fitted(**changes):
     facts = {
-        "source": "semiconductors",
-        "target": "band_gap",
+        "sources": ["semiconductors"],
+        "targets": ["band_gap"],
         "features": ["descriptors"],
         "layer": "structure",
     }
@@ -54,15 +54,30 @@ def test_what_was_kept_says_the_same(names, estimator, crystals, tmp_path):
     assert {name.rpartition(".")[2] for name in names} == {"json", "safetensors"}
 
 
-def test_intervals_are_those_of_the_mixture(crystals):
-    model, _ = fitted(features=["cgcnn-fe", "descriptors"], layer="auto", log=True)
+def test_intervals_are_those_of_the_mixture_calibrated(crystals):
+    model, problem = fitted(features=["cgcnn-fe", "descriptors"], layer="auto", log=True)
     table = model.predict(crystals)
     assert list(table) == ["id", "band_gap", "band_gap_std", "band_gap_q5", "band_gap_q95"]
+    widths = model.card["calibration"]["widths"]
+    assert widths["0.68"] < widths["0.9"] < widths["0.95"]
+    ratio = widths["0.9"] / widths["0.68"]
     deviation = table["band_gap_std"] / table["band_gap"]
-    np.testing.assert_allclose(np.log(table["band_gap_q95"] / table["band_gap"]), 1.6448536 * deviation)
-    np.testing.assert_allclose(np.log(table["band_gap"] / table["band_gap_q5"]), 1.6448536 * deviation)
+    np.testing.assert_allclose(np.log(table["band_gap_q95"] / table["band_gap"]), ratio * deviation)
+    np.testing.assert_allclose(np.log(table["band_gap"] / table["band_gap_q5"]), ratio * deviation)
+    # the widths are those of crystals left out: what it was fitted to it knows better
+    everything = model.predict(problem.crystals)
+    inside = problem.labels.truth >= everything["band_gap_q5"]
+    inside &= problem.labels.truth <= everything["band_gap_q95"]
+    assert inside.mean() > 0.9
+
+
+def test_intervals_may_be_of_the_unit_itself(crystals):
     plain, _ = fitted(log=False)
-    assert (plain.predict(crystals)["band_gap_std"] > 0).all()
+    table = plain.predict(crystals)
+    assert (table["band_gap_std"] > 0).all()
+    np.testing.assert_allclose(
+        table["band_gap_q95"] - table["band_gap"], table["band_gap"] - table["band_gap_q5"]
+    )
 
 
 def test_the_card_says_what_was_learned(tmp_path):
@@ -71,7 +86,9 @@ def test_the_card_says_what_was_learned(tmp_path):
     card = json.loads((tmp_path / "features.json").read_text())
     assert card["target"] == "band_gap"
     assert card["unit"] == "eV"
-    assert card["crystals"] == problem.crystals.ids.tolist()
+    (table,) = card["tables"]
+    assert table["source"] == "semiconductors"
+    assert table["crystals"] == problem.crystals.ids.tolist()
     assert {"Si", "Ga", "O"} <= set(card["elements"])
     assert card["judged"]["figures"]["ln"]["mae"] > 0
 
@@ -106,8 +123,10 @@ def test_damage_is_found(tmp_path):
             features.load(tmp_path)
         model.save(tmp_path)
 
-    (tmp_path / "features.json").write_text(json.dumps({**card, "format": 2}))
-    refused("has format 2, this version of tlzoo reads 1: upgrade tlzoo")
+    (tmp_path / "features.json").write_text(json.dumps({**card, "format": 3}))
+    refused("has format 3, this tlzoo reads 2: upgrade tlzoo")
+    (tmp_path / "features.json").write_text(json.dumps({**card, "format": 1}))
+    refused("has format 1, this tlzoo reads 2: save it again")
     (tmp_path / "features.json").write_text(json.dumps({**card, "parts": [{}]}))
     refused("is damaged")
     safetensors.numpy.save_file(

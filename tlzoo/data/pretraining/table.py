@@ -84,7 +84,7 @@ def build(tables: Mapping[str, Crystals]) -> Crystals:
             members = here.index[usable & (here["member_of"] != "")]
             test.append(part.select(rows_of(list(members), rows_by_id(source.ids), f"test of {name}")))
     parts = [_part(formula) for formula in learn[0].formulas] + ["test"] * sum(map(len, test))
-    table = concatenated([*learn, *test])
+    table = Crystals.concatenated([*learn, *test])
     return replace(table, columns={**table.columns, "part": np.array(parts, dtype=object)})
 
 
@@ -105,23 +105,7 @@ def _united(table: Crystals, part: Crystals) -> Crystals:
         theirs = np.where(rows >= 0, part.columns[name][rows], np.nan)
         columns[name] = np.where(np.isnan(theirs), values, theirs)
     table = replace(table, columns=columns)
-    return concatenated([table, part.select(np.setdiff1d(np.arange(len(part)), rows))])
-
-
-def concatenated(tables: Sequence[Crystals]) -> Crystals:
-    """Return tables with the same columns as one."""
-    sizes = np.concatenate([table.num_atoms for table in tables])
-    return replace(
-        tables[0],
-        ids=np.concatenate([table.ids for table in tables]),
-        lattice=np.concatenate([table.lattice for table in tables]),
-        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        numbers=np.concatenate([table.numbers for table in tables]),
-        frac_coords=np.concatenate([table.frac_coords for table in tables]),
-        columns={
-            name: np.concatenate([table.columns[name] for table in tables]) for name in tables[0].columns
-        },
-    )
+    return Crystals.concatenated([table, part.select(np.setdiff1d(np.arange(len(part)), rows))])
 
 
 def _part(formula: str) -> str:
