@@ -11,8 +11,8 @@ from tlzoo import checkpoint
 from tlzoo.backbones import ALIGNN, CGCNN
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
-from tlzoo.graphs.store import batch_of
 from tlzoo.heads import Classification, Gaussian, Head, MultiProperty, Quantile, Regression
+from tlzoo.inputs import batch_of
 
 NAN = float("nan")
 DIM = 8

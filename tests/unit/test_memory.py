@@ -15,8 +15,8 @@ from tlzoo.data.splits import Random
 from tlzoo.errors import UserError
 from tlzoo.graphs.options import GraphOptions
 from tlzoo.graphs.parts import num_rows, parts
-from tlzoo.graphs.store import batch_of
 from tlzoo.heads import Regression
+from tlzoo.inputs import batch_of
 from tlzoo.memory import RowBudget
 from tlzoo.run import predict_part
 from tlzoo.task import Task

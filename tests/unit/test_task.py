@@ -127,7 +127,7 @@ COMPILED = """
 import numpy as np, torch
 from tlzoo.backbones import CGCNN
 from tlzoo.data import named
-from tlzoo.graphs.store import batch_of
+from tlzoo.inputs import batch_of
 from tlzoo.heads import Regression
 from tlzoo.task import Task
 

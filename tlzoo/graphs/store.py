@@ -171,15 +171,6 @@ class GraphStore:
         return Data(**fields, **{keys.NUM_CRYSTALS: len(rows)})
 
 
-def batch_of(crystals: Crystals, options: GraphOptions) -> Data:
-    """Return the batch of a few crystals, without any cache.
-
-    Raises:
-        NoGraphError: A crystal has no graph; all such are listed.
-    """
-    return GraphStore.in_memory(crystals, options).batch(np.arange(len(crystals)))
-
-
 def store_key(crystals: Crystals, options: GraphOptions) -> str:
     """Return the SHA-256 of what a store depends on: structures, options, format."""
     content = {"format": FORMAT, "structures": crystals.content_hash, "options": asdict(options)}

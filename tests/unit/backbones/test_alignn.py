@@ -8,7 +8,7 @@ from tlzoo.backbones import ALIGNN
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.store import batch_of
+from tlzoo.inputs import batch_of
 from tlzoo.nn.elements import features
 
 GRAPH = GraphOptions(neighbours=3, symmetric=True, angles=True, merge_tolerance=0)

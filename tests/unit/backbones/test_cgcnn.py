@@ -9,7 +9,7 @@ from tlzoo.backbones import CGCNN
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.store import batch_of
+from tlzoo.inputs import batch_of
 from tlzoo.nn.elements import features
 
 GRAPH = GraphOptions(neighbours=4, merge_tolerance=0)

@@ -11,7 +11,8 @@ from tlzoo.crystals import Crystals
 from tlzoo.graphs import merge as module
 from tlzoo.graphs.colours import groups
 from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.store import GraphStore, batch_of
+from tlzoo.graphs.store import GraphStore
+from tlzoo.inputs import batch_of
 
 NAMES = ["copper", "rock salt", "perovskite", "needle", "random", "sparse"]
 OPTIONS = [GraphOptions(), GraphOptions(symmetric=True, angles=True), GraphOptions(neighbours=3, angles=True)]

@@ -18,8 +18,9 @@ from tlzoo.graphs import store as module
 from tlzoo.graphs import workers
 from tlzoo.graphs.neighbours import neighbours
 from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.store import GraphStore, batch_of, store_key
+from tlzoo.graphs.store import GraphStore, store_key
 from tlzoo.graphs.workers import NoGraphError
+from tlzoo.inputs import batch_of
 
 K4 = GraphOptions(neighbours=4)
 ANGLES = GraphOptions(neighbours=4, symmetric=True, angles=True)
