@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.duplicates import VOLUME_TOLERANCE
 from tlzoo.errors import UserError
 from tlzoo.files import whole
 from tlzoo.inputs import Options, Store, store_of
@@ -38,9 +39,6 @@ PERCENTILE: Final = 99.0
 MOST: Final = 5000  # training crystals that distances are taken to; of more, so many are drawn
 CHUNK: Final = 1024  # crystals embedded at a time
 BLOCK: Final = 256  # crystals whose distances to all points are in memory at a time
-# Relative difference in volume per atom up to which crystals of one formula are taken for the same: that of
-# tlzoo.data.duplicates, for cells from other functionals and from experiment.
-SAME_VOLUME: Final = 0.12
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +124,7 @@ class Domain:
 
     def _has(self, key: int, volume: float) -> bool:
         near = self._by_formula.get(key)
-        return near is not None and bool((np.abs(near - volume) <= SAME_VOLUME * near).any())
+        return near is not None and bool((np.abs(near - volume) <= VOLUME_TOLERANCE * near).any())
 
     @cached_property
     def _by_formula(self) -> dict[int, Values]:
