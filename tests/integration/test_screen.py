@@ -89,6 +89,10 @@ def test_as_predict(straight, runs, pool, tlzoo, tmp_path):
     spread = np.abs(columns["one"] - columns["two"]) / 2
     half = 1.96 * np.sqrt(own**2 / 2 + spread**2)
     np.testing.assert_allclose(table["band_gap_upper"] - table["band_gap"], half, rtol=1e-3)
+    first, others = table.iloc[:100], table.iloc[100:]
+    assert first["prototype"].notna().all()
+    assert others["prototype"].isna().all()
+    assert first.loc[first["prototype"] == "AB_cF8_216_a_c", "structure_type"].unique() == ["zinc blende"]
     schema = pq.read_schema(output)
     assert schema.field("band_gap_spread").metadata == {b"unit": b"eV"}
     assert "208 crystals of" in said
@@ -123,6 +127,7 @@ def test_the_page(straight):
     assert all(f"<td>{name}</td>" in text for name in table["id"][:100])
     assert text.count("data:image/png;base64,") == 3
     assert "(216)" in text
+    assert '<td title="AB_cF8_216_a_c">zinc blende</td>' in text
     assert "http" not in text
 
 

@@ -38,7 +38,10 @@ ROOMS = {
         {"task", "data.module", "callbacks", "resume", "tracking", "cluster", "cli", "study.training"},
         False,
     ),
-    "pymatgen": ({"data", "graphs", "crystals", "descriptors.build", "screen.facts"}, True),
+    "pymatgen": (
+        {"data", "graphs", "crystals", "descriptors.build", "screen.facts", "screen.prototypes"},
+        True,
+    ),
     "vesin": ({"graphs.neighbours", "data"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data", "descriptors.build"}, True),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlzoo.files import write_text
 from tlzoo.plots import COLOURS, OTHERS
-from tlzoo.screen.facts import symmetry
+from tlzoo.screen.prototypes import StructureType
 from tlzoo.screen.ranking import Ranking
 from tlzoo.screen.screening import Screening
 
@@ -30,12 +30,20 @@ STYLE: Final = (
 )
 
 
-def write(path: Path, ranking: Ranking, screening: Screening, *, ascending: bool) -> None:
+def write(
+    path: Path,
+    ranking: Ranking,
+    types: Sequence[StructureType],
+    screening: Screening,
+    *,
+    ascending: bool,
+) -> None:
     """Write the page.
 
     Args:
         path: The HTML file.
         ranking: What came out.
+        types: Structure types of the first hundred.
         screening: What was asked for.
         ascending: Whether the smallest are first.
     """
@@ -47,7 +55,7 @@ def write(path: Path, ranking: Ranking, screening: Screening, *, ascending: bool
         *(f"<p>{escape(text)}</p>" for text in _summary(ranking, screening, ascending=ascending)),
         *_figures(ranking, screening),
         f"<h2>The first {min(SHOWN, len(ranking.table))}</h2>",
-        *_table(ranking, screening),
+        *_table(ranking, types, screening),
         "</html>\n",
     ]
     write_text(path, "\n".join(parts))
@@ -143,21 +151,27 @@ def _figure(draw: Any) -> str:  # noqa: ANN401 (a function of axes)
     return f'<figure><img alt="" src="data:image/png;base64,{text}"></figure>'
 
 
-def _table(ranking: Ranking, screening: Screening) -> Iterator[str]:
+def _table(ranking: Ranking, types: Sequence[StructureType], screening: Screening) -> Iterator[str]:
     rows = ranking.table.slice(0, SHOWN).to_pylist()
-    groups = _space_groups([row["row"] for row in rows], screening)
     ends = [f"{screening.target}_{end}" for end in ("lower", "upper")] if screening.uncertain else []
     numbers = [screening.target, *ends, *(["distance"] if rows and "distance" in rows[0] else [])]
     texts = ["unseen_elements", *(["in_training"] if rows and "in_training" in rows[0] else [])]
     unit = f" ({screening.unit})" if screening.unit else ""
     named = [f"{name}{unit}" if name.startswith(screening.target) else name for name in numbers]
-    heads = ["", "formula", "space group", "id", *named, *(text.replace("_", " ") for text in texts)]
+    heads = [
+        "",
+        "formula",
+        "structure type",
+        "space group",
+        "id",
+        *named,
+        *(text.replace("_", " ") for text in texts),
+    ]
     yield f"<table><tr>{''.join(f'<th>{escape(head)}</th>' for head in heads)}</tr>"
-    for row, group in zip(rows, groups, strict=True):
-        cells = [
-            _cell(row["rank"]),
-            *(f"<td>{escape(text)}</td>" for text in (row["formula"], group, row["id"])),
-        ]
+    for row, kind in zip(rows, types, strict=True):
+        label = f'<td title="{escape(kind.prototype)}">{escape(kind.name or kind.prototype)}</td>'
+        texts_of = [f"<td>{escape(text)}</td>" for text in (row["formula"], kind.group, row["id"])]
+        cells = [_cell(row["rank"]), texts_of[0], label, *texts_of[1:]]
         cells += [_cell(row[name]) for name in numbers]
         cells += [f"<td>{escape(_text(row[name]))}</td>" for name in texts]
         yield f"<tr{' class=out' if row['out_of_domain'] else ''}>{''.join(cells)}</tr>"
@@ -170,15 +184,3 @@ def _cell(value: float) -> str:
 
 def _text(value: str | bool) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
-
-
-def _space_groups(rows: Sequence[int], screening: Screening) -> list[str]:
-    """Return the space groups of some crystals of the pool."""
-    found = {}
-    size = screening.request.shard
-    for part in screening.slices(sorted({row // size for row in rows})):
-        for row in rows:
-            if part.first <= row < part.first + len(part.crystals):
-                group = symmetry(part.crystals, row - part.first)
-                found[row] = f"{group[1]} ({group[0]})" if group else "?"
-    return [found[row] for row in rows]

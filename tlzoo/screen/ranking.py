@@ -38,6 +38,17 @@ class Ranking:
         """Crystals that did not meet the condition."""
         return self.read - len(self.values) - len(self.problems)
 
+    def with_types(self, prototypes: Sequence[str], names: Sequence[str]) -> "Ranking":
+        """Add the structure types of the best crystals, as far as they are known; the others have none."""
+        import pyarrow as pa
+
+        table = self.table
+        place = table.column_names.index("formula") + 1
+        for column, values in (("structure_type", names), ("prototype", prototypes)):
+            texts = [*values, *[None] * (len(table) - len(values))]
+            table = table.add_column(place, column, pa.array(texts, pa.string()))
+        return replace(self, table=table)
+
     def with_unreadable(self, unreadable: Sequence[tuple[str, str]]) -> "Ranking":
         """Add what was not even read: where it is, and why."""
         problems = [*self.problems, *((place, "", text) for place, text in unreadable)]

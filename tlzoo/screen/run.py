@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from tlzoo.graphs.workers import worker_count
 from tlzoo.screen import local, page, ray
+from tlzoo.screen.prototypes import structure_types
 from tlzoo.screen.ranking import Ranking, rank, write, write_problems
 from tlzoo.screen.screening import Request, Screening
 from tlzoo.screen.shards import Shards
@@ -60,12 +61,14 @@ def screen(request: Request, options: Options) -> str:
         seconds = time.monotonic() - begun
         found = rank(shards, screening.size, screening.target, top=options.top, ascending=options.ascending)
         found = found.with_unreadable(screening.pool.unreadable)
+        types = structure_types(found.table["row"].slice(0, page.SHOWN).to_pylist(), screening)
+        found = found.with_types([one.prototype for one in types], [one.name for one in types])
         about = {"request": asdict(request), "manifest": manifest}
         write(found, options.output, screening.target, screening.unit, about)
         problems = options.output.with_name(f"{options.output.stem}-problems.csv")
         write_problems(found, problems)
         html = options.output.with_suffix(".html")
-        page.write(html, found, screening, ascending=options.ascending)
+        page.write(html, found, types, screening, ascending=options.ascending)
     return "\n".join(_said(found, screening, options, problems, html, count, seconds))
 
 
