@@ -25,6 +25,22 @@ from tlzoo.screen.training import fitted_crystals
 
 # Lattice thermal conductivities above 100 W/(m K), measured or computed from first principles.
 GOOD = ("C", "BN", "BAs", "BP", "SiC", "BeO", "AlN", "GaN", "Si", "BeS", "B4C")
+# The crystals that are meant by these names, by their id in the Materials Project.
+KNOWN = {
+    "diamond": "mp-66",
+    "c-BN": "mp-1639",
+    "h-BN": "mp-984",
+    "graphite": "mp-48",
+    "BAs": "mp-10044",
+    "BP": "mp-1479",
+    "SiC": "mp-8062",
+    "BeO": "mp-2542",
+    "AlN": "mp-661",
+    "GaN": "mp-804",
+    "BeS": "mp-422",
+    "silicon": "mp-149",
+    "germanium": "mp-32",
+}
 HALOGENS = {"Cl", "Br", "I"}
 HEAVY = 70.0  # u per atom, on average
 LABELS = {"kappa103": "kappa_300K", "ju2021_sps_kappa": "kappa", "aflow_agl": "kappa_agl_300K"}
@@ -64,6 +80,18 @@ def against(
 def places(table: pd.DataFrame, target: str) -> Iterator[str]:
     """Yield where crystals of known kinds are in a ranking."""
     size = len(table)
+    by_id = table.set_index("id")
+    for name, crystal in KNOWN.items():
+        if crystal not in by_id.index:
+            yield f"{name} ({crystal}) is not in the pool"
+            continue
+        row = by_id.loc[crystal]
+        place = int(row["rank"])
+        yield (
+            f"{name:9} {place:7,} of {size:,}, {row[target]:.0f} from {row[f'{target}_lower']:.3g} to "
+            f"{row[f'{target}_upper']:.3g}{', in training' if row['in_training'] else ''}"
+            f"{', out of domain' if row['out_of_domain'] else ''}"
+        )
     for formula in GOOD:
         rows = table[table["formula"] == formula]
         if not len(rows):

@@ -25,7 +25,8 @@ DECADES: Final = 100.0  # largest over smallest prediction from which axes are l
 STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;font-size:13px}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;"
-    "text-align:left}td.n{text-align:right;font-variant-numeric:tabular-nums}tr.out{color:#a33}"
+    "text-align:left}td{white-space:nowrap}td.n{text-align:right;font-variant-numeric:tabular-nums}"
+    "tr.out{color:#a33}"
     "figure{display:inline-block;margin:0 1rem 1rem 0}"
 )
 
@@ -122,8 +123,12 @@ def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:
     values = table[screening.target].to_numpy()
     if screening.uncertain:
         lower, upper = (table[f"{screening.target}_{end}"].to_numpy() for end in ("lower", "upper"))
-        half = (upper - lower) / 2
-        yield _figure(lambda axes: _cloud(axes, values, half, name, "half width of the interval", scale))
+        # of logarithms the interval is a factor, which may be a thousand
+        factor = bool(log and (lower > 0).all())
+        wide = np.sqrt(upper / lower) if factor else (upper - lower) / 2
+        what = "interval: divided or multiplied by" if factor else "half width of the interval"
+        heights = "log" if factor else "linear"
+        yield _figure(lambda axes: _cloud(axes, values, wide, name, what, scale, heights))
     if "distance" in table.column_names:
         distance = table["distance"].to_numpy()
         yield _figure(
@@ -131,12 +136,20 @@ def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:
         )
 
 
-def _cloud(axes: "Axes", x: NDArray[Any], y: NDArray[Any], x_name: str, y_name: str, scale: str) -> None:
+def _cloud(
+    axes: "Axes",
+    x: NDArray[Any],
+    y: NDArray[Any],
+    x_name: str,
+    y_name: str,
+    scale: str,
+    heights: str = "linear",
+) -> None:
     axes.scatter(x, y, s=3, color=COLOURS["train"], linewidths=0, label=f"the first {len(x):,}")
     axes.scatter(
         x[:SHOWN], y[:SHOWN], s=8, color=OTHERS[1], linewidths=0, label=f"the first {len(x[:SHOWN])}"
     )
-    axes.set(xlabel=x_name, ylabel=y_name, xscale=scale)
+    axes.set(xlabel=x_name, ylabel=y_name, xscale=scale, yscale=heights)
     axes.legend(frameon=False)
 
 
@@ -179,7 +192,9 @@ def _table(ranking: Ranking, types: Sequence[StructureType], screening: Screenin
 
 
 def _cell(value: float) -> str:
-    return f'<td class="n">{value:.5g}</td>'
+    # 2.8e+05 is hard to compare with 41,000
+    text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
+    return f'<td class="n">{text}</td>'
 
 
 def _text(value: str | bool) -> str:
