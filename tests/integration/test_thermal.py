@@ -35,12 +35,16 @@ def test_from_phase_space_to_a_ranked_list(data_dir, tlzoo, tmp_path):
     assert len(seen) > 1500
     assert compositions.isdisjoint(named.load("kappa103").formulas)
 
-    arguments = ("kappa103", "--target", "kappa_300K", "--log", "--cv", "3-fold", "--layer", "auto")
+    tables = ("kappa103", "ju2021_sps_kappa", "--target", "kappa_300K,kappa")
+    arguments = (*tables, "--log", "--cv", "3-fold", "--layer", "auto")
     kept = ("--save", tmp_path / "kappa", "-o", tmp_path / "figures")
     answer = tlzoo("features", *arguments, "--from", f"{run},descriptors", *kept)
     assert answer.code == 0, answer.err
     content = json.loads((tmp_path / "figures.json").read_text())
     assert content["results"][0]["figures"]["ln"]["r2"] > 0.6
+    # crystals of both tables count once; silicon is only in the second
+    assert [part["crystals"] for part in content["tables"]] == [103, 7]
+    assert "mp-149" in features.load(tmp_path / "kappa").card["tables"][1]["crystals"]
 
     pool = named.load("ju2021_sps_kappa").select(range(40))
     pool.write_parquet(tmp_path / "pool.parquet")
