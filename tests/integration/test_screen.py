@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -17,6 +18,10 @@ import yaml
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.features.saved import load
+from tlzoo.ray_cluster import Place
+from tlzoo.screen.ray import Worker
+from tlzoo.screen.screening import Request
+from tlzoo.screen.shards import Shards
 
 ROOT = Path(__file__).parents[2]
 
@@ -198,6 +203,20 @@ def test_same_bytes_by_ray(straight, runs, pool, tmp_path):
     subprocess.run(command, cwd=ROOT, check=True)
     assert shards(output) == shards(straight[0])
     assert output.read_bytes() == straight[0].read_bytes()
+
+
+def test_a_worker_of_ray_hands_over_whole_shards(straight, runs, pool, tmp_path):
+    """Schema, metadata and all: written elsewhere it has the bytes of a screening without Ray."""
+    request = Request(models=[f"{runs}/one", f"{runs}/two"], pool=str(pool), shard=20)
+    worker = Worker(Place.here(), request, str(straight[0].with_suffix(".shards")))
+    found = worker({"number": np.array([5, 10])})
+    assert found["number"].tolist() == [5, 10]
+    assert found["read"].tolist() == [20, 8]
+    written = Shards(tmp_path)
+    (tmp_path / "shards").mkdir()
+    for number, table in zip(found["number"], found["table"], strict=True):
+        written.write(number, pa.ipc.open_stream(table).read_all())
+        assert written.shard(number).read_bytes() == shards(straight[0])[written.shard(number).name]
 
 
 def test_ray_is_an_extra(runs, pool, tlzoo, tmp_path, monkeypatch):
