@@ -51,7 +51,8 @@ def pack(study: Study, folder: Folder, path: Path) -> int:
         kind = pa.list_(pa.string() if name == LISTS["id"] else pa.float32())
         packed = packed.append_column(name, pa.array([each.get(name) for each in lists], type=kind))
     with whole(path) as partial:
-        pq.write_table(packed, partial, compression="zstd", compression_level=19)
+        # hardly a number comes twice: a dictionary of them would only take room
+        pq.write_table(packed, partial, compression="zstd", compression_level=19, use_dictionary=False)
     return len(done)
 
 
