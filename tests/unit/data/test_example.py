@@ -129,8 +129,11 @@ def test_missing_file_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     monkeypatch.setattr(build, "BUILT", tmp_path / "none.parquet")
     crystals = named.load("semiconductors")
     assert len(crystals) == 2
-    rows = [list(example.ids).index(name) for name in crystals.ids]
-    assert crystals.content_hash == example.select(rows).content_hash
+    shipped = example.select([list(example.ids).index(name) for name in crystals.ids])
+    for name in ("offsets", "numbers", "frac_coords"):
+        np.testing.assert_array_equal(getattr(crystals, name), getattr(shipped, name))
+    # the last digit of a cosine depends on the processor
+    np.testing.assert_allclose(crystals.lattice, shipped.lattice, rtol=0, atol=1e-14)
 
 
 def test_gaps_agree_with_measured_ones(data_dir: Path, example: Crystals) -> None:
