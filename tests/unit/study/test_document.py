@@ -166,7 +166,7 @@ def test_only(study):
             "tune: {axes: [rate], with: {trial: 1}}\nskip: [{source: other, trial: 1}]",
             r"nothing can be tried for source=other: skip takes all with trial=1",
         ),
-        ("grid: {}", r"there is no section 'grid'; there are: extends, base, sources, axes, skip, adjust, tune"),
+        ("grid: {}", r"there is no section 'grid'; there are: extends, base, sources, axes, skip, adjust"),
     ],
 )
 def test_sections_that_do_not_fit(more, message, study):
