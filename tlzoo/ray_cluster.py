@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tlzoo import runtime
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, first_line
 
 # What says where data, graphs and checkpoints are; a worker elsewhere has the environment of `ray start`.
 HANDED_ON = ("TLZOO_", "MATMINER_DATA")
@@ -92,12 +92,3 @@ class Place:
         if Path(self.directory).is_dir():
             os.chdir(self.directory)
         runtime.configure(threads=threads)
-
-
-def first_line(error: Exception) -> str:
-    r"""Return the first line of an error's message without its full stop; its kind if there is none.
-
-    >>> first_line(ValueError("no room.\nfor it")), first_line(ValueError())
-    ('no room', 'ValueError')
-    """
-    return next(iter(str(error).strip().splitlines()), type(error).__name__).removesuffix(".")

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo import ray_cluster
-from tlzoo.errors import UserError
-from tlzoo.ray_cluster import Place, first_line
+from tlzoo.errors import UserError, first_line
+from tlzoo.ray_cluster import Place
 from tlzoo.screen.screening import Request, Screening, alone
 from tlzoo.screen.shards import Shards
 

@@ -14,7 +14,7 @@ from tlzoo.study.gathering import baselines, results
 from tlzoo.study.grid import Study, StudyRun
 from tlzoo.study.job import Job, Outcome, check
 from tlzoo.study.progress import Progress, duration, meant, told
-from tlzoo.study.sources import Source, resolved
+from tlzoo.study.sources import Source, before, resolved
 
 # Seconds between two looks at what other processes on the same directory have finished.
 POLL = 1.0
@@ -62,7 +62,7 @@ class Execution:
             UserError: A configuration is wrong, it was stopped, or results cannot be written.
         """
         missing = self.progress().missing
-        check([*{source.name: source for run in missing for source in run.needs}.values(), *missing])
+        check([*before(source for run in missing for source in run.needs), *missing])
         self.folder.make()
         try:
             with self.backend:

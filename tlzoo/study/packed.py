@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, first_line
 from tlzoo.files import whole
 from tlzoo.study.folder import Folder
 from tlzoo.study.gathering import results
@@ -73,9 +73,8 @@ def unpack(study: Study, folder: Folder, path: Path) -> int:
     try:
         table = pq.read_table(path, columns=["id", RECORD, *LISTS.values()])
     except (OSError, pa.ArrowException) as error:
-        told = next(iter(str(error).splitlines()), "")
         raise UserError(
-            f"{path} holds no results of a study: {told}; `tlzoo study pack` writes such"
+            f"{path} holds no results of a study: {first_line(error)}; `tlzoo study pack` writes such"
         ) from error
     folder.make()
     there = {name for name, row in folder.rows().items() if row["status"] == "done"}

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tlzoo import ray_cluster, runtime
-from tlzoo.errors import UserError
-from tlzoo.ray_cluster import Place, first_line
+from tlzoo.errors import UserError, first_line
+from tlzoo.ray_cluster import Place
 from tlzoo.study.backends import Backend
 from tlzoo.study.job import Job, Outcome, ending, heading, perform
 from tlzoo.study.training import Memory

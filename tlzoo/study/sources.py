@@ -70,6 +70,14 @@ def starts(model: Any, sources: Sources) -> tuple[Models, tuple[Source, ...]]:  
     return (*ours, *published(others)), tuple(needs.values())
 
 
+def before(needs: Iterable[Source]) -> tuple[Source, ...]:
+    """Return sources and all that they start from, each once, in an order in which they can be trained."""
+    found: dict[str, Source] = {}
+    for source in needs:
+        found |= {one.id: one for one in (*before(source.needs), source)}
+    return tuple(found.values())
+
+
 def key(tree: Tree, models: Models, needs: Iterable[Source]) -> str:
     """Return the id of a training; what the study calls its sources does not matter."""
     return identity(resolved(tree, lambda source: PREFIX + source.id, needs), models)

@@ -112,6 +112,17 @@ def test_only_sources_that_are_needed_are_trained(write, run):
     assert [name for name, _ in backend.done] == ["small", "small 1", "small 2"]
 
 
+def test_the_sources_of_sources_are_checked_before_anything_is_trained(write, run, monkeypatch):
+    checked = []
+    monkeypatch.setattr(execution, "check", lambda runs: checked.extend(run.labels for run in runs))
+    study = write()
+    Execution(
+        study, Folder(study.path.parent / "results"), Trains(), print, study.only(["start=further"])
+    ).run()
+    names = [labels.get("source network") or f"{labels['start']} {labels['trial']}" for labels in checked]
+    assert names == ["small", "further", "further 1", "further 2"]
+
+
 def test_what_starts_from_a_source_that_failed_says_so(write, run):
     progress, lines = run(write(), Trains(failing={"further", "further 1", "further 2"}))
     assert (progress.done, progress.failed) == (4, 2)
