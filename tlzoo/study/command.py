@@ -162,7 +162,7 @@ def _status(given: argparse.Namespace) -> int:
     study = document.load(given.file)
     folder = Folder(given.dir or study.folder)
     progress = Progress.of(study, folder.rows(), study.only(given.only))
-    say(f"{study.name}: {progress.line(len(folder.claimed()))}\n\n{progress.by_axis()}")
+    say(f"{study.name}: {progress.line(folder.claimed())}\n\n{progress.by_axis()}")
     if failures := progress.failures():
         say(f"\nfailed:\n{failures}")
     return 0

@@ -1,7 +1,7 @@
 """How far a study is, and how long the rest will take."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -9,6 +9,7 @@ from statistics import fmean
 from tlzoo.study.axes import Condition, Label, Labels, holds, text
 from tlzoo.study.choice import Row, Rows, decide, once
 from tlzoo.study.grid import Study, StudyRun
+from tlzoo.study.sources import before
 
 # Failures that `tlzoo study status` shows, at most.
 SHOWN = 10
@@ -88,21 +89,23 @@ class Progress:
         overall = fmean(means.values()) if means else 0.0
         return sum(means.get(_kind(labels, alike), overall) for labels in rest)
 
-    def line(self, claimed: int = 0) -> str:
+    def line(self, claimed: Collection[str] = ()) -> str:
         """Return the numbers in a line.
 
         Args:
-            claimed: Number of runs that are being computed.
+            claimed: Ids of what is being computed in the directory, for other studies too.
         """
+        needed = {source.id for source in before(source for run in self.missing for source in run.needs)}
+        under_way = len((needed | {run.id for run in self.missing}) & set(claimed))
         parts = [f"{self.done} of {self.total} runs done"]
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{claimed} under way"] if claimed else []
+        parts += [f"{under_way} under way"] if under_way else []
         if self.undecided:
             parts.append(f"{len(self.undecided)} wait until tuning has chosen")
         if self.hopeless:
             parts.append(f"{len(self.hopeless)} left out, as all that was tried in tuning failed")
         if (left := self.remaining()) > 0:
-            parts.append(f"about {duration(left / max(1, claimed))} left")
+            parts.append(f"about {duration(left / max(1, under_way))} left")
         return ", ".join(parts)
 
     def by_axis(self) -> str:

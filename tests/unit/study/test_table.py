@@ -135,7 +135,8 @@ def test_progress(study, folder):
     rows.pop(first)
     some = Progress.of(study, rows, {})
     assert (some.done, len(some.missing), len(some.undecided)) == (9, 2, 1)
-    assert some.line(2).endswith("2 under way, 1 wait until tuning has chosen, about 15 s left")
+    claimed = {*(run.id for run in some.missing), "one of another study"}
+    assert some.line(claimed).endswith("2 under way, 1 wait until tuning has chosen, about 15 s left")
     only = Progress.of(study, rows, study.only(["target=y", "rate=1"]))
     assert (only.done, len(only.missing), len(only.undecided)) == (3, 1, 0)
 
