@@ -1,7 +1,7 @@
 """A trained model as one object: predict and embed crystals."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
-from tlzoo import checkpoint
+from tlzoo import checkpoint, ensemble
 from tlzoo.activations import EMBEDDING, activations, check_layers, widths
 from tlzoo.backbones.base import Backbone
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.data.elements import check_elements
+from tlzoo.errors import UserError
 from tlzoo.graphs.parts import consecutive
 from tlzoo.heads.base import Head
 from tlzoo.inputs import Store, store_of
@@ -42,11 +43,32 @@ class Model:
         backbone: From crystals to embeddings.
         head: From embeddings to predictions.
         card: Targets, units, training data and metrics.
+        others: Further trainings, whose predictions are averaged with its own; embeddings are its own alone.
     """
 
     backbone: Backbone
     head: Head
     card: dict[str, Any]
+    others: tuple["Model", ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is predicted; with others, how much they differ (standard deviation), too."""
+        names = self.head.columns(self.card["targets"])
+        return names + [f"{name}_spread" for name in self.card["targets"] if self.others]
+
+    def answer(self, batch: Data, embedding: Tensor | None = None) -> Tensor:
+        """Predict for graphs, ``(crystals, columns)`` in physical units.
+
+        Args:
+            batch: The graphs.
+            embedding: What the backbone says of them, if it is known.
+        """
+        own = self.head.predict(self.head(self.backbone(batch) if embedding is None else embedding))
+        if not self.others:
+            return own
+        each = torch.stack([own, *(other.answer(batch) for other in self.others)])
+        return torch.cat([each.mean(dim=0), each.std(dim=0)], dim=1)
 
     def predict(
         self,
@@ -64,16 +86,17 @@ class Model:
                 angles where the network reads them, else of bonds; equal ones are one row.
 
         Returns:
-            One row per crystal, in the given order: ``id``, then a column per prediction.
+            One row per crystal, in the given order: ``id``, then a column per prediction, and where several
+            trainings answer together the standard deviation of what they say, ``TARGET_spread``.
 
         Raises:
             UserError: A structure is disordered, has an atom without neighbours or an unknown element, or
                 does not fit into memory.
         """
         crystals = _table(crystals)
-        columns = self.head.columns(self.card["targets"])
+        columns = self.columns
         values = self._rows(
-            lambda batch: self.head.predict(self.head(self.backbone(batch))),
+            self.answer,
             crystals,
             width=len(columns),
             batch_size=batch_size,
@@ -161,6 +184,8 @@ class Model:
         """Move the networks to a device, for example ``"cuda"``; return the model itself."""
         self.backbone.to(device)
         self.head.to(device)
+        for other in self.others:
+            other.to(device)
         return self
 
     def _rows(
@@ -209,13 +234,19 @@ def load(name: str | Path) -> Model:
 
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
-            it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``.
+            it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``. Of the directory
+            of `tlzoo finetune --seeds N` all N trainings answer together.
 
     Raises:
         UserError: There is no such model, it cannot be fetched, it is damaged, or its hash is wrong.
     """
-    loaded = checkpoint.load(locate(str(name)))
-    return Model(backbone=loaded.backbone, head=loaded.head, card=loaded.card)
+    path = locate(str(name))
+    first, *others = (_alone(each) for each in (path, *ensemble.others(path)))
+    if not others:
+        return first
+    for other in others:
+        _check_alike(first, other)
+    return replace(first, others=tuple(others))
 
 
 def embed(
@@ -235,6 +266,31 @@ def embed(
         UserError: There is no such model or layer, or the model cannot read a crystal.
     """
     return load(name).embed(crystals, layer=layer)
+
+
+def _alone(path: Path) -> Model:
+    loaded = checkpoint.load(path)
+    return Model(backbone=loaded.backbone, head=loaded.head, card=loaded.card)
+
+
+def _check_alike(first: Model, other: Model) -> None:
+    """Refuse models whose predictions cannot be averaged."""
+    for name in ("targets", "units"):
+        if first.card[name] != other.card[name]:
+            raise UserError(
+                f"models that answer together need the same {name}, got {', '.join(first.card[name])} and "
+                f"{', '.join(other.card[name])}; remove {ensemble.FILE} from the run directory"
+            )
+    wrong = [
+        model
+        for model in (first, other)
+        if model.head.columns(model.card["targets"]) != model.card["targets"]
+    ]
+    if wrong or first.backbone.graph != other.backbone.graph:
+        raise UserError(
+            "models that answer together need the same graphs and a number for each property; remove "
+            f"{ensemble.FILE} from the run directory"
+        )
 
 
 def _parts(

@@ -15,7 +15,7 @@ from tlzoo.task import Task
 
 FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_together: false}}}\n"
 FILES = {
-    *("model.json", "model.safetensors", "verdict.json", "verdict.md"),
+    *("ensemble.json", "model.json", "model.safetensors", "verdict.json", "verdict.md"),
     *("scratch", "scratch.yaml", "transfer", "transfer.yaml"),
 }
 
@@ -79,7 +79,8 @@ def test_the_directory_holds_everything(done):
     assert {path.name for path in folder.iterdir()} == FILES
     content = json.loads((folder / "verdict.json").read_text())
     assert [row["name"] for row in content["results"]] == [
-        *("transfer", "scratch", "mean", "median", "ridge", "random forest")
+        *("transfer", "scratch", "mean", "median", "ridge", "random forest"),
+        *("transfer, 2 together", "scratch, 2 together"),
     ]
     for side in ("transfer", "scratch"):
         tried = content["sides"][side]["tried"]
@@ -140,11 +141,34 @@ def test_the_configuration_repeats_the_training(side, done, tlzoo, tmp_path):
 def test_the_directory_is_a_model(done, tlzoo, few, tmp_path):
     folder, _ = done
     content = json.loads((folder / "verdict.json").read_text())
-    vals = {side: min(row["val_mae"] for row in content["sides"][side]["tried"]) for side in content["sides"]}
+    runs = {side: seeds(folder, content, side) for side in content["sides"]}
+    vals = {
+        side: np.mean([json.loads((run / "metrics.json").read_text())["val"]["mae"] for run in several])
+        for side, several in runs.items()
+    }
     assert content["model"] == min(vals, key=vals.get)
-    run = folder / content["sides"][content["model"]]["run"]
-    assert sha(folder / "model.safetensors") == sha(run / "model.safetensors")
+    several = runs[content["model"]]
+    assert sha(folder / "model.safetensors") == sha(several[0] / "model.safetensors")
     assert tlzoo("predict", folder, few, "-o", tmp_path / "out.csv").code == 0
+    table = pd.read_csv(tmp_path / "out.csv")
+    each = []
+    for seed, run in enumerate(several):
+        assert tlzoo("predict", run, few, "-o", tmp_path / f"{seed}.csv").code == 0
+        each.append(pd.read_csv(tmp_path / f"{seed}.csv")["band_gap"])
+    assert list(table.columns) == ["id", "band_gap", "band_gap_spread"]
+    np.testing.assert_allclose(table["band_gap"], np.mean(each, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(table["band_gap_spread"], np.std(each, axis=0, ddof=1), rtol=1e-3, atol=1e-6)
+    truth = Crystals.read_parquet(few)
+    test = np.isin(truth.ids, json.loads((several[0] / "split.json").read_text())["test"])
+    error = np.abs(table["band_gap"] - np.array(truth.column("band_gap"), dtype=float))[test].mean()
+    results = {row["name"]: row for row in content["results"]}
+    assert results[f"{content['model']}, 2 together"]["mae"] == pytest.approx(error, rel=1e-4)
+
+
+def seeds(folder, content, side):
+    """Return the run directories of both seeds of a side."""
+    first = folder / content["sides"][side]["run"]
+    return [first, first.with_name(first.name.removesuffix("0") + "1")]
 
 
 def test_running_again_trains_nothing_and_says_the_same(done, finetune, few, monkeypatch):
@@ -175,7 +199,7 @@ def test_labels_of_the_test_part_change_nothing_but_the_verdict(done, finetune, 
     labels[np.isin(crystals.ids, split["test"])] += 100
     crystals.columns["band_gap"][:] = labels
     crystals.write_parquet(work / "changed.parquet")
-    answer = finetune(work / "changed.parquet", work / "changed", *DONE[:-2])
+    answer = finetune(work / "changed.parquet", work / "changed", *DONE)
     assert answer.code == 0, answer.err
     one, other = (json.loads((path / "verdict.json").read_text()) for path in (folder, work / "changed"))
     assert one["sides"] == other["sides"]

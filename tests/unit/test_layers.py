@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "tlzoo"
 LAYERS = (
     ("errors", "keys", "distributed"),
     ("files", "crystals", "freezing", "runtime"),
-    ("graphs", "nn", "reference", "ray_cluster"),
+    ("graphs", "nn", "reference", "ray_cluster", "ensemble"),
     ("descriptors",),
     ("inputs",),
     ("backbones", "heads", "cards", "memory"),

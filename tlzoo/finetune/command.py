@@ -60,7 +60,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="A,B…",
         help="mean, max, sum, attention: to try on both sides; validation chooses (default: mean,max)",
     )
-    add("--seeds", type=int, default=1, help="trainings with what was chosen (default: 1)")
+    add(
+        "--seeds",
+        type=int,
+        default=1,
+        help="trainings with what was chosen, which answer together in the end (default: 1)",
+    )
     add("--seed", type=int, default=0, help="seed of the first (default: 0)")
     add(
         "--config",

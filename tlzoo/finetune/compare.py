@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from tlzoo import ensemble
 from tlzoo.baselines import composition_features, regressions
 from tlzoo.cards.library import locate
 from tlzoo.checkpoint import Loaded
@@ -48,9 +50,13 @@ def finetune(request: Request) -> verdict.Verdict:
         _write_experiment(request, side, training)
     repeats = comparison.repeat(chosen)
     found = comparison.judge(tried, repeats)
-    model = next(training for side, training in chosen.items() if side == found.model).run.model
+    first, *others = (
+        training.run.model for training in next(v for s, v in repeats.items() if s == found.model)
+    )
+    ours = Run(request.run_dir).model
     for ending in (".safetensors", ".json"):
-        shutil.copyfile(model.with_suffix(ending), Run(request.run_dir).model.with_suffix(ending))
+        shutil.copyfile(first.with_suffix(ending), ours.with_suffix(ending))
+    ensemble.write(ours, others)
     content = json.dumps(found.content(), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(request.run_dir / "verdict.json", content + "\n")
     write_text(request.run_dir / "verdict.md", found.document())
@@ -133,7 +139,7 @@ class Comparison:
             seeds=self.request.seeds,
             sides={side: self._side(side, tried[side], repeats[side]) for side in SIDES},
             rows=verdict.rows({str(side): values for side, values in errors.items()} | self._baselines()),
-            model=min(SIDES, key=lambda side: first[side].val),
+            model=min(SIDES, key=lambda side: fmean(training.val for training in repeats[side])),
         )
 
     def _side(self, side: Side, tried: Sequence[Training], repeats: Sequence[Training]) -> verdict.Side:
@@ -147,14 +153,14 @@ class Comparison:
         )
 
     def _baselines(self) -> dict[str, Values]:
-        """Absolute errors of the trivial baselines on the test part, ``(1, crystals)`` each."""
+        """Errors of the trivial baselines on the test part, ``(1, crystals)`` each."""
         train, test = self.data.split.train, self.data.split.test
         used = np.concatenate([train, test])
         target = self.data.target_values(used).numpy()[:, 0].astype(np.float64)
         features = composition_features(self.data.crystals.select(used))
         known, rows = np.split(np.arange(len(used)), [len(train)])
         predicted = regressions(features, target, known, rows)
-        return {name: np.abs(values - target[rows])[None] for name, values in predicted.items()}
+        return {name: (values - target[rows])[None] for name, values in predicted.items()}
 
     def _seen(self) -> int | None:
         """Count the test crystals that the first model learned from, where its records tell."""

@@ -84,11 +84,11 @@ class Training:
             Session(["fit", "--config", json.dumps(self.tree), "--run_dir", str(self.run.path)], data)
 
     def test(self, data: CrystalDataModule) -> Values:
-        """Measure the epoch that was kept on the test part; return its absolute errors, ``(crystals,)``."""
+        """Measure the epoch that was kept on the test part; return its errors with sign, ``(crystals,)``."""
         Session(["test", "--config", str(self.run.config), "--run_dir", str(self.run.path)], data)
         table = pd.read_csv(self.run.predictions, dtype={"id": str}, keep_default_na=False, na_values=[""])
         test = table[table["part"] == "test"]
-        errors: Values = np.abs(test["prediction"].to_numpy() - test["target"].to_numpy())
+        errors: Values = test["prediction"].to_numpy() - test["target"].to_numpy()
         return errors
 
 

@@ -28,31 +28,46 @@ class Row:
         mae: Mean absolute error in the unit of the target, the mean over the seeds.
         sd: Standard deviation of the MAE over the seeds; None if there is one.
         gain: What transfer gains over this model; None for transfer itself.
+        seeds: Trainings whose predictions are averaged; such rows are compared with each other.
     """
 
     name: str
     mae: float
     sd: float | None
     gain: Gain | None
+    seeds: int = 1
 
 
 def rows(errors: Mapping[str, Values]) -> list[Row]:
     """Compare the models on the crystals of the test part.
 
     Args:
-        errors: Absolute errors of each model, ``(seeds, crystals)``; transfer first. The gain is of the
-            errors averaged over the seeds.
+        errors: Errors of each model, predicted minus true, ``(seeds, crystals)``; transfer first. The gain is
+            of the absolute errors averaged over the seeds.
+
+    Returns:
+        A row per model, then one for each of several seeds, with the errors of their mean prediction.
     """
-    ours = errors[TRANSFER].mean(axis=0)
-    return [
+    absolute = {name: np.abs(values) for name, values in errors.items()}
+    together = {name: np.abs(values.mean(axis=0)) for name, values in errors.items() if len(values) > 1}
+    found = [
         Row(
             name,
             mae=float(values.mean()),
             sd=stdev(values.mean(axis=1).tolist()) if len(values) > 1 else None,
-            gain=None if name == TRANSFER else gain(ours, values.mean(axis=0)),
+            gain=_over(absolute[TRANSFER].mean(axis=0), name, values.mean(axis=0)),
         )
-        for name, values in errors.items()
+        for name, values in absolute.items()
     ]
+    for name, values in together.items():
+        seeds = len(errors[name])
+        better = _over(together[TRANSFER], name, values)
+        found.append(Row(f"{name}, {seeds} together", float(values.mean()), None, better, seeds))
+    return found
+
+
+def _over(ours: Values, name: str, values: Values) -> Gain | None:
+    return None if name == TRANSFER else gain(ours, values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +156,8 @@ class Verdict:
                 "transfer and scratch may be chance. More test crystals narrow it."
             )
         ours, *others = self.rows
-        if better := [row.name for row in others if row.name != SCRATCH and row.mae <= ours.mae]:
+        trivial = [row for row in others if row.name != SCRATCH and row.seeds == 1]
+        if better := [row.name for row in trivial if row.mae <= ours.mae]:
             found.append(f"transfer is no better than the trivial baseline(s) {', '.join(better)}.")
         if self.seen:
             found.append(
@@ -219,11 +235,15 @@ class Verdict:
             f"Crystals: {self.split}. {self.epochs} epochs on both sides. The validation part chose from "
             "what was tried, and the test part was not looked at before that."
         )
-        how = [
-            fair,
-            *(self._trained(name) for name in self.sides),
-            f"The model of this directory is that of {self.model}, which has the smaller validation error.",
-        ]
+        model = (
+            f"The model of this directory is that of {self.model}, which has the smaller validation error."
+        )
+        if self.seeds > 1:
+            model += (
+                f" Its {self.seeds} seeds answer together: `tlzoo predict` gives the mean of their "
+                f"predictions and, as `{self.target}_spread`, the standard deviation."
+            )
+        how = [fair, *(self._trained(name) for name in self.sides), model]
         return "\n\n".join([f"# {self.target} of {self.source}, from {self.start}", self.text(), *how]) + "\n"
 
     def _trained(self, name: str) -> str:

@@ -122,7 +122,7 @@ class Network(Predictor):
         self.unit = card["units"][targets.index(self.target)]
         self.sha256 = card["sha256"]
         self.elements = card.get("elements")
-        self._columns = model.head.columns(targets)
+        self._columns = model.columns
         self.uncertain = any(_level(column, self.target) is not None for column in self._columns)
 
     @property
@@ -151,7 +151,7 @@ class Network(Predictor):
 
     def _compute(self, batch: Data) -> Tensor:
         embedding = self.model.backbone(batch)
-        return torch.cat([self.model.head.predict(self.model.head(embedding)), embedding.float()], dim=1)
+        return torch.cat([self.model.answer(batch, embedding), embedding.float()], dim=1)
 
 
 class Frozen(Predictor):

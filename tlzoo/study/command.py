@@ -170,6 +170,8 @@ def _status(given: argparse.Namespace) -> int:
 
 def _table(given: argparse.Namespace) -> int:
     from tlzoo.study import document, table
+    from tlzoo.study.ensembles import ensembles
+    from tlzoo.study.folder import Folder
     from tlzoo.study.gathering import baselines, column, results
 
     study = document.load(given.file)
@@ -184,9 +186,12 @@ def _table(given: argparse.Namespace) -> int:
         return 0
     by, choose = study.names(given.by, "--by"), study.names(given.choose, "--choose")
     found = results(study, given.dir)
-    for name, values in study.only(given.only).items():
+    only = study.only(given.only)
+    for name, values in only.items():
         found = found[found[name].isin([column(study.axes[name], value) for value in values])]
-    summary = table.summary(study, found, choose)
+    folder = Folder(given.dir or study.folder)
+    done = found[(found["status"] == "done") & found["chosen"]]
+    summary = table.summary(study, ensembles(study, folder, done, only), choose)
     if summary.empty:
         raise UserError(
             f"there are no results yet in {given.dir or study.folder}; begin: tlzoo study run {given.file}"

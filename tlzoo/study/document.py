@@ -1,5 +1,6 @@
 """A study as it is written: a YAML file, read and checked."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ from tlzoo.study.report.outline import outline
 from tlzoo.study.sources import Sources, declared
 
 SECTIONS: Final = (
-    *("extends", "base", "sources", "axes", "skip", "adjust", "tune", "average", "baselines", "report"),
+    *("extends", "base", "sources", "axes", "skip", "adjust", "tune", "average", "ensemble"),
+    *("baselines", "report"),
 )
 
 
@@ -33,8 +35,9 @@ def load(path: str | Path) -> Study:
         raise UserError(f"{path}: a study needs axes, each with its values")
     axes = {str(name): _axis(path, str(name), values) for name, values in written.items()}
     tune = _tune(path, axes, given.get("tune"))
-    average = tuple(
-        known(axes, name, f"{path}: average") for name in _list(path, given.get("average"), "average")
+    average, ensemble = (
+        tuple(known(axes, name, f"{path}: {part}") for name in _list(path, given.get(part), part))
+        for part in ("average", "ensemble")
     )
     study = Study(
         path=path,
@@ -44,8 +47,12 @@ def load(path: str | Path) -> Study:
         adjust=tuple(_adjust(path, axes, rule) for rule in _list(path, given.get("adjust"), "adjust")),
         tune=tune,
         average=average,
+        ensemble=ensemble,
         report=outline(
-            axes, {*average, *(tune.axes if tune else ())}, given.get("report"), f"{path}: report"
+            axes,
+            {*average, *ensemble, *(tune.axes if tune else ())},
+            given.get("report"),
+            f"{path}: report",
         ),
         baselines=_baselines(path, given.get("baselines", False)),
         sources=_sources(path, given.get("sources")),
@@ -56,6 +63,7 @@ def load(path: str | Path) -> Study:
         raise UserError(f"{path}: {error}") from error
     if not runs:
         raise UserError(f"{path}: nothing is left of the grid; skip takes every combination")
+    _check_axes(study)
     _check_tune(study)
     return study
 
@@ -82,7 +90,8 @@ def _yaml(path: Path) -> Tree:
 def _sections(path: Path, below: tuple[Path, ...] = ()) -> Tree:
     """Return what a study says, on top of what the study says that it extends.
 
-    Configurations and axes are merged, lists follow each other, `tune` takes the place of the other one.
+    Configurations and axes are merged, lists follow each other, `tune` and the report's `baseline` take the
+    place of the other ones.
     """
     given = _yaml(path)
     if unknown := [str(name) for name in given if name not in SECTIONS]:
@@ -103,8 +112,10 @@ def _sections(path: Path, below: tuple[Path, ...] = ()) -> Tree:
             and isinstance(more, Mapping)
             and isinstance(below_it, Mapping)
         ):
-            under[name] = merge(dict(below_it), dict(more))
-        elif name in ("base", "skip", "adjust", "average") and below_it is not None:
+            # a baseline is one condition: half of the other one would be none
+            kept = {key: value for key, value in below_it.items() if key != "baseline" or key not in more}
+            under[name] = merge(kept, dict(more))
+        elif name in ("base", "skip", "adjust", "average", "ensemble") and below_it is not None:
             under[name] = [*_as_list(below_it), *_as_list(more)]
         else:
             under[name] = more
@@ -229,13 +240,19 @@ def _tune(path: Path, axes: Axes, given: Any) -> Tune | None:  # noqa: ANN401 (w
     return Tune(tuned, place)
 
 
+def _check_axes(study: Study) -> None:
+    """Refuse an axis with two roles."""
+    roles = {"tuned": study.tuned, "averaged over": study.average, "an ensemble": study.ensemble}
+    for (one, names), (other, others) in itertools.combinations(roles.items(), 2):
+        if both := [name for name in names if name in others]:
+            raise UserError(f"{study.path}: {both[0]} cannot be both {one} and {other}")
+
+
 def _check_tune(study: Study) -> None:
     """Refuse a grid in which nothing can be tried where it should be."""
     tune = study.tune
     if tune is None:
         return
-    if both := set(tune.axes) & set(study.average):
-        raise UserError(f"{study.path}: {both.pop()} cannot be both tuned and averaged over")
     tried = {tuning_group(study, run.labels) for run in study.runs() if holds(tune.where, run.labels)}
     for run in study.runs():
         if (group := tuning_group(study, run.labels)) not in tried:

@@ -79,6 +79,7 @@ class Study:
         adjust: Configurations to put on top where a condition holds.
         tune: Axes of which validation chooses.
         average: Axes over which mean and spread are taken.
+        ensemble: Axes along which predictions are averaged before the error is taken.
         report: What its page shows.
         baselines: Whether trivial baselines are fitted on the splits of its runs.
         sources: Networks that it trains first, by name.
@@ -91,6 +92,7 @@ class Study:
     adjust: tuple[tuple[Condition, Tree], ...] = ()
     tune: Tune | None = None
     average: tuple[str, ...] = ()
+    ensemble: tuple[str, ...] = ()
     report: Outline = field(default_factory=Outline)
     baselines: bool = False
     sources: Sources = field(default_factory=dict)
@@ -104,6 +106,17 @@ class Study:
     def folder(self) -> Path:
         """Where its results belong unless another directory is named."""
         return Path("runs") / "studies" / self.name
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        """The axes of which validation chooses."""
+        return self.tune.axes if self.tune else ()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The axes that tables and figures show: not averaged over, not tuned, no ensembles."""
+        gone = {*self.average, *self.ensemble, *self.tuned}
+        return tuple(name for name in self.axes if name not in gone)
 
     @cached_property
     def _runs(self) -> tuple[StudyRun, ...]:

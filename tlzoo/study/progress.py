@@ -75,10 +75,10 @@ class Progress:
     def remaining(self) -> float:
         """Return the seconds that the rest will take, one run after another.
 
-        A run takes as long as those that differ from it in nothing but the averaged and tuned axes; where
-        there are none, as long as the mean.
+        A run takes as long as those that differ from it in nothing but the axes that tables do not show;
+        where there are none, as long as the mean.
         """
-        alike = {*self.study.average, *(self.study.tune.axes if self.study.tune else ())}
+        alike = {*self.study.average, *self.study.ensemble, *self.study.tuned}
         rest = [*(run.labels for run in self.missing), *self.undecided]
         seconds: dict[tuple[tuple[str, Label], ...], list[float]] = {}
         for run in self.study.runs():

@@ -22,7 +22,7 @@ def summary(study: Study, results: pd.DataFrame, choose: Sequence[str] = ()) -> 
 
     Args:
         study: The study.
-        results: A row per run, of :func:`tlzoo.study.results`.
+        results: A row per run, of :func:`tlzoo.study.results`, or per ensemble.
         choose: Axes of which the value with the least mean validation MAE is taken. Only combinations with
             all their runs take part where there are such.
 
@@ -30,8 +30,7 @@ def summary(study: Study, results: pd.DataFrame, choose: Sequence[str] = ()) -> 
         A column per axis (the tuned ones too, with what was chosen), ``unit``, ``runs`` and ``of`` (how many
         there are, and will be), then ``val_mae``, ``val_mae_sd``, ``test_mae`` and ``test_mae_sd``.
     """
-    tuned = study.tune.axes if study.tune else ()
-    kept = [name for name in study.axes if name not in {*study.average, *tuned}]
+    kept, tuned = list(study.kept), study.tuned
     there = results[(results["status"] == "done") & results["chosen"]]
     groups: dict[tuple[Any, ...], pd.DataFrame] = {(): there}
     if kept:
@@ -97,8 +96,8 @@ def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequenc
     if not by:
         cells = _long(table, axes)
     else:
-        tuned = study.tune.axes if study.tune else ()
-        cells = _across(table, by, [name for name in axes if name not in {*by, *choose, *tuned}], choose)
+        across = [name for name in axes if name not in {*by, *choose, *study.tuned}]
+        cells = _across(table, by, across, choose)
     return _markdown(cells) if form == "markdown" else _aligned(cells)
 
 

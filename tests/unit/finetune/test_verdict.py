@@ -43,12 +43,31 @@ def test_rows_hold_errors_and_gains():
 
 
 def test_seeds_are_averaged_crystal_by_crystal():
-    errors = {"transfer": np.array([[1.0, 3.0], [3.0, 1.0]]), "scratch": np.array([[4.0, 1.0], [4.0, 1.0]])}
-    transfer, scratch = rows(errors)
+    errors = {
+        "transfer": np.array([[1.0, 3.0], [-3.0, -1.0]]),
+        "scratch": np.array([[4.0, -1.0], [4.0, 1.0]]),
+        "mean": np.array([[0.5, 0.5]]),
+    }
+    transfer, scratch, mean, transfers, scratches = rows(errors)
     assert (transfer.mae, transfer.sd) == (2.0, 0.0)
     assert (scratch.mae, scratch.sd) == (2.5, 0.0)
     assert scratch.gain == gain(np.array([2.0, 2.0]), np.array([4.0, 1.0]))
     assert rows({"transfer": np.array([[1.0], [3.0]])})[0].sd == pytest.approx(np.sqrt(2))
+    assert (mean.name, mean.seeds) == ("mean", 1)
+    # predictions that are off to both sides are better together
+    assert (transfers.name, transfers.mae, transfers.seeds) == ("transfer, 2 together", 1.0, 2)
+    assert (scratches.name, scratches.mae) == ("scratch, 2 together", 2.0)
+    assert transfers.gain is None
+    assert scratches.gain == gain(np.array([1.0, 1.0]), np.array([4.0, 0.0]))
+
+
+def test_several_seeds_together_are_no_baseline():
+    two = {"transfer": np.array([[1.0, 1.0], [-1.0, -1.0]]), "scratch": np.array([[2.0, 2.0], [2.0, 2.0]])}
+    found = verdict(rows=rows(two), seeds=2)
+    assert found.rows[2].mae == 0
+    assert not any("trivial" in warning for warning in found.warnings)
+    assert "Its 2 seeds answer together" in found.document()
+    assert "together" not in verdict().document()
 
 
 def test_a_clear_gain_has_no_warning():

@@ -219,6 +219,12 @@ tune: {axes: [rate], with: {trial: [1, 2]}}
     assert found.tune.where == {"trial": (1, 2)}
 
 
+def test_the_baseline_is_replaced_the_rest_of_a_report_merged(write, study):
+    study("report: {title: one, baseline: {source: scratch, rate: 0.01}}")
+    found = load(write("extends: study.yaml\nreport: {baseline: {source: other}}\n", "more.yaml")).report
+    assert (found.title, found.baseline) == ("one", {"source": "other"})
+
+
 def test_a_study_cannot_extend_itself(write):
     write("extends: b.yaml\n", "a.yaml")
     with pytest.raises(UserError, match=r"extends: .*b\.yaml extends this study itself"):

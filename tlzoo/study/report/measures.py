@@ -11,6 +11,7 @@ import pandas as pd
 
 from tlzoo.finetune.gain import gain
 from tlzoo.study.axes import Condition, Label, Labels
+from tlzoo.study.ensembles import ensembles, predictions
 from tlzoo.study.folder import Folder
 from tlzoo.study.gathering import column, results
 from tlzoo.study.grid import Study
@@ -40,12 +41,12 @@ class Measures:
     """What the page tells.
 
     Attributes:
-        kept: The axes that are neither averaged over nor tuned.
+        kept: The axes that it shows.
         table: :func:`tlzoo.study.table.summary`, with ``gain``, ``gain_low``, ``gain_high`` (parts of the
             baseline's error), ``pairs`` of runs compared, ``better`` (pairs in which the baseline has the
             larger error), ``note`` (why there is no gain), and ``published_mae``, ``published_sd``,
             ``published_gain``.
-        runs: The runs in it, one a row.
+        runs: The runs in it, or the ensembles, one a row.
         every: All runs with a result, those included that tuning did not choose.
         published: The reference table, if there is one.
     """
@@ -113,12 +114,10 @@ def measure(study: Study, folder: Folder, only: Condition, *, resamples: int = R
     reference = study.report.reference
     published = None if reference is None else Published.find(reference, study.path.parent)
     every = results(study, folder)
-    there = every[(every["status"] == "done") & every["chosen"]]
-    table = summary(study, every)
-    tuned = study.tune.axes if study.tune else ()
-    kept = tuple(name for name in study.axes if name not in {*study.average, *tuned})
-    numbers = Measures(study, kept, table, there, every, published)
-    if kept:
+    there = ensembles(study, folder, every[(every["status"] == "done") & every["chosen"]])
+    table = summary(study, there)
+    numbers = Measures(study, study.kept, table, there, every, published)
+    if study.kept:
         table = _with_gains(numbers, folder, resamples)
     return replace(
         numbers,
@@ -154,11 +153,10 @@ def _with_gains(numbers: Measures, folder: Folder, resamples: int) -> pd.DataFra
 
 def absolute_errors(folder: Folder, name: str) -> "Errors | None":
     """Return the absolute test errors of a run by id of the crystal; None if its predictions are lost."""
-    path = folder.predictions(name)
-    if not path.is_file():
+    if (read := predictions(folder, name)) is None:
         return None
-    read = pd.read_parquet(path).dropna(subset="target").set_index("id").astype("float64")
-    return (read["prediction"] - read["target"]).abs().sort_index()
+    read = read.dropna(subset="target")
+    return (read["prediction"] - read["target"]).abs()
 
 
 def compared(

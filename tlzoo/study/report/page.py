@@ -110,6 +110,8 @@ def _facts(numbers: Measures, progress: Progress, command: str) -> dict[str, str
         )
     if study.average:
         facts["Averaged over"] = escape(", ".join(study.average))
+    if study.ensemble:
+        facts["Ensembles"] = f"predictions are averaged over {escape(', '.join(study.ensemble))}"
     if study.report.baseline:
         facts["Baseline"] = escape(text(study.report.baseline))
     if (reference := study.report.reference) is not None:
@@ -175,7 +177,7 @@ def _interval(row: Row) -> str:
 def _missing(progress: Progress) -> str:
     """Return the runs without a result, those of a combination together."""
     study = progress.study
-    apart = {*study.average, *(study.tune.axes if study.tune else ())}
+    apart = {*study.average, *study.ensemble, *study.tuned}
     groups: dict[str, list[str]] = {}
     missing: list[Labels] = [*(run.labels for run in progress.missing), *progress.undecided]
     for labels in missing:

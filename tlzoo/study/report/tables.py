@@ -28,7 +28,7 @@ def all_numbers(numbers: Measures, table: pd.DataFrame) -> str:
         return ""
     published = "published_mae" in table and table["published_mae"].notna().any()
     gains = bool(numbers.study.report.baseline)
-    tuned = numbers.study.tune.axes if numbers.study.tune else ()
+    tuned = numbers.study.tuned
     heads = [*numbers.kept, *tuned, "runs", "unit", "validation MAE", "test MAE"]
     heads += ["gain", f"{LEVEL:.0%} interval", "better in", "note"] if gains else []
     heads += ["published MAE"] if published else []
