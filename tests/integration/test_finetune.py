@@ -171,6 +171,35 @@ def seeds(folder, content, side):
     return [first, first.with_name(first.name.removesuffix("0") + "1")]
 
 
+def test_of_several_models_validation_chooses(tlzoo, start, few, work):
+    """Each is fine-tuned with each choice; of equal networks one is trained from scratch."""
+    folder = work / "several"
+    shutil.copytree(start, work / "other")
+    arguments = (
+        *("finetune", few, "--target", "band_gap", "--from", f"{start},{work / 'other'}"),
+        *("--config", work / "fast.yaml", "--epochs", 1, "--batch-size", 8, "--pooling", "mean"),
+        *("--learning-rates", "1e-3,1e-2", "--run_dir", folder),
+    )
+    (work / "fast.yaml").write_text(FAST)
+    answer = tlzoo(*arguments)
+    assert answer.code == 0, answer.err
+    rates = ("0.001", "0.01")
+    runs = {side: {path.name for path in (folder / side).iterdir()} for side in ("transfer", "scratch")}
+    assert runs["transfer"] == {
+        f"{name}-lr-{rate}-mean-seed-0" for name in ("start", "other") for rate in rates
+    }
+    assert runs["scratch"] == {f"start-lr-{rate}-mean-seed-0" for rate in rates}
+    content = json.loads((folder / "verdict.json").read_text())
+    tried = content["sides"]["transfer"]["tried"]
+    # the same weights under two names: both do equally well, and the first is taken
+    assert [row["val_mae"] for row in tried[:2]] == [row["val_mae"] for row in tried[2:]]
+    assert content["start"] == content["sides"]["transfer"]["start"] == str(start)
+    assert str(start) in (folder / "transfer.yaml").read_text()
+    assert f"transfer all, 1 epochs, {work / 'other'}, learning rate 0.01, mean pooling: " in " ".join(
+        answer.out.split()
+    )
+
+
 def test_running_again_trains_nothing_and_says_the_same(done, finetune, few, monkeypatch):
     folder, before = done
     files = {
@@ -234,7 +263,7 @@ def test_an_interrupted_comparison_goes_on_and_a_rate_that_diverges_loses(finetu
     content = json.loads((folder / "verdict.json").read_text())
     for side in content["sides"].values():
         assert side["rate"] == 1e-3
-        assert side["tried"][1] == {"rate": 1e30, "pooling": "mean", "val_mae": None}
+        assert side["tried"][1] == {"rate": 1e30, "pooling": "mean", "start": None, "val_mae": None}
 
 
 def test_rates_that_all_diverge_are_an_error(finetune, few, tmp_path):

@@ -1,6 +1,6 @@
-"""`tlzoo finetune DATA --target COL [--from NAME]`: fine-tune, and see whether the transfer helped.
+"""`tlzoo finetune DATA --target COL [--from NAME,…]`: fine-tune, and see whether the transfer helped.
 
-Trains twice on the same split, from the model named and from scratch, with as many epochs and the same
+Trains twice on the same split, from the models named and from scratch, with as many epochs and the same
 learning rates and poolings to choose from, and ends with the errors of both on the test part beside
 those of trivial baselines.
 """
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line; each argument is a field of the request."""
     more = (__doc__ or "").partition("\n\n")[2]
     parser = argparse.ArgumentParser(
-        prog="tlzoo finetune", usage="tlzoo finetune DATA --target COL [--from NAME] …", description=more
+        prog="tlzoo finetune", usage="tlzoo finetune DATA --target COL [--from NAME,…] …", description=more
     )
     add = parser.add_argument
     add("source", metavar="DATA", help="a folder, archive, table or name, as data.source of `tlzoo fit`")
@@ -37,10 +37,12 @@ def parser() -> argparse.ArgumentParser:
     add("--unit", help="its unit, where the data do not say")
     add(
         "--from",
-        dest="start",
-        default=DEFAULT_START,
-        metavar="NAME",
-        help="checkpoint (`tlzoo zoo list`), run directory or .safetensors file (default: %(default)s)",
+        dest="starts",
+        type=_names,
+        default=(DEFAULT_START,),
+        metavar="NAME,…",
+        help="checkpoint (`tlzoo zoo list`), run directory or .safetensors file; of several, validation "
+        f"chooses (default: {DEFAULT_START})",
     )
     add("--strategy", choices=STRATEGIES, help="what trains (default: by the number of crystals)")
     add("--head", metavar="TARGET", help="keep the trained head of this target of the model, not a new one")

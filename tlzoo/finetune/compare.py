@@ -69,14 +69,14 @@ class Comparison:
 
     Attributes:
         request: What was asked.
-        start: The model that one of them starts from.
+        starts: The models that one of them starts from.
         data: Crystals, targets and split of both.
         plan: Both experiments.
         strategy: What trains in fine-tuning.
     """
 
     request: Request
-    start: Loaded
+    starts: Mapping[str, Loaded]
     data: CrystalDataModule
     plan: Plan
     strategy: str
@@ -84,20 +84,19 @@ class Comparison:
     @classmethod
     def prepare(cls, request: Request) -> "Comparison":
         """Read model and data, and decide by the number of crystals what was not asked."""
-        start = request.start_model()
-        data = read(draft(request, start))
+        starts = request.start_models()
+        data = read(draft(request, next(iter(starts.values()))))
         if not len(data.split.test):
             raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
         row = recipe(len(data.split.train))
         say(f"{data.targets[0]} of {request.source}: {data.split.describe()}")
-        return cls(
-            request, start, data, plan(request, start, row, data.targets), request.strategy or row.strategy
-        )
+        experiments = plan(request, starts, row, data.targets)
+        return cls(request, starts, data, experiments, request.strategy or row.strategy)
 
     def tune(self) -> dict[Side, list[Training]]:
         """Train each side with each choice."""
         return {
-            side: [self._fitted(side, choice, self.request.seed) for choice in self.plan.choices]
+            side: [self._fitted(side, choice, self.request.seed) for choice in self.plan.choices[side]]
             for side in SIDES
         }
 
@@ -126,15 +125,16 @@ class Comparison:
         """Predict the test part, for the first time, and compare."""
         errors = {side: np.stack([run.test(self.data) for run in repeats[side]]) for side in SIDES}
         first = {side: trainings[0] for side, trainings in repeats.items()}
+        start = self.request.start(first["transfer"].choice)
         return verdict.Verdict(
             source=self.request.source,
             target=self.data.targets[0],
             unit=self.data.units[0],
-            start=self.request.start,
-            start_sha256=self.start.card["sha256"],
+            start=start,
+            start_sha256=self.starts[start].card["sha256"],
             split=self.data.split.describe(),
             test_crystals=len(self.data.split.test),
-            seen=self._seen(),
+            seen=self._seen(start),
             epochs=first["transfer"].epochs,
             seeds=self.request.seeds,
             sides={side: self._side(side, tried[side], repeats[side]) for side in SIDES},
@@ -162,13 +162,14 @@ class Comparison:
         predicted = regressions(features, target, known, rows)
         return {name: (values - target[rows])[None] for name, values in predicted.items()}
 
-    def _seen(self) -> int | None:
-        """Count the test crystals that the first model learned from, where its records tell."""
-        pretrained = self.start.card.get("training", {}).get("source") == "pretraining"
+    def _seen(self, start: str) -> int | None:
+        """Count the test crystals that a model learned from, where its records tell."""
+        card = self.starts[start].card
+        pretrained = card.get("training", {}).get("source") == "pretraining"
         if pretrained and keeps_out(self.request.source):
             return 0
-        split = locate(self.request.start).with_name("split.json")
-        same = self.start.card.get("data_sha256") == self.data.crystals.content_hash
+        split = locate(start).with_name("split.json")
+        same = card.get("data_sha256") == self.data.crystals.content_hash
         if not same or not split.is_file():
             return None
         parts = json.loads(split.read_text(encoding="utf-8"))
@@ -196,7 +197,7 @@ def say(text: str) -> None:
 
 
 def _write_experiment(request: Request, side: Side, training: Training) -> None:
-    about = f"from {request.start}" if side == "transfer" else "from scratch"
+    about = f"from {request.start(training.choice)}" if side == "transfer" else "from scratch"
     file: Path = request.run_dir / f"{side}.yaml"
     lines: dict[str, Any] = training.tree
     first = f"# {request.source} {about}; {training.choice}, as validation chose. tlzoo fit --config {file}\n"

@@ -1,9 +1,11 @@
 """The two experiments that are compared, as the configurations that `tlzoo fit` takes."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final, Literal, get_args
 
 import yaml
@@ -33,7 +35,8 @@ class Request:
         run_dir: Directory for everything.
         target: Column to learn; the data set's own if it has only one.
         unit: Unit of the target, where the source does not know it.
-        start: Model to start from: a checkpoint, a run directory or a ``.safetensors`` file.
+        starts: Models to start from: checkpoints, run directories or ``.safetensors`` files; validation
+            chooses one.
         strategy: One of :data:`~tlzoo.finetune.recipes.STRATEGIES`.
         head: Target of the model whose trained head is kept; None for a new head.
         epochs: Passes over the training part.
@@ -49,7 +52,7 @@ class Request:
     run_dir: Path
     target: str | None = None
     unit: str | None = None
-    start: str
+    starts: tuple[str, ...]
     strategy: str | None = None
     head: str | None = None
     epochs: int | None = None
@@ -66,6 +69,7 @@ class Request:
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
         _check_choices(self.rates, self.poolings)
+        _check_starts(self.starts)
         if self.strategy is not None:
             strategy(self.strategy)
         if self.unit is not None and self.target is None:
@@ -76,13 +80,17 @@ class Request:
                 "with --head, or take another strategy"
             )
 
-    def start_model(self) -> Loaded:
-        """Read the model to start from.
+    def start_models(self) -> dict[str, Loaded]:
+        """Read the models to start from.
 
         Raises:
-            UserError: There is no such model; the message lists those there are.
+            UserError: One of them is missing; the message lists those there are.
         """
-        return checkpoint.load(locate(self.start))
+        return {start: checkpoint.load(locate(start)) for start in self.starts}
+
+    def start(self, choice: "Choice") -> str:
+        """Return the model that a choice starts from."""
+        return choice.start or self.starts[0]
 
 
 @dataclass(frozen=True)
@@ -92,18 +100,22 @@ class Choice:
     Attributes:
         rate: Learning rate.
         pooling: From atoms to the crystal; None for what the network has.
+        start: The model to start from, or from scratch the one whose network it is; None if there is one.
     """
 
     rate: float
     pooling: Pooling | None = None
+    start: str | None = None
 
     def __str__(self) -> str:
-        return f"learning rate {self.rate:g}" + (f", {self.pooling} pooling" if self.pooling else "")
+        pooling = f", {self.pooling} pooling" if self.pooling else ""
+        return (f"{self.start}, " if self.start else "") + f"learning rate {self.rate:g}{pooling}"
 
     @property
     def slug(self) -> str:
         """The same as the part of a file name."""
-        return f"lr-{self.rate:g}" + (f"-{self.pooling}" if self.pooling else "")
+        start = f"{called(self.start)}-" if self.start else ""
+        return f"{start}lr-{self.rate:g}" + (f"-{self.pooling}" if self.pooling else "")
 
 
 @dataclass(frozen=True)
@@ -111,16 +123,16 @@ class Plan:
     """Both experiments, but for what is chosen and the seed.
 
     Attributes:
-        trees: The configuration of each side.
-        choices: What to try, on both sides.
+        trees: The configuration of each side with each model to start from, as choices name it.
+        choices: What to try on each side.
     """
 
-    trees: Mapping[Side, Tree]
-    choices: tuple[Choice, ...]
+    trees: Mapping[tuple[Side, str | None], Tree]
+    choices: Mapping[Side, tuple[Choice, ...]]
 
     def tree(self, side: Side, choice: Choice, seed: int) -> Tree:
         """Return the configuration of one training."""
-        tree = deepcopy(self.trees[side])
+        tree = deepcopy(self.trees[side, choice.start])
         tree["model"]["optimizer"]["init_args"]["lr"] = choice.rate
         if choice.pooling is not None:
             tree["model"]["backbone"]["init_args"]["pooling"] = choice.pooling
@@ -138,56 +150,98 @@ def _check_choices(rates: tuple[float, ...] | None, poolings: tuple[str, ...] | 
             raise UserError(f"pooling must be one of {', '.join(get_args(Pooling))}; got {pooling!r}")
 
 
+def _check_starts(starts: tuple[str, ...]) -> None:
+    """Refuse models that could not be told apart."""
+    if not starts or not all(starts):
+        raise UserError("give at least one model to start from, several separated by commas")
+    names = [called(start) for start in starts]
+    if twice := [start for start, name in zip(starts, names, strict=True) if names.count(name) > 1]:
+        raise UserError(f"the models to start from need different names, got {', '.join(twice)}")
+
+
+def called(start: str) -> str:
+    """Return a model's name as a part of a file name.
+
+    >>> called("runs/first"), called("wandb:me/zoo/cgcnn:v3")
+    ('first', 'cgcnn-v3')
+    """
+    return re.sub(r"[^\w.-]", "-", PurePath(start).name)[:40]
+
+
 def draft(request: Request, start: Loaded) -> Tree:
     """Return the scratch experiment before the number of crystals is known: enough to read the data with."""
     model = {"backbone": start.card["spec"]["backbone"], "head": {"class_path": "Regression"}}
     return _on_top(request, {"model": model, "data": _data(request)})
 
 
-def plan(request: Request, start: Loaded, row: Recipe, targets: Sequence[str]) -> Plan:
+def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: Sequence[str]) -> Plan:
     """Write both experiments in full.
 
     Args:
         request: What was asked.
-        start: The model to start from.
+        starts: The models to start from; of equal networks one is trained from scratch.
         row: What to do where nothing was asked.
         targets: Names of the target columns.
     """
-    spec = start.card["spec"]["backbone"]
+    several = len(starts) > 1
+    networks: dict[str, str] = {}
+    trees: dict[tuple[Side, str | None], Tree] = {}
+    choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
+    for name, start in starts.items():
+        models = _models(request, name, start.card["spec"]["backbone"], row)
+        poolings = _poolings(request, name, start.card["spec"]["backbone"], row)
+        same = networks.setdefault(_network(models["scratch"]), name) != name
+        for side in SIDES:
+            if side == "scratch" and same:
+                continue
+            label = name if several else None
+            trees[side, label] = _experiment(request, models[side], row, targets)
+            choices[side] += [
+                Choice(rate, pooling, label) for pooling in poolings for rate in request.rates or row.rates
+            ]
+    return Plan(trees, {side: tuple(found) for side, found in choices.items()})
+
+
+def _models(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, Tree]:
+    """Return the section ``model`` of each side, but for the optimiser."""
     head: Tree = {"class_path": "Regression"}
     kept = head
     if request.head is not None:
-        kept = {"class_path": "tlzoo.zoo.head", "init_args": {"name": request.start, "target": request.head}}
-        head = describe(zoo.head(request.start, request.head))
-    optimizer = {"class_path": "torch.optim.AdamW", "init_args": {"lr": None, "weight_decay": 1e-4}}
-    models: dict[Side, Tree] = {
-        "transfer": {
-            "backbone": {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": request.start}},
-            "head": kept,
-            **strategy(request.strategy or row.strategy),
-        },
+        kept = {"class_path": "tlzoo.zoo.head", "init_args": {"name": name, "target": request.head}}
+        head = describe(zoo.head(name, request.head))
+    backbone = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": name}}
+    strategic = strategy(request.strategy or row.strategy)
+    return {
+        "transfer": {"backbone": backbone, "head": kept, **strategic},
         "scratch": {"backbone": spec, "head": head},
     }
-    poolings: tuple[Pooling | None, ...] = request.poolings or row.poolings
-    if "pooling" not in spec["init_args"]:
-        if request.poolings:
-            raise UserError(f"{request.start} has no choice of pooling: leave --pooling out")
-        poolings = (None,)
+
+
+def _poolings(request: Request, name: str, spec: Tree, row: Recipe) -> tuple[Pooling | None, ...]:
+    if "pooling" in spec["init_args"]:
+        return request.poolings or row.poolings
+    if request.poolings:
+        raise UserError(f"{name} has no choice of pooling: leave --pooling out")
+    return (None,)
+
+
+def _network(model: Tree) -> str:
+    """Return what tells a network from others, whatever its pooling, which is tried."""
+    backbone = deepcopy(model["backbone"])
+    backbone["init_args"].pop("pooling", None)
+    return json.dumps([backbone, model["head"]], sort_keys=True)
+
+
+def _experiment(request: Request, model: Tree, row: Recipe, targets: Sequence[str]) -> Tree:
+    optimizer = {"class_path": "torch.optim.AdamW", "init_args": {"lr": None, "weight_decay": 1e-4}}
     data = {
         **_data(request),
         "targets": list(targets),
         "batch_size": request.batch_size or row.batch_size,
     }
     trainer = {"max_epochs": request.epochs or row.epochs}
-    trees = {
-        side: _on_top(
-            request,
-            {"model": {**model, "optimizer": optimizer, "keep": "last"}, "data": data, "trainer": trainer},
-        )
-        for side, model in models.items()
-    }
-    choices = [Choice(rate, pooling) for pooling in poolings for rate in request.rates or row.rates]
-    return Plan({side: trees[side] for side in SIDES}, tuple(choices))
+    model = {**model, "optimizer": optimizer, "keep": "last"}
+    return _on_top(request, {"model": model, "data": data, "trainer": trainer})
 
 
 def _data(request: Request) -> Tree:

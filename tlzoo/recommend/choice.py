@@ -50,9 +50,9 @@ def recommend(
     if repeats < 1 or most < 1:
         raise UserError(f"repeats and max-crystals must be at least 1, got {repeats} and {most}")
     request = Request(
-        source=source, run_dir=Path(), target=target, unit=unit, start=names[0], configs=configs
+        source=source, run_dir=Path(), target=target, unit=unit, starts=(names[0],), configs=configs
     )
-    data = read(draft(request, request.start_model()))
+    data = read(draft(request, next(iter(request.start_models().values()))))
     rows = data.used_rows if everything else data.split.train
     drawn = _drawn(rows, most, seed)
     crystals = data.crystals.select(drawn)

@@ -10,6 +10,8 @@ from tlzoo.recommend.scores import Score
 from tlzoo.spec import plain
 
 FORMAT: Final = 1
+# Models that are named to fine-tune from, at most: each is as many trainings more.
+STARTS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +44,24 @@ class Report:
     def command(self) -> str:
         """The command to go on with."""
         words = ["tlzoo", "finetune", self.source, "--target", self.target, *self.options]
-        words += ["--from", self.scores[0].name, "--strategy", self.recipe.strategy]
+        starts = [self.scores[0].name, *self.level][:STARTS]
+        words += ["--from", ",".join(starts), "--strategy", self.recipe.strategy]
         return shlex.join(words)
+
+    @property
+    def level(self) -> list[str]:
+        """Models that cannot be told from the first on these crystals."""
+        first, *others = self.scores
+        return [score.name for score in others if not score.behind(first).certain]
 
     @property
     def warnings(self) -> list[str]:
         """What to be wary of."""
         first, found = self.scores[0], []
-        level = [score.name for score in self.scores[1:] if not score.behind(first).certain]
-        if level:
-            found.append(f"{', '.join(level)} cannot be told from {first.name} on {self.crystals} crystals.")
+        if self.level:
+            found.append(
+                f"{', '.join(self.level)} cannot be told from {first.name} on {self.crystals} crystals."
+            )
         if better := [score.name for score in self.baselines if score.mae <= first.mae]:
             found.append(
                 f"the best embedding says no more than {' or '.join(better)}: expect little of these models."

@@ -8,7 +8,7 @@ import yaml
 from tlzoo import freezing
 from tlzoo.checkpoint import Loaded
 from tlzoo.errors import UserError
-from tlzoo.finetune.experiment import Choice, Request, draft, merge, plan
+from tlzoo.finetune.experiment import SIDES, Choice, Request, draft, merge, plan
 from tlzoo.finetune.recipes import RECIPES, STRATEGIES, recipe, strategy
 
 SPEC = {"class_path": "tlzoo.backbones.CGCNN", "init_args": {"dim": 8, "pooling": "mean"}}
@@ -16,11 +16,11 @@ START = Loaded(None, None, {"spec": {"backbone": SPEC}})
 
 
 def request_(**changes):
-    return Request(**{"source": "mine.csv", "run_dir": Path("runs/x"), "start": "cgcnn-fe", **changes})
+    return Request(**{"source": "mine.csv", "run_dir": Path("runs/x"), "starts": ("cgcnn-fe",), **changes})
 
 
 def planned(**changes):
-    return plan(request_(**changes), START, recipe(300), ["gap"])
+    return plan(request_(**changes), {"cgcnn-fe": START}, recipe(300), ["gap"])
 
 
 def test_recipes_are_for_ever_more_crystals_and_fair():
@@ -46,7 +46,7 @@ def test_strategies_name_what_there_is():
 
 def test_both_sides_share_all_but_the_start():
     both = planned(strategy="two-body").trees
-    transfer, scratch = both["transfer"], both["scratch"]
+    transfer, scratch = both["transfer", None], both["scratch", None]
     assert transfer["model"].pop("backbone") == {
         "class_path": "tlzoo.zoo.backbone", "init_args": {"name": "cgcnn-fe"},
     }  # fmt: skip
@@ -57,15 +57,16 @@ def test_both_sides_share_all_but_the_start():
 
 def test_what_is_asked_wins_over_the_recipe():
     both = planned(epochs=7, batch_size=3, rates=(0.5,), poolings=("sum",))
-    assert both.choices == (Choice(0.5, "sum"),)
+    assert both.choices == {side: (Choice(0.5, "sum"),) for side in SIDES}
     for tree in both.trees.values():
         assert tree["trainer"]["max_epochs"] == 7
         assert tree["data"]["batch_size"] == 3
     row = recipe(300)
     by_default = planned()
-    assert {choice.rate for choice in by_default.choices} == set(row.rates)
-    assert {choice.pooling for choice in by_default.choices} == set(row.poolings)
-    assert by_default.trees["scratch"]["trainer"]["max_epochs"] == row.epochs
+    assert by_default.choices["transfer"] == by_default.choices["scratch"]
+    assert {choice.rate for choice in by_default.choices["scratch"]} == set(row.rates)
+    assert {choice.pooling for choice in by_default.choices["scratch"]} == set(row.poolings)
+    assert by_default.trees["scratch", None]["trainer"]["max_epochs"] == row.epochs
 
 
 def test_a_training_has_its_own_choice_and_seed():
@@ -81,12 +82,37 @@ def test_a_training_has_its_own_choice_and_seed():
 
 def test_networks_without_a_choice_of_pooling():
     spec = {"class_path": "tlzoo.backbones.DescriptorMLP", "init_args": {"hidden": [8]}}
-    start = Loaded(None, None, {"spec": {"backbone": spec}})
+    start = {"cgcnn-fe": Loaded(None, None, {"spec": {"backbone": spec}})}
     both = plan(request_(rates=(0.5,)), start, recipe(300), ["gap"])
-    assert both.choices == (Choice(0.5),)
+    assert both.choices["scratch"] == (Choice(0.5),)
     assert both.tree("scratch", Choice(0.5), 0)["model"]["backbone"] == spec
     with pytest.raises(UserError, match="cgcnn-fe has no choice of pooling: leave --pooling out"):
         plan(request_(poolings=("max",)), start, recipe(300), ["gap"])
+
+
+def test_of_several_models_each_is_tried_and_equal_networks_once():
+    wide = {"class_path": "tlzoo.backbones.CGCNN", "init_args": {"dim": 16, "pooling": "mean"}}
+    same = {"class_path": "tlzoo.backbones.CGCNN", "init_args": {"dim": 8, "pooling": "max"}}
+    starts = {
+        "runs/a": START,
+        "wide": Loaded(None, None, {"spec": {"backbone": wide}}),
+        "b": Loaded(None, None, {"spec": {"backbone": same}}),
+    }
+    request = request_(starts=tuple(starts), rates=(0.1, 0.2), poolings=("max",))
+    found = plan(request, starts, recipe(300), ["gap"])
+    assert [(c.start, c.rate) for c in found.choices["transfer"]] == [
+        (name, rate) for name in starts for rate in (0.1, 0.2)
+    ]
+    assert [c.start for c in found.choices["scratch"]] == ["runs/a", "runs/a", "wide", "wide"]
+    first, *_, last = found.choices["transfer"]
+    assert (first.slug, str(last)) == ("a-lr-0.1-max", "b, learning rate 0.2, max pooling")
+    assert request.start(last) == "b"
+    assert found.tree("transfer", last, 3)["model"]["backbone"]["init_args"] == {
+        "name": "b",
+        "pooling": "max",
+    }
+    network = found.tree("scratch", found.choices["scratch"][2], 0)["model"]["backbone"]
+    assert network == {**wide, "init_args": {"dim": 16, "pooling": "max"}}
 
 
 def test_files_go_on_top_of_both(tmp_path):
@@ -135,6 +161,9 @@ def test_a_file_that_is_missing_is_named(tmp_path):
         ({"rates": (1e-3, 0.0)}, r"learning rates must be positive, got 0\.001, 0\.0"),
         ({"poolings": ("mean", "min")}, "pooling must be one of mean, sum, max, attention; got 'min'"),
         ({"rates": ()}, "give at least one learning rate"),
+        ({"starts": ()}, "give at least one model to start from"),
+        ({"starts": ("a", "")}, "give at least one model to start from"),
+        ({"starts": ("runs/a", "b", "other/a")}, "need different names, got runs/a, other/a"),
         ({"unit": "eV"}, "--unit eV needs the name of the target"),
         ({"strategy": "last-layer"}, "name one of the model's targets with --head"),
     ],

@@ -138,7 +138,12 @@ def test_the_content_is_plain_json():
         "mae_sd": None,
         "gain_percent": pytest.approx({"value": 30, "low": 30, "high": 30}),
     }
-    assert content["sides"]["scratch"]["tried"][1] == {"rate": 1e-3, "pooling": None, "val_mae": 0.2}
+    assert content["sides"]["scratch"]["tried"][1] == {
+        "rate": 1e-3,
+        "pooling": None,
+        "start": None,
+        "val_mae": 0.2,
+    }
     assert content["sides"]["scratch"]["rate"] == 1e-3
     assert content["warnings"] == verdict(seen=3).warnings
 

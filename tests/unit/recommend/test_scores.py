@@ -112,6 +112,7 @@ def test_what_is_uncertain_is_said(report, ranked):
     assert report.warnings == [f"{ranked[0].unseen} crystals have elements that good never learned from."]
     twin = Report(**{**vars(report), "scores": [ranked[1], ranked[1]], "baselines": []})
     assert twin.warnings == ["fair cannot be told from fair on 60 crystals."]
+    assert "--from fair,fair --strategy" in twin.command
     poor = Report(**{**vars(report), "scores": [ranked[2]]})
     assert poor.warnings[0].startswith("the best embedding says no more than ridge on the composition")
 
