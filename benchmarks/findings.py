@@ -13,6 +13,7 @@ import pandas as pd
 from tlzoo.study import load
 from tlzoo.study.folder import Folder
 from tlzoo.study.report.measures import Measures, measure
+from tlzoo.study.table import error_text
 
 STUDIES = Path(__file__).parents[1] / "configs" / "studies"
 PARTS = (
@@ -49,7 +50,7 @@ def table(numbers: Measures) -> str:
 
 def cell(row: "pd.Series[float]") -> str:
     """Return an error, its spread, and the gain in percent with its interval."""
-    error = f"{row['test_mae']:.4g} ± {row['test_mae_sd']:.2g}"
+    error = error_text(row["test_mae"], row["test_mae_sd"])
     if pd.isna(row["gain"]):
         return error
     told = f"{error}; {100 * row['gain']:+.1f} %"

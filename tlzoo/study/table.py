@@ -160,10 +160,20 @@ def _value(value: Label) -> str:
 
 
 def _error(row: "pd.Series[float]", measure: str) -> str:
-    mean, spread = row[measure], row[f"{measure}_sd"]
+    return error_text(row[measure], row[f"{measure}_sd"])
+
+
+def error_text(mean: float, spread: float) -> str:
+    """Return an error with its standard deviation.
+
+    >>> error_text(217.94, 123.4), error_text(0.52341, 0.0213), error_text(1.5, float("nan"))
+    ('217.9 ± 123', '0.5234 ± 0.021', '1.5')
+    """
     if pd.isna(mean):
         return "–"
-    return f"{mean:.4g}" if pd.isna(spread) else f"{mean:.4g} ± {spread:.2g}"
+    if pd.isna(spread):
+        return f"{mean:.4g}"
+    return f"{mean:.4g} ± {spread:.0f}" if spread >= 100 else f"{mean:.4g} ± {spread:.2g}"
 
 
 def _aligned(cells: Cells) -> str:

@@ -482,6 +482,14 @@ def test_negative_transfer_is_listed(written):
     assert ">≈ contains zero<" in text
 
 
+def test_against_something_else_than_scratch_no_transfer_is_negative(made, tmp_path):
+    study, folder = made(STUDY + REPORT.replace("baseline: {source: scratch}", "baseline: {source: same}"))
+    text = page.write(study, folder, tmp_path / "page.html", {}, "tlzoo")[0].read_text()
+    assert "What is better than source=same, what is worse" in text
+    assert text.count(">▼ worse<") == 2
+    assert "negative transfer" not in text.lower()
+
+
 def test_the_table_can_be_had_as_csv(written):
     study, folder, files = written
     text = files[0].read_text()

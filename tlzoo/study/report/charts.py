@@ -79,15 +79,15 @@ def _beside(view: View, text: str) -> str:
 def _heatmap_caption(view: View) -> str:
     return (
         f"How much lower the test MAE is than that of {view.against}, all trials together; below it the 95 % "
-        "interval. In brackets: the interval contains zero. Hatched, with a minus: negative transfer."
-        + _beside(view, "The other map: {}.")
+        "interval. In brackets: the interval contains zero. Hatched, with a minus: "
+        f"{view.numbers.harm}." + _beside(view, "The other map: {}.")
     )
 
 
 def _gain_caption(view: View) -> str:
     return (
         f"Gain in test MAE over {view.against} with its 95 % bootstrap interval. "
-        "Filled circle: better. Hollow: the interval contains zero. Triangle: negative transfer."
+        f"Filled circle: better. Hollow: the interval contains zero. Triangle: {view.numbers.harm}."
         + _beside(view, "Diamond: {}.")
     )
 

@@ -103,7 +103,7 @@ def intervals(view: View) -> Figure:
     for (title, _, part), (axes,) in zip(panels, grids, strict=True):
         axes.axvline(0, color=INK, linewidth=0.9)
         for row in rows(part):
-            _interval(axes, names.index(row[view.plan.roles["y"]]), row, view.publisher)
+            _interval(axes, names.index(row[view.plan.roles["y"]]), row, view)
         axes.set(ylim=(len(names) - 0.4, -0.6), title=title)
         axes.set_yticks(range(len(names)), list(map(str, names)))
         axes.set_xlabel(f"gain over {view.against} (%)")
@@ -115,7 +115,7 @@ def intervals(view: View) -> Figure:
     return made
 
 
-def _interval(axes: Axes, y: int, row: Row, publisher: str) -> None:
+def _interval(axes: Axes, y: int, row: Row, view: View) -> None:
     value, low, high = (100 * float(row[name]) for name in ("gain", "gain_low", "gain_high"))
     if isnan(low):
         marker, colour, face, label = "x", QUIET, QUIET, "no interval"
@@ -124,7 +124,7 @@ def _interval(axes: Axes, y: int, row: Row, publisher: str) -> None:
     elif value > 0:
         marker, colour, face, label = "o", OURS, OURS, "gain"
     else:
-        marker, colour, face, label = "v", NEGATIVE, NEGATIVE, "negative transfer"
+        marker, colour, face, label = "v", NEGATIVE, NEGATIVE, view.numbers.harm
     spread = None if isnan(low) else [[max(0.0, value - low)], [max(0.0, high - value)]]
     axes.errorbar(
         [value],
@@ -145,5 +145,5 @@ def _interval(axes: Axes, y: int, row: Row, publisher: str) -> None:
             color=PUBLISHED,
             markerfacecolor="none",
             markersize=5.5,
-            label=publisher,
+            label=view.publisher,
         )

@@ -82,6 +82,11 @@ class Measures:
         """Whether a row is the baseline of others."""
         return bool(self.study.report.baseline) and self.baseline_key(row) == self.key(row)
 
+    @property
+    def harm(self) -> str:
+        """What a gain below zero is called: it is transfer that harms only where the baseline has none."""
+        return "negative transfer" if "scratch" in self.study.report.baseline.values() else "worse"
+
     def values(self, name: str) -> list[Label]:
         """Return the values of an axis as columns have them, in the study's order."""
         return [column(self.study.axes[name], value) for value in self.study.axes[name].values]

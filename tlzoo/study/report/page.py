@@ -66,7 +66,7 @@ def _page(
 ) -> str:
     sections = [
         ("figures", "Figures", "\n".join(map(_figure, drawn))),
-        ("transfer", "Where transfer helps, where it harms", _transfer(numbers, table)),
+        ("transfer", _title_of_gains(numbers), _transfer(numbers, table)),
         ("numbers", "All numbers", all_numbers(numbers, table)),
         ("missing", "What is missing", _missing(progress)),
         ("failed", "What failed", _failed(progress)),
@@ -138,6 +138,13 @@ def _figure(drawing: Drawing) -> str:
     )
 
 
+def _title_of_gains(numbers: Measures) -> str:
+    baseline = numbers.study.report.baseline
+    if "scratch" in baseline.values():
+        return "Where transfer helps, where it harms"
+    return f"What is better than {text(baseline)}, what is worse"
+
+
 def _transfer(numbers: Measures, table: pd.DataFrame) -> str:
     """Return the gains in words: certain, negative, undecided."""
     known = table[table["gain"].notna()] if "gain" in table else table.iloc[:0]
@@ -153,7 +160,7 @@ def _transfer(numbers: Measures, table: pd.DataFrame) -> str:
     )
     told = [f"<p>{counts}</p>"]
     for head, several in (
-        ("Negative transfer", worse),
+        (numbers.harm.capitalize(), worse),
         ("Negative, but the interval contains zero", unsure[unsure["gain"] < 0]),
         ("Positive, but the interval contains zero", unsure[unsure["gain"] >= 0]),
     ):

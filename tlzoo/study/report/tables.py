@@ -11,6 +11,7 @@ import pandas as pd
 from tlzoo.finetune.gain import LEVEL
 from tlzoo.study.report.drawing import percent, powers
 from tlzoo.study.report.measures import BASELINE, Measures, Row, rows
+from tlzoo.study.table import error_text
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def all_numbers(numbers: Measures, table: pd.DataFrame) -> str:
         )
         cells.append(Cell(escape(powers(row["unit"])), row["unit"]))
         cells += [_error(row, "val_mae", "val_mae_sd"), _error(row, "test_mae", "test_mae_sd")]
-        cells += _gain_cells(row) if gains else []
+        cells += _gain_cells(numbers, row) if gains else []
         cells += [_error(row, "published_mae", "published_sd")] if published else []
         lines.append(cells)
     downloads = (
@@ -52,14 +53,14 @@ def all_numbers(numbers: Measures, table: pd.DataFrame) -> str:
     return downloads + sortable("Mean ± standard deviation of the runs", heads, lines)
 
 
-def _gain_cells(row: Row) -> list[Cell]:
+def _gain_cells(numbers: Measures, row: Row) -> list[Cell]:
     if isnan(row["gain"]):
         note = "" if row["note"] == BASELINE else "bad"
         return [Cell("–"), Cell("–"), Cell("–"), Cell(escape(row["note"]), row["note"], note)]
     low, high = row["gain_low"], row["gain_high"]
     look, note = "number", row["note"]
     if high < 0:
-        look, note = "number bad", "▼ negative transfer"
+        look, note = "number bad", f"▼ {numbers.harm}"
     elif low <= 0 <= high:
         note = "≈ contains zero"
     ends = "–" if isnan(low) else f"{percent(low).removesuffix(' %')} … {percent(high)}"
@@ -74,8 +75,7 @@ def _gain_cells(row: Row) -> list[Cell]:
 def _error(row: Row, mean: str, spread: str) -> Cell:
     if isnan(row[mean]):
         return Cell("–", look="number")
-    sd = "" if isnan(row[spread]) else f" ± {row[spread]:.2g}"
-    return Cell(f"{row[mean]:.4g}{sd}", str(row[mean]), "number")
+    return Cell(error_text(row[mean], row[spread]), str(row[mean]), "number")
 
 
 def _plain(value: object) -> str:
