@@ -31,6 +31,9 @@ def main() -> None:
     for part in given.parts:
         numbers = measure(load(STUDIES / f"{part}.yaml"), Folder(given.dir), {})
         print(f"\n## {numbers.study.report.title or part}\n")
+        if numbers.table.empty:
+            print("no results yet")
+            continue
         print(table(numbers))
         for line in CLAIMS.get(part, nothing)(numbers):
             print(f"- {line}")
