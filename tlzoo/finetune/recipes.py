@@ -43,7 +43,7 @@ class Recipe:
 
 
 # Measured by configs/studies/transfer.yaml and transfer-100.yaml on the paper's trials, mean of five; other
-# strategies are compared by configs/studies/strategies.yaml: up to 200 two-body is as good (docs/findings.md).
+# strategies are compared by configs/studies/strategies.yaml: two-body is as good up to 200 crystals.
 RATES: Final = (3e-3, 1e-2)
 POOLINGS: Final[tuple[Pooling, ...]] = ("mean", "max")
 RECIPES: Final = (
