@@ -41,7 +41,6 @@ class Measures:
     """What the page tells.
 
     Attributes:
-        kept: The axes that it shows.
         table: :func:`tlzoo.study.table.summary`, with ``gain``, ``gain_low``, ``gain_high`` (parts of the
             baseline's error), ``pairs`` of runs compared, ``better`` (pairs in which the baseline has the
             larger error), ``note`` (why there is no gain), and ``published_mae``, ``published_sd``,
@@ -52,11 +51,15 @@ class Measures:
     """
 
     study: Study
-    kept: tuple[str, ...]
     table: pd.DataFrame
     runs: pd.DataFrame
     every: pd.DataFrame
     published: Published | None
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The axes that it shows."""
+        return self.study.kept
 
     def key(self, row: Row) -> Key:
         """Return a row's values on the axes."""
@@ -121,7 +124,7 @@ def measure(study: Study, folder: Folder, only: Condition, *, resamples: int = R
     every = results(study, folder)
     there = ensembles(study, folder, every[(every["status"] == "done") & every["chosen"]])
     table = summary(study, there)
-    numbers = Measures(study, study.kept, table, there, every, published)
+    numbers = Measures(study, table, there, every, published)
     if study.kept:
         table = _with_gains(numbers, folder, resamples)
     return replace(
