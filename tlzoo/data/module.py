@@ -26,12 +26,16 @@ from tlzoo.data.sources import read
 from tlzoo.data.splits import Random, Split, Splitter
 from tlzoo.errors import UserError
 from tlzoo.inputs import Options, Store, open_store
+from tlzoo.runtime import usable_cores
 
 logger = logging.getLogger(__name__)
 
 # Training ALIGNN as published, 256 wide with 4 + 4 layers, takes up to 30 kB a row: 3 GB of a laptop's 8.
 # Other networks take less.
 MAX_ROWS = 100_000
+
+# On a GPU, processes gather the next batches while it computes: at most so many, each for at least so many batches.
+WORKERS, FEWEST_BATCHES = 6, 50
 
 SHUFFLED = "a control: labels of the training and validation part are shuffled, those of the test part not"
 
@@ -286,7 +290,26 @@ class CrystalDataModule(pl.LightningDataModule):
             sizes = self._store.num_rows[positions]
             sampler = Shares(batches, sizes, number=distributed.rank(), count=distributed.world())
         # A generator of its own: iterating must not draw from the one that drives dropout.
-        return DataLoader(graphs, sampler=sampler, batch_size=None, generator=torch.Generator())
+        return DataLoader(
+            graphs,
+            sampler=sampler,
+            batch_size=None,
+            generator=torch.Generator(),
+            **self._loading(len(sampler)),
+        )
+
+    def _loading(self, batches: int) -> dict[str, Any]:
+        """How batches come to the device: on a CPU they are there at once."""
+        trainer = self.trainer
+        if trainer is None or trainer.strategy.root_device.type != "cuda":
+            return {}
+        workers = min(WORKERS, usable_cores() - 1, batches // FEWEST_BATCHES)
+        return {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": True}
+
+    def transfer_batch_to_device(self, batch: Data, device: torch.device, dataloader_idx: int) -> Data:  # noqa: ARG002 (Lightning's signature)
+        """Begin to copy a batch to the device; the next operation there waits for it."""
+        moved: Data = batch.to(device, non_blocking=True)
+        return moved
 
     def train_dataloader(self) -> DataLoader[Data]:
         """Shuffled batches of the training part, in an order fixed by seed and epoch."""

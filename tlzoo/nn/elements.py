@@ -127,9 +127,11 @@ class ElementEmbedding(nn.Module):
         """Embed atomic numbers.
 
         Raises:
-            UserError: An element is not covered.
+            UserError: An element is not covered. Not on a GPU, where looking would wait for it: what reads
+                crystals has refused such elements.
         """
-        check_numbers(numbers)
+        if not numbers.is_cuda:
+            check_numbers(numbers)
         result: Tensor = self.linear(self.table[numbers] if self.features == "elements" else numbers)
         return result
 
