@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # Other networks take less.
 MAX_ROWS = 100_000
 
-# On a GPU, processes gather the next batches while it computes: at most so many, each for at least so many batches.
+# On a GPU, processes gather the next batches while it computes: so many at most, each for so many batches.
 WORKERS, FEWEST_BATCHES = 6, 50
 
 SHUFFLED = "a control: labels of the training and validation part are shuffled, those of the test part not"
