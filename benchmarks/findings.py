@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from tlzoo.results import error_text
 from tlzoo.study import load
 from tlzoo.study.folder import Folder
 from tlzoo.study.report.measures import Measures, measure
-from tlzoo.study.table import error_text
 
 STUDIES = Path(__file__).parents[1] / "configs" / "studies"
 PARTS = (
     *("pairs", "ft-size", "pt-size", "strategies", "sampling-lr", "mpt", "jarvis-2d", "controls"),
-    *("matbench-phonons", "strategies-alignn"),
+    *("ensembles", "ensembles-100", "recipe-100", "matbench-phonons", "transfer-alignn", "strategies-alignn"),
+    "transfer-alignn-full",
 )
 
 

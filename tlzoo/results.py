@@ -11,6 +11,20 @@ OVERALL = ("relative_mae",)
 Row = Mapping[str, float | None]
 
 
+def error_text(mean: float, spread: float | None = None, digits: int = 4) -> str:
+    """Return an error, in significant digits, with its standard deviation where there is one.
+
+    >>> error_text(217.94, 123.4), error_text(0.52341, 0.0213), error_text(1.5, float("nan"))
+    ('217.9 ± 123', '0.5234 ± 0.021', '1.5')
+    """
+    if math.isnan(mean):
+        return "–"
+    text = f"{mean:.{digits}g}"
+    if spread is None or math.isnan(spread):
+        return text
+    return f"{text} ± {spread:.0f}" if spread >= 100 else f"{text} ± {spread:.2g}"
+
+
 def results_table(metrics: Mapping[str, Any]) -> str:
     """Render ``metrics.json``: one row per part and target and, after a test, per trivial baseline.
 

@@ -14,6 +14,7 @@ from tlzoo.baselines import errors
 from tlzoo.crystals import Crystals
 from tlzoo.features.nested import Outcome
 from tlzoo.features.tables import Table, content, described
+from tlzoo.results import error_text
 from tlzoo.spec import plain
 
 Values = NDArray[np.float64]
@@ -228,6 +229,4 @@ def _figures(truth: Values, predictions: Values) -> dict[str, Any]:
 
 
 def _text(figures: Mapping[str, Any], name: str) -> str:
-    digits = ".3f" if name == "r2" else ".3g"
-    spread = f" ± {figures[f'{name}_sd']:.2g}" if f"{name}_sd" in figures else ""
-    return f"{figures[name]:{digits}}{spread}"
+    return error_text(figures[name], figures.get(f"{name}_sd"), digits=3)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tlzoo.finetune.experiment import Choice
 from tlzoo.finetune.gain import Gain, gain
+from tlzoo.results import error_text
 from tlzoo.spec import plain
 
 Values = NDArray[np.float64]
@@ -261,7 +262,7 @@ def _percent(found: Gain | None) -> dict[str, float] | None:
 
 
 def _error(row: Row) -> str:
-    return f"{row.mae:.4g}" + (f" ± {row.sd:.2g}" if row.sd is not None else "")
+    return error_text(row.mae, row.sd)
 
 
 def _gain(found: Gain | None) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tlzoo.finetune.recipes import Recipe
 from tlzoo.recommend.scores import Score
+from tlzoo.results import error_text
 from tlzoo.spec import plain
 
 FORMAT: Final = 1
@@ -130,7 +131,7 @@ class Report:
         low, high = (f"{100 * end:.1f}" for end in (behind.low, behind.high))
         return (
             score.name,
-            f"{score.mae:.4g}" + (f" ± {score.sd:.2g}" if score.sd is not None else ""),
+            error_text(score.mae, score.sd),
             "" if score is first else f"{100 * behind.value:.1f} % ({low} to {high})",
             f"{score.logme:.3f}" if score.logme is not None else "",
             str(score.unseen) if score.unseen is not None else "",

@@ -190,8 +190,7 @@ def _table(given: argparse.Namespace) -> int:
     for name, values in only.items():
         found = found[found[name].isin([column(study.axes[name], value) for value in values])]
     folder = Folder(given.dir or study.folder)
-    done = found[(found["status"] == "done") & found["chosen"]]
-    summary = table.summary(study, ensembles(study, folder, done, only), choose)
+    summary = table.summary(study, ensembles(study, folder, found, only), choose)
     if summary.empty:
         raise UserError(
             f"there are no results yet in {given.dir or study.folder}; begin: tlzoo study run {given.file}"

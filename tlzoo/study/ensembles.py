@@ -10,7 +10,7 @@ from tlzoo.baselines import errors as measured
 from tlzoo.errors import UserError
 from tlzoo.study.axes import Condition, Labels, holds
 from tlzoo.study.folder import Folder
-from tlzoo.study.gathering import column
+from tlzoo.study.gathering import column, finished
 from tlzoo.study.grid import Study
 
 # Between the ids of the members; the id of a run is hexadecimal.
@@ -21,21 +21,24 @@ SUMS: Final = ("seconds", "training_seconds")
 EVERY: Final[Condition] = {}
 
 
-def ensembles(study: Study, folder: Folder, runs: pd.DataFrame, only: Condition = EVERY) -> pd.DataFrame:
-    """Return a row per ensemble in the place of its members; of an ensemble not all of whom are there, none.
+def ensembles(study: Study, folder: Folder, results: pd.DataFrame, only: Condition = EVERY) -> pd.DataFrame:
+    """Return the finished runs that tuning chose, or a row per ensemble in the place of its members.
+
+    Of an ensemble not all of whose members are there, there is none.
 
     Its id is those of its members. Its test errors are those of the mean of their predictions, NaN if some
     are lost. Its validation errors are the mean of theirs: what they predicted there is not kept.
 
     Args:
-        study: The study; without ensembles the runs are returned as they are.
+        study: The study.
         folder: Where the predictions are.
-        runs: Finished runs of :func:`tlzoo.study.results`, those alone that tuning chose.
+        results: A row per run, of :func:`tlzoo.study.results`.
         only: The runs that are meant: smaller ensembles, if it holds for some of the members.
 
     Raises:
         UserError: The members of an ensemble were tested on different crystals.
     """
+    runs = finished(results)
     if not study.ensemble:
         return runs
     shared = [name for name in study.axes if name not in {*study.ensemble, *study.tuned}]

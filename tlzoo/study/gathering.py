@@ -40,6 +40,11 @@ def results(study: Study, folder: Folder | Path | None = None) -> pd.DataFrame:
     return table
 
 
+def finished(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of runs that are done and that tuning chose."""
+    return results[(results["status"] == "done") & results["chosen"]]
+
+
 def baselines(study: Study, folder: Folder | Path | None = None) -> pd.DataFrame:
     """Return a row per split and trivial baseline: id, a column per axis, ``baseline``, then its errors.
 

@@ -6,8 +6,9 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from tlzoo.errors import UserError
+from tlzoo.results import error_text
 from tlzoo.study.axes import Label
-from tlzoo.study.gathering import column
+from tlzoo.study.gathering import column, finished
 from tlzoo.study.grid import Study
 
 Format = Literal["text", "markdown", "csv"]
@@ -31,7 +32,7 @@ def summary(study: Study, results: pd.DataFrame, choose: Sequence[str] = ()) -> 
         there are, and will be), then ``val_mae``, ``val_mae_sd``, ``test_mae`` and ``test_mae_sd``.
     """
     kept, tuned = list(study.kept), study.tuned
-    there = results[(results["status"] == "done") & results["chosen"]]
+    there = finished(results)
     groups: dict[tuple[Any, ...], pd.DataFrame] = {(): there}
     if kept:
         groups = {tuple(key): runs for key, runs in there.groupby(kept, sort=False)}
@@ -161,19 +162,6 @@ def _value(value: Label) -> str:
 
 def _error(row: "pd.Series[float]", measure: str) -> str:
     return error_text(row[measure], row[f"{measure}_sd"])
-
-
-def error_text(mean: float, spread: float) -> str:
-    """Return an error with its standard deviation.
-
-    >>> error_text(217.94, 123.4), error_text(0.52341, 0.0213), error_text(1.5, float("nan"))
-    ('217.9 ± 123', '0.5234 ± 0.021', '1.5')
-    """
-    if pd.isna(mean):
-        return "–"
-    if pd.isna(spread):
-        return f"{mean:.4g}"
-    return f"{mean:.4g} ± {spread:.0f}" if spread >= 100 else f"{mean:.4g} ± {spread:.2g}"
 
 
 def _aligned(cells: Cells) -> str:

@@ -132,10 +132,12 @@ def test_all_axes_may_be_one_ensemble(tmp_path, study, folder):
     assert table["id"].tolist() == ["+".join(runs["id"])]
 
 
-def test_without_ensembles_runs_stay_as_they_are(tmp_path, study, folder):
+def test_without_ensembles_finished_runs_stay_as_they_are(tmp_path, study, folder):
     (tmp_path / "s.yaml").write_text(STUDY.replace("ensemble: [member]", ""))
-    runs = done(study, folder)
-    assert ensembles.ensembles(load(tmp_path / "s.yaml"), folder, runs) is runs
+    runs = results(study, folder)
+    assert not runs["chosen"].all()
+    found = ensembles.ensembles(load(tmp_path / "s.yaml"), folder, runs)
+    pd.testing.assert_frame_equal(found, done(study, folder))
 
 
 @pytest.mark.parametrize(

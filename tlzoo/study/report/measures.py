@@ -122,7 +122,7 @@ def measure(study: Study, folder: Folder, only: Condition, *, resamples: int = R
     reference = study.report.reference
     published = None if reference is None else Published.find(reference, study.path.parent)
     every = results(study, folder)
-    there = ensembles(study, folder, every[(every["status"] == "done") & every["chosen"]])
+    there = ensembles(study, folder, every)
     table = summary(study, there)
     numbers = Measures(study, table, there, every, published)
     if study.kept:

@@ -9,9 +9,9 @@ from math import isnan
 import pandas as pd
 
 from tlzoo.finetune.gain import LEVEL
+from tlzoo.results import error_text
 from tlzoo.study.report.drawing import percent, powers
 from tlzoo.study.report.measures import BASELINE, Measures, Row, rows
-from tlzoo.study.table import error_text
 
 
 @dataclass(frozen=True)
