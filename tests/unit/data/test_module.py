@@ -3,9 +3,11 @@
 import json
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from tlzoo import keys
 from tlzoo.data import named
@@ -24,11 +26,11 @@ def crystals():
 
 @pytest.fixture
 def data(crystals, tmp_path):
-    module = CrystalDataModule.from_crystals(
+    data = CrystalDataModule.from_crystals(
         crystals, targets=["band_gap"], split=SPLIT, batch_size=5, cache_dir=str(tmp_path)
     )
-    module.open_graphs(GraphOptions())
-    return module
+    data.open_graphs(GraphOptions())
+    return data
 
 
 def test_every_training_crystal_comes_once_with_its_own_label(data):
@@ -45,6 +47,34 @@ def test_every_training_crystal_comes_once_with_its_own_label(data):
             np.testing.assert_array_equal(np.sort(mine), np.sort(data.crystals.numbers[atoms]))
         seen.extend(rows)
     assert sorted(seen) == sorted(data.split.train)
+
+
+def test_batches_gathered_by_processes_are_the_same(data, monkeypatch):
+    def epochs(loading):
+        monkeypatch.setattr(data, "_loading", lambda batches: loading)
+        loader = data.train_dataloader()
+        for epoch in range(2):
+            loader.sampler.set_epoch(epoch)
+            yield from loader
+
+    alone = epochs({})
+    together = epochs({"num_workers": 2, "persistent_workers": True})
+    for ours, theirs in zip(alone, together, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours:
+            torch.testing.assert_close(theirs[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("batches", "workers"), [(10, 0), (99, 1), (5000, 6)])
+def test_processes_gather_for_a_gpu_alone(batches, workers, data, monkeypatch):
+    assert data._loading(batches) == {}
+    monkeypatch.setattr("tlzoo.data.module.usable_cores", lambda: 16)
+    for kind in ("cpu", "cuda"):
+        data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(kind)))
+        if kind == "cpu":
+            assert data._loading(batches) == {}
+    found = data._loading(batches)
+    assert found == {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": True}
 
 
 @pytest.mark.parametrize("field", [keys.BOND_LENGTH, keys.ANGLE_COSINE])
