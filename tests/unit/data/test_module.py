@@ -51,7 +51,7 @@ def test_every_training_crystal_comes_once_with_its_own_label(data):
 
 def test_batches_gathered_by_processes_are_the_same(data, monkeypatch):
     def epochs(loading):
-        monkeypatch.setattr(data, "_loading", lambda batches: loading)
+        monkeypatch.setattr(data, "_loading", lambda _: loading)
         loader = data.train_dataloader()
         for epoch in range(2):
             loader.sampler.set_epoch(epoch)
