@@ -193,11 +193,47 @@ def test_of_several_models_validation_chooses(tlzoo, start, few, work):
     tried = content["sides"]["transfer"]["tried"]
     # the same weights under two names: both do equally well, and the first is taken
     assert [row["val_mae"] for row in tried[:2]] == [row["val_mae"] for row in tried[2:]]
-    assert content["start"] == content["sides"]["transfer"]["start"] == str(start)
+    assert list(content["starts"]) == [content["sides"]["transfer"]["start"]] == [str(start)]
     assert str(start) in (folder / "transfer.yaml").read_text()
     assert f"transfer all, 1 epochs, {work / 'other'}, learning rate 0.01, mean pooling: " in " ".join(
         answer.out.split()
     )
+    assert not (folder / "ensemble.json").exists()
+
+
+def test_the_best_from_each_model_may_answer_together(tlzoo, start, few, work):
+    """What was trained to choose is there already; scratch is given as many seeds."""
+    folder, other = work / "together", work / "first"
+    shutil.copytree(start, other)
+    (work / "fast.yaml").write_text(FAST)
+    answer = tlzoo(
+        "finetune", few, "--target", "band_gap", "--from", f"{start},{other}", "--together",
+        "--config", work / "fast.yaml", "--epochs", 1, "--batch-size", 8, "--pooling", "mean",
+        "--learning-rates", "1e-3,1e-2", "--run_dir", folder,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    content = json.loads((folder / "verdict.json").read_text())
+    rate = content["sides"]["transfer"]["rate"]
+    tested = {
+        side: {
+            path.parent.name
+            for path in (folder / side).glob("*/metrics.json")
+            if "test" in json.loads(path.read_text())
+        }
+        for side in ("transfer", "scratch")
+    }
+    assert tested["transfer"] == {f"{name}-lr-{rate:g}-mean-seed-0" for name in ("start", "first")}
+    first = content["sides"]["scratch"]["run"].removeprefix("scratch/")
+    assert tested["scratch"] == {first, first.removesuffix("0") + "1"}
+    assert set(content["starts"]) == {str(start), str(other)}
+    assert content["trainings"] == 2
+    results = {row["name"]: row for row in content["results"]}
+    # the same weights under two names
+    assert results["transfer, 2 together"]["mae"] == pytest.approx(results["transfer"]["mae"], rel=1e-6)
+    assert results["scratch, 2 together"]["mae"] <= results["scratch"]["mae"] * (1 + 1e-6)
+    assert len(json.loads((folder / "ensemble.json").read_text())["others"]) == 1
+    assert tlzoo("predict", folder, few, "-o", work / "together.csv").code == 0
+    assert "band_gap_spread" in pd.read_csv(work / "together.csv")
 
 
 def test_running_again_trains_nothing_and_says_the_same(done, finetune, few, monkeypatch):

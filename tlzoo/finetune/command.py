@@ -68,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
         default=1,
         help="trainings with what was chosen, which answer together in the end (default: 1)",
     )
+    add(
+        "--together",
+        action="store_true",
+        help="let the best training from each of several models answer, instead of the best of all",
+    )
     add("--seed", type=int, default=0, help="seed of the first (default: 0)")
     add(
         "--config",

@@ -45,13 +45,12 @@ def finetune(request: Request) -> verdict.Verdict:
     """
     comparison = Comparison.prepare(request)
     tried = comparison.tune()
-    chosen = {side: best(side, trainings) for side, trainings in tried.items()}
-    for side, training in chosen.items():
-        _write_experiment(request, side, training)
-    repeats = comparison.repeat(chosen)
-    found = comparison.judge(tried, repeats)
+    answering = comparison.answering(tried)
+    for side, trainings in answering.items():
+        _write_experiment(request, side, trainings[0])
+    found = comparison.judge(tried, answering)
     first, *others = (
-        training.run.model for training in next(v for s, v in repeats.items() if s == found.model)
+        training.run.model for training in next(v for s, v in answering.items() if s == found.model)
     )
     ours = Run(request.run_dir).model
     for ending in (".safetensors", ".json"):
@@ -100,13 +99,28 @@ class Comparison:
             for side in SIDES
         }
 
-    def repeat(self, chosen: Mapping[Side, Training]) -> dict[Side, list[Training]]:
-        """Train again with what was chosen and further seeds."""
-        seeds = range(self.request.seed + 1, self.request.seed + self.request.seeds)
+    def answering(self, tried: Trainings) -> dict[Side, list[Training]]:
+        """Return the trainings of each side that answer in the end; the first is the best that was tried.
+
+        They are trained with what was chosen and several seeds; but if all models are to answer together,
+        transfer has the best from each, whose number scratch has of seeds.
+        """
+        if not self.request.together:
+            return {side: self._repeated(side, tried[side], self.request.seeds) for side in SIDES}
+        each = [
+            best("transfer", [one for one in tried["transfer"] if one.choice.start == start])
+            for start in self.request.starts
+        ]
         return {
-            side: [first, *(best(side, [self._fitted(side, first.choice, seed)]) for seed in seeds)]
-            for side, first in chosen.items()
+            "transfer": sorted(each, key=lambda training: training.val),
+            "scratch": self._repeated("scratch", tried["scratch"], len(each)),
         }
+
+    def _repeated(self, side: Side, tried: Sequence[Training], number: int) -> list[Training]:
+        """Train again with what did best and further seeds."""
+        first = best(side, tried)
+        seeds = range(self.request.seed + 1, self.request.seed + number)
+        return [first, *(best(side, [self._fitted(side, first.choice, seed)]) for seed in seeds)]
 
     def _fitted(self, side: Side, choice: Choice, seed: int) -> Training:
         tree = self.plan.tree(side, choice, seed)
@@ -121,29 +135,26 @@ class Comparison:
         say(f"{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
         return training
 
-    def judge(self, tried: Trainings, repeats: Trainings) -> verdict.Verdict:
+    def judge(self, tried: Trainings, answering: Trainings) -> verdict.Verdict:
         """Predict the test part, for the first time, and compare."""
-        errors = {side: np.stack([run.test(self.data) for run in repeats[side]]) for side in SIDES}
-        first = {side: trainings[0] for side, trainings in repeats.items()}
-        start = self.request.start(first["transfer"].choice)
+        errors = {side: np.stack([run.test(self.data) for run in answering[side]]) for side in SIDES}
+        starts = dict.fromkeys(self.request.start(one.choice) for one in answering["transfer"])
         return verdict.Verdict(
             source=self.request.source,
             target=self.data.targets[0],
             unit=self.data.units[0],
-            start=start,
-            start_sha256=self.starts[start].card["sha256"],
+            starts={start: self.starts[start].card["sha256"] for start in starts},
             split=self.data.split.describe(),
             test_crystals=len(self.data.split.test),
-            seen=self._seen(start),
-            epochs=first["transfer"].epochs,
-            seeds=self.request.seeds,
-            sides={side: self._side(side, tried[side], repeats[side]) for side in SIDES},
+            seen=_most([self._seen(start) for start in starts]),
+            epochs=answering["transfer"][0].epochs,
+            trainings=len(answering["transfer"]),
+            sides={side: self._side(side, tried[side], answering[side][0]) for side in SIDES},
             rows=verdict.rows({str(side): values for side, values in errors.items()} | self._baselines()),
-            model=min(SIDES, key=lambda side: fmean(training.val for training in repeats[side])),
+            model=min(SIDES, key=lambda side: fmean(training.val for training in answering[side])),
         )
 
-    def _side(self, side: Side, tried: Sequence[Training], repeats: Sequence[Training]) -> verdict.Side:
-        first = repeats[0]
+    def _side(self, side: Side, tried: Sequence[Training], first: Training) -> verdict.Side:
         return verdict.Side(
             strategy=self.strategy if side == "transfer" else "all",
             choice=first.choice,
@@ -188,6 +199,12 @@ def best(side: str, trainings: Sequence[Training]) -> Training:
         rates = ", ".join(dict.fromkeys(f"{training.choice.rate:g}" for training in trainings))
         raise UserError(f"{side} diverged with the learning rate(s) {rates}; give lower --learning-rates")
     return found
+
+
+def _most(seen: Sequence[int | None]) -> int | None:
+    """Return the largest of several counts; None if one of them is not known."""
+    known = [count for count in seen if count is not None]
+    return max(known) if len(known) == len(seen) else None
 
 
 def say(text: str) -> None:

@@ -44,6 +44,8 @@ class Request:
         rates: Learning rates to try, on both sides.
         poolings: Ways from atoms to the crystal to try, on both sides, where the network has a choice.
         seeds: Number of trainings with what was chosen.
+        together: The best training from each of the models answers in the end, and as many from scratch,
+            instead of the best of all.
         seed: Seed of the first; the others follow it.
         configs: Files to put on top of both experiments, in their order.
     """
@@ -60,6 +62,7 @@ class Request:
     rates: tuple[float, ...] | None = None
     poolings: tuple[Pooling, ...] | None = None
     seeds: int = 1
+    together: bool = False
     seed: int = 0
     configs: Sequence[Path] = field(default_factory=tuple)
 
@@ -70,6 +73,11 @@ class Request:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
         _check_choices(self.rates, self.poolings)
         _check_starts(self.starts)
+        if self.together and (len(self.starts) == 1 or self.seeds > 1):
+            raise UserError(
+                "--together is for one training from each of several models: name them with --from A,B, "
+                "and leave --seeds out"
+            )
         if self.strategy is not None:
             strategy(self.strategy)
         if self.unit is not None and self.target is None:
@@ -84,9 +92,18 @@ class Request:
         """Read the models to start from.
 
         Raises:
-            UserError: One of them is missing; the message lists those there are.
+            UserError: One of them is missing; the message lists those there are. Or they are to answer
+                together, but read different graphs.
         """
-        return {start: checkpoint.load(locate(start)) for start in self.starts}
+        models = {start: checkpoint.load(locate(start)) for start in self.starts}
+        graphs = {start: model.backbone.graph for start, model in models.items()}
+        first = self.starts[0]
+        if other := [start for start in self.starts if self.together and graphs[start] != graphs[first]]:
+            raise UserError(
+                f"{first} and {other[0]} read different graphs of a crystal and cannot answer together; name "
+                "models of one kind, or leave --together out"
+            )
+        return models
 
     def start(self, choice: "Choice") -> str:
         """Return the model that a choice starts from."""

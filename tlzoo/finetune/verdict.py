@@ -17,7 +17,7 @@ Values = NDArray[np.float64]
 
 TRANSFER: Final = "transfer"
 SCRATCH: Final = "scratch"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ class Verdict:
         source: The data.
         target: What was learned.
         unit: Its unit; empty if unknown.
-        start: The model that transfer began with.
-        start_sha256: SHA-256 of its weights.
+        starts: The model that transfer began with, or those whose trainings answer together, the best first,
+            and the SHA-256 of their weights.
         split: Sizes of the parts and what else there is to say of them.
         test_crystals: Crystals of the test part.
-        seen: Test crystals that the first model learned from; None if nobody can tell.
+        seen: Test crystals that such a model learned from, at most; None if nobody can tell.
         epochs: Passes over the training part, on both sides.
-        seeds: Trainings with what was chosen.
+        trainings: How many answer together, on both sides.
         sides: How both were trained.
         rows: The models on the test part, transfer first.
         model: The side with the least validation error, whose model stands for the directory.
@@ -113,13 +113,12 @@ class Verdict:
     source: str
     target: str
     unit: str
-    start: str
-    start_sha256: str
+    starts: Mapping[str, str]
     split: str
     test_crystals: int
     seen: int | None
     epochs: int
-    seeds: int
+    trainings: int
     sides: Mapping[str, Side]
     rows: list[Row]
     model: str
@@ -130,6 +129,11 @@ class Verdict:
         found = next(row.gain for row in self.rows if row.name == SCRATCH)
         assert found is not None
         return found
+
+    @property
+    def origin(self) -> str:
+        """The names of the models that transfer began with."""
+        return ", ".join(self.starts)
 
     @property
     def conclusion(self) -> str:
@@ -162,10 +166,14 @@ class Verdict:
             found.append(f"transfer is no better than the trivial baseline(s) {', '.join(better)}.")
         if self.seen:
             found.append(
-                f"{self.start} has learned from {self.seen} of the {self.test_crystals} test crystals: "
-                "the comparison flatters transfer."
+                f"{self._one_of_them} has learned from {self.seen} of the {self.test_crystals} test "
+                "crystals: the comparison flatters transfer."
             )
         return found
+
+    @property
+    def _one_of_them(self) -> str:
+        return self.origin if len(self.starts) == 1 else f"one of {self.origin}"
 
     @property
     def notes(self) -> list[str]:
@@ -179,7 +187,7 @@ class Verdict:
                     f"{name} did best at the {end} learning rate tried: --learning-rates widens the list."
                 )
         if self.seen is None:
-            found.append(f"nobody checked whether {self.start} has seen structures of the test part.")
+            found.append(f"nobody checked whether {self.origin} has seen structures of the test part.")
         return found
 
     def content(self) -> dict[str, Any]:
@@ -187,8 +195,8 @@ class Verdict:
         fields = {
             name: getattr(self, name)
             for name in (
-                *("source", "target", "unit", "start", "start_sha256", "split", "test_crystals", "seen"),
-                *("epochs", "seeds", "model", "conclusion", "warnings", "notes"),
+                *("source", "target", "unit", "starts", "split", "test_crystals", "seen"),
+                *("epochs", "trainings", "model", "conclusion", "warnings", "notes"),
             )
         }
         sides = {
@@ -239,13 +247,15 @@ class Verdict:
         model = (
             f"The model of this directory is that of {self.model}, which has the smaller validation error."
         )
-        if self.seeds > 1:
+        if self.trainings > 1:
             model += (
-                f" Its {self.seeds} seeds answer together: `tlzoo predict` gives the mean of their "
+                f" Its {self.trainings} trainings answer together: `tlzoo predict` gives the mean of their "
                 f"predictions and, as `{self.target}_spread`, the standard deviation."
             )
         how = [fair, *(self._trained(name) for name in self.sides), model]
-        return "\n\n".join([f"# {self.target} of {self.source}, from {self.start}", self.text(), *how]) + "\n"
+        return (
+            "\n\n".join([f"# {self.target} of {self.source}, from {self.origin}", self.text(), *how]) + "\n"
+        )
 
     def _trained(self, name: str) -> str:
         side = self.sides[name]

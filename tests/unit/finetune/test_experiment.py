@@ -115,6 +115,15 @@ def test_of_several_models_each_is_tried_and_equal_networks_once():
     assert network == {**wide, "init_args": {"dim": 16, "pooling": "max"}}
 
 
+def test_models_that_answer_together_read_the_same_graphs():
+    starts = ("cgcnn-fe", "alignn-s-fe")
+    assert set(request_(starts=starts).start_models()) == set(starts)
+    with pytest.raises(UserError, match="cgcnn-fe and alignn-s-fe read different graphs of a crystal"):
+        request_(starts=starts, together=True).start_models()
+    alike = ("cgcnn-fe", "cgcnn-mpt")
+    assert set(request_(starts=alike, together=True).start_models()) == set(alike)
+
+
 def test_files_go_on_top_of_both(tmp_path):
     file = tmp_path / "top.yaml"
     file.write_text(
@@ -164,6 +173,8 @@ def test_a_file_that_is_missing_is_named(tmp_path):
         ({"starts": ()}, "give at least one model to start from"),
         ({"starts": ("a", "")}, "give at least one model to start from"),
         ({"starts": ("runs/a", "b", "other/a")}, "need different names, got runs/a, other/a"),
+        ({"together": True}, "--together is for one training from each of several models"),
+        ({"together": True, "starts": ("a", "b"), "seeds": 2}, "leave --seeds out"),
         ({"unit": "eV"}, "--unit eV needs the name of the target"),
         ({"strategy": "last-layer"}, "name one of the model's targets with --head"),
     ],

@@ -20,13 +20,12 @@ def verdict(*, transfer=0.7, forest=1.5, seen=0, rate=1e-3, unit="eV", **further
         "source": "mine",
         "target": "gap",
         "unit": unit,
-        "start": "cgcnn-fe",
-        "start_sha256": "0" * 64,
+        "starts": {"cgcnn-fe": "0" * 64},
         "split": "40 train, 5 val, 50 test",
         "test_crystals": 50,
         "seen": seen,
         "epochs": 9,
-        "seeds": 1,
+        "trainings": 1,
         "sides": {"transfer": side, "scratch": side},
         "rows": rows(errors),
         "model": "transfer",
@@ -63,10 +62,10 @@ def test_seeds_are_averaged_crystal_by_crystal():
 
 def test_several_seeds_together_are_no_baseline():
     two = {"transfer": np.array([[1.0, 1.0], [-1.0, -1.0]]), "scratch": np.array([[2.0, 2.0], [2.0, 2.0]])}
-    found = verdict(rows=rows(two), seeds=2)
+    found = verdict(rows=rows(two), trainings=2)
     assert found.rows[2].mae == 0
     assert not any("trivial" in warning for warning in found.warnings)
-    assert "Its 2 seeds answer together" in found.document()
+    assert "Its 2 trainings answer together" in found.document()
     assert "together" not in verdict().document()
 
 
@@ -104,6 +103,8 @@ def test_test_crystals_seen_before_are_counted():
     assert verdict(seen=3).warnings == [
         "cgcnn-fe has learned from 3 of the 50 test crystals: the comparison flatters transfer."
     ]
+    two = {"cgcnn-fe": "0" * 64, "cgcnn-mpt": "1" * 64}
+    assert verdict(seen=3, starts=two).warnings[0].startswith("one of cgcnn-fe, cgcnn-mpt has learned from 3")
     assert verdict(seen=None).notes == [
         "nobody checked whether cgcnn-fe has seen structures of the test part."
     ]
