@@ -24,8 +24,11 @@ from tlzoo.files import write_text
 from tlzoo.results import results_table
 from tlzoo.resume import Keep, ResumeFiles, load_weights, refuse_changes, resume_file, stopped
 from tlzoo.run import Run
+from tlzoo.runtime import multiplies_bf16
 from tlzoo.task import Task
 from tlzoo.tracking import trackers
+
+logger = logging.getLogger(__name__)
 
 # What an argument can be.
 KINDS = {
@@ -124,6 +127,12 @@ class TlzooCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         cluster.check_start(trainer, self.subcommand)
         cluster.share_threads(trainer)
+        on_cpu = trainer.strategy.root_device.type == "cpu"
+        if on_cpu and trainer.precision.startswith("bf16") and not multiplies_bf16():
+            logger.warning(
+                "this processor has no instructions for bf16: a training takes several times as long as in "
+                "fp32, which is more precise; leave trainer.precision out"
+            )
         if not trainer.is_global_zero:
             # what is true of all is said once
             logging.getLogger("tlzoo").setLevel(logging.ERROR)

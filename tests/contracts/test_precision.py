@@ -76,3 +76,17 @@ def test_predictions_agree_with_full_precision(fitted):
     assert mixed.dtype == torch.float32
     error = (mixed - full).abs() / float(crystals.column("band_gap").std())
     assert 0 < error.max() < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("precision", "able", "said"),
+    [("bf16-mixed", False, True), ("bf16-mixed", True, False), ("32-true", False, False)],
+)
+def test_a_processor_without_bf16_is_told(
+    precision, able, said, tlzoo, config, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("tlzoo.cli.multiplies_bf16", lambda: able)
+    path = config({"trainer.precision": precision, "trainer.max_epochs": 1})
+    answer = tlzoo("fit", "--config", path, "--run_dir", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    assert ("this processor has no instructions for bf16" in caplog.text) == said
