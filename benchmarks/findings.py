@@ -124,6 +124,13 @@ def of_sources(numbers: Measures) -> Iterable[str]:
         yield f"{place} best by target: {named}".strip()
 
 
+def of_ensembles(numbers: Measures) -> Iterable[str]:
+    """Count gains of several fine-tuned networks over as many from scratch."""
+    table = numbers.table[numbers.table["start"] != "scratch"]
+    for size, rows in table.groupby("size", sort=False):
+        yield counted(rows, f"{size} crystals")
+
+
 def of_strategies(numbers: Measures) -> Iterable[str]:
     """Compare strategies with training everything."""
     table = numbers.table[numbers.table["strategy"] != "all"]
@@ -146,6 +153,8 @@ CLAIMS: dict[str, Callable[[Measures], Iterable[str]]] = {
     "strategies": of_strategies,
     "sampling-lr": of_sampling,
     "mpt": of_sources,
+    "ensembles": of_ensembles,
+    "ensembles-100": of_ensembles,
     "jarvis-2d": of_sources,
 }
 
