@@ -48,7 +48,8 @@ ROOMS = {
     "wandb": ({"tracking", "cards"}, True),
     "ray": ({"ray_cluster", "study.ray", "screen.ray"}, True),
 }
-# Data and models meet in the fields of a batch, the table of crystals, what networks read, known elements.
+# Data and models meet in the fields of a batch, the table of crystals, what networks read, known elements, and on
+# the machine that both run on.
 MEETING = {
     "errors",
     "keys",
@@ -58,6 +59,7 @@ MEETING = {
     "descriptors",
     "inputs",
     "files",
+    "runtime",
     "nn.elements",
 }
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "lib", "core"}
