@@ -48,8 +48,8 @@ ROOMS = {
     "wandb": ({"tracking", "cards"}, True),
     "ray": ({"ray_cluster", "study.ray", "screen.ray"}, True),
 }
-# Data and models meet in the fields of a batch, the table of crystals, what networks read, known elements, and on
-# the machine that both run on.
+# Data and models meet in the fields of a batch, the table of crystals, what networks read, known elements,
+# and the machine that both run on.
 MEETING = {
     "errors",
     "keys",
