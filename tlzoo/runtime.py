@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +35,11 @@ def configure(threads: int | None = None) -> None:
         torch.set_num_threads(threads)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores(), MAX_THREADS))
+
+
+def shared_memory(folder: Path = Path("/dev/shm")) -> int:  # noqa: S108 (no file of ours is there)
+    """Return how many bytes processes can still share; 0 where nobody can tell."""
+    return shutil.disk_usage(folder).free if folder.is_dir() else 0
 
 
 def multiplies_bf16() -> bool:

@@ -2,12 +2,13 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tlzoo.runtime import keep_memory, usable_cores
+from tlzoo.runtime import keep_memory, shared_memory, usable_cores
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an allocator of another kind")
@@ -57,6 +58,11 @@ def test_other_libraries_are_left_alone(library, monkeypatch):
     monkeypatch.setattr("platform.libc_ver", lambda: (library, ""))
     monkeypatch.setattr("ctypes.CDLL", None)
     assert not keep_memory({})
+
+
+def test_shared_memory_is_what_the_folder_has_left(tmp_path):
+    assert shared_memory(tmp_path) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
+    assert shared_memory(tmp_path / "nowhere") == 0
 
 
 def test_threads_follow_the_cores_unless_told():

@@ -26,7 +26,7 @@ from tlzoo.data.sources import read
 from tlzoo.data.splits import Random, Split, Splitter
 from tlzoo.errors import UserError
 from tlzoo.inputs import Options, Store, open_store
-from tlzoo.runtime import usable_cores
+from tlzoo.runtime import shared_memory, usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 MAX_ROWS = 100_000
 
 # On a GPU, processes gather the next batches while it computes: so many at most, each for so many batches.
-WORKERS, FEWEST_BATCHES = 6, 50
+# They hand them over in shared memory; with little of it a training would die of a bus error.
+WORKERS, FEWEST_BATCHES, SHARED_MEMORY = 6, 50, 1 << 30
 
 SHUFFLED = "a control: labels of the training and validation part are shuffled, those of the test part not"
 
@@ -304,6 +305,8 @@ class CrystalDataModule(pl.LightningDataModule):
         if trainer is None or trainer.strategy.root_device.type != "cuda":
             return {}
         workers = min(WORKERS, usable_cores() - 1, batches // FEWEST_BATCHES)
+        if shared_memory() < SHARED_MEMORY:
+            workers = 0
         return {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": True}
 
     def transfer_batch_to_device(self, batch: Data, device: torch.device, dataloader_idx: int) -> Data:  # noqa: ARG002 (Lightning's signature)

@@ -65,10 +65,13 @@ def test_batches_gathered_by_processes_are_the_same(data, monkeypatch):
             torch.testing.assert_close(theirs[name], value, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("batches", "workers"), [(10, 0), (99, 1), (5000, 6)])
-def test_processes_gather_for_a_gpu_alone(batches, workers, data, monkeypatch):
+@pytest.mark.parametrize(
+    ("batches", "memory", "workers"), [(10, 2**31, 0), (99, 2**31, 1), (5000, 2**31, 6), (5000, 2**26, 0)]
+)
+def test_processes_gather_for_a_gpu_alone(batches, memory, workers, data, monkeypatch):
     assert data._loading(batches) == {}
     monkeypatch.setattr("tlzoo.data.module.usable_cores", lambda: 16)
+    monkeypatch.setattr("tlzoo.data.module.shared_memory", lambda: memory)
     for kind in ("cpu", "cuda"):
         data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(kind)))
         if kind == "cpu":
