@@ -127,16 +127,16 @@ class TlzooCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         cluster.check_start(trainer, self.subcommand)
         cluster.share_threads(trainer)
+        if not trainer.is_global_zero:
+            # what is true of all is said once
+            logging.getLogger("tlzoo").setLevel(logging.ERROR)
+            warnings.simplefilter("ignore")
         on_cpu = trainer.strategy.root_device.type == "cpu"
         if on_cpu and trainer.precision.startswith("bf16") and not multiplies_bf16():
             logger.warning(
                 "this processor has no instructions for bf16: a training takes several times as long as in "
                 "fp32, which is more precise; leave trainer.precision out"
             )
-        if not trainer.is_global_zero:
-            # what is true of all is said once
-            logging.getLogger("tlzoo").setLevel(logging.ERROR)
-            warnings.simplefilter("ignore")
         self.trackers = trackers(trainer)
         if self.subcommand != "fit":
             # Curves belong to training; trackers are told the results.

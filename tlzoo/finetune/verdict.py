@@ -220,7 +220,7 @@ class Verdict:
         """The models on the test part, as a Markdown table that is aligned for the terminal too."""
         unit = f" ({self.unit})" if self.unit else ""
         cells = [("", f"test MAE{unit}", "gain of transfer", "95 % interval")]
-        cells += [(row.name, _error(row), *_gain(row.gain)) for row in self.rows]
+        cells += [(row.name, error_text(row.mae, row.sd), *_gain(row.gain)) for row in self.rows]
         widths = [max(len(line[i]) for line in cells) for i in range(4)]
         lines = [
             f"| {name:<{widths[0]}} | "
@@ -269,10 +269,6 @@ class Verdict:
 
 def _percent(found: Gain | None) -> dict[str, float] | None:
     return {name: 100 * value for name, value in vars(found).items()} if found else None
-
-
-def _error(row: Row) -> str:
-    return error_text(row.mae, row.sd)
 
 
 def _gain(found: Gain | None) -> tuple[str, str]:
