@@ -31,7 +31,7 @@ quickstart: setup
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
 # Some of them: make checkpoints CARDS="cgcnn-fe cgcnn-mpt-no-ph".
 MPT_NO := $(basename $(notdir $(wildcard configs/leave-out/no-*.yaml)))
-CARDS ?= cgcnn-fe cgcnn-bg cgcnn-fe-bg cgcnn-gv cgcnn-mpt $(MPT_NO:%=cgcnn-mpt-%) alignn-s-fe alignn-s-bg alignn-s-mpt \
+CARDS ?= cgcnn-fe cgcnn-bg cgcnn-fe-bg cgcnn-gv cgcnn-mpt $(MPT_NO:%=cgcnn-mpt-%) alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt \
   alignn-fe alignn-bg alignn-mpt
 
 checkpoints: $(CARDS:%=pretrain-%)
