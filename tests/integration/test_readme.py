@@ -2,7 +2,8 @@
 
 A document starts in an empty folder with ``configs`` and a short run in ``runs/quickstart``. Shell blocks go
 to bash, each Python block to an interpreter of its own, a YAML block to the file that its first line names.
-A block is left out only after ``<!-- not run: REASON -->``.
+A block is left out only after ``<!-- not run: REASON -->``. The README runs as a user would run it, the other
+documents with commands that are already imported (``warm.py``).
 """
 
 import os
@@ -10,11 +11,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
+
+from tests.integration import warm
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -65,6 +69,15 @@ def start(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str])
     return folder
 
 
+@pytest.fixture(scope="module")
+def warm_environment(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """The same environment with commands that begin with everything imported."""
+    with warm.commands(tmp_path_factory.mktemp("warm")) as folder:
+        yield environment | {"PATH": f"{folder}{os.pathsep}{environment['PATH']}"}
+
+
 def execute(command: list[str], folder: Path, environment: dict[str, str], where: str) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{where} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
@@ -93,8 +106,16 @@ def test_quickstart_shows_what_the_readme_says(start: Path) -> None:
     assert table[0] == table[1]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_blocks_run(document: Path, start: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_blocks_of_the_readme_run(start: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    run_blocks(ROOT / "README.md", start, environment, tmp_path)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS[1:], ids=lambda path: path.name)
+def test_blocks_run(document: Path, start: Path, warm_environment: dict[str, str], tmp_path: Path) -> None:
+    run_blocks(document, start, warm_environment, tmp_path)
+
+
+def run_blocks(document: Path, start: Path, environment: dict[str, str], tmp_path: Path) -> None:
     folder = shutil.copytree(start, tmp_path / "here")
     for block in blocks(document):
         where = f"{document.name}:{block.line}"
@@ -107,4 +128,4 @@ def test_blocks_run(document: Path, start: Path, environment: dict[str, str], tm
         elif block.language == "sh":
             execute(["bash", "-euo", "pipefail", "-c", block.text], folder, environment, where)
         else:
-            execute([sys.executable, "-c", block.text], folder, environment, where)
+            execute(["python", "-c", block.text], folder, environment, where)
