@@ -4,15 +4,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tlzoo import features
 from tlzoo.data.inputs import read_inputs
 from tlzoo.errors import UserError
-from tlzoo.features import saved
-from tlzoo.features.saved import SavedFeatures
 from tlzoo.files import write_table
 from tlzoo.model import BATCH_SIZE, MAX_ROWS, Model, load
+
+if TYPE_CHECKING:
+    # scikit-learn takes seconds to import, and a network does not need it
+    from tlzoo.features.saved import SavedFeatures
 
 
 def main(args: Sequence[str]) -> int:
@@ -26,11 +30,11 @@ def main(args: Sequence[str]) -> int:
         f"{_flag(name)} must be at least 1, got {size}" for name, size in limits.items() if size < 1
     ]:
         raise UserError("; ".join(wrong))
-    if saved.is_saved(given.model):
+    if features.is_saved(given.model):
         if limits:
             flag = _flag(next(iter(limits)))
             raise UserError(f"{given.model} is a regression on frozen features, which knows no {flag}")
-        table, units = predict_by_features(saved.load(given.model), given.inputs, skip_bad=given.skip_bad)
+        table, units = predict_by_features(features.load(given.model), given.inputs, skip_bad=given.skip_bad)
     else:
         table, units = predict_by_network(load(given.model), given.inputs, limits, skip_bad=given.skip_bad)
     write_table(table, given.output)
@@ -81,7 +85,7 @@ def predict_by_network(
 
 
 def predict_by_features(
-    model: SavedFeatures, inputs: Sequence[str], *, skip_bad: bool
+    model: "SavedFeatures", inputs: Sequence[str], *, skip_bad: bool
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Predict by a regression on frozen features; as :func:`predict_by_network`."""
     tables = read_inputs(inputs, model.options, skip_bad=skip_bad)

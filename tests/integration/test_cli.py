@@ -382,6 +382,15 @@ def test_help_imports_no_torch():
         assert f"\n  {command} " in done.stdout
 
 
+def test_a_network_predicts_without_what_only_training_needs():
+    code = (
+        "import sys, tlzoo.predict; "
+        "assert not {'lightning', 'torchmetrics', 'sklearn', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_training_from_a_store_needs_no_parser(tlzoo, config, tmp_path, monkeypatch):
     path = config()
     assert tlzoo("fit", "--config", path, "--run_dir", tmp_path / "first").code == 0

@@ -1,10 +1,18 @@
 """Learning from a few crystals what layers of a network that learned from many already say of them."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-__all__ = ["FrozenFeatures", "load"]
+__all__ = ["CARD", "FrozenFeatures", "is_saved", "load"]
+
+CARD: Final = "features.json"  # of a regression that `tlzoo features --save` keeps
 
 _HOMES = {"FrozenFeatures": "tlzoo.features.frozen", "load": "tlzoo.features.saved"}
+
+
+def is_saved(folder: str | Path) -> bool:
+    """Whether a folder holds what :func:`load` reads."""
+    return (Path(folder) / CARD).is_file()
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)

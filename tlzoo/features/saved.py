@@ -24,7 +24,7 @@ from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.data.elements import check_elements
 from tlzoo.errors import UserError
-from tlzoo.features import estimators
+from tlzoo.features import CARD, estimators, is_saved
 from tlzoo.features.bayes import BayesianRidge
 from tlzoo.features.estimators import Scale
 from tlzoo.features.nested import mixture
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]
 
 FORMAT: Final = 2  # 1: one table, intervals as stated
-CARD, ARRAYS, NETWORKS = "features.json", "features.safetensors", "networks"
+ARRAYS, NETWORKS = "features.safetensors", "networks"
 # What each kind of regression has learned. Trees and Gaussian processes would have to be pickled.
 SCALE: Final = ("mean_", "scale_")
 LEARNED: Final[Mapping[str, tuple[type, Sequence[str]]]] = {
@@ -213,11 +213,6 @@ class SavedFeatures:
         facts = {**self.card, "format": FORMAT, "sha256": hashlib.sha256(content).hexdigest()}
         card = plain({**facts, "parts": parts, "files": files}, "card")
         write_text(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def is_saved(folder: str | Path) -> bool:
-    """Whether a folder holds what :func:`load` reads."""
-    return (Path(folder) / CARD).is_file()
 
 
 def load(folder: str | Path) -> SavedFeatures:

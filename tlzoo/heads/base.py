@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -11,8 +11,11 @@ from torch.nn import functional as F
 
 from tlzoo import distributed
 from tlzoo.errors import UserError
-from tlzoo.heads.metrics import Metrics
 from tlzoo.nn.scaler import Scaler, Transform
+
+if TYPE_CHECKING:
+    # torchmetrics imports scipy and matplotlib: seconds that a prediction need not wait
+    import tlzoo.heads.metrics
 
 Activation: TypeAlias = Literal["softplus", "silu", "relu"]
 Loss: TypeAlias = Literal["l1", "mse", "huber"]
@@ -160,7 +163,7 @@ class Head(nn.Module, ABC):
         """
 
     @abstractmethod
-    def metrics(self, targets: Sequence[str]) -> Metrics:
+    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.Metrics":
         """Return fresh metrics, to be updated with (:meth:`predict`, targets), both in physical units."""
 
     def _trunk(self, in_dim: int) -> nn.Sequential:

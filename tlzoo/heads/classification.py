@@ -1,6 +1,7 @@
 """One class out of two or more."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -9,7 +10,9 @@ from torch.nn import functional as F
 
 from tlzoo.errors import UserError
 from tlzoo.heads.base import Activation, Head, full, masked_mean
-from tlzoo.heads.metrics import ClassificationMetrics
+
+if TYPE_CHECKING:
+    import tlzoo.heads.metrics
 
 
 class Classification(Head):
@@ -81,6 +84,8 @@ class Classification(Head):
             return [f"{target}_probability"]
         return [f"{target}_class", *(f"{target}_probability_{i}" for i in range(self.classes))]
 
-    def metrics(self, targets: Sequence[str]) -> ClassificationMetrics:
+    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.ClassificationMetrics":
         """Return ``accuracy``, ``f1`` and ``auroc``."""
+        from tlzoo.heads.metrics import ClassificationMetrics
+
         return ClassificationMetrics([self._one(targets)], classes=self.classes)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -9,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tlzoo.heads.base import Activation, Head, full, masked_mean
-from tlzoo.heads.metrics import IntervalMetrics
 from tlzoo.nn.scaler import Transform
+
+if TYPE_CHECKING:
+    import tlzoo.heads.metrics
 
 # Variance below which the likelihood of a perfect fit would grow without bound, in scaled space.
 MIN_VARIANCE = 1e-6
@@ -74,8 +77,10 @@ class Gaussian(Head):
         target = self._one(targets)
         return [target, f"{target}_std"]
 
-    def metrics(self, targets: Sequence[str]) -> IntervalMetrics:
+    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.IntervalMetrics":
         """Return ``mae``, ``rmse``, ``r2`` and ``coverage``: targets within one ``std`` (ideal: 0.683)."""
+        from tlzoo.heads.metrics import IntervalMetrics
+
         return IntervalMetrics([self._one(targets)])
 
 

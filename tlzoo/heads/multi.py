@@ -1,7 +1,7 @@
 """Several properties at once, each with its own layers, labels known or not."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from tlzoo.errors import UserError
 from tlzoo.heads.base import Activation, Head, Loss, elementwise, full, masked_means
-from tlzoo.heads.metrics import RegressionMetrics
 from tlzoo.heads.regression import checked
 from tlzoo.nn.scaler import Transform
+
+if TYPE_CHECKING:
+    import tlzoo.heads.metrics
 
 Weighting: TypeAlias = Literal["fixed", "uncertainty"]
 
@@ -140,9 +142,11 @@ class MultiProperty(Head):
             )
         return list(targets)
 
-    def metrics(self, targets: Sequence[str]) -> RegressionMetrics:
+    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.RegressionMetrics":
         """Return ``mae``, ``rmse``, ``r2`` of each target (``mae_<target>`` …) and ``relative_mae``.
 
         ``relative_mae`` is the monitor: targets of different units cannot be averaged otherwise.
         """
+        from tlzoo.heads.metrics import RegressionMetrics
+
         return RegressionMetrics(self.columns(targets), relative=True)

@@ -1,6 +1,7 @@
 """Quantiles that never cross."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -9,8 +10,10 @@ from torch.nn import functional as F
 
 from tlzoo.errors import UserError
 from tlzoo.heads.base import Activation, Head, full, masked_mean
-from tlzoo.heads.metrics import IntervalMetrics
 from tlzoo.nn.scaler import Transform
+
+if TYPE_CHECKING:
+    import tlzoo.heads.metrics
 
 MEDIAN = 0.5
 
@@ -81,7 +84,7 @@ class Quantile(Head):
         target = self._one(targets)
         return [target, *(f"{target}_q{100 * level:g}" for level in self.quantiles if level != MEDIAN)]
 
-    def metrics(self, targets: Sequence[str]) -> IntervalMetrics:
+    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.IntervalMetrics":
         """Return ``mae``, ``rmse``, ``r2`` of the median and ``coverage``.
 
         The coverage is the share of targets between the outermost quantiles; ideal is the difference of their
@@ -89,6 +92,8 @@ class Quantile(Head):
         """
         low = 1 if self._median > 0 else 0
         high = len(self.quantiles) - 1 if self._median < len(self.quantiles) - 1 else 0
+        from tlzoo.heads.metrics import IntervalMetrics
+
         return IntervalMetrics([self._one(targets)], low=low, high=high)
 
     def _rising(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals out"]:

@@ -1,14 +1,17 @@
 """One number per crystal."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
 
 from tlzoo.errors import UserError
 from tlzoo.heads.base import Activation, Head, Loss, elementwise, full, masked_mean
-from tlzoo.heads.metrics import RegressionMetrics
 from tlzoo.nn.scaler import Transform
+
+if TYPE_CHECKING:
+    import tlzoo.heads.metrics
 
 
 class Regression(Head):
@@ -49,8 +52,10 @@ class Regression(Head):
         """Name the one column after the target."""
         return [self._one(targets)]
 
-    def metrics(self, targets: Sequence[str]) -> RegressionMetrics:
+    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.RegressionMetrics":
         """Return ``mae``, ``rmse`` and ``r2``."""
+        from tlzoo.heads.metrics import RegressionMetrics
+
         return RegressionMetrics([self._one(targets)])
 
 

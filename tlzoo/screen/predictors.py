@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
+from tlzoo import features
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
-from tlzoo.features import saved
-from tlzoo.features.saved import CARD, SavedFeatures
 from tlzoo.graphs.parts import consecutive
 from tlzoo.inputs import Options, Store
 from tlzoo.memory import RowBudget
 from tlzoo.model import Model, load
 from tlzoo.screen.training import fitted_crystals, training_crystals
+
+if TYPE_CHECKING:
+    from tlzoo.features.saved import SavedFeatures
 
 Values = NDArray[np.float64]
 
@@ -166,12 +168,12 @@ class Frozen(Predictor):
         UserError: It predicts another one.
     """
 
-    def __init__(self, name: str, model: SavedFeatures, target: str | None = None) -> None:
+    def __init__(self, name: str, model: "SavedFeatures", target: str | None = None) -> None:
         self.name, self.model = name, model
         self.target, self.unit = model.card["target"], model.card["unit"]
         if target not in {None, self.target}:
             raise UserError(f"{name} predicts {self.target}, not {target}")
-        self.sha256 = hashlib.sha256((Path(name) / CARD).read_bytes()).hexdigest()
+        self.sha256 = hashlib.sha256((Path(name) / features.CARD).read_bytes()).hexdigest()
         self.elements = model.card["elements"]
         self.uncertain = len(model.columns) > 1
         if calibration := model.card.get("calibration"):
@@ -227,8 +229,8 @@ def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]
 
 
 def _open(name: str, target: str | None) -> Predictor:
-    if saved.is_saved(name):
-        return Frozen(name, saved.load(name), target)
+    if features.is_saved(name):
+        return Frozen(name, features.load(name), target)
     return Network(name, load(name), target)
 
 
