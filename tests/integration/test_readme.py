@@ -2,8 +2,8 @@
 
 A document starts in an empty folder with ``configs`` and a short run in ``runs/quickstart``. Shell blocks go
 to bash, each Python block to an interpreter of its own, a YAML block to the file that its first line names.
-A block is left out only after ``<!-- not run: REASON -->``. The README runs as a user would run it, the other
-documents with commands that are already imported (``warm.py``).
+A block is left out only after ``<!-- not run: REASON -->``. Its commands begin with everything imported
+(``warm.py``); the short run is made by the command proper.
 """
 
 import os
@@ -106,16 +106,8 @@ def test_quickstart_shows_what_the_readme_says(start: Path) -> None:
     assert table[0] == table[1]
 
 
-def test_blocks_of_the_readme_run(start: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    run_blocks(ROOT / "README.md", start, environment, tmp_path)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS[1:], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_blocks_run(document: Path, start: Path, warm_environment: dict[str, str], tmp_path: Path) -> None:
-    run_blocks(document, start, warm_environment, tmp_path)
-
-
-def run_blocks(document: Path, start: Path, environment: dict[str, str], tmp_path: Path) -> None:
     folder = shutil.copytree(start, tmp_path / "here")
     for block in blocks(document):
         where = f"{document.name}:{block.line}"
@@ -126,6 +118,6 @@ def run_blocks(document: Path, start: Path, environment: dict[str, str], tmp_pat
             assert yaml.safe_load(block.text), where
             (folder / name).write_text(block.text, encoding="utf-8")
         elif block.language == "sh":
-            execute(["bash", "-euo", "pipefail", "-c", block.text], folder, environment, where)
+            execute(["bash", "-euo", "pipefail", "-c", block.text], folder, warm_environment, where)
         else:
-            execute(["python", "-c", block.text], folder, environment, where)
+            execute(["python", "-c", block.text], folder, warm_environment, where)

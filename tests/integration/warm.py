@@ -107,7 +107,8 @@ def answer(caller: socket.socket) -> None:
 
 def run(name: str, arguments: list[str]) -> int:
     """Run `tlzoo ARGUMENTS` or `python -c TEXT`."""
-    sys.argv = [name, *arguments]
+    # what this process starts itself, such as the others of a training on several, are the commands proper
+    sys.argv = [str(Path(sys.executable).with_name(name)), *arguments]
     if name == "tlzoo":
         from tlzoo.__main__ import main
 
