@@ -203,9 +203,10 @@ def test_findings_count_what_is_in_the_results(part, tmp_path, capsys, monkeypat
     folder.make()
     baseline = dict(study.report.baseline)
     axis = next(iter(baseline), "source")
-    there = list(dict.fromkeys(run.labels[axis] for run in study.runs()))
+    runs = list(study.runs())
+    there = list(dict.fromkeys(run.labels[axis] for run in runs))
     bad = next(value for value in there if value != baseline.get(axis))
-    for run in study.runs():
+    for run in runs:
         error = {baseline.get(axis): 2.0, bad: 4.0}.get(run.labels[axis], 1.0)
         facts = {"val_mae": error, "test_mae": error, "n_test": 3, "unit": "eV"}
         predictions = pd.DataFrame({"id": list("abc"), "target": 0.0, "prediction": [error, -error, error]})
