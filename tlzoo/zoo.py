@@ -9,7 +9,8 @@ from tlzoo.backbones.base import Backbone
 from tlzoo.cards.library import locate
 from tlzoo.errors import UserError
 from tlzoo.heads import MultiProperty, Regression
-from tlzoo.heads.base import Head
+from tlzoo.heads.base import Head, Loss
+from tlzoo.heads.regression import checked
 from tlzoo.nn.pooling import Pooling
 from tlzoo.spec import build, describe
 
@@ -32,18 +33,25 @@ def backbone(name: str, pooling: Pooling | None = None, dropout: float | None = 
     return _changed(trained, {key: value for key, value in changes.items() if value is not None})
 
 
-def head(name: str, target: str | None = None) -> Head:
+def head(name: str, target: str | None = None, loss: Loss | None = None) -> Head:
     """The trained head of a model; its target scaler is fitted anew when fitting starts.
 
     Args:
         name: As for :func:`backbone`.
         target: Of a head that predicts several properties take the layers of this one.
+        loss: What its training goes on with, for a head that has a choice; None keeps the trained one.
 
     Raises:
-        UserError: There is no such model, it is damaged, or does not predict this target.
+        UserError: There is no such model, it is damaged, does not predict this target, or has no such loss.
     """
     loaded = checkpoint.load(locate(name))
-    return loaded.head if target is None else _tower(loaded.head, target, loaded.card["targets"])
+    kept = loaded.head if target is None else _tower(loaded.head, target, loaded.card["targets"])
+    if loss is None:
+        return kept
+    if not isinstance(kept, Regression | MultiProperty):
+        raise UserError(f"the head {type(kept).__name__} of {name} has no choice of loss: leave loss out")
+    kept.loss_ = checked(loss)
+    return kept
 
 
 def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:

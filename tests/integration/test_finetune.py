@@ -255,6 +255,31 @@ def test_another_comparison_needs_another_directory(done, finetune, few):
     assert "holds a run with another configuration: model.freezing.class_path" in answer.err
 
 
+def test_a_model_that_knows_the_unit_offers_its_head(done, start):
+    hint = f"{start} has learned band_gap in eV: if your property is nearly the same, --head band_gap"
+    assert hint in done[1].out
+
+
+def test_a_kept_head_keeps_its_pooling_and_moves_in_smaller_steps(tlzoo, start, few, work):
+    answer = tlzoo(
+        "finetune", few, "--target", "band_gap", "--from", start, "--head", "band_gap",
+        "--config", work / "fast.yaml", "--epochs", 1, "--batch-size", 8, "--run_dir", work / "kept",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "--head band_gap" not in answer.out
+    content = json.loads((work / "kept" / "verdict.json").read_text())
+    tried = {
+        side: {(row["pooling"], row["rate"]) for row in found["tried"]}
+        for side, found in content["sides"].items()
+    }
+    assert tried["transfer"] == {("mean", 3e-4), ("mean", 1e-3)}
+    assert {pooling for pooling, _ in tried["scratch"]} == {"mean", "max"}
+    assert min(rate for _, rate in tried["scratch"]) > 1e-3
+    trees = {side: yaml.safe_load((work / "kept" / f"{side}.yaml").read_text())["model"] for side in tried}
+    assert trees["transfer"]["head"]["init_args"] == {"name": str(start), "target": "band_gap", "loss": "l1"}
+    assert trees["scratch"]["head"]["init_args"]["loss"] == "l1"
+
+
 def test_labels_of_the_test_part_change_nothing_but_the_verdict(done, finetune, few, work):
     """The same trainings, the same choice, the same models; only what is measured at the end differs."""
     folder, _ = done

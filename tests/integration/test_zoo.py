@@ -411,6 +411,22 @@ def test_layers_of_one_property(mine, few):
         zoo.head("tiny-mpt", "energy")
 
 
+def test_a_trained_head_goes_on_with_another_loss(mine):
+    trained = zoo.head("tiny-mpt", "band_gap")
+    changed = zoo.head("tiny-mpt", "band_gap", loss="l1")
+    assert (trained.loss_, changed.loss_) == ("huber", "l1")
+    weights = changed.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in trained.state_dict().items())
+
+
+@pytest.mark.parametrize("head", ["Gaussian", "Quantile"])
+def test_a_head_without_a_choice_of_loss_refuses_one(tlzoo, config, tmp_path, head):
+    changes = {"model.head": {"class_path": head}}
+    assert tlzoo("fit", "--config", config(changes), "--run_dir", tmp_path / "run").code == 0
+    with pytest.raises(UserError, match=f"the head {head} of .* has no choice of loss: leave loss out"):
+        zoo.head(str(tmp_path / "run"), loss="l1")
+
+
 def test_by_address(tlzoo, mine, card, few, tmp_path, monkeypatch):
     monkeypatch.setenv("TLZOO_CACHE", str(tmp_path / "cache"))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

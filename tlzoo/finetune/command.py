@@ -45,7 +45,12 @@ def parser() -> argparse.ArgumentParser:
         f"chooses (default: {DEFAULT_START})",
     )
     add("--strategy", choices=STRATEGIES, help="what trains (default: by the number of crystals)")
-    add("--head", metavar="TARGET", help="keep the trained head of this target of the model, not a new one")
+    add(
+        "--head",
+        metavar="TARGET",
+        help="start from what the model predicts for this target of its own, instead of a new head: for "
+        "nearly the same property",
+    )
     add("--epochs", type=int, help="on both sides (default: by the number of crystals)")
     add("--batch-size", type=int, help="crystals per batch (default: by the number of crystals)")
     add(
@@ -53,14 +58,16 @@ def parser() -> argparse.ArgumentParser:
         dest="rates",
         type=_rates,
         metavar="A,B…",
-        help="to try on both sides; validation chooses (default: by the number of crystals)",
+        help="to try on both sides; validation chooses (default: by the number of crystals; "
+        "smaller ones with --head)",
     )
     add(
         "--pooling",
         dest="poolings",
         type=_names,
         metavar="A,B…",
-        help="mean, max, sum, attention: to try on both sides; validation chooses (default: mean,max)",
+        help="mean, max, sum, attention: to try on both sides; validation chooses (default: mean,max; "
+        "with --head what it was trained with)",
     )
     add(
         "--seeds",

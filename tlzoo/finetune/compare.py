@@ -89,6 +89,10 @@ class Comparison:
             raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
         row = recipe(len(data.split.train))
         say(f"{data.targets[0]} of {request.source}: {data.split.describe()}")
+        if request.head is None:
+            for start, model in starts.items():
+                if kin := _same_unit(model, data.units[0]):
+                    say(_hint(start, kin, data.units[0]))
         experiments = plan(request, starts, row, data.targets)
         return cls(request, starts, data, experiments, request.strategy or row.strategy)
 
@@ -186,6 +190,23 @@ class Comparison:
         parts = json.loads(split.read_text(encoding="utf-8"))
         ids = self.data.crystals.ids[self.data.split.test]
         return int(np.isin(ids, [*parts["train"], *parts["val"]]).sum())
+
+
+def _same_unit(start: Loaded, unit: str) -> list[str]:
+    """Name the targets of a model that have a unit, and this one."""
+    card = start.card
+    return [
+        name
+        for name, its in zip(card["targets"], card["units"], strict=True)
+        if its == unit and unit not in {"", "1"}
+    ]
+
+
+def _hint(start: str, targets: Sequence[str], unit: str) -> str:
+    return (
+        f"{start} has learned {', '.join(targets)} in {unit}: if your property is nearly the same, "
+        f"--head {targets[-1]} starts from what it predicts"
+    )
 
 
 def best(side: str, trainings: Sequence[Training]) -> Training:

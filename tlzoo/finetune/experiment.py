@@ -14,7 +14,8 @@ from tlzoo import checkpoint, zoo
 from tlzoo.cards.library import locate
 from tlzoo.checkpoint import Loaded
 from tlzoo.errors import UserError
-from tlzoo.finetune.recipes import Recipe, strategy
+from tlzoo.finetune.recipes import KEPT_HEAD_RATES, Recipe, strategy
+from tlzoo.heads import Regression
 from tlzoo.nn.pooling import Pooling
 from tlzoo.spec import describe
 
@@ -38,7 +39,8 @@ class Request:
         starts: Models to start from: checkpoints, run directories or ``.safetensors`` files; validation
             chooses one.
         strategy: One of :data:`~tlzoo.finetune.recipes.STRATEGIES`.
-        head: Target of the model whose trained head is kept; None for a new head.
+        head: Target of the model whose trained head is kept, with the pooling it was trained on unless
+            ``poolings`` says otherwise, and with smaller learning rates to try; None for a new head.
         epochs: Passes over the training part.
         batch_size: Crystals per batch.
         rates: Learning rates to try, on both sides.
@@ -204,6 +206,7 @@ def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: S
     networks: dict[str, str] = {}
     trees: dict[tuple[Side, str | None], Tree] = {}
     choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
+    rates = _rates(request, row)
     for name, start in starts.items():
         models = _models(request, name, start.card["spec"]["backbone"], row)
         poolings = _poolings(request, name, start.card["spec"]["backbone"], row)
@@ -214,7 +217,7 @@ def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: S
             label = name if several else None
             trees[side, label] = _experiment(request, models[side], row, targets)
             choices[side] += [
-                Choice(rate, pooling, label) for pooling in poolings for rate in request.rates or row.rates
+                Choice(rate, pooling, label) for pooling in poolings[side] for rate in rates[side]
             ]
     return Plan(trees, {side: tuple(found) for side, found in choices.items()})
 
@@ -224,8 +227,11 @@ def _models(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, 
     head: Tree = {"class_path": "Regression"}
     kept = head
     if request.head is not None:
-        kept = {"class_path": "tlzoo.zoo.head", "init_args": {"name": name, "target": request.head}}
-        head = describe(zoo.head(name, request.head))
+        # what both sides learn with, not what the model was pre-trained with
+        chooses = isinstance(zoo.head(name, request.head), Regression)
+        arguments: Tree = {"name": name, "target": request.head, "loss": "l1" if chooses else None}
+        kept = {"class_path": "tlzoo.zoo.head", "init_args": arguments}
+        head = describe(zoo.head(**arguments))
     backbone = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": name}}
     strategic = strategy(request.strategy or row.strategy)
     return {
@@ -234,12 +240,20 @@ def _models(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, 
     }
 
 
-def _poolings(request: Request, name: str, spec: Tree, row: Recipe) -> tuple[Pooling | None, ...]:
+def _rates(request: Request, row: Recipe) -> dict[Side, tuple[float, ...]]:
+    kept = KEPT_HEAD_RATES if request.head is not None else row.rates
+    return {"transfer": request.rates or kept, "scratch": request.rates or row.rates}
+
+
+def _poolings(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, tuple[Pooling | None, ...]]:
     if "pooling" in spec["init_args"]:
-        return request.poolings or row.poolings
+        poolings = request.poolings or row.poolings
+        # a trained head reads what the trained pooling gives
+        kept = request.head is not None and not request.poolings
+        return {"transfer": (spec["init_args"]["pooling"],) if kept else poolings, "scratch": poolings}
     if request.poolings:
         raise UserError(f"{name} has no choice of pooling: leave --pooling out")
-    return (None,)
+    return {"transfer": (None,), "scratch": (None,)}
 
 
 def _network(model: Tree) -> str:
