@@ -36,8 +36,8 @@ def finetune(request: Request) -> verdict.Verdict:
     """Fine-tune, train from scratch, test both and write everything into one directory.
 
     Both sides see the same split, as many epochs and the same learning rates and poolings, of which
-    validation chooses; the test part is predicted only when both choices are made. What is finished is not
-    computed again.
+    validation chooses (a trained head that is kept has its own, unless the request names some); the test
+    part is predicted only when both choices are made. What is finished is not computed again.
 
     Raises:
         UserError: The model or the data cannot be read, the directory holds another comparison, training was
