@@ -15,7 +15,6 @@ from tlzoo.cards.library import locate
 from tlzoo.checkpoint import Loaded
 from tlzoo.errors import UserError
 from tlzoo.finetune.recipes import KEPT_HEAD_RATES, Recipe, strategy
-from tlzoo.heads import Regression
 from tlzoo.nn.pooling import Pooling
 from tlzoo.spec import describe
 
@@ -227,11 +226,12 @@ def _models(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, 
     head: Tree = {"class_path": "Regression"}
     kept = head
     if request.head is not None:
-        # what both sides learn with, not what the model was pre-trained with
-        chooses = isinstance(zoo.head(name, request.head), Regression)
-        arguments: Tree = {"name": name, "target": request.head, "loss": "l1" if chooses else None}
+        arguments = {"name": name, "target": request.head}
         kept = {"class_path": "tlzoo.zoo.head", "init_args": arguments}
-        head = describe(zoo.head(**arguments))
+        head = describe(zoo.head(name, request.head))
+        if "loss" in head["init_args"]:
+            # what a new head learns with, not what the model was pre-trained with
+            head["init_args"]["loss"] = arguments["loss"] = "l1"
     backbone = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": name}}
     strategic = strategy(request.strategy or row.strategy)
     return {
