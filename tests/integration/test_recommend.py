@@ -1,11 +1,13 @@
 """`tlzoo recommend` on models that were trained: the one that has seen more of the property comes first."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 
+from tlzoo import load
 from tlzoo.data import named
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -48,6 +50,26 @@ def test_more_training_on_the_property_ranks_first(tlzoo, models, mine):
     assert lines[2].split()[:2] == ["1", models[1]]
     assert lines[3].split()[:2] == ["2", models[0]]
     assert f"Try: tlzoo finetune {mine} --target band_gap --from {models[1]}" in answer.out
+
+
+def test_what_a_model_predicts_in_the_same_unit_is_compared(tlzoo, models, mine):
+    answer = tlzoo("recommend", mine, "--target", "band_gap", "--all", "--models", *models, "--json")
+    assert answer.code == 0, answer.err
+    crystals = named.load("semiconductors").select(np.arange(60))
+    for row in json.loads(answer.out)["ranking"]:
+        said = load(row["name"]).predict(crystals)["band_gap"]
+        error = np.abs(said - crystals.column("band_gap").astype(float)).mean()
+        assert row["as_it_is"] == {"band_gap": pytest.approx(error, rel=1e-4)}
+
+
+def test_without_a_unit_nothing_is_compared(tlzoo, models, mine, tmp_path):
+    crystals = named.load("semiconductors").select(np.arange(60))
+    replace(crystals, units={}).write_parquet(tmp_path / "no-unit.parquet")
+    answer = tlzoo(
+        "recommend", tmp_path / "no-unit.parquet", "--target", "band_gap", "--models", *models, "--json"
+    )
+    assert answer.code == 0, answer.err
+    assert [row["as_it_is"] for row in json.loads(answer.out)["ranking"]] == [{}, {}]
 
 
 def test_the_training_part_alone_is_scored_and_the_same_again(tlzoo, models, mine, tmp_path):

@@ -23,7 +23,7 @@ from tlzoo.data.pretraining import keeps_out
 from tlzoo.errors import UserError
 from tlzoo.files import write_text
 from tlzoo.finetune import verdict
-from tlzoo.finetune.experiment import SIDES, Choice, Plan, Request, Side, draft, plan
+from tlzoo.finetune.experiment import SIDES, Choice, Plan, Request, Side, draft, in_unit, plan
 from tlzoo.finetune.recipes import recipe
 from tlzoo.finetune.training import Training, read
 from tlzoo.run import Run
@@ -91,7 +91,7 @@ class Comparison:
         say(f"{data.targets[0]} of {request.source}: {data.split.describe()}")
         if request.head is None:
             for start, model in starts.items():
-                if kin := _same_unit(model, data.units[0]):
+                if kin := in_unit(model.card, data.units[0]):
                     say(_hint(start, kin, data.units[0]))
         experiments = plan(request, starts, row, data.targets)
         return cls(request, starts, data, experiments, request.strategy or row.strategy)
@@ -192,20 +192,10 @@ class Comparison:
         return int(np.isin(ids, [*parts["train"], *parts["val"]]).sum())
 
 
-def _same_unit(start: Loaded, unit: str) -> list[str]:
-    """Name the targets of a model that have a unit, and this one."""
-    card = start.card
-    return [
-        name
-        for name, its in zip(card["targets"], card["units"], strict=True)
-        if its == unit and unit not in {"", "1"}
-    ]
-
-
 def _hint(start: str, targets: Sequence[str], unit: str) -> str:
     return (
         f"{start} has learned {', '.join(targets)} in {unit}: if your property is nearly the same, "
-        f"--head {targets[-1]} starts from what it predicts"
+        f"--head {' or '.join(targets)} starts from what it predicts"
     )
 
 

@@ -26,6 +26,18 @@ Tree = dict[str, Any]
 OURS: Final = ("backbone", "freezing", "layer_decay")
 
 
+def in_unit(card: Mapping[str, Any], unit: str) -> list[str]:
+    """Name the targets of a model that have a unit: what it predicts of them may nearly be the property.
+
+    Args:
+        card: Of the model.
+        unit: The unit; in none, ``""`` or ``"1"``, are too many properties for that to mean anything.
+    """
+    if unit in {"", "1"}:
+        return []
+    return [name for name, its in zip(card["targets"], card["units"], strict=True) if its == unit]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What to fine-tune on what, and how; what is None follows from the number of crystals.

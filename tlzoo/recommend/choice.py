@@ -66,7 +66,7 @@ def recommend(
         unit=data.units[0],
         crystals=len(drawn),
         part=part if len(drawn) == len(rows) else f"drawn from {len(rows):,} of {part}",
-        scores=rank(crystals, labels, names, repeats=repeats, seed=seed),
+        scores=rank(crystals, labels, names, unit=data.units[0], repeats=repeats, seed=seed),
         baselines=baselines(crystals, labels, repeats=repeats, seed=seed),
         recipe=recipe(len(data.split.train)),
         options=[

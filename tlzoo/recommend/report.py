@@ -46,8 +46,18 @@ class Report:
         """The command to go on with."""
         words = ["tlzoo", "finetune", self.source, "--target", self.target, *self.options]
         starts = [self.scores[0].name, *self.level][:STARTS]
-        words += ["--from", ",".join(starts), "--strategy", self.recipe.strategy]
-        return shlex.join(words)
+        kept = self.kept
+        words += ["--from", kept.name if kept else ",".join(starts)]
+        words += ["--head", str(kept.answer)] if kept else []
+        return shlex.join([*words, "--strategy", self.recipe.strategy])
+
+    @property
+    def kept(self) -> Score | None:
+        """The model to keep the trained head of: as it is, it is nearer than any regression; else None."""
+        nearest = min(
+            (score for score in self.scores if score.answer), key=lambda score: score.nearest, default=None
+        )
+        return nearest if nearest and nearest.nearest < self.scores[0].mae else None
 
     @property
     def level(self) -> list[str]:
@@ -63,7 +73,7 @@ class Report:
             found.append(
                 f"{', '.join(self.level)} cannot be told from {first.name} on {self.crystals} crystals."
             )
-        if better := [score.name for score in self.baselines if score.mae <= first.mae]:
+        if not self.kept and (better := [score.name for score in self.baselines if score.mae <= first.mae]):
             found.append(
                 f"the best embedding says no more than {' or '.join(better)}: expect little of these models."
             )
@@ -101,12 +111,15 @@ class Report:
             "behind_percent": {name: 100 * value for name, value in behind},
             "logme": score.logme,
             "unseen": score.unseen,
+            "as_it_is": dict(score.answers),
         }
 
     def text(self) -> str:
         """The ranking, warnings and what to do, for a terminal."""
         unit = f" ({self.unit})" if self.unit else ""
-        cells: list[tuple[str, ...]] = [("", "model", f"MAE{unit}", "first is better by", "LogME", "unseen")]
+        cells: list[tuple[str, ...]] = [
+            ("", "model", f"MAE{unit}", "first is better by", "LogME", "unseen", "as it is")
+        ]
         cells += [(str(i), *self._cells(score)) for i, score in enumerate(self.scores, start=1)]
         cells += [("", *self._cells(score)) for score in self.baselines]
         widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
@@ -120,6 +133,11 @@ class Report:
             "ridge regression on frozen embeddings, cross-validated:"
         )
         further = [f"WARNING: {warning}" for warning in self.warnings]
+        if near := [f"{score.name} with its {score.answer}" for score in self.scores if score.answer]:
+            further.append(
+                f"Nearer as it is than the regression on its embeddings: {', '.join(near)}; "
+                "--head keeps what it predicts."
+            )
         further += [
             f"Strategy for so many crystals: {self.recipe.strategy} ({self.recipe.evidence}).",
             f"Try: {self.command}",
@@ -135,4 +153,5 @@ class Report:
             "" if score is first else f"{100 * behind.value:.1f} % ({low} to {high})",
             f"{score.logme:.3f}" if score.logme is not None else "",
             str(score.unseen) if score.unseen is not None else "",
+            error_text(score.nearest) if score.answers else "",
         )

@@ -1,19 +1,22 @@
 """How much of a property can be read off the frozen embeddings of a model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from statistics import stdev
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tlzoo.baselines import composition_features, random_forest, ridge
 from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.elements import symbols
+from tlzoo.finetune.experiment import in_unit
 from tlzoo.finetune.gain import Gain, gain
-from tlzoo.model import load
+from tlzoo.model import Model, load
 from tlzoo.recommend.crossval import cross_validate
 from tlzoo.recommend.logme import logme
 
@@ -36,12 +39,14 @@ class Score:
         logme: Log evidence per crystal; None for a forest.
         unseen: Crystals with an element that the model never learned from; None for baselines and for
             models that do not say.
+        answers: Mean absolute error of what the model itself predicts, by its targets in the same unit.
     """
 
     name: str
     errors: Values
     logme: float | None
     unseen: int | None
+    answers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mae(self) -> float:
@@ -53,6 +58,21 @@ class Score:
         """Standard deviation of the mean absolute error over the repeats; None if there is one."""
         return stdev(self.errors.mean(axis=1).tolist()) if len(self.errors) > 1 else None
 
+    @property
+    def nearest(self) -> float:
+        """The least error of what the model itself predicts; infinite if it predicts nothing like it."""
+        return min(self.answers.values(), default=inf)
+
+    @property
+    def answer(self) -> str | None:
+        """The model's target that comes nearest, if as it is it is nearer than the regression; else None.
+
+        Then the trained head is worth keeping (docs/findings.md).
+        """
+        if self.nearest >= self.mae:
+            return None
+        return min(self.answers, key=self.answers.__getitem__)
+
     def behind(self, first: "Score") -> Gain:
         """How much lower the error of another is, with its interval over the crystals."""
         return gain(first.errors.mean(axis=0), self.errors.mean(axis=0))
@@ -63,6 +83,7 @@ def rank(
     target: Values,
     models: Sequence[str],
     *,
+    unit: str = "",
     groups: Rows | None = None,
     repeats: int = 5,
     seed: int = 0,
@@ -76,6 +97,7 @@ def rank(
         crystals: The crystals.
         target: Of each, all known, ``(crystals,)``.
         models: Names as :func:`tlzoo.load` takes them.
+        unit: Of the target: what a model predicts in the same unit is compared with it; empty if unknown.
         groups: Label of each crystal, ``(crystals,)``; equal labels are in one fold. None: duplicates are.
         repeats: Number of five-fold cross-validations.
         seed: Seed of the folds.
@@ -90,7 +112,8 @@ def rank(
         model = load(name)
         features = model.embed(crystals).astype(np.float64)
         errors = cross_validate(ridge, features, target, groups, repeats=repeats, seed=seed)
-        scores.append(Score(name, errors, logme(features, target), _unseen(crystals, model.card)))
+        answers = _answers(model, features, target, unit)
+        scores.append(Score(name, errors, logme(features, target), _unseen(crystals, model.card), answers))
     return sorted(scores, key=lambda score: score.mae)
 
 
@@ -107,6 +130,21 @@ def baselines(
     linear = cross_validate(ridge, features, target, groups, repeats=repeats, seed=seed)
     known = features[:, ~np.isnan(features).any(axis=0)]
     return [Score(LINEAR, linear, logme(known, target), None), Score(FOREST, forest, None, None)]
+
+
+def _answers(model: Model, features: Values, target: Values, unit: str) -> dict[str, float]:
+    """Return the error of what the head says of embeddings, by its targets in a unit."""
+    kin = in_unit(model.card, unit)
+    if not kin:
+        return {}
+    with torch.inference_mode():
+        said = model.head.predict(model.head(torch.from_numpy(features.astype(np.float32))))
+    columns = model.head.columns(model.card["targets"])
+    return {
+        name: float(np.abs(said[:, columns.index(name)].numpy() - target).mean())
+        for name in kin
+        if name in columns
+    }
 
 
 def _unseen(crystals: Crystals, card: Mapping[str, object]) -> int | None:

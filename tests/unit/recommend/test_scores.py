@@ -1,6 +1,7 @@
 """Models whose embeddings say more rank higher; the report says how sure that is."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -127,3 +128,29 @@ def test_the_content_is_plain_json(report, ranked):
     assert content["baselines"][1]["logme"] is None
     assert content["warnings"] == report.warnings
     assert content["command"] == report.command
+
+
+def test_a_head_that_knows_better_is_kept(report, ranked):
+    good, fair, poor = ranked
+    knowing = replace(poor, answers={"gap": good.mae / 2, "other_gap": 2 * poor.mae})
+    kept = replace(report, scores=[good, fair, knowing])
+    assert kept.kept is knowing
+    assert f"--from poor --head gap --strategy {recipe(60).strategy}" in kept.command
+    assert "its embeddings: poor with its gap; --head keeps what it predicts." in kept.text()
+    assert kept.text().splitlines()[4].split()[-1] == f"{good.mae / 2:.4g}"
+    assert kept.content()["ranking"][2]["as_it_is"] == knowing.answers
+
+
+def test_a_head_is_not_kept_for_its_unit_alone(report, ranked):
+    good, fair, poor = ranked
+    # nearer than its own embeddings, but another model's are nearer still
+    middling = replace(poor, answers={"gap": (good.mae + poor.mae) / 2})
+    listed = replace(report, scores=[good, fair, middling])
+    assert listed.kept is None
+    assert "--head" not in listed.command
+    assert "poor with its gap; --head keeps" in listed.text()
+    far = replace(report, scores=[replace(good, answers={"gap": 2 * good.mae}), fair, poor])
+    assert far.kept is None
+    assert "--head" not in far.text()
+    # what the composition says is no reason for doubt where the head knows better
+    assert replace(report, scores=[replace(poor, answers={"gap": good.mae})]).warnings == []
