@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tlzoo import load
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.task import Task
@@ -278,6 +279,17 @@ def test_a_kept_head_keeps_its_pooling_and_moves_in_smaller_steps(tlzoo, start, 
     trees = {side: yaml.safe_load((work / "kept" / f"{side}.yaml").read_text())["model"] for side in tried}
     assert trees["transfer"]["head"]["init_args"] == {"name": str(start), "target": "band_gap", "loss": "l1"}
     assert trees["scratch"]["head"]["init_args"]["loss"] == "l1"
+    results = {row["name"]: row["mae"] for row in content["results"]}
+    split = json.loads((next((work / "kept" / "scratch").iterdir()) / "split.json").read_text())
+    crystals = Crystals.read_parquet(few)
+    test = crystals.select(np.flatnonzero(np.isin(crystals.ids, split["test"])))
+    errors = load(start).predict(test)["band_gap"] - test.column("band_gap").astype(np.float64)
+    assert results["as it is"] == pytest.approx(np.abs(errors).mean(), rel=1e-4)
+
+
+def test_a_new_head_is_nothing_as_it_is(done):
+    content = json.loads((done[0] / "verdict.json").read_text())
+    assert "as it is" not in [row["name"] for row in content["results"]]
 
 
 def test_labels_of_the_test_part_change_nothing_but_the_verdict(done, finetune, few, work):

@@ -26,6 +26,7 @@ from tlzoo.finetune import verdict
 from tlzoo.finetune.experiment import SIDES, Choice, Plan, Request, Side, draft, in_unit, plan
 from tlzoo.finetune.recipes import recipe
 from tlzoo.finetune.training import Training, read
+from tlzoo.model import load
 from tlzoo.run import Run
 
 Values = NDArray[np.float64]
@@ -154,7 +155,11 @@ class Comparison:
             epochs=answering["transfer"][0].epochs,
             trainings=len(answering["transfer"]),
             sides={side: self._side(side, tried[side], answering[side][0]) for side in SIDES},
-            rows=verdict.rows({str(side): values for side, values in errors.items()} | self._baselines()),
+            rows=verdict.rows(
+                {str(side): values for side, values in errors.items()}
+                | self._as_it_is(list(starts))
+                | self._baselines()
+            ),
             model=min(SIDES, key=lambda side: fmean(training.val for training in answering[side])),
         )
 
@@ -166,6 +171,15 @@ class Comparison:
             best_epoch=first.best_epoch,
             run=first.run.path.relative_to(self.request.run_dir).as_posix(),
         )
+
+    def _as_it_is(self, starts: Sequence[str]) -> dict[str, Values]:
+        """Errors of what the kept head predicts before fine-tuning, on the test part, ``(1, crystals)``."""
+        if self.request.head is None:
+            return {}
+        test = self.data.split.test
+        crystals = self.data.crystals.select(test)
+        said = np.mean([load(start).predict(crystals)[self.request.head] for start in starts], axis=0)
+        return {verdict.AS_IT_IS: (said - self.data.target_values(test).numpy()[:, 0])[None]}
 
     def _baselines(self) -> dict[str, Values]:
         """Errors of the trivial baselines on the test part, ``(1, crystals)`` each."""

@@ -17,6 +17,8 @@ Values = NDArray[np.float64]
 
 TRANSFER: Final = "transfer"
 SCRATCH: Final = "scratch"
+# Where the trained head is kept: what the model predicts before fine-tuning.
+AS_IT_IS: Final = "as it is"
 FORMAT: Final = 2
 
 
@@ -25,7 +27,7 @@ class Row:
     """A model on the test part.
 
     Attributes:
-        name: ``transfer``, ``scratch`` or a baseline.
+        name: ``transfer``, ``scratch``, ``as it is`` or a baseline.
         mae: Mean absolute error in the unit of the target, the mean over the seeds.
         sd: Standard deviation of the MAE over the seeds; None if there is one.
         gain: What transfer gains over this model; None for transfer itself.
@@ -161,7 +163,12 @@ class Verdict:
                 "transfer and scratch may be chance. More test crystals narrow it."
             )
         ours, *others = self.rows
-        trivial = [row for row in others if row.name != SCRATCH and row.seeds == 1]
+        if any(row.name == AS_IT_IS and row.mae <= ours.mae for row in others):
+            found.append(
+                f"{self.origin} as it is has the smaller test error: fine-tuning loses something here. "
+                f"Use it unchanged (`tlzoo predict {self.origin} …`)."
+            )
+        trivial = [row for row in others if row.name not in {SCRATCH, AS_IT_IS} and row.seeds == 1]
         if better := [row.name for row in trivial if row.mae <= ours.mae]:
             found.append(f"transfer is no better than the trivial baseline(s) {', '.join(better)}.")
         if self.seen:

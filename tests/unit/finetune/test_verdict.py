@@ -69,6 +69,18 @@ def test_several_seeds_together_are_no_baseline():
     assert "together" not in verdict().document()
 
 
+def test_a_model_that_is_better_as_it_is_is_recommended_unchanged():
+    better, worse = (
+        verdict(rows=rows({"transfer": REFERENCE, "scratch": 2 * REFERENCE, "as it is": factor * REFERENCE}))
+        for factor in (0.9, 1.1)
+    )
+    (warning,) = better.warnings
+    assert warning.startswith("cgcnn-fe as it is has the smaller test error")
+    assert "`tlzoo predict cgcnn-fe …`" in warning
+    assert worse.warnings == []
+    assert "| as it is |" in better.table()
+
+
 def test_a_clear_gain_has_no_warning():
     found = verdict()
     assert found.conclusion == (
