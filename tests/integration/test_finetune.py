@@ -377,6 +377,7 @@ def test_an_unknown_model_is_told_with_those_there_are(tlzoo, few, tmp_path):
     [
         ("data: {split: {init_args: {test: 0}}}", "the split has no test part to compare on"),
         ("model: {head: {class_path: Classification}}", "wanted one number per crystal to learn"),
+        ("data: {pseudo_labels: said.csv}", "a comparison learns from known labels alone"),
         ("data: {colour: red}", "colour"),
     ],
 )

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tlzoo.data.batches import EpochSampler, Shares
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.elements import check_elements
 from tlzoo.data.oversampling import repeated
+from tlzoo.data.pseudo_labels import read_pseudo_labels, with_unlabelled
 from tlzoo.data.sources import read
 from tlzoo.data.splits import Random, Split, Splitter
 from tlzoo.errors import UserError
@@ -86,6 +88,9 @@ class CrystalDataModule(pl.LightningDataModule):
         exclude: Ids of crystals to leave out, for example those that `tlzoo data check` finds fault with.
         leave_out: Columns of other data, by their name or path: crystals of a composition that has a value
             there are left out, so that a property that is later learned from few crystals meets them unseen.
+        pseudo_labels: A file of labels for training crystals that have none, as `tlzoo predict MODEL DATA -o
+            FILE` writes it: training learns what a model says of them, beside the known labels (Lee 2013;
+            Hinton, Vinyals & Dean 2015). Validation, test and all metrics have known labels alone.
         shuffle_labels: A seed, for controls: training crystals exchange their labels at random, and so do
             validation crystals. What such a network is good for owes nothing to the labels.
         cache_dir: Folder of the graph cache; ``$TLZOO_CACHE`` or the user's cache by default.
@@ -105,6 +110,7 @@ class CrystalDataModule(pl.LightningDataModule):
         structure_column: str | None = None,
         exclude: Sequence[str] | None = None,
         leave_out: Mapping[str, str] | None = None,
+        pseudo_labels: str | None = None,
         shuffle_labels: int | None = None,
         cache_dir: str | None = None,
     ) -> None:
@@ -113,6 +119,8 @@ class CrystalDataModule(pl.LightningDataModule):
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
         if shuffle_labels is not None and shuffle_labels < 0:
             raise UserError(f"shuffle_labels must be a seed, 0 or more, got {shuffle_labels}")
+        if shuffle_labels is not None and pseudo_labels is not None:
+            raise UserError("shuffle_labels and pseudo_labels exclude each other; give one of them")
         self.source = source
         self.splitter = split or Random()
         self.batch_size = batch_size
@@ -121,6 +129,7 @@ class CrystalDataModule(pl.LightningDataModule):
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.exclude = list(exclude or ())
         self.leave_out = dict(leave_out or {})
+        self.pseudo_labels = pseudo_labels
         self.shuffle_labels = shuffle_labels
         self.seed = torch.initial_seed() % 2**32
         self._targets = list(targets) if targets else None
@@ -212,14 +221,38 @@ class CrystalDataModule(pl.LightningDataModule):
             split = self.splitter.split(
                 self.crystals, targets=self.targets, groups=groups, excluded=self._taken_out
             )
+            if self._pseudo is not None:
+                split = with_unlabelled(
+                    split,
+                    self.splitter,
+                    self.crystals,
+                    targets=self.targets,
+                    labels=self._pseudo,
+                    groups=groups,
+                    excluded=self._taken_out,
+                )
             if self.shuffle_labels is not None:
                 split = replace(split, notes=(*split.notes, SHUFFLED))
                 logger.warning("data.shuffle_labels is %d: %s", self.shuffle_labels, SHUFFLED)
             self._split = split
         return self._split
 
+    @cached_property
+    def _pseudo(self) -> NDArray[np.float32] | None:
+        """Pseudo-labels in physical units, NaN where there is none, ``(crystals, targets)``."""
+        if self.pseudo_labels is None:
+            return None
+        return read_pseudo_labels(self.pseudo_labels, self.crystals, self.targets)
+
+    def _learned(self, rows: NDArray[np.int64]) -> Tensor:
+        """What training learns of training crystals: known targets, else pseudo-labels."""
+        known = self.target_values(rows)
+        if self._pseudo is None:
+            return known
+        return torch.where(known.isnan(), torch.from_numpy(self._pseudo[rows]), known)
+
     def target_values(self, rows: NDArray[np.int64]) -> Tensor:
-        """Targets in physical units, NaN for unknown, ``(crystals, targets)``; shuffled if that is asked."""
+        """Known targets in physical units, else NaN, ``(crystals, targets)``; shuffled if that is asked."""
         if self.shuffle_labels is not None:
             rows = self._exchanged(self.shuffle_labels)[rows]
         return torch.stack([self._numeric(name)[torch.from_numpy(rows)] for name in self.targets], dim=1)
@@ -269,7 +302,9 @@ class CrystalDataModule(pl.LightningDataModule):
     def _loader(self, rows: NDArray[np.int64], *, shuffle: bool, whole: bool = False) -> DataLoader[Data]:
         assert self._store is not None
         positions = np.searchsorted(self.used_rows, rows)
-        graphs = LabelledGraphs(self._store, positions, rows, self.target_values(rows))
+        # shuffled is what is learned from; metrics have known labels alone
+        values = self._learned(rows) if shuffle else self.target_values(rows)
+        graphs = LabelledGraphs(self._store, positions, rows, values)
         known = ~graphs.targets.isnan().numpy()
         chosen = repeated(known, self.oversample) if shuffle else np.arange(len(rows))
         batches = EpochSampler(

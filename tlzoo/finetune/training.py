@@ -105,4 +105,6 @@ def read(tree: Tree) -> CrystalDataModule:
             f"wanted one number per crystal to learn, got {', '.join(data.targets)} with the head "
             f"{type(draft.model.head).__name__}; for others use `tlzoo fit`"
         )
+    if data.pseudo_labels is not None:
+        raise UserError("data.pseudo_labels is for `tlzoo fit`: a comparison learns from known labels alone")
     return data

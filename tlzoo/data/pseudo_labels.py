@@ -1,0 +1,117 @@
+"""Labels that a model gives to crystals that nobody has measured or computed."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tlzoo.crystals import Crystals
+from tlzoo.data.splits import Split, Splitter
+from tlzoo.data.splits.base import Table, known_rows
+from tlzoo.data.splits.ids import rows_by_id
+from tlzoo.errors import UserError
+
+Rows = NDArray[np.int64]
+
+
+def read_pseudo_labels(path: str | Path, crystals: Crystals, targets: Sequence[str]) -> NDArray[np.float32]:
+    """Read labels from a table as ``tlzoo predict MODEL DATA -o FILE`` writes it.
+
+    Args:
+        path: A ``.csv`` or ``.parquet`` file with the column ``id`` and one for each target, or for some.
+        crystals: The crystals; the file may have others.
+        targets: Names of the targets.
+
+    Returns:
+        The labels in the unit of the targets, NaN where there is none, ``(crystals, targets)``.
+
+    Raises:
+        UserError: The file cannot be read, lacks the columns, names no crystal or one twice, or holds a text.
+    """
+    where = f"data.pseudo_labels {path}"
+    table = _table(Path(path), where)
+    there = [name for name in targets if name in table]
+    if "id" not in table or not there:
+        raise UserError(
+            f"{where} has the columns {', '.join(map(str, table.columns))}; wanted id and "
+            f"{' or '.join(targets)}, as `tlzoo predict MODEL DATA -o FILE` writes them"
+        )
+    row_of = rows_by_id(crystals.ids)
+    ids = table["id"].astype(str)
+    if twice := ids[ids.duplicated()].tolist():
+        raise UserError(f"{where} has {twice[0]!r} twice; one line for each crystal is wanted")
+    rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
+    if not (rows >= 0).any():
+        raise UserError(
+            f"{where} has none of the crystals; its first is {ids.iloc[0]!r}"
+            if len(ids)
+            else f"{where} is empty"
+        )
+    labels = np.full((len(crystals), len(targets)), np.nan, dtype=np.float32)
+    for name in there:
+        values = pd.to_numeric(table[name], errors="coerce")
+        if (wrong := values.isna() & table[name].notna()).any():
+            line = int(wrong.argmax())
+            raise UserError(f"{where}: {name} of {ids[line]} is {table[name][line]!r}, no number")
+        labels[rows[rows >= 0], list(targets).index(name)] = values.to_numpy(np.float32)[rows >= 0]
+    return labels
+
+
+def with_unlabelled(
+    split: Split,
+    splitter: Splitter,
+    crystals: Crystals,
+    *,
+    targets: Sequence[str],
+    labels: NDArray[np.float32],
+    groups: Rows | None,
+    excluded: frozenset[str] = frozenset(),
+) -> Split:
+    """Add to the training part crystals that have nothing but pseudo-labels.
+
+    Those the splitter would train on if it knew them, without duplicates of validation and test crystals.
+
+    Args:
+        split: The parts of the crystals with a known target; they stay as they are.
+        splitter: What divided them.
+        crystals: The table.
+        targets: Names of the targets.
+        labels: Pseudo-labels, NaN where there is none, ``(crystals, targets)``.
+        groups: Label of each crystal, ``(crystals,)``; equal labels are duplicates. None if nobody looked.
+        excluded: Ids that are not in the table on purpose.
+    """
+    everything = np.ones(len(crystals), dtype=np.bool_)
+    given = splitter.divide(Table(crystals, everything, groups, targets, excluded))
+    known = known_rows(crystals, targets)
+    rows = np.sort(given["train"])
+    rows = rows[~np.isnan(labels[rows]).all(axis=1) & ~known[rows]]
+    if groups is not None:
+        rows = rows[~np.isin(groups[rows], groups[np.concatenate([split.val, split.test])])]
+    return replace(
+        split,
+        train=np.concatenate([split.train, rows]),
+        left_out=split.left_out - len(rows),
+        # the hash: a run does not go on with others
+        notes=(
+            *split.notes,
+            f"{len(rows):,} of the training crystals have only pseudo-labels "
+            f"(SHA-256 {hashlib.sha256(labels.tobytes()).hexdigest()[:16]})",
+        ),
+    )
+
+
+def _table(path: Path, where: str) -> pd.DataFrame:
+    if path.suffix not in {".csv", ".parquet"}:
+        raise UserError(f"{where} must end in .csv or .parquet")
+    if not path.is_file():
+        raise UserError(f"{where} is not there; `tlzoo predict MODEL DATA -o {path}` writes it")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where} cannot be read: {error}") from error
