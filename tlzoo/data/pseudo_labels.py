@@ -91,16 +91,14 @@ def with_unlabelled(
     rows = rows[~np.isnan(labels[rows]).all(axis=1) & ~known[rows]]
     if groups is not None:
         rows = rows[~np.isin(groups[rows], groups[np.concatenate([split.val, split.test])])]
+    digest = hashlib.sha256(labels.tobytes()).hexdigest()[:16]
+    # with the hash a run does not go on with other labels
+    note = f"{len(rows):,} of the training crystals have only pseudo-labels (SHA-256 {digest})"
     return replace(
         split,
         train=np.concatenate([split.train, rows]),
         left_out=split.left_out - len(rows),
-        # the hash: a run does not go on with others
-        notes=(
-            *split.notes,
-            f"{len(rows):,} of the training crystals have only pseudo-labels "
-            f"(SHA-256 {hashlib.sha256(labels.tobytes()).hexdigest()[:16]})",
-        ),
+        notes=(*split.notes, note),
     )
 
 
