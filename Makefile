@@ -31,7 +31,7 @@ quickstart: setup
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
 # Some of them: make checkpoints CARDS="cgcnn-fe cgcnn-mpt-no-ph".
 MPT_NO := $(basename $(notdir $(wildcard configs/leave-out/no-*.yaml)))
-CARDS ?= cgcnn-fe cgcnn-bg cgcnn-fe-bg cgcnn-gv cgcnn-mpt $(MPT_NO:%=cgcnn-mpt-%) alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt \
+CARDS ?= cgcnn-fe cgcnn-bg cgcnn-fe-bg cgcnn-gv cgcnn-mpt $(MPT_NO:%=cgcnn-mpt-%) alignn-s-fe alignn-s-bg alignn-s-gv cgcnn-gv-taught alignn-s-mpt \
   alignn-fe alignn-bg alignn-mpt
 
 checkpoints: $(CARDS:%=pretrain-%)
@@ -40,6 +40,11 @@ pretrain-%: setup
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-$(firstword $(subst -no-, ,$*)).yaml \
 	  $(if $(findstring -no-,$*),--config configs/leave-out/no-$(lastword $(subst -no-, ,$*)).yaml) --run_dir runs/$*
 	$(BIN)/tlzoo test runs/$*
+
+pretrain-cgcnn-gv-taught: runs/moduli.parquet
+
+runs/moduli.parquet: | setup
+	$(BIN)/tlzoo predict alignn-s-gv pretraining -o $@
 
 # One process per core; tests in a row share what their file trains.
 test: setup
