@@ -54,9 +54,9 @@ def read_pseudo_labels(path: str | Path, crystals: Crystals, targets: Sequence[s
     labels = np.full((len(crystals), len(targets)), np.nan, dtype=np.float32)
     for name in there:
         values = pd.to_numeric(table[name], errors="coerce")
-        if (wrong := values.isna() & table[name].notna()).any():
+        if (wrong := ~np.isfinite(values) & table[name].notna()).any():
             line = int(wrong.argmax())
-            raise UserError(f"{where}: {name} of {ids[line]} is {table[name][line]!r}, no number")
+            raise UserError(f"{where}: {name} of {ids[line]} is {table[name][line]}, no finite number")
         labels[rows[rows >= 0], list(targets).index(name)] = values.to_numpy(np.float32)[rows >= 0]
     return labels
 

@@ -69,6 +69,7 @@ class Report:
     def warnings(self) -> list[str]:
         """What to be wary of."""
         first, found = self.scores[0], []
+        start = self.kept or first
         if self.level:
             found.append(
                 f"{', '.join(self.level)} cannot be told from {first.name} on {self.crystals} crystals."
@@ -77,8 +78,8 @@ class Report:
             found.append(
                 f"the best embedding says no more than {' or '.join(better)}: expect little of these models."
             )
-        if first.unseen:
-            found.append(f"{first.unseen} crystals have elements that {first.name} never learned from.")
+        if start.unseen:
+            found.append(f"{start.unseen} crystals have elements that {start.name} never learned from.")
         return found
 
     def content(self) -> dict[str, Any]:

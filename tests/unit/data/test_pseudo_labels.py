@@ -119,7 +119,8 @@ def test_a_copy_of_a_test_crystal_is_not_learned(crystals, said):
         ("id,band_gap\na,1\n", "has none of the crystals; its first is 'a'"),
         ("id,band_gap\n", "is empty"),
         ("id,band_gap\n{0},1\n{0},2\n", "has '{0}' twice"),
-        ("id,band_gap\n{0},1\n{1},wide\n", "band_gap of {1} is 'wide', no number"),
+        ("id,band_gap\n{0},1\n{1},wide\n", "band_gap of {1} is wide, no finite number"),
+        ("id,band_gap\n{0},inf\n", "band_gap of {0} is inf, no finite number"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(content, message, crystals, tmp_path):
