@@ -10,7 +10,7 @@ import safetensors.numpy
 from tlzoo import features
 from tlzoo.data import named
 from tlzoo.errors import UserError
-from tlzoo.features.transfer import Request, fit, read, transfer
+from tlzoo.features.transfer import Request, check_saved, fit, read, transfer
 
 
 def fitted(**changes):
@@ -107,7 +107,7 @@ def test_no_crystals_no_rows(crystals):
 )
 def test_what_cannot_be_kept(estimators, message):
     with pytest.raises(UserError, match=message):
-        fitted(estimators=estimators)
+        check_saved(estimators)
 
 
 def test_damage_is_found(tmp_path):
