@@ -60,3 +60,12 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
             table.to_parquet(partial, index=False)
         else:
             table.to_csv(partial, index=False)
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Read a table that :func:`write_table` wrote; ids stay text, also such as ``007`` or ``NA``."""
+    import pandas as pd
+
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=[""])

@@ -28,7 +28,7 @@ from tlzoo.data.elements import symbols
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits.base import PARTS
 from tlzoo.errors import UserError
-from tlzoo.files import write_text
+from tlzoo.files import read_table, write_text
 from tlzoo.heads import Classification
 from tlzoo.spec import plain
 from tlzoo.task import Task
@@ -206,7 +206,7 @@ class Run:
     def _read_predictions(self, keep: Sequence[str]) -> list[pd.DataFrame]:
         if not self.predictions.exists():
             return []
-        table = pd.read_csv(self.predictions, dtype={"id": str}, keep_default_na=False, na_values=[""])
+        table = read_table(self.predictions)
         kept = table[table["part"].isin(list(keep))]
         return [kept] if len(kept) else []
 

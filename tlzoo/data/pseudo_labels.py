@@ -14,6 +14,7 @@ from tlzoo.data.splits import Split, Splitter
 from tlzoo.data.splits.base import Table, known_rows
 from tlzoo.data.splits.ids import rows_by_id
 from tlzoo.errors import UserError
+from tlzoo.files import read_table
 
 Rows = NDArray[np.int64]
 
@@ -108,8 +109,6 @@ def _table(path: Path, where: str) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{where} is not there; `tlzoo predict MODEL DATA -o {path}` writes it")
     try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=[""])
+        return read_table(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{where} cannot be read: {error}") from error

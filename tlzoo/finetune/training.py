@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import DivergedError, UserError
+from tlzoo.files import read_table
 from tlzoo.finetune.experiment import Choice, Side, Tree
 from tlzoo.heads import Classification
 from tlzoo.run import Run
@@ -86,7 +87,7 @@ class Training:
     def test(self, data: CrystalDataModule) -> Values:
         """Measure the epoch that was kept on the test part; return its errors with sign, ``(crystals,)``."""
         Session(["test", "--config", str(self.run.config), "--run_dir", str(self.run.path)], data)
-        table = pd.read_csv(self.run.predictions, dtype={"id": str}, keep_default_na=False, na_values=[""])
+        table = read_table(self.run.predictions)
         test = table[table["part"] == "test"]
         errors: Values = test["prediction"].to_numpy() - test["target"].to_numpy()
         return errors

@@ -110,9 +110,10 @@ def rank(
     scores = []
     for name in models:
         model = load(name)
-        features = model.embed(crystals).astype(np.float64)
+        embedding = model.embed(crystals)
+        features = embedding.astype(np.float64)
         errors = cross_validate(ridge, features, target, groups, repeats=repeats, seed=seed)
-        answers = _answers(model, features, target, unit)
+        answers = _answers(model, embedding, target, unit)
         scores.append(Score(name, errors, logme(features, target), _unseen(crystals, model.card), answers))
     return sorted(scores, key=lambda score: score.mae)
 
@@ -132,13 +133,13 @@ def baselines(
     return [Score(LINEAR, linear, logme(known, target), None), Score(FOREST, forest, None, None)]
 
 
-def _answers(model: Model, features: Values, target: Values, unit: str) -> dict[str, float]:
-    """Return the error of what the head says of embeddings, by its targets in a unit."""
+def _answers(model: Model, embedding: NDArray[np.float32], target: Values, unit: str) -> dict[str, float]:
+    """Return the error of what the head says of the embeddings, by its targets in a unit."""
     kin = in_unit(model.card, unit)
     if not kin:
         return {}
     with torch.inference_mode():
-        said = model.head.predict(model.head(torch.from_numpy(features.astype(np.float32))))
+        said = model.head.predict(model.head(torch.from_numpy(embedding)))
     columns = model.head.columns(model.card["targets"])
     return {
         name: float(np.abs(said[:, columns.index(name)].numpy() - target).mean())

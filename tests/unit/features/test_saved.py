@@ -10,19 +10,23 @@ import safetensors.numpy
 from tlzoo import features
 from tlzoo.data import named
 from tlzoo.errors import UserError
-from tlzoo.features.transfer import Request, check_saved, fit, read, transfer
+from tlzoo.features.transfer import Request, fit, read, transfer
 
 
-def fitted(**changes):
+def request(**changes):
     facts = {
         "sources": ["semiconductors"],
         "targets": ["band_gap"],
         "features": ["descriptors"],
         "layer": "structure",
     }
-    request = Request(**{**facts, "cv": "3-fold", "log": True, **changes})
-    problem = read(request)
-    return fit(problem, transfer(request, problem)), problem
+    return Request(**{**facts, "cv": "3-fold", "log": True, **changes})
+
+
+def fitted(**changes):
+    asked = request(**changes)
+    problem = read(asked)
+    return fit(problem, transfer(asked, problem)), problem
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +110,10 @@ def test_no_crystals_no_rows(crystals):
     ],
 )
 def test_what_cannot_be_kept(estimators, message):
+    problem = read(request(estimators=estimators))
+    report = transfer(request(estimators=["ridge"]), problem)
     with pytest.raises(UserError, match=message):
-        check_saved(estimators)
+        fit(problem, report)
 
 
 def test_damage_is_found(tmp_path):
