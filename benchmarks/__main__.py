@@ -26,8 +26,8 @@ from benchmarks.driver import OURS, PEERS, Comparison, Entry, Processes, WorkerE
 from benchmarks.parts import ALIGNN, CGCONV, COMPARISONS, LARGE, PUBLISHED, RECIPE, SMALL, Plan
 from benchmarks.worker import Table
 from tlzoo.data import named
-from tlzoo.nn.elements import feature_table
-from tlzoo.runtime import usable_cores
+from tlzoo.machine.runtime import usable_cores
+from tlzoo.nn.element_embedding import feature_table
 
 RESULTS = Path(__file__).parent / "results"
 USUAL = ("neighbours", "line_graph", "store", "assembly", "training", "inference", "epoch", "memory")

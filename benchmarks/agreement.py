@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from benchmarks import steps
-from tlzoo import keys
+from tlzoo.graphs import keys
 
 # Relative. Sums in another order differ by 1e-6 in fp32; gradients of some weights are small differences.
 ALLOWED = {"outputs": 1e-4, "gradients": 1e-3}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from tlzoo.results import error_text
+from tlzoo.evaluation.results import error_text
 from tlzoo.study import load
-from tlzoo.study.folder import Folder
 from tlzoo.study.report.measures import Measures, measure
+from tlzoo.study.study_folder import Folder
 
 STUDIES = Path(__file__).parents[1] / "configs" / "studies"
 PARTS = (

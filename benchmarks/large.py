@@ -14,11 +14,11 @@ from benchmarks import steps
 from benchmarks.driver import Processes, WorkerError
 from benchmarks.ours import model_of, module_of
 from benchmarks.worker import resident, serve
-from tlzoo import runtime
 from tlzoo.backbones import CGCNN
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.graphs.store import GraphStore
+from tlzoo.graphs.graph_store import GraphStore
+from tlzoo.machine import runtime
 
 DATA = "mp"
 ALONE = {"mp": ["778"]}  # an atom with no neighbour within the cut-off

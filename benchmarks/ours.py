@@ -16,15 +16,16 @@ from torch_geometric.data import Data
 
 from benchmarks import agreement, roofline, steps
 from benchmarks.worker import Job, Table, batches, resident, serve
-from tlzoo import keys, runtime
 from tlzoo.backbones import ALIGNN, CGCNN
-from tlzoo.backbones.base import Backbone
+from tlzoo.backbones.backbone import Backbone
 from tlzoo.crystals import Crystals
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import Random
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.store import GraphStore
+from tlzoo.graphs import keys
+from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.heads import Regression
+from tlzoo.machine import runtime
 
 Kind = Literal["cgcnn", "alignn"]
 BACKBONES: dict[str, type[CGCNN | ALIGNN]] = {"cgcnn": CGCNN, "alignn": ALIGNN}

@@ -20,8 +20,8 @@ from scipy.stats import spearmanr
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.features import load
-from tlzoo.screen.training import fitted_crystals
+from tlzoo.screen.learned_from import fitted_crystals
+from tlzoo.transfer.features import load
 
 # Lattice thermal conductivities above 100 W/(m K), measured or computed from first principles.
 GOOD = ("C", "BN", "BAs", "BP", "SiC", "BeO", "AlN", "GaN", "Si", "BeS", "B4C")

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from tlzoo.finetune.training import read
-from tlzoo.recommend.scores import rank
 from tlzoo.study import load, results
 from tlzoo.study.axes import Tree
-from tlzoo.study.folder import Folder
 from tlzoo.study.grid import Study, StudyRun
-from tlzoo.study.sources import resolved
+from tlzoo.study.start_networks import resolved
+from tlzoo.study.study_folder import Folder
+from tlzoo.transfer.finetune.candidate import read
+from tlzoo.transfer.recommend.scores import rank
 
 SCRATCH = "scratch"
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.driver import OURS, Processes
 from benchmarks.parts import PUBLISHED, SMALL, Plan
 from benchmarks.worker import Table
-from tlzoo.runtime import usable_cores
+from tlzoo.machine.runtime import usable_cores
 
 CELLS = 4  # crystals that are made larger
 ATOMS = 8  # of each before that

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import psutil
 
-from tlzoo import runtime
+from tlzoo.machine import runtime
 from tlzoo.study.backends import Backend, Here, Processes
 from tlzoo.study.job import Job
-from tlzoo.study.ray import Ray
+from tlzoo.study.ray_runs import Ray
 
 TREE = {
     "model": {

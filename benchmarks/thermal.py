@@ -21,8 +21,8 @@ from scipy.stats import spearmanr
 
 from tlzoo.__main__ import main as tlzoo
 from tlzoo.data import named
-from tlzoo.features.transfer import CHOSEN, MEAN, Request, transfer
-from tlzoo.model import load
+from tlzoo.model.trained import load
+from tlzoo.transfer.features.learning import CHOSEN, MEAN, Request, transfer
 
 RESULTS = Path(__file__).parent / "results"
 EXPERIMENTS = Path("configs/experiments")

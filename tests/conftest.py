@@ -111,6 +111,6 @@ def config(tmp_path: Path, few: Path) -> Callable[..., Path]:
 def quick() -> Iterator[None]:
     """Small forests and no pictures: they are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tlzoo.baselines.TREES", 10)
-        patch.setattr("tlzoo.run.Run.draw", lambda *_: None)
+        patch.setattr("tlzoo.evaluation.baselines.TREES", 10)
+        patch.setattr("tlzoo.training.run.Run.draw", lambda *_: None)
         yield

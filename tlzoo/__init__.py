@@ -3,16 +3,17 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Crystals", "Model", "UserError", "__version__", "embed", "list_checkpoints", "load"]
+__all__ = ["Crystals", "Model", "UserError", "__version__", "embed", "features", "list_checkpoints", "load"]
 
 # Resolved on first use: torch takes seconds to import, `tlzoo --help` must not wait for it.
 _HOMES = {
     "Crystals": "tlzoo.crystals",
-    "Model": "tlzoo.model",
+    "Model": "tlzoo.model.trained",
     "UserError": "tlzoo.errors",
-    "embed": "tlzoo.model",
+    "embed": "tlzoo.model.trained",
+    "features": "tlzoo.transfer.features",
     "list_checkpoints": "tlzoo.cards.library",
-    "load": "tlzoo.model",
+    "load": "tlzoo.model.trained",
 }
 
 
@@ -21,4 +22,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
         raise AttributeError(f"module 'tlzoo' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES[name])
+    return home if home.__name__.endswith(f".{name}") else getattr(home, name)

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 import tlzoo
-from tlzoo import runtime
 from tlzoo.errors import UserError
-from tlzoo.files import FULL
+from tlzoo.machine import runtime
+from tlzoo.machine.files import FULL
 
 HELP = """\
 usage: tlzoo COMMAND ...
@@ -32,15 +32,15 @@ tlzoo COMMAND --help says more.  tlzoo --version prints the version.
 
 # Where the commands are that have a module of their own, with a function ``main``.
 MODULES = {
-    "predict": "tlzoo.predict",
-    "embed": "tlzoo.features.embed",
-    "data": "tlzoo.data.commands",
-    "finetune": "tlzoo.finetune.command",
-    "recommend": "tlzoo.recommend.command",
-    "features": "tlzoo.features.command",
-    "screen": "tlzoo.screen.command",
-    "study": "tlzoo.study.command",
-    "zoo": "tlzoo.catalogue",
+    "predict": "tlzoo.commands.predict",
+    "embed": "tlzoo.commands.embed",
+    "data": "tlzoo.commands.data",
+    "finetune": "tlzoo.commands.finetune",
+    "recommend": "tlzoo.commands.recommend",
+    "features": "tlzoo.commands.features",
+    "screen": "tlzoo.commands.screen",
+    "study": "tlzoo.commands.study",
+    "zoo": "tlzoo.commands.zoo",
 }
 COMMANDS = ("fit", "validate", "test", *MODULES)
 TRAINING = {"fit", "validate", "test"}
@@ -77,7 +77,7 @@ def run(args: Sequence[str]) -> int:
     if command in COMPUTING:
         runtime.configure()
     if command in TRAINING:
-        from tlzoo import cli
+        from tlzoo.training import cli
 
         cli.main(args)
         return 0

@@ -9,11 +9,11 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from tlzoo import keys
 from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
 from tlzoo.crystals import Crystals
-from tlzoo.descriptors.options import DescriptorOptions
-from tlzoo.inputs import batch_of
+from tlzoo.descriptors.descriptor_options import DescriptorOptions
+from tlzoo.descriptors.stores import batch_of
+from tlzoo.graphs import keys
 
 SMALL = {"dim": 8, "alignn_layers": 2, "gcn_layers": 2}
 BACKBONES = {

@@ -7,10 +7,10 @@ import torch
 from tlzoo import freezing
 from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
 from tlzoo.crystals import Crystals
+from tlzoo.descriptors.stores import batch_of
 from tlzoo.errors import UserError
 from tlzoo.freezing import All, Gradual, LastLayer, NewHead, Only, ThreeBody, TwoBody
 from tlzoo.heads import MultiProperty, Regression
-from tlzoo.inputs import batch_of
 
 BACKBONES = {
     "cgcnn": lambda: CGCNN(dim=8, depth=2),

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from tlzoo import checkpoint
 from tlzoo.backbones import ALIGNN, CGCNN
 from tlzoo.crystals import Crystals
+from tlzoo.descriptors.stores import batch_of
 from tlzoo.errors import UserError
 from tlzoo.heads import Classification, Gaussian, Head, MultiProperty, Quantile, Regression
-from tlzoo.inputs import batch_of
+from tlzoo.model import checkpoint
 
 NAN = float("nan")
 DIM = 8

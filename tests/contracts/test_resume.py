@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from tlzoo.callbacks import History
+from tlzoo.training.history import History
 
 CGCNN = {
     "model.backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 2, "dropout": 0.2}},

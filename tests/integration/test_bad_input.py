@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import tlzoo.files
+import tlzoo.machine.files
 from tlzoo.__main__ import COMMANDS
-from tlzoo.callbacks import History
 from tlzoo.cards.library import there_are
 from tlzoo.crystals import Crystals
+from tlzoo.training.history import History
 
 
 @pytest.fixture
@@ -321,7 +321,7 @@ class Full:
 
     def __init__(self, patch, name, *, after=0):
         self.left = after
-        sync = tlzoo.files.os.fsync
+        sync = tlzoo.machine.files.os.fsync
 
         def fsync(descriptor):
             if Path(f"/proc/self/fd/{descriptor}").readlink().name == f"{name}.partial":
@@ -330,7 +330,7 @@ class Full:
                     raise OSError(errno.ENOSPC, "No space left on device")
             sync(descriptor)
 
-        patch.setattr(tlzoo.files.os, "fsync", fsync)
+        patch.setattr(tlzoo.machine.files.os, "fsync", fsync)
 
 
 def no_room(path):

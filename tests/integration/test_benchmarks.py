@@ -14,14 +14,14 @@ from torch_geometric.data import Data
 from benchmarks import agreement, findings, recommendation, report, roofline, scaling
 from benchmarks.__main__ import faults, main
 from benchmarks.worker import Table, batches
-from tlzoo import keys
 from tlzoo.backbones import ALIGNN
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.inputs import batch_of
+from tlzoo.descriptors.stores import batch_of
+from tlzoo.graphs import keys
+from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.study import load
-from tlzoo.study.folder import Folder
+from tlzoo.study.study_folder import Folder
 
 ROOT = Path(__file__).parents[2]
 

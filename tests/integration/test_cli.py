@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 import tlzoo as package
 from tlzoo.__main__ import main
 from tlzoo.data import named
-from tlzoo.task import Task
+from tlzoo.training.task import Task
 
 FILES = {
     "config.yaml",
@@ -384,7 +384,7 @@ def test_help_imports_no_torch():
 
 def test_a_network_predicts_without_what_only_training_needs():
     code = (
-        "import sys, tlzoo.predict; "
+        "import sys, tlzoo.commands.predict; "
         "assert not {'lightning', 'torchmetrics', 'sklearn', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

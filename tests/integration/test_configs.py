@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tlzoo.cli import TlzooCLI
 from tlzoo.data import named
 from tlzoo.heads import Head
 from tlzoo.study.document import load
 from tlzoo.study.job import check
+from tlzoo.training.cli import TlzooCLI
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.yaml"))

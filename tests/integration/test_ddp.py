@@ -119,7 +119,7 @@ def several(cache, tmp_path):
     """A command in several processes, as torchrun would start them."""
     context = multiprocessing.get_context("forkserver")
     # torch and Lightning are imported once
-    context.set_forkserver_preload(["tlzoo.cli", "tlzoo.__main__"])
+    context.set_forkserver_preload(["tlzoo.training.cli", "tlzoo.__main__"])
 
     def run(*arguments, world=2, change=None):
         with socket.socket() as free:
@@ -240,7 +240,7 @@ def test_three_processes_do_as_well(case, tlzoo, several, tmp_path):
 
 def interrupted(rank):
     """Ctrl-C, which all processes of a terminal get, in the third epoch."""
-    from tlzoo.callbacks import History
+    from tlzoo.training.history import History
 
     def interrupt(self, trainer, pl_module, batch, batch_idx):
         if trainer.current_epoch == 2 and batch_idx == 1:
@@ -323,9 +323,9 @@ def short_backward(rank):
 
 def warned(rank):
     """All know from the start what `short_of_memory` learns."""
-    import tlzoo.task
+    import tlzoo.training.task
 
-    tlzoo.task.RowBudget = partial(tlzoo.task.RowBudget, int(os.environ["KNOWN_ROWS"]))
+    tlzoo.training.task.RowBudget = partial(tlzoo.training.task.RowBudget, int(os.environ["KNOWN_ROWS"]))
 
 
 @pytest.mark.slow
@@ -351,13 +351,13 @@ def test_memory_that_runs_out_in_one_process_stops_none(change, case, several, t
 
 def builds_nothing(rank):
     """Only process 0 may build graphs."""
-    import tlzoo.graphs.store
+    import tlzoo.graphs.graph_store
 
     def build(*_, **__):
         raise AssertionError
 
     if rank:
-        tlzoo.graphs.store._build = build
+        tlzoo.graphs.graph_store._build = build
 
 
 @pytest.mark.slow
@@ -392,7 +392,7 @@ def test_a_loss_that_diverges_ends_all(case, several, tmp_path):
 
 def on_slurm(rank):
     """What srun sets, and a signal in the third epoch; `scontrol` notes what it is told."""
-    from tlzoo.callbacks import History
+    from tlzoo.training.history import History
 
     for name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK", "LOCAL_RANK", "GROUP_RANK"):
         del os.environ[name]

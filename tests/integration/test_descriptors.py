@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 import tlzoo as package
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.descriptors.options import DescriptorOptions
-from tlzoo.descriptors.store import DescriptorStore
-from tlzoo.golden import verify
-from tlzoo.publish import publish
+from tlzoo.descriptors.descriptor_options import DescriptorOptions
+from tlzoo.descriptors.descriptor_store import DescriptorStore
+from tlzoo.zoo.golden import verify
+from tlzoo.zoo.publish import publish
 
 pytestmark = pytest.mark.usefixtures("quick")
 

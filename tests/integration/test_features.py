@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import tlzoo as package
-from tlzoo.baselines import errors
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.features import load
+from tlzoo.evaluation.baselines import errors
+from tlzoo.transfer.features import load
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -12,7 +12,7 @@ import yaml
 from tlzoo import load
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.task import Task
+from tlzoo.training.task import Task
 
 FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_together: false}}}\n"
 FILES = {

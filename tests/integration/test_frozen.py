@@ -9,7 +9,7 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import Random
 from tlzoo.freezing import All, Gradual, LastLayer, NewHead, Only, ThreeBody, TwoBody
 from tlzoo.heads import Regression
-from tlzoo.task import Task
+from tlzoo.training.task import Task
 
 BACKBONES = {
     "cgcnn": lambda: CGCNN(dim=8, depth=2, dropout=0.1),

@@ -17,11 +17,11 @@ import yaml
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.features.saved import load
-from tlzoo.ray_cluster import Place
-from tlzoo.screen.ray import Worker
+from tlzoo.machine.ray_cluster import Place
+from tlzoo.screen.ray_shards import Worker
 from tlzoo.screen.screening import Request
 from tlzoo.screen.shards import Shards
+from tlzoo.transfer.features.saved import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -223,7 +223,7 @@ def test_ray_is_an_extra(runs, pool, tlzoo, tmp_path, monkeypatch):
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr("tlzoo.ray_cluster.importlib.metadata.version", missing)
+    monkeypatch.setattr("tlzoo.machine.ray_cluster.importlib.metadata.version", missing)
     done = tlzoo("screen", runs / "one", pool, "-o", tmp_path / "r.parquet", "--engine", "ray")
     assert done.code == 2
     assert "pip install tlzoo[ray]" in done.err

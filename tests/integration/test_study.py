@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from tlzoo.study import load, results
-from tlzoo.study.folder import Folder
+from tlzoo.study.fitting import Memory
 from tlzoo.study.job import Job, perform
-from tlzoo.study.training import Memory
+from tlzoo.study.study_folder import Folder
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -211,7 +211,9 @@ def test_table_and_split_are_read_once(done, tmp_path, monkeypatch):
     monkeypatch.setattr("tlzoo.data.module.read", lambda *_, **__: pytest.fail("read again"))
     same = {**tree, "data": {**tree["data"], "batch_size": 4}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tlzoo.data.splits.base.Splitter.split", lambda *_, **__: pytest.fail("split again"))
+        patch.setattr(
+            "tlzoo.data.splits.splitter.Splitter.split", lambda *_, **__: pytest.fail("split again")
+        )
         assert perform(job(same, tmp_path), memory).row["status"] == "done"
     other = {**tree, "data": {**tree["data"], "split": {"class_path": "Random", "init_args": {"test": 7}}}}
     assert perform(job(other, tmp_path), memory).row["n_test"] == 7
@@ -375,7 +377,7 @@ def test_ray_gives_the_rows_of_this_process(done, tlzoo, cluster, tmp_path):
 def test_a_lost_ray_worker_fails_its_run_alone(done, cluster, tmp_path):
     import ray
 
-    from tlzoo.study.ray import Ray
+    from tlzoo.study.ray_runs import Ray
 
     first, *_, last = load(done[0]).runs()
     with Ray(address=cluster) as backend:

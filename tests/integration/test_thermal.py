@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tlzoo import features
 from tlzoo.data import named
+from tlzoo.transfer import features
 
 pytestmark = pytest.mark.usefixtures("quick")
 ROOT = Path(__file__).parents[2] / "configs"

@@ -23,8 +23,8 @@ import yaml
 from tlzoo.__main__ import main
 from tlzoo.cards.lineage import input_artifact
 from tlzoo.errors import UserError
-from tlzoo.run import Run
-from tlzoo.tracking import Wandb, choose_mode, run_id
+from tlzoo.training.run import Run
+from tlzoo.training.tracking import Wandb, choose_mode, run_id
 
 FRAGMENT = Path(__file__).parents[2] / "configs" / "logger" / "wandb.yaml"
 NOBODY = SimpleNamespace(
@@ -304,7 +304,7 @@ def test_a_run_is_the_input_of_another(commands, lineage):
 
 def test_online_an_artifact_is_used_by_its_name(tmp_path, no_key, monkeypatch):
     used = []
-    monkeypatch.setattr("tlzoo.tracking.input_artifact", lambda name: f"files of {name}")
+    monkeypatch.setattr("tlzoo.training.tracking.input_artifact", lambda name: f"files of {name}")
     tracker = Wandb()
     tracker._experiment = SimpleNamespace(disabled=False, offline=False, use_artifact=used.append)
     tracker._start_from("wandb:team/project/net:v3")

@@ -23,10 +23,10 @@ from tlzoo.cards.card import Card
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.errors import UserError
-from tlzoo.golden import TOLERANCE, deviation, golden, verify
 from tlzoo.heads import MultiProperty, Regression
-from tlzoo.publish import publish
-from tlzoo.reference import reference_crystals
+from tlzoo.zoo.golden import TOLERANCE, deviation, golden, verify
+from tlzoo.zoo.publish import publish
+from tlzoo.zoo.reference import reference_crystals
 
 TARGETS = ["band_gap", "mass"]
 
@@ -197,7 +197,7 @@ def test_a_run_without_test_is_refused(run, tmp_path):
 
 
 def test_a_run_on_shuffled_labels_passes_for_no_other(tlzoo, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("tlzoo.run.Run.draw", lambda *_: None)
+    monkeypatch.setattr("tlzoo.training.run.Run.draw", lambda *_: None)
     control = tmp_path / "control"
     config = run.parent / "config.yaml"
     told = tlzoo("fit", "--config", config, "--run_dir", control, "--data.shuffle_labels", 3)

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PRELOADED = (
-    "tlzoo.cli",
-    "tlzoo.predict",
-    "tlzoo.finetune.command",
-    "tlzoo.study.command",
-    "tlzoo.screen.command",
+    "tlzoo.training.cli",
+    "tlzoo.commands.predict",
+    "tlzoo.commands.finetune",
+    "tlzoo.commands.study",
+    "tlzoo.commands.screen",
 )
 CALLER = """\
 #!{python} -IS

@@ -1,7 +1,7 @@
 """Networks that turn crystals into embeddings."""
 
 from tlzoo.backbones.alignn import ALIGNN
-from tlzoo.backbones.base import Backbone
+from tlzoo.backbones.backbone import Backbone
 from tlzoo.backbones.cgcnn import CGCNN
 from tlzoo.backbones.descriptors import DescriptorMLP
 

@@ -8,14 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from tlzoo import keys
-from tlzoo.backbones.base import Backbone, Layer
+from tlzoo.backbones.backbone import Backbone, Layer
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs import keys
+from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.nn.edge_gated_conv import EdgeGatedConv
 from tlzoo.nn.edge_linear import linear
 from tlzoo.nn.edges import Edges
-from tlzoo.nn.elements import ElementEmbedding
+from tlzoo.nn.element_embedding import ElementEmbedding
 from tlzoo.nn.norm import BatchNorm, LayerNorm, Norm, norm_layer
 from tlzoo.nn.pooling import Pool, Pooling
 from tlzoo.nn.radial import Gaussians

@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from tlzoo import keys
-from tlzoo.backbones.base import Backbone, Layer
+from tlzoo.backbones.backbone import Backbone, Layer
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs import keys
+from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.nn.edges import Edges
-from tlzoo.nn.elements import ElementEmbedding
+from tlzoo.nn.element_embedding import ElementEmbedding
 from tlzoo.nn.gated_conv import GatedConv
 from tlzoo.nn.norm import Norm
 from tlzoo.nn.pooling import Pool, Pooling

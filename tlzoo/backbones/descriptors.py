@@ -6,11 +6,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from tlzoo import keys
-from tlzoo.backbones.base import Backbone, Layer
-from tlzoo.descriptors.chunk import names
-from tlzoo.descriptors.options import DescriptorOptions
+from tlzoo.backbones.backbone import Backbone, Layer
+from tlzoo.descriptors.descriptor_chunk import names
+from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.errors import UserError
+from tlzoo.graphs import keys
 from tlzoo.nn.norm import Norm, norm_layer
 from tlzoo.nn.rows import Rows
 from tlzoo.nn.standardise import Standardise

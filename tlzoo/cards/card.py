@@ -157,8 +157,8 @@ class Card:
         recipe: The resolved configuration of the run.
         started_from: Models whose weights training began with; empty for training from scratch.
         metrics: Errors on the test part, by target; without those that have no label there.
-        golden: Predictions for the reference crystals (:mod:`tlzoo.reference`) by crystal and column, in the
-            units of the targets, computed in fp32 on a CPU.
+        golden: Predictions for the reference crystals (:mod:`tlzoo.zoo.reference`) by crystal and column, in
+            the units of the targets, computed in fp32 on a CPU.
         citation: Work to cite for the data.
         licence: Licence of the data.
         created: When the card was made, ISO 8601.

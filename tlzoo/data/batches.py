@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from tlzoo.distributed import balanced
 from tlzoo.errors import UserError
 from tlzoo.graphs.parts import consecutive
+from tlzoo.machine.distributed import balanced
 
 Positions = NDArray[np.int64]
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups, exact_copies
-from tlzoo.data.elements import uncovered_rows, uncovered_text
+from tlzoo.data.known_elements import uncovered_rows, uncovered_text
 from tlzoo.data.sources import Place, Problem, read_all
+from tlzoo.descriptors.stores import Options, unusable
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.inputs import Options, unusable
+from tlzoo.graphs.graph_options import GraphOptions
 
 # A value this many robust standard deviations from the median is worth a look.
 OUTLIER = 8.0

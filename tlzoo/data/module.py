@@ -16,19 +16,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
-from tlzoo import distributed, keys
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.batches import EpochSampler, Shares
 from tlzoo.data.duplicates import duplicate_groups
-from tlzoo.data.elements import check_elements
+from tlzoo.data.known_elements import check_elements
 from tlzoo.data.oversampling import repeated
 from tlzoo.data.pseudo_labels import read_pseudo_labels, with_unlabelled
 from tlzoo.data.sources import read
 from tlzoo.data.splits import Random, Split, Splitter
+from tlzoo.descriptors.stores import Options, Store, open_store
 from tlzoo.errors import UserError
-from tlzoo.inputs import Options, Store, open_store
-from tlzoo.runtime import shared_memory, usable_cores
+from tlzoo.graphs import keys
+from tlzoo.machine import distributed
+from tlzoo.machine.runtime import shared_memory, usable_cores
 
 logger = logging.getLogger(__name__)
 

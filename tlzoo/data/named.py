@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tlzoo.crystals import Crystals
-from tlzoo.data.cards import DATASETS, DatasetCard, Target
-from tlzoo.data.cards.convert import convert
-from tlzoo.data.cards.retrieve import frame, matminer_home
+from tlzoo.data.dataset_cards import DATASETS, DatasetCard, Target
+from tlzoo.data.dataset_cards.convert import convert
+from tlzoo.data.dataset_cards.retrieve import frame, matminer_home
 from tlzoo.errors import UserError
 from tlzoo.graphs.cache import default_dir as cache_dir
 

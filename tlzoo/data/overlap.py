@@ -12,7 +12,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups
 from tlzoo.data.pretraining.fingerprints import Fingerprint, fingerprint
-from tlzoo.data.pretraining.table import NAME as PRETRAINING
+from tlzoo.data.pretraining.merged import NAME as PRETRAINING
 from tlzoo.data.sources import read
 from tlzoo.data.splits.published import paper_test
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.splits import Split, Splitter
-from tlzoo.data.splits.base import Table, known_rows
 from tlzoo.data.splits.ids import rows_by_id
+from tlzoo.data.splits.splitter import Table, known_rows
 from tlzoo.errors import UserError
-from tlzoo.files import read_table
+from tlzoo.machine.files import read_table
 
 Rows = NDArray[np.int64]
 

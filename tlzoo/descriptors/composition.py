@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.descriptors.elements import elements
+from tlzoo.descriptors.element_properties import elements
 from tlzoo.graphs.neighbours import Cells
 
 STATISTICS: Final = ("mean", "sum", "variance", "max", "min")

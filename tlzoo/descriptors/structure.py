@@ -41,7 +41,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.descriptors.elements import elements
+from tlzoo.descriptors.element_properties import elements
 from tlzoo.graphs.neighbours import Bonds, Cells
 
 CUTOFF: Final = 8.0  # Å; an atom without a neighbour so near has no descriptors, as it has no graph

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.errors import UserError
-from tlzoo.files import FULL
+from tlzoo.machine.files import FULL
 
 logger = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ PER_CRYSTAL = 1 << 13
 
 
 class Graphs(NamedTuple):
-    """Graphs of crystals, concatenated; see :class:`tlzoo.graphs.store.GraphStore`.
+    """Graphs of crystals, concatenated; see :class:`tlzoo.graphs.graph_store.GraphStore`.
 
     Indices are counted within their crystal. Without angles their arrays are empty and ``num_angles`` is 0.
     """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import SYMBOLS
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs.graph_options import GraphOptions
 
 # The first search is in a sphere that holds this many times k atoms on average. Atoms that it leaves
 # short of a complete shell send the whole crystal to the cut-off. 2 was the fastest of 1.5 to 6.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
-from tlzoo import keys
+from tlzoo.graphs import keys
 
 # What has one row per bond, and what one per angle.
 BOND_FIELDS = (keys.BOND_LENGTH, keys.BOND_COUNT)
@@ -47,7 +47,7 @@ def parts(batch: Data, budget: int | None) -> Sequence[Data]:
     """Return a batch as smaller ones of consecutive crystals.
 
     Args:
-        batch: Fields of :mod:`tlzoo.keys`.
+        batch: Fields of :mod:`tlzoo.graphs.keys`.
         budget: Rows of the largest tensor in a part, at most; None for no limit. A crystal of more rows is a
             part of its own.
     """

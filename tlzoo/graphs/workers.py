@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
-from tlzoo.graphs.chunk import Chunk, cells_of, graphs_of
+from tlzoo.graphs.graph_chunk import Chunk, cells_of, graphs_of
+from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.neighbours import Cells
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.runtime import keep_memory, usable_cores
+from tlzoo.machine.runtime import keep_memory, usable_cores
 
 VARIABLE = "TLZOO_WORKERS"
 

@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import (
 )
 from torchmetrics.utilities.data import dim_zero_cat
 
-from tlzoo import distributed
+from tlzoo.machine import distributed
 
 NAN = float("nan")
 

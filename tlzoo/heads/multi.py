@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tlzoo.errors import UserError
-from tlzoo.heads.base import Activation, Head, Loss, elementwise, full, masked_means
+from tlzoo.heads.head import Activation, Head, Loss, elementwise, full, masked_means
 from tlzoo.heads.regression import checked
 from tlzoo.nn.scaler import Transform
 

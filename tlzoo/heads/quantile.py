@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tlzoo.errors import UserError
-from tlzoo.heads.base import Activation, Head, full, masked_mean
+from tlzoo.heads.head import Activation, Head, full, masked_mean
 from tlzoo.nn.scaler import Transform
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tlzoo.errors import UserError
-from tlzoo.heads.base import Activation, Head, Loss, elementwise, full, masked_mean
+from tlzoo.heads.head import Activation, Head, Loss, elementwise, full, masked_mean
 from tlzoo.nn.scaler import Transform
 
 if TYPE_CHECKING:

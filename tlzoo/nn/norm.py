@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tlzoo import distributed
 from tlzoo.errors import UserError
+from tlzoo.machine import distributed
 from tlzoo.nn.rows import Rows
 
 Norm = Literal["batch", "layer"]

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import VOLUME_TOLERANCE
+from tlzoo.descriptors.stores import Options, Store, store_of
 from tlzoo.errors import UserError
-from tlzoo.files import whole
-from tlzoo.inputs import Options, Store, store_of
+from tlzoo.machine.files import whole
 from tlzoo.screen.facts import Facts
 from tlzoo.screen.predictors import Predictor
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import SYMBOLS, Crystals
-from tlzoo.graphs.chunk import cells_of
+from tlzoo.graphs.graph_chunk import cells_of
+from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.neighbours import all_neighbours
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.nn.elements import properties
+from tlzoo.nn.element_embedding import properties
 
 Rows = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -173,7 +173,7 @@ def _negativity(number: int) -> float:
 
 def _masses() -> Values:
     """Return the atomic weight of each atomic number, ``(256,)``; NaN where there is none."""
-    from tlzoo.descriptors.elements import elements
+    from tlzoo.descriptors.element_properties import elements
 
     known = elements().column("atomic_weight")
     masses = np.full(NUMBERS, np.nan)

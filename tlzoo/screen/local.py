@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from tlzoo.graphs.chunk import Chunk
+from tlzoo.descriptors.stores import Options
+from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.workers import Workers
-from tlzoo.inputs import Options
 from tlzoo.screen.pool import Slice
 from tlzoo.screen.screening import Screening, alone, product
 

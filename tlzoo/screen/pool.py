@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.sources import read_all
-from tlzoo.data.sources.table import COLUMNAR
+from tlzoo.data.sources.tabular import COLUMNAR
 from tlzoo.errors import UserError
 
 

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
-from tlzoo import features
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
+from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
 from tlzoo.graphs.parts import consecutive
-from tlzoo.inputs import Options, Store
-from tlzoo.memory import RowBudget
-from tlzoo.model import Model, load
-from tlzoo.screen.training import fitted_crystals, training_crystals
+from tlzoo.graphs.row_budget import RowBudget
+from tlzoo.model.trained import Model, load
+from tlzoo.screen.learned_from import fitted_crystals, training_crystals
+from tlzoo.transfer import features
 
 if TYPE_CHECKING:
-    from tlzoo.features.saved import SavedFeatures
+    from tlzoo.transfer.features.saved import SavedFeatures
 
 Values = NDArray[np.float64]
 

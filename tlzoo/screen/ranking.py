@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.files import whole, write_text
+from tlzoo.machine.files import whole, write_text
 from tlzoo.screen.shards import Shards
 
 Values = NDArray[np.float64]

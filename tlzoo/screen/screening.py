@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
-from tlzoo.data.elements import uncovered_rows, uncovered_text
-from tlzoo.descriptors.chunk import descriptors
-from tlzoo.descriptors.options import DescriptorOptions
-from tlzoo.descriptors.store import DescriptorStore
+from tlzoo.data.known_elements import uncovered_rows, uncovered_text
+from tlzoo.descriptors.descriptor_chunk import descriptors
+from tlzoo.descriptors.descriptor_options import DescriptorOptions
+from tlzoo.descriptors.descriptor_store import DescriptorStore
+from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
-from tlzoo.graphs.chunk import Chunk, cells_of
+from tlzoo.graphs.graph_chunk import Chunk, cells_of
+from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.neighbours import Cells
-from tlzoo.graphs.store import GraphStore
 from tlzoo.graphs.workers import CHUNK, Product, graphs
-from tlzoo.inputs import Options, Store
 from tlzoo.screen.domain import Domain
 from tlzoo.screen.facts import Facts, symbol
 from tlzoo.screen.pool import Slice, open_pool

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tlzoo.errors import UserError
-from tlzoo.files import whole, write_text
-from tlzoo.spec import differences
+from tlzoo.machine.files import whole, write_text
+from tlzoo.model.description import differences
 
 
 @dataclass(frozen=True)

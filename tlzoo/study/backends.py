@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Self
 
-from tlzoo import runtime
+from tlzoo.machine import runtime
+from tlzoo.study.fitting import Memory
 from tlzoo.study.job import Job, Outcome, ending, heading, perform
-from tlzoo.study.training import Memory
 
 
 class Backend(ABC):

@@ -9,12 +9,12 @@ from typing import Any, Final
 import yaml
 
 from tlzoo.errors import UserError
-from tlzoo.finetune.experiment import merge
 from tlzoo.study.axes import Axes, Axis, Condition, Label, Tree, condition, holds, known
-from tlzoo.study.choice import tuning_group
 from tlzoo.study.grid import COLUMNS, Study, Tune
 from tlzoo.study.report.outline import outline
-from tlzoo.study.sources import Sources, declared
+from tlzoo.study.selection import tuning_group
+from tlzoo.study.start_networks import Sources, declared
+from tlzoo.transfer.finetune.experiment import merge
 
 SECTIONS: Final = (
     *("extends", "base", "sources", "axes", "skip", "adjust", "tune", "average", "ensemble"),

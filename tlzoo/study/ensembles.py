@@ -6,12 +6,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from tlzoo.baselines import errors as measured
 from tlzoo.errors import UserError
+from tlzoo.evaluation.baselines import errors as measured
 from tlzoo.study.axes import Condition, Labels, holds
-from tlzoo.study.folder import Folder
 from tlzoo.study.gathering import column, finished
 from tlzoo.study.grid import Study
+from tlzoo.study.study_folder import Folder
 
 # Between the ids of the members; the id of a run is hexadecimal.
 JOINT: Final = "+"

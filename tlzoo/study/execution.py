@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from tlzoo.errors import UserError
 from tlzoo.study.axes import Condition, text
 from tlzoo.study.backends import Backend
-from tlzoo.study.choice import Row, Rows
-from tlzoo.study.folder import BASELINES, Claim, Folder
 from tlzoo.study.gathering import baselines, results
 from tlzoo.study.grid import Study, StudyRun
 from tlzoo.study.job import Job, Outcome, check
 from tlzoo.study.progress import Progress, duration, meant, told
-from tlzoo.study.sources import Source, before, resolved
+from tlzoo.study.selection import Row, Rows
+from tlzoo.study.start_networks import Source, before, resolved
+from tlzoo.study.study_folder import BASELINES, Claim, Folder
 
 # Seconds between two looks at what other processes on the same directory have finished.
 POLL = 1.0

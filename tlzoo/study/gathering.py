@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from tlzoo.study.axes import Axis, Label
-from tlzoo.study.choice import chosen, is_chosen
-from tlzoo.study.folder import Folder
 from tlzoo.study.grid import COLUMNS, Study
+from tlzoo.study.selection import chosen, is_chosen
+from tlzoo.study.study_folder import Folder
 
 TEXTS = ("id", "status", "property", "unit", "started_from", "finished", "error")
 

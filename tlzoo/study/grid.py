@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from tlzoo.errors import UserError
-from tlzoo.finetune.experiment import merge
 from tlzoo.study.axes import Axes, Condition, Labels, Tree, combinations, condition, holds, known
 from tlzoo.study.identity import canonical, identity, of_split
 from tlzoo.study.report.outline import Outline
-from tlzoo.study.sources import Models, Source, Sources, key, starts
+from tlzoo.study.start_networks import Models, Source, Sources, key, starts
+from tlzoo.transfer.finetune.experiment import merge
 
 # Columns of the results; an axis must be called otherwise.
 COLUMNS: Final = (

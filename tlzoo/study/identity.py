@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from tlzoo import zoo
-from tlzoo.resume import FREE_KEYS
+from tlzoo.cards.starts import started_from
 from tlzoo.study.axes import Tree
+from tlzoo.training.resume import FREE_KEYS
 
 # Arguments of the data module that change neither table nor split.
 BATCHES: Final = ("batch_size", "max_rows", "oversample", "cache_dir")
@@ -42,7 +42,7 @@ def published(model: Any) -> tuple[Mapping[str, str], ...]:  # noqa: ANN401 (wha
     found: dict[str, Mapping[str, str]] = {}
     for part, given in model.items():
         try:
-            models = zoo.started_from({part: given})
+            models = started_from({part: given})
         except (AttributeError, LookupError, OSError, TypeError, ValueError):
             # the run itself will say what is wrong; with the weights there, it is another run
             models = [{"name": str(given), "sha256": ""}]

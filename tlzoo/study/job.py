@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tlzoo.baselines import baselines
-from tlzoo.cli import TlzooCLI
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import DivergedError, UserError
+from tlzoo.evaluation.baselines import baselines
 from tlzoo.heads import Classification
-from tlzoo.run import predict_part
-from tlzoo.session import explaining, quiet
 from tlzoo.study.axes import Label, Labels, Tree, text
+from tlzoo.study.fitting import Fit, Memory, Parser, arguments
 from tlzoo.study.grid import StudyRun
-from tlzoo.study.sources import Source
-from tlzoo.study.training import Fit, Memory, Parser, arguments
+from tlzoo.study.start_networks import Source
+from tlzoo.training.cli import TlzooCLI
+from tlzoo.training.run import predict_part
+from tlzoo.training.session import explaining, quiet
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tlzoo.errors import UserError, first_line
-from tlzoo.files import whole
-from tlzoo.study.folder import Folder
+from tlzoo.machine.files import whole
 from tlzoo.study.gathering import results
 from tlzoo.study.grid import Study
+from tlzoo.study.study_folder import Folder
 
 RECORD: Final = "record"
 LISTS: Final = {"id": "crystals", "target": "targets", "prediction": "predictions"}

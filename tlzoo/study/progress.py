@@ -7,9 +7,9 @@ from functools import cached_property
 from statistics import fmean
 
 from tlzoo.study.axes import Condition, Label, Labels, holds, text
-from tlzoo.study.choice import Row, Rows, decide, once
 from tlzoo.study.grid import Study, StudyRun
-from tlzoo.study.sources import before
+from tlzoo.study.selection import Row, Rows, decide, once
+from tlzoo.study.start_networks import before
 
 # Failures that `tlzoo study status` shows, at most.
 SHOWN = 10

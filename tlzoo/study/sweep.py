@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tlzoo.study.folder import Folder
 from tlzoo.study.grid import Study
 from tlzoo.study.progress import Progress
+from tlzoo.study.study_folder import Folder
 
 
 def sweep(study: Study, folder: Folder, progress: Progress) -> dict[str, Any]:

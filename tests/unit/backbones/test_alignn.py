@@ -6,10 +6,10 @@ from pymatgen.core import Lattice, Structure
 
 from tlzoo.backbones import ALIGNN
 from tlzoo.crystals import Crystals
+from tlzoo.descriptors.stores import batch_of
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.inputs import batch_of
-from tlzoo.nn.elements import features
+from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.nn.element_embedding import features
 
 GRAPH = GraphOptions(neighbours=3, symmetric=True, angles=True, merge_tolerance=0)
 

@@ -7,10 +7,10 @@ from pymatgen.core import Lattice, Structure
 
 from tlzoo.backbones import CGCNN
 from tlzoo.crystals import Crystals
+from tlzoo.descriptors.stores import batch_of
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.inputs import batch_of
-from tlzoo.nn.elements import features
+from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.nn.element_embedding import features
 
 GRAPH = GraphOptions(neighbours=4, merge_tolerance=0)
 

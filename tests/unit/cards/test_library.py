@@ -171,7 +171,7 @@ def test_installed_package(monkeypatch, tmp_path):
 
     Here.root.mkdir(parents=True)
     listed = [
-        "tlzoo/zoo.py",
+        "tlzoo/crystals.py",
         *(f"../../../share/tlzoo/checkpoints/net.{end}" for end in ("json", "safetensors")),
     ]
     monkeypatch.setattr(importlib.metadata, "files", lambda _: [Here(path) for path in listed])

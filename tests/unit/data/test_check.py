@@ -6,7 +6,7 @@ from pymatgen.core import Lattice, Structure
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.check import check
-from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs.graph_options import GraphOptions
 
 FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 

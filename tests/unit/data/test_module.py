@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from tlzoo import keys
 from tlzoo.data import named
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import PaperTrial, Random
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs import keys
+from tlzoo.graphs.graph_options import GraphOptions
 
 SPLIT = Random(val=4, test=4, keep_duplicates_together=False)
 

@@ -15,8 +15,8 @@ from pymatgen.core import Lattice, Structure
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.data.cards import DatasetCard
-from tlzoo.data.cards.convert import convert
+from tlzoo.data.dataset_cards import DatasetCard
+from tlzoo.data.dataset_cards.convert import convert
 from tlzoo.errors import UserError
 
 SALT = Structure(Lattice.cubic(4.2), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -264,7 +264,7 @@ def test_mp_joins_labels_by_cell() -> None:
 
 def test_join_by_cell_finds_known_labels(data_dir: Path) -> None:
     """Shear moduli of matbench_log_gvrh joined to mp by cell are those of an independent join by id."""
-    from tlzoo.data.cards.convert import _labelled
+    from tlzoo.data.dataset_cards.convert import _labelled
 
     mp = Crystals.read_parquet(data_dir / "mp.parquet")
     labels = Crystals.read_parquet(data_dir / "log_gvrh.parquet").select(range(0, 6683, 10))

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from tlzoo import keys
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.oversampling import repeated
 from tlzoo.data.splits import Random
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs import keys
+from tlzoo.graphs.graph_options import GraphOptions
 
 
 def known(count, **rows):

@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 from tlzoo.crystals import Crystals
 from tlzoo.data import named, pretraining
 from tlzoo.data.pretraining import HeldOut, exclusions
-from tlzoo.data.pretraining import table as tables_of
+from tlzoo.data.pretraining import merged as tables_of
 from tlzoo.data.pretraining.fingerprints import NEAREST, alike, fingerprint
 from tlzoo.data.splits import Pretraining
 from tlzoo.data.splits.published import paper_lists

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from tlzoo import keys
 from tlzoo.data import named
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.pseudo_labels import read_pseudo_labels
 from tlzoo.data.splits import FromColumn, Random
 from tlzoo.errors import UserError
-from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs import keys
+from tlzoo.graphs.graph_options import GraphOptions
 
 UNKNOWN = np.arange(24) % 2 == 0
 SAID = 100.0 + np.arange(24)

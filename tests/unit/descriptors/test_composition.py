@@ -6,8 +6,8 @@ from pymatgen.core import Lattice, Structure
 
 from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.descriptors.composition import composition, names
-from tlzoo.descriptors.elements import elements
-from tlzoo.graphs.chunk import cells_of
+from tlzoo.descriptors.element_properties import elements
+from tlzoo.graphs.graph_chunk import cells_of
 
 
 def described(*structures):

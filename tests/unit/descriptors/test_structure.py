@@ -6,11 +6,11 @@ from pymatgen.core import Lattice, Structure
 
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors import structure as module
-from tlzoo.descriptors.elements import elements
+from tlzoo.descriptors.element_properties import elements
 from tlzoo.descriptors.structure import CUTOFF, GRID, SPAN, STEP, names, structure
-from tlzoo.graphs.chunk import cells_of
+from tlzoo.graphs.graph_chunk import cells_of
 from tlzoo.graphs.neighbours import all_within
-from tlzoo.reference import reference_crystals
+from tlzoo.zoo.reference import reference_crystals
 
 
 def described(crystals):

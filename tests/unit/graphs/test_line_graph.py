@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.line_graph import line_graph
 from tlzoo.graphs.neighbours import neighbours
-from tlzoo.graphs.options import GraphOptions
 
 
 def plain_loops(source, target):

@@ -6,13 +6,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tlzoo import keys
 from tlzoo.crystals import Crystals
+from tlzoo.descriptors.stores import batch_of
+from tlzoo.graphs import keys
 from tlzoo.graphs import merge as module
 from tlzoo.graphs.colours import groups
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.store import GraphStore
-from tlzoo.inputs import batch_of
+from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.graphs.graph_store import GraphStore
 
 NAMES = ["copper", "rock salt", "perovskite", "needle", "random", "sparse"]
 OPTIONS = [GraphOptions(), GraphOptions(symmetric=True, angles=True), GraphOptions(neighbours=3, angles=True)]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tlzoo.errors import UserError
+from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.neighbours import Cells, all_neighbours, neighbours
-from tlzoo.graphs.options import GraphOptions
 
 NAMES = ["copper", "rock salt", "perovskite", "needle", "random", "sparse"]
 OPTIONS = [

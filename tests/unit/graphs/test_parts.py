@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tlzoo import keys
 from tlzoo.data import named
-from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs import keys
+from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import consecutive, num_rows, parts
-from tlzoo.graphs.store import GraphStore
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["bonds", "angles"])

@@ -13,9 +13,9 @@ import pytest
 
 from tlzoo.errors import UserError
 from tlzoo.graphs import workers as module
-from tlzoo.graphs.chunk import cells_of, graphs_of
-from tlzoo.graphs.options import GraphOptions
-from tlzoo.graphs.store import GraphStore
+from tlzoo.graphs.graph_chunk import cells_of, graphs_of
+from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.workers import WAITING, Workers, worker_count
 
 OPTIONS = GraphOptions(neighbours=4, symmetric=True, angles=True)
@@ -175,7 +175,7 @@ def test_nothing_is_left_of_a_store(monkeypatch, crystals, tmp_path):
 # at the top of the file, as people write scripts
 SCRIPT = """
 import sys, time
-from tlzoo.graphs.options import GraphOptions
+from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.workers import Workers
 
 workers = Workers(2, GraphOptions()).__enter__()

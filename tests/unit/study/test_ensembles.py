@@ -7,10 +7,10 @@ import pytest
 from tlzoo.errors import UserError
 from tlzoo.study import ensembles
 from tlzoo.study.document import load
-from tlzoo.study.folder import Folder
 from tlzoo.study.gathering import results
 from tlzoo.study.report.measures import measure
-from tlzoo.study.table import summary
+from tlzoo.study.study_folder import Folder
+from tlzoo.study.summary import summary
 
 STUDY = """\
 axes:

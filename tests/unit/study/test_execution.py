@@ -9,9 +9,9 @@ from tlzoo.study.axes import holds
 from tlzoo.study.backends import Backend
 from tlzoo.study.document import load
 from tlzoo.study.execution import Execution
-from tlzoo.study.folder import Folder
 from tlzoo.study.job import Outcome, ending, heading
-from tlzoo.study.table import trivial
+from tlzoo.study.study_folder import Folder
+from tlzoo.study.summary import trivial
 
 STUDY = """\
 axes:

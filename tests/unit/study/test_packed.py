@@ -6,9 +6,9 @@ import pytest
 
 from tlzoo.errors import UserError
 from tlzoo.study.document import load
-from tlzoo.study.folder import Folder
 from tlzoo.study.gathering import results
 from tlzoo.study.packed import pack, unpack
+from tlzoo.study.study_folder import Folder
 
 STUDY = """\
 base: {data: {source: s}}

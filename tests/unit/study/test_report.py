@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tlzoo.commands.study import main
 from tlzoo.errors import UserError
-from tlzoo.study.command import main
 from tlzoo.study.document import load
-from tlzoo.study.folder import Folder
-from tlzoo.study.report import measures, page
+from tlzoo.study.report import measures, study_page
 from tlzoo.study.report.charts import drawings
 from tlzoo.study.report.error_charts import positions
+from tlzoo.study.study_folder import Folder
 
 STUDY = """\
 axes:
@@ -438,7 +438,7 @@ def written(tmp_path_factory):
     folder.write(
         {**row, "error": "loss <nan> & more", "seconds": 1.0, "finished": "2026-01-09T11:12:13"}, None
     )
-    files = page.write(study, folder, path / "out/page.html", {}, "tlzoo study report s.yaml")
+    files = study_page.write(study, folder, path / "out/page.html", {}, "tlzoo study report s.yaml")
     return study, folder, files
 
 
@@ -484,7 +484,7 @@ def test_negative_transfer_is_listed(written):
 
 def test_against_something_else_than_scratch_no_transfer_is_negative(made, tmp_path):
     study, folder = made(STUDY + REPORT.replace("baseline: {source: scratch}", "baseline: {source: same}"))
-    text = page.write(study, folder, tmp_path / "page.html", {}, "tlzoo")[0].read_text()
+    text = study_page.write(study, folder, tmp_path / "page.html", {}, "tlzoo")[0].read_text()
     assert "What is better than source=same, what is worse" in text
     assert text.count(">▼ worse<") == 2
     assert "negative transfer" not in text.lower()
@@ -509,7 +509,7 @@ def test_figures_lie_beside_the_page_and_are_the_same_each_time(written, tmp_pat
     assert {file.name for file in files} == {"page.html"} | {
         f"page-figure-{number}.{end}" for number in (1, 2, 3, 4) for end in ("png", "svg")
     }
-    again = page.write(study, folder, tmp_path / "page.html", {}, "tlzoo study report s.yaml")
+    again = study_page.write(study, folder, tmp_path / "page.html", {}, "tlzoo study report s.yaml")
     for file, other in zip(files, again, strict=True):
         assert file.read_bytes() == other.read_bytes(), file.name
         assert file.suffix != ".png" or file.read_bytes().startswith(b"\x89PNG")
@@ -518,7 +518,7 @@ def test_figures_lie_beside_the_page_and_are_the_same_each_time(written, tmp_pat
 def test_a_part_of_a_study_keeps_its_baseline(made, tmp_path):
     study, folder = made()
     file = tmp_path / "part.html"
-    page.write(study, folder, file, study.only(["source=good", "target=gap"]), "")
+    study_page.write(study, folder, file, study.only(["source=good", "target=gap"]), "")
     text = file.read_text()
     assert text.count("<tr>") == 1 + 1
     assert "+50 %" in text

@@ -6,10 +6,10 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps import utils
 
-from tlzoo import tracking
-from tlzoo.study.command import parser
+from tlzoo.commands.study import parser
 from tlzoo.study.document import load
-from tlzoo.study.folder import Folder
+from tlzoo.study.study_folder import Folder
+from tlzoo.training import tracking
 
 STUDY = """\
 axes:

@@ -4,6 +4,6 @@
 """
 
 from tlzoo.data.pretraining.exclusions import HELD_OUT, HeldOut, find, keeps_out, read
-from tlzoo.data.pretraining.table import SOURCES, build, load
+from tlzoo.data.pretraining.merged import SOURCES, build, load
 
 __all__ = ["HELD_OUT", "SOURCES", "HeldOut", "build", "find", "keeps_out", "load", "read"]

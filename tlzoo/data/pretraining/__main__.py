@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tlzoo.data import named
 from tlzoo.data.pretraining.exclusions import HELD_OUT, LIST, counts, find, write
-from tlzoo.data.pretraining.table import SOURCES
+from tlzoo.data.pretraining.merged import SOURCES
 
 
 def main() -> None:

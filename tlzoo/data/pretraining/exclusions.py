@@ -18,9 +18,9 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.pretraining.fingerprints import Fingerprint, alike, fingerprint
 from tlzoo.data.splits.ids import rows_by_id, rows_of
 from tlzoo.data.splits.published import paper_lists
-from tlzoo.graphs.chunk import cells_of
+from tlzoo.graphs.graph_chunk import cells_of
+from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.neighbours import all_neighbours
-from tlzoo.graphs.options import GraphOptions
 
 LIST: Final = Path(__file__).with_name("excluded.csv")
 NO_GRAPH: Final = "no_graph"

@@ -11,7 +11,7 @@ from tlzoo.data.sources.ase import read_database, read_extxyz
 from tlzoo.data.sources.folder import is_structure_file, read_folder, structure_files, unzipped
 from tlzoo.data.sources.problems import Place, Problem, raise_errors
 from tlzoo.data.sources.records import Columns, Record, Table, assemble, finish
-from tlzoo.data.sources.table import read_csv, read_json, read_parquet
+from tlzoo.data.sources.tabular import read_csv, read_json, read_parquet
 from tlzoo.errors import UserError
 
 __all__ = ["Place", "Problem", "read", "read_all"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlzoo.crystals import SYMBOLS
-from tlzoo.data.splits.base import Splitter, Table
 from tlzoo.data.splits.ids import Rows
+from tlzoo.data.splits.splitter import Splitter, Table
 from tlzoo.errors import UserError
 
 

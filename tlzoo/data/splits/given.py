@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from tlzoo.crystals import Crystals
-from tlzoo.data.splits.base import PARTS, Splitter, Table
 from tlzoo.data.splits.drawn import inner
 from tlzoo.data.splits.ids import Rows, read_json, rows_by_id, rows_of
+from tlzoo.data.splits.splitter import PARTS, Splitter, Table
 from tlzoo.errors import UserError
 
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from tlzoo.crystals import Crystals
-from tlzoo.data.splits.base import Splitter, Table, known_rows
 from tlzoo.data.splits.drawn import check_fold, inner
 from tlzoo.data.splits.ids import Rows, read_json, rows_by_id, rows_of
+from tlzoo.data.splits.splitter import Splitter, Table, known_rows
 from tlzoo.errors import UserError
 
 # https://matbench.materialsproject.org: KFold(5, shuffle=True, random_state=18012019)

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.data.splits.base import Splitter, Table
 from tlzoo.data.splits.drawn import Random, inner
 from tlzoo.data.splits.ids import Rows
+from tlzoo.data.splits.splitter import Splitter, Table
 from tlzoo.errors import UserError
 
 # Of the target's range. Ten crystals, the fewest that the paper fine-tunes on, can have one in each.

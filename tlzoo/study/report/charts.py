@@ -12,7 +12,7 @@ from tlzoo.study.report.drawing import Drawing, percent, style
 from tlzoo.study.report.measures import Measures, filtered, rows
 from tlzoo.study.report.outline import OF_GAINS
 from tlzoo.study.report.view import View
-from tlzoo.study.table import best
+from tlzoo.study.summary import best
 
 
 def drawings(numbers: Measures, only: Condition) -> Iterator[Drawing]:

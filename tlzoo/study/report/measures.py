@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from tlzoo.finetune.gain import gain
+from tlzoo.evaluation.gain import gain
 from tlzoo.study.axes import Condition, Label, Labels
 from tlzoo.study.ensembles import ensembles, predictions
-from tlzoo.study.folder import Folder
 from tlzoo.study.gathering import column, results
 from tlzoo.study.grid import Study
-from tlzoo.study.report.published import Published
-from tlzoo.study.table import summary
+from tlzoo.study.report.literature import Published
+from tlzoo.study.study_folder import Folder
+from tlzoo.study.summary import summary
 
 # Draws of the bootstrap; the ends of an interval of 95 % move by less than their width's fiftieth with more.
 RESAMPLES: Final = 2_000
@@ -41,7 +41,7 @@ class Measures:
     """What the page tells.
 
     Attributes:
-        table: :func:`tlzoo.study.table.summary`, with ``gain``, ``gain_low``, ``gain_high`` (parts of the
+        table: :func:`tlzoo.study.summary.summary`, with ``gain``, ``gain_low``, ``gain_high`` (parts of the
             baseline's error), ``pairs`` of runs compared, ``better`` (pairs in which the baseline has the
             larger error), ``note`` (why there is no gain), and ``published_mae``, ``published_sd``,
             ``published_gain``.

@@ -1,0 +1,79 @@
+"""The tables of the documents say what the cards say."""
+
+import pytest
+
+from tlzoo.cards import library, listing
+from tlzoo.cards.card import Card
+from tlzoo.errors import UserError
+
+
+@pytest.fixture
+def card(content):
+    return Card.of(content, "test")
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "README.md").write_text(f"# Title\n\n{listing.BEGIN}\nold\n{listing.END}\n\nMore.\n")
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path
+
+
+def test_rows(card):
+    head, rule, first, second = listing.table([card]).splitlines()
+    assert head.count("|") == rule.count("|") == first.count("|") == second.count("|")
+    assert first == "| `tiny-gap` | `gap` | 0.25 eV | 0.5 eV | 0.900 | 990 | 8,000 | 0.1 MB |"
+    assert second == "|  | `density` |  |  |  |  |  |  |"
+
+
+def test_one_row_per_checkpoint(card):
+    _, _, row = listing.overview([card]).splitlines()
+    assert row == "| `tiny-gap` | `gap` 0.25 eV, `density` ? | 8,000 | 0.1 MB |"
+
+
+def test_no_checkpoints(root):
+    assert sorted(path.name for path in listing.write(root, [])) == ["README.md", "README.md"]
+    for path in (root / "README.md", root / "checkpoints" / "README.md"):
+        assert "There are no checkpoints yet." in path.read_text()
+    assert listing.stale(root, []) == []
+
+
+def test_written_once(root, card):
+    listing.write(root, [card])
+    assert listing.write(root, [card]) == []
+    text = (root / "README.md").read_text()
+    assert text.startswith(f"# Title\n\n{listing.BEGIN}\n| checkpoint |")
+    assert text.endswith(f"|\n{listing.END}\n\nMore.\n")
+    about = (root / "checkpoints" / "README.md").read_text()
+    for part in (
+        "## tiny-gap",
+        "30 epochs in 67 min",
+        "12 crystals are left out (lists/out.csv)",
+        card.sha256,
+    ):
+        assert part in about
+    assert listing.stale(root, []) == [root / "checkpoints" / "README.md", root / "README.md"]
+
+
+@pytest.mark.parametrize("mark", [listing.BEGIN, listing.END])
+def test_lost_marks(root, mark):
+    readme = root / "README.md"
+    readme.write_text(readme.read_text().replace(mark, ""))
+    with pytest.raises(UserError, match=r"README\.md lacks the line '<!-- checkpoints: "):
+        listing.write(root, [])
+
+
+def test_the_tables_of_this_repository_are_current():
+    root = library.repository()
+    assert root is not None
+    folder = root / "checkpoints"
+    cards = [Card.read(folder / f"{name}.json") for name in library.names(folder)]
+    assert listing.stale(root, cards) == [], "call: tlzoo zoo table"
+
+
+def test_checkpoints_of_this_repository_are_small_and_complete():
+    folder = library.repository() / "checkpoints"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 60e6
+    stems = {suffix: {p.stem for p in folder.glob(f"*{suffix}")} for suffix in (".json", ".safetensors")}
+    assert stems[".json"] == stems[".safetensors"]
+    assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".md"}

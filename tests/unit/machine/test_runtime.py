@@ -1,0 +1,106 @@
+"""Threads and memory of the process: what is chosen, and what the user's own choice overrules."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tlzoo.machine.runtime import keep_memory, shared_memory, usable_cores
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an allocator of another kind")
+
+# Page faults of the second of two equal blocks of 64 MB.
+FAULTS = """
+import resource
+from tlzoo.machine.runtime import keep_memory
+kept = keep_memory()
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = b"x" * (64 << 20)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    del block
+print(kept, after - before)
+"""
+THREADS = (
+    "import torch; from tlzoo.machine import runtime; runtime.configure(); print(torch.get_num_threads())"
+)
+
+
+def answer(code, **environment):
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "OMP_", "GLIBC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=inherited | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+@glibc_only
+def test_freed_memory_is_kept():
+    kept, faults = answer(FAULTS)
+    assert kept == "True"
+    assert int(faults) < 100
+
+
+@glibc_only
+@pytest.mark.parametrize(
+    "environment", [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.top_pad=131072"}]
+)
+def test_settings_of_the_environment_win(environment):
+    kept, faults = answer(FAULTS, **environment)
+    assert kept == "False"
+    assert int(faults) > 1000
+
+
+@pytest.mark.parametrize("library", ["", "musl"])
+def test_other_libraries_are_left_alone(library, monkeypatch):
+    monkeypatch.setattr("platform.libc_ver", lambda: (library, ""))
+    monkeypatch.setattr("ctypes.CDLL", None)
+    assert not keep_memory({})
+
+
+def test_shared_memory_is_what_the_folder_has_left(tmp_path):
+    assert shared_memory(tmp_path) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
+    assert shared_memory(tmp_path / "nowhere") == 0
+
+
+def test_threads_follow_the_cores_unless_told():
+    assert 1 <= int(*answer(THREADS)) <= min(CORES, 8)
+    assert answer(THREADS, OMP_NUM_THREADS="1") == ["1"]
+    assert answer(THREADS.replace("configure()", "configure(threads=1)")) == ["1"]
+
+
+def write(root, files):
+    for name, text in files.items():
+        path = root / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({}, 64),
+        ({"cpu.max": "max 100000\n"}, 64),
+        ({"cpu.max": "400000 100000\n"}, 4),
+        ({"cpu.max": "250000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "9900000 100000\n"}, 64),
+        ({"cpu.max": "nonsense\n"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "300000\n"}, 64),
+    ],
+)
+def test_cores_are_what_the_control_group_grants(files, wanted, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(64)), raising=False)
+    write(tmp_path, files)
+    assert usable_cores(tmp_path) == wanted
+
+
+def test_cores_are_what_the_affinity_grants(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {3, 5}, raising=False)
+    assert usable_cores(tmp_path) == 2

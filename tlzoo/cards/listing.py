@@ -1,0 +1,136 @@
+"""The table of checkpoints for people, written from the cards."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tlzoo.cards.card import Card, duration
+from tlzoo.errors import UserError
+from tlzoo.machine.files import write_text
+
+BEGIN: Final = "<!-- checkpoints: `tlzoo zoo table` writes what follows -->"
+END: Final = "<!-- checkpoints: end -->"
+NONE: Final = "There are no checkpoints yet."
+
+INTRODUCTION: Final = """\
+# Checkpoints
+
+Trained networks, each as `<name>.safetensors` (weights) and `<name>.json` (card: architecture and graph,
+data, recipe, errors, golden predictions, licence, SHA-256). `tlzoo zoo list` names them, `tlzoo zoo info`
+shows a card, `tlzoo zoo verify` checks them; [docs/zoo.md](../docs/zoo.md) says how they are used. This file
+is written by `tlzoo zoo table`.
+"""
+
+
+def documents(root: Path, cards: Sequence[Card]) -> dict[Path, str]:
+    """Return what the documents of a repository should say.
+
+    Args:
+        root: The repository.
+        cards: All checkpoints.
+
+    Raises:
+        UserError: The README has lost the marks between which the table belongs.
+    """
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{readme} lacks the line {END if begin else BEGIN!r}; put it back")
+    return {
+        root / "checkpoints" / "README.md": "\n\n".join(
+            [INTRODUCTION.rstrip(), table(cards), *map(_about, cards)]
+        )
+        + "\n",
+        readme: f"{before}{BEGIN}\n{overview(cards)}\n{END}{after}",
+    }
+
+
+def stale(root: Path, cards: Sequence[Card]) -> list[Path]:
+    """Return the documents that do not say what the cards say."""
+    return list(_changes(root, cards))
+
+
+def write(root: Path, cards: Sequence[Card]) -> list[Path]:
+    """Bring the documents up to date and return those that were not."""
+    changes = _changes(root, cards)
+    for path, text in changes.items():
+        write_text(path, text)
+    return list(changes)
+
+
+def _changes(root: Path, cards: Sequence[Card]) -> dict[Path, str]:
+    """Return what the documents should say, of those that say something else."""
+    return {
+        path: text
+        for path, text in documents(root, cards).items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
+
+
+def overview(cards: Sequence[Card]) -> str:
+    """Return a row per checkpoint: its test MAE for each property."""
+    if not cards:
+        return NONE
+    lines = ["| checkpoint | test MAE | trained on | size |", "|---|---|---|---|"]
+    for card in cards:
+        errors = ", ".join(
+            f"`{target}` {_unit(card.metrics[target].mae, unit, digits=3) if target in card.metrics else '?'}"
+            for target, unit in zip(card.targets, card.units, strict=True)
+        )
+        crystals = f"{card.training.train.crystals:,}"
+        lines.append(f"| `{card.name}` | {errors} | {crystals} | {card.bytes / 1e6:.1f} MB |")
+    return "\n".join(lines)
+
+
+def table(cards: Sequence[Card]) -> str:
+    """Return a row per checkpoint and target: test errors beside what they were measured on."""
+    if not cards:
+        return NONE
+    lines = [
+        "| checkpoint | predicts | test MAE | RMSE | R² | test crystals | trained on | size |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for card in cards:
+        for i, (target, unit) in enumerate(zip(card.targets, card.units, strict=True)):
+            measured = card.metrics.get(target)
+            name, data, size = (
+                f"`{card.name}`",
+                f"{card.training.train.crystals:,}",
+                f"{card.bytes / 1e6:.1f} MB",
+            )
+            errors = ["", "", "", ""]
+            if measured:
+                r2 = "" if measured.r2 is None else f"{measured.r2:.3f}"
+                errors = [_unit(measured.mae, unit), _unit(measured.rmse, unit), r2, f"{measured.n:,}"]
+            first = i == 0
+            cells = [
+                name if first else "",
+                f"`{target}`",
+                *errors,
+                data if first else "",
+                size if first else "",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _about(card: Card) -> str:
+    training = card.training
+    time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
+    kept_out = ""
+    if training.excluded:
+        kept_out = (
+            f" {training.excluded.crystals:,} crystals are left out ({training.excluded.published_list})."
+        )
+    return (
+        f"## {card.name}\n\n{card.description}\n\n"
+        f"{card.parameters:,} parameters; {training.epochs} epochs{time} on {training.machine}. "
+        f"Data: `{training.source}`, {card.licence}; cite {card.citation}.{kept_out}\n\n"
+        f"SHA-256 `{card.sha256}`"
+    )
+
+
+def _unit(value: float, unit: str, digits: int = 4) -> str:
+    return f"{value:.{digits}g}{'' if unit in {'', '1'} else f' {unit}'}"

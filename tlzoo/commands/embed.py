@@ -1,0 +1,59 @@
+"""`tlzoo embed MODEL INPUT… --layer NAME -o FILE`: what a layer of a model says of crystals."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tlzoo.data.questions import read_inputs
+from tlzoo.errors import UserError
+from tlzoo.machine.files import write_table
+from tlzoo.model.activations import EMBEDDING
+from tlzoo.transfer.features.layers import source
+
+
+def main(args: Sequence[str]) -> int:
+    """Parse the command line, compute, and write a row per crystal: its id, then the numbers."""
+    parser = argparse.ArgumentParser(prog="tlzoo embed", description=__doc__)
+    add = parser.add_argument
+    add("model", help="a checkpoint, run directory or .safetensors file; or descriptors")
+    add("inputs", nargs="+", help="CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE db, names")
+    add(
+        "--layer",
+        help=f"layer by name (default: {EMBEDDING}, what the head reads; of descriptors: both); a wrong name "
+        "lists those there are",
+    )
+    add("-o", "--output", required=True, type=Path, help="file to write: .parquet or .csv")
+    add("--skip-bad", action="store_true", help="leave out what cannot be read instead of stopping")
+    given = parser.parse_args(args)
+    if given.output.suffix not in {".csv", ".parquet"}:
+        raise UserError(f"the output {given.output} must end in .csv or .parquet")
+    table = embed_inputs(given.model, given.inputs, layer=given.layer, skip_bad=given.skip_bad)
+    write_table(table, given.output)
+    sys.stdout.write(f"{len(table)} crystals, {table.shape[1] - 1} numbers each → {given.output}\n")
+    return 0
+
+
+def embed_inputs(name: str, inputs: Sequence[str], *, layer: str | None, skip_bad: bool) -> pd.DataFrame:
+    """Return what a layer says of everything that the inputs hold, in their order.
+
+    Args:
+        name: ``descriptors``, or a model as :func:`tlzoo.load` takes it.
+        inputs: Paths and names of data.
+        layer: One of its layers; None for what the head reads, of descriptors for all of them.
+        skip_bad: Leave out what cannot be read.
+
+    Raises:
+        UserError: There is no such model or layer, or something cannot be read and ``skip_bad`` is off; the
+            message names all of it.
+    """
+    features = source(name)
+    layer = layer or features.default
+    features.check(layer)
+    tables = read_inputs(inputs, [features.options(layer)], skip_bad=skip_bad)
+    values = np.concatenate([features.activations(table, [layer])[layer] for table in tables])
+    ids = np.concatenate([table.ids for table in tables])
+    return pd.DataFrame({"id": ids, **dict(zip(features.columns(layer), values.T, strict=True))})

@@ -1,0 +1,128 @@
+"""The descriptors of a data set as one array: computed once, kept by content, gathered into batches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from tlzoo.crystals import Crystals
+from tlzoo.descriptors.descriptor_chunk import descriptors, names
+from tlzoo.descriptors.descriptor_options import DescriptorOptions
+from tlzoo.descriptors.element_properties import PROPERTIES, TABLE
+from tlzoo.errors import UserError
+from tlzoo.graphs import cache, keys
+from tlzoo.graphs.graph_chunk import Chunk
+from tlzoo.graphs.graph_store import written
+from tlzoo.graphs.workers import all_chunks
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class DescriptorStore:
+    """Descriptors of many crystals; no targets.
+
+    Attributes:
+        values: ``(crystals, descriptors)`` float32, each in its unit.
+        names: Name of each descriptor, ``(descriptors,)``.
+    """
+
+    values: NDArray[np.float32]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def num_rows(self) -> NDArray[np.int64]:
+        """Rows of the largest array of each crystal: one, ``(crystals,)``."""
+        return np.ones(len(self), dtype=np.int64)
+
+    @classmethod
+    def open(
+        cls,
+        crystals: Crystals,
+        options: DescriptorOptions,
+        *,
+        cache_dir: Path | None = None,
+        progress: bool = True,
+        workers: int | None = None,
+    ) -> DescriptorStore:
+        """Return the memory-mapped store of these structures and options, computed if it is not there yet.
+
+        Args:
+            crystals: Crystals; ids, targets and origins do not matter for the content.
+            options: Which descriptors.
+            cache_dir: Where stores are kept; None is ``$TLZOO_CACHE``, else the user's cache folder.
+            progress: Show a progress bar while computing, on a terminal.
+            workers: Processes that compute; None is ``$TLZOO_WORKERS``, else one per usable core.
+
+        Raises:
+            NoGraphError: A crystal has no descriptors; all such are listed.
+            UserError: There are no crystals, the store cannot be written, or a process was killed.
+        """
+        _some(crystals)
+        key = store_key(crystals, options)
+        folder = (cache_dir or cache.default_dir()) / "descriptors" / key[:32]
+        arrays = cache.read(folder, key)
+        if arrays is None:
+            with cache.Writer(folder, key, "descriptors") as writer:
+                pieces = written(writer, descriptors(), crystals, options, progress=progress, workers=workers)
+                for _ in pieces:
+                    pass
+                facts = {"format": FORMAT, "options": asdict(options), "crystals": len(crystals)}
+                writer.finish({**facts, "names": names(options)})
+            arrays = cache.read(folder, key)
+        if arrays is None:
+            raise UserError(
+                f"{folder} changed while it was read; check the disk, delete the folder, run again"
+            )
+        return cls(arrays["values"], names(options))
+
+    @classmethod
+    def in_memory(cls, crystals: Crystals, options: DescriptorOptions) -> DescriptorStore:
+        """Return the store of these crystals without any file.
+
+        Raises:
+            NoGraphError: A crystal has no descriptors; all such are listed.
+        """
+        _some(crystals)
+        return cls.of_chunks([chunk for _, chunk in all_chunks(descriptors(), crystals, options, 1)], options)
+
+    @classmethod
+    def of_chunks(cls, chunks: Sequence[Chunk], options: DescriptorOptions) -> DescriptorStore:
+        """Return the store of those crystals of consecutive chunks, at least one, that have descriptors."""
+        return cls(np.concatenate([chunk.arrays["values"] for chunk in chunks]), names(options))
+
+    def batch(self, rows: NDArray[np.int64]) -> Data:
+        """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
+
+        Args:
+            rows: Crystals to take, ``(crystals,)``, in any order, also repeatedly.
+        """
+        values = torch.from_numpy(self.values[np.asarray(rows, dtype=np.int64)])
+        return Data(**{keys.DESCRIPTORS: values, keys.NUM_CRYSTALS: len(rows)})
+
+
+def store_key(crystals: Crystals, options: DescriptorOptions) -> str:
+    """Return the SHA-256 of what a store depends on: structures, options, table of the elements, format."""
+    content = {
+        "format": FORMAT,
+        "structures": crystals.content_hash,
+        "options": asdict(options),
+        "tables": [hashlib.sha256(path.read_bytes()).hexdigest() for path in (TABLE, PROPERTIES)],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _some(crystals: Crystals) -> None:
+    if len(crystals) == 0:
+        raise UserError("there are no crystals to describe; the table has no rows")

@@ -1,0 +1,1 @@
+"""What a model is worth: trivial baselines, tables, plots, gains with their intervals."""

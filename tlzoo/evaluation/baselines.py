@@ -1,0 +1,263 @@
+"""Trivial baselines on the same split: what a network must beat before it has learned anything of structure.
+
+Everything is fitted on the training part alone, exactly the labels the network is fitted to, and measured on
+validation and test. Nothing here sees a coordinate: only compositions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.crystals import Crystals
+from tlzoo.data.splits import Split
+from tlzoo.errors import UserError
+from tlzoo.nn.element_embedding import covered, properties
+
+Values = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Metrics = dict[str, float]
+
+PROPERTIES: Final = (
+    "group",
+    "period",
+    "valence_electrons",
+    "electronegativity",
+    "covalent_radius",
+    "ionisation_energy",
+    "electron_affinity",
+    "molar_volume",
+)
+STATISTICS: Final = ("mean", "std", "min", "max", "range")
+TREES: Final = 300
+# from here on fewer trees, each node choosing from a third of the features: minutes instead of half an hour
+MANY: Final = 20_000
+
+
+def composition_features(crystals: Crystals) -> Values:
+    """Return what the composition alone says of each crystal, ``(crystals, features)``.
+
+    The fraction of each element, Z = 1 … 103, then for each of the properties in ``PROPERTIES`` the
+    mean, standard deviation, minimum, maximum and range over the atoms. A property nobody has measured for an
+    element is left out of its statistics; it is NaN if that goes for all elements of a crystal.
+
+    Raises:
+        UserError: An element has no row in the table of properties.
+    """
+    fractions = element_fractions(crystals)
+    rows = properties()
+    table = np.array(
+        [[float(rows[z][name] or "nan") for name in PROPERTIES] for z in covered()], dtype=np.float64
+    )
+    return np.concatenate([fractions, *(_statistics(fractions, column) for column in table.T)], axis=1)
+
+
+def element_fractions(crystals: Crystals) -> Values:
+    """Return the fraction of atoms of each element, ``(crystals, elements)``; column Z - 1 is element Z.
+
+    Raises:
+        UserError: An element has no row in the table of properties.
+    """
+    last = max(covered())
+    if len(crystals.numbers) and int(crystals.numbers.max()) > last:
+        raise UserError(
+            f"the table of element properties ends at Z = {last}, but a crystal contains Z = "
+            f"{int(crystals.numbers.max())}; leave it out"
+        )
+    return crystals.element_fractions[:, :last]
+
+
+def mean_baseline(train: Values, count: int) -> Values:
+    """Predict the mean of the training targets for everything, ``(count,)``."""
+    return np.full(count, np.mean(train))
+
+
+def median_baseline(train: Values, count: int) -> Values:
+    """Predict the median of the training targets, the constant of least absolute error, ``(count,)``."""
+    return np.full(count, np.median(train))
+
+
+def random_forest(features: Values, target: Values, train: Rows, rows: Rows, *, seed: int = 0) -> Values:
+    """Predict by a random forest of 300 trees.
+
+    More than 20,000 training crystals: 100 trees, each grown on 20,000 of them and a third of the features.
+
+    Args:
+        features: Of each crystal, ``(crystals, features)``; NaN is a value of its own kind for a tree.
+        target: Of each crystal, ``(crystals,)``.
+        train: Rows to fit.
+        rows: Rows to predict.
+        seed: Seed of the forest.
+
+    Returns:
+        Predictions, ``(rows,)``.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    forest = RandomForestRegressor(**_size(train), random_state=seed, n_jobs=-1)
+    forest.fit(features[train], target[train])
+    # several threads add up the trees in any order: the last digits would vary
+    forest.n_jobs = 1
+    prediction: Values = forest.predict(features[rows])
+    return prediction
+
+
+def ridge(features: Values, target: Values, train: Rows, rows: Rows) -> Values:
+    """Predict by ridge regression on standardised features, the penalty chosen by leave-one-out on ``train``.
+
+    Missing values are replaced by the mean of the training part.
+
+    Args:
+        features: Of each crystal, ``(crystals, features)``.
+        target: Of each crystal, ``(crystals,)``.
+        train: Rows to fit.
+        rows: Rows to predict.
+
+    Returns:
+        Predictions, ``(rows,)``.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    known = features[train]
+    # a feature that is unknown for the whole training part becomes the constant 0
+    centre = np.nansum(known, axis=0) / np.maximum((~np.isnan(known)).sum(axis=0), 1)
+    centred = np.where(np.isnan(features), 0.0, features - centre)
+    spread = centred[train].std(axis=0)
+    # a feature that hardly varies in training would explode elsewhere
+    scaled = np.where(spread > 1e-6, centred / np.maximum(spread, 1e-6), 0.0)
+    model = RidgeCV(alphas=np.logspace(-2, 5, 15)).fit(scaled[train], target[train])
+    prediction: Values = model.predict(scaled[rows])
+    return prediction
+
+
+def baselines(
+    crystals: Crystals,
+    targets: NDArray[np.floating[Any]],
+    split: Split,
+    *,
+    seed: int = 0,
+    classification: bool = False,
+) -> dict[str, dict[str, Metrics]]:
+    """Fit the baselines on the training part and measure them on validation and test.
+
+    Args:
+        crystals: The table.
+        targets: One target of each crystal in physical units, NaN for unknown, ``(crystals,)``; for
+            classification the class, from 0.
+        split: Rows of the parts; only ``train`` is fitted, as for the network.
+        seed: Seed of the random forest.
+        classification: Measure accuracy, F1 and AUROC instead of errors.
+
+    Returns:
+        ``result[baseline][part][metric]``: for regression ``mean``, ``median``, ``ridge``, ``random forest``
+        with ``mae``, ``rmse`` (units of the target) and ``r2``; for classification ``majority`` and
+        ``random forest`` with ``accuracy``, ``f1`` (macro over more than two classes) and ``auroc``. A part
+        without known targets is absent; a metric that does not exist for a part is NaN.
+
+    Raises:
+        UserError: No target of the training part is known, or an element has no known properties.
+    """
+    target = np.asarray(targets, dtype=np.float64).reshape(-1)
+    known = {part: rows[~np.isnan(target[rows])] for part, rows in split.parts.items()}
+    if not len(known["train"]):
+        raise UserError("no target of the training part is known, so there is nothing to fit a baseline to")
+    measured = {part: rows for part, rows in known.items() if part != "train" and len(rows)}
+    if not measured:
+        return {}
+    used = np.concatenate([known["train"], *measured.values()])
+    train, rows = np.split(np.arange(len(used)), [len(known["train"])])
+    ends = np.cumsum([len(part) for part in measured.values()])[:-1]
+    features, target = composition_features(crystals.select(used)), target[used]
+    fit, measure = (_classifiers, _class_metrics) if classification else (regressions, errors)
+    return {
+        name: {
+            part: measure(truth, values)
+            for part, truth, values in zip(
+                measured, np.split(target[rows], ends), np.split(prediction, ends), strict=True
+            )
+        }
+        for name, prediction in fit(features, target, train, rows, seed).items()
+    }
+
+
+def regressions(
+    features: Values, target: Values, train: Rows, rows: Rows, seed: int = 0
+) -> dict[str, Values]:
+    """Return the predictions of each baseline, ``(rows,)``; arguments as of :func:`random_forest`."""
+    return {
+        "mean": mean_baseline(target[train], len(rows)),
+        "median": median_baseline(target[train], len(rows)),
+        "ridge": ridge(features, target, train, rows),
+        "random forest": random_forest(features, target, train, rows, seed=seed),
+    }
+
+
+def errors(target: Values, prediction: Values) -> Metrics:
+    """Return ``mae``, ``rmse`` and ``r2``; R² is NaN where the targets do not vary.
+
+    >>> errors(np.array([0.0, 2.0]), np.array([1.0, 1.0]))
+    {'mae': 1.0, 'rmse': 1.0, 'r2': 0.0}
+    """
+    error = prediction - target
+    spread = float(np.square(target - target.mean()).sum())
+    return {
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt(np.square(error).mean())),
+        "r2": 1 - float(np.square(error).sum()) / spread if spread > 0 else float("nan"),
+    }
+
+
+def _classifiers(features: Values, target: Values, train: Rows, rows: Rows, seed: int) -> dict[str, Values]:
+    from sklearn.ensemble import RandomForestClassifier
+
+    classes = np.arange(int(target.max()) + 1)
+    counts = np.bincount(target[train].astype(np.int64), minlength=len(classes))
+    forest = RandomForestClassifier(**_size(train), random_state=seed, n_jobs=-1)
+    forest.fit(features[train], target[train].astype(np.int64))
+    forest.n_jobs = 1
+    probability = np.zeros((len(rows), len(classes)))
+    probability[:, forest.classes_] = forest.predict_proba(features[rows])
+    return {
+        "majority": np.tile(np.eye(len(classes))[counts.argmax()], (len(rows), 1)),
+        "random forest": probability,
+    }
+
+
+def _class_metrics(target: Values, probability: Values) -> Metrics:
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    truth, chosen = target.astype(np.int64), probability.argmax(axis=1)
+    binary = probability.shape[1] == 2
+    complete = len(np.unique(truth)) == probability.shape[1] > 1
+    score = probability[:, 1] if binary else probability
+    return {
+        "accuracy": float((truth == chosen).mean()),
+        "f1": float(f1_score(truth, chosen, average="binary" if binary else "macro", zero_division=0)),
+        "auroc": float(roc_auc_score(truth, score, multi_class="ovr")) if complete else float("nan"),
+    }
+
+
+def _size(train: Rows) -> dict[str, Any]:
+    return (
+        {"n_estimators": TREES // 3, "max_features": 1 / 3, "max_samples": MANY}
+        if len(train) > MANY
+        else {"n_estimators": TREES}
+    )
+
+
+def _statistics(fractions: Values, values: Values) -> Values:
+    """Return the statistics of ``STATISTICS`` over the atoms whose value is known, ``(crystals, 5)``."""
+    weights = fractions * ~np.isnan(values)
+    total = weights.sum(axis=1)
+    there = weights > 0
+    value = np.nan_to_num(values)
+    with np.errstate(invalid="ignore"):
+        mean = weights @ value / total
+        variance = (weights * np.square(value - np.nan_to_num(mean)[:, None])).sum(axis=1) / total
+    low = np.where(there, value, np.inf).min(axis=1)
+    high = np.where(there, value, -np.inf).max(axis=1)
+    table = np.stack([mean, np.sqrt(variance), low, high, high - low], axis=1)
+    table[total == 0] = np.nan
+    return table

@@ -1,0 +1,195 @@
+"""Plots of a run: predicted against known, error against epoch. Drawn without pyplot: no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tlzoo.errors import UserError
+from tlzoo.machine.files import whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Values = NDArray[np.floating[Any]]
+
+# colour-blind safe: Okabe & Ito, https://jfly.uni-koeln.de/color
+COLOURS: Final = {"train": "#999999", "val": "#E69F00", "test": "#0072B2"}
+OTHERS: Final = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+PART_NAMES: Final = {"train": "training", "val": "validation", "test": "test"}
+MANY: Final = 5_000
+
+
+def parity(
+    path: str | Path,
+    parts: Mapping[str, tuple[Values, Values]],
+    *,
+    name: str,
+    unit: str,
+    uncertainty: Mapping[str, Values] | None = None,
+    log: bool = False,
+) -> None:
+    """Draw predictions against targets, one colour a part, with MAE and R² in the legend.
+
+    Args:
+        path: PNG to write.
+        parts: ``(target, prediction)`` of each part, ``(crystals,)`` each, physical units; NaN is left out.
+        name: What was predicted.
+        unit: Its unit; ``""`` or ``"1"`` for none.
+        uncertainty: Standard deviation of the predictions of a part, ``(crystals,)``, drawn as bars.
+        log: Logarithmic axes, for targets over orders of magnitude; linear if a value is not positive.
+
+    Raises:
+        UserError: No target is known in any part.
+    """
+    figure, axes = _figure(5.6, 5.6)
+    shown = []
+    for part, (target, prediction) in parts.items():
+        known = ~(np.isnan(target) | np.isnan(prediction))
+        if not known.any():
+            continue
+        x, y = target[known].astype(np.float64), prediction[known].astype(np.float64)
+        shown.extend([x, y])
+        bars = None if uncertainty is None or part not in uncertainty else uncertainty[part][known]
+        _cloud(axes, x, y, bars, _colour(part, parts), f"{_label(part)}: {_score(x, y, unit)}")
+    if not shown:
+        raise UserError(f"no value of {name} is known in any part, so there is nothing to draw")
+    ends = _ends(np.concatenate(shown), log=log)
+    if log and ends[0] > 0:
+        axes.set(xscale="log", yscale="log")
+    axes.plot(ends, ends, color="black", linewidth=0.8, dashes=(4, 3), zorder=1)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
+    axes.set_xlabel(f"known {_quantity(name, unit)}")
+    axes.set_ylabel(f"predicted {_quantity(name, unit)}")
+    axes.legend(loc="upper left", fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
+    _save(figure, path)
+
+
+def learning_curve(path: str | Path, history: pd.DataFrame, *, metric: str, unit: str) -> None:
+    """Draw a metric of training and validation against the epoch; the best epoch of validation is marked.
+
+    Args:
+        path: PNG to write.
+        history: One row an epoch, with ``epoch`` and ``train/<metric>`` or ``val/<metric>`` (or both).
+        metric: Name of the metric; the smallest is the best.
+        unit: Its unit; ``""`` or ``"1"`` for none.
+
+    Raises:
+        UserError: Neither column is there, or neither holds a number.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = _figure(6.4, 4.2)
+    curves = {}
+    for part in ("train", "val"):
+        column = f"{part}/{metric}"
+        if column in history and history[column].notna().any():
+            curve = history.dropna(subset=[column])
+            curves[part] = curve[column].to_numpy(dtype=np.float64)
+            epochs = curve["epoch"].to_numpy()
+            marker = "o" if len(curve) < 20 else ""
+            axes.plot(
+                epochs, curves[part], color=COLOURS[part], marker=marker, markersize=3, label=_label(part)
+            )
+            if part == "val" and np.isfinite(curves[part]).any():
+                best = int(np.nanargmin(curves[part]))
+                _mark_best(axes, float(epochs[best]), float(curves[part][best]), unit)
+    if not curves:
+        raise UserError(
+            f"the history has no numbers of {metric!r}; its columns: {', '.join(map(str, history.columns))}"
+        )
+    _limit(axes, list(curves.values()))
+    axes.set_xlabel("epoch")
+    label = metric.upper() if metric in {"mae", "rmse"} else metric
+    axes.set_ylabel(_quantity(label, unit))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, color="#e6e6e6", linewidth=0.6)
+    axes.legend(fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
+    _save(figure, path)
+
+
+def _ends(values: Values, *, log: bool) -> tuple[float, float]:
+    """Return limits of an axis with a margin; positive if the values are and ``log`` is asked for."""
+    low, high = float(values.min()), float(values.max())
+    if log and low > 0:
+        factor = max((high / low) ** 0.04, 1.02)
+        return low / factor, high * factor
+    margin = 0.04 * (high - low) or 0.04 * max(abs(high), 1.0)
+    return (min(low - margin, 0.0) if log else low - margin), high + margin
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _cloud(axes: Axes, x: Values, y: Values, bars: Values | None, colour: str, label: str) -> None:
+    alpha = 0.75 if len(x) <= MANY else 0.25
+    size = 16 if len(x) <= 1000 else 8
+    if bars is not None:
+        axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.35, zorder=2)
+    axes.scatter(
+        x, y, s=size, color=colour, alpha=alpha, linewidths=0, label=label, zorder=3, rasterized=True
+    )
+
+
+def _mark_best(axes: Axes, epoch: float, value: float, unit: str) -> None:
+    axes.axvline(epoch, color="black", linewidth=0.8, dashes=(4, 3), zorder=1)
+    label = f"best: {value:.4g}{_suffix(unit)} in epoch {epoch:.0f}"
+    axes.plot([epoch], [value], "o", color="black", markersize=5, zorder=4, label=label, linestyle="none")
+
+
+def _limit(axes: Axes, curves: Sequence[Values]) -> None:
+    """Cut off the first epochs where they would squeeze all others into the bottom of the plot."""
+    values = np.concatenate(curves)
+    tail = np.concatenate([curve[len(curve) // 20 :] for curve in curves])
+    values, tail = values[np.isfinite(values)], tail[np.isfinite(tail)]
+    if len(tail) and values.max() - tail.min() > 2 * (tail.max() - tail.min()) > 0:
+        low, high = float(tail.min()), float(tail.max())
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+
+
+def _score(target: Values, prediction: Values, unit: str) -> str:
+    error = prediction - target
+    spread = np.square(target - target.mean()).sum()
+    text = f"MAE {np.abs(error).mean():.3g}{_suffix(unit)}"
+    if spread > 0:
+        text += f", R² {1 - np.square(error).sum() / spread:.3f}"
+    return f"{text} (n = {len(target):,})"
+
+
+def _colour(part: str, parts: Mapping[str, Any]) -> str:
+    unnamed = [name for name in parts if name not in COLOURS]
+    return COLOURS[part] if part in COLOURS else OTHERS[unnamed.index(part) % len(OTHERS)]
+
+
+def _label(part: str) -> str:
+    return PART_NAMES.get(part, part)
+
+
+def _quantity(name: str, unit: str) -> str:
+    return f"{name.replace('_', ' ')}{f' ({unit})' if unit not in {'', '1'} else ''}"
+
+
+def _suffix(unit: str) -> str:
+    return f" {unit}" if unit not in {"", "1"} else ""
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=160)

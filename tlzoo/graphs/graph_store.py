@@ -1,0 +1,252 @@
+"""The graphs of a data set as flat arrays: built once, kept on disk by content, gathered into batches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+from torch_geometric.data import Data
+from tqdm import tqdm
+
+from tlzoo.crystals import Crystals
+from tlzoo.errors import UserError
+from tlzoo.graphs import cache, keys
+from tlzoo.graphs.graph_chunk import Chunk
+from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.graphs.workers import Product, all_chunks, all_graphs, graphs
+
+FORMAT = 2
+
+
+@dataclass(frozen=True, eq=False)
+class GraphStore:
+    """Graphs of many crystals, concatenated; no targets.
+
+    An atom, bond or angle stands for all equal ones of the crystal, atom or bond (:mod:`tlzoo.graphs.merge`).
+    All but the numbers, offsets, lengths and cosines are of the smallest unsigned type. Without
+    ``options.angles`` there are no angles: their arrays are empty.
+
+    Attributes:
+        atom_offsets: First atom of each crystal and the total, ``(crystals + 1,)`` int64.
+        bond_offsets: First bond of each crystal and the total, ``(crystals + 1,)`` int64.
+        angle_offsets: First angle of each crystal and the total, ``(crystals + 1,)`` int64.
+        numbers: Atomic numbers, ``(atoms,)`` uint8.
+        atom_count: How many atoms of the cell each stands for, ``(atoms,)``.
+        source: Neighbour, counted within its crystal, ``(bonds,)``.
+        target: Centre, counted within its crystal, ascending in each crystal, ``(bonds,)``.
+        length: Distance of the two, ``(bonds,)`` float32, Å.
+        bond_count: How many equal bonds the target has, ``(bonds,)``.
+        angle_source: Bond u→v, counted within its crystal, ``(angles,)``.
+        angle_target: Bond v→w, counted within its crystal, ascending in each crystal, ``(angles,)``.
+        cosine: Cosine of the angle at v, ``(angles,)`` float32.
+        angle_count: How many equal angles the target has, ``(angles,)``.
+        angles: Whether batches have angles.
+    """
+
+    atom_offsets: NDArray[np.int64]
+    bond_offsets: NDArray[np.int64]
+    angle_offsets: NDArray[np.int64]
+    numbers: NDArray[np.uint8]
+    atom_count: NDArray[np.unsignedinteger]
+    source: NDArray[np.unsignedinteger]
+    target: NDArray[np.unsignedinteger]
+    length: NDArray[np.float32]
+    bond_count: NDArray[np.unsignedinteger]
+    angle_source: NDArray[np.unsignedinteger]
+    angle_target: NDArray[np.unsignedinteger]
+    cosine: NDArray[np.float32]
+    angle_count: NDArray[np.unsignedinteger]
+    angles: bool
+
+    def __len__(self) -> int:
+        return len(self.atom_offsets) - 1
+
+    @property
+    def num_atoms(self) -> NDArray[np.int64]:
+        """Atoms of each graph, ``(crystals,)``."""
+        return np.diff(self.atom_offsets)
+
+    @property
+    def num_bonds(self) -> NDArray[np.int64]:
+        """Bonds of each graph, ``(crystals,)``."""
+        return np.diff(self.bond_offsets)
+
+    @property
+    def num_angles(self) -> NDArray[np.int64]:
+        """Angles of each graph, ``(crystals,)``."""
+        return np.diff(self.angle_offsets)
+
+    @property
+    def num_rows(self) -> NDArray[np.int64]:
+        """Rows of the largest array of each graph: angles, or bonds without angles, ``(crystals,)``."""
+        return self.num_angles if self.angles else self.num_bonds
+
+    @classmethod
+    def open(
+        cls,
+        crystals: Crystals,
+        options: GraphOptions,
+        *,
+        cache_dir: Path | None = None,
+        progress: bool = True,
+        workers: int | None = None,
+    ) -> GraphStore:
+        """Return the memory-mapped store of these structures and options, built if it is not there yet.
+
+        Args:
+            crystals: Crystals; ids, targets and origins do not matter for the content.
+            options: Which neighbours are bonds.
+            cache_dir: Where stores are kept; None is ``$TLZOO_CACHE``, else the user's cache folder.
+            progress: Show a progress bar while building, on a terminal.
+            workers: Processes that build; None is ``$TLZOO_WORKERS``, else one per usable core. What is built
+                does not depend on it. A few thousand crystals are built without any.
+
+        Raises:
+            NoGraphError: A crystal has no graph; all such are listed.
+            UserError: The store cannot be written, or a process was killed.
+        """
+        _some(crystals)
+        key = store_key(crystals, options)
+        folder = (cache_dir or cache.default_dir()) / "graphs" / key[:32]
+        arrays = cache.read(folder, key)
+        if arrays is None:
+            _build(folder, key, crystals, options, progress=progress, workers=workers)
+            arrays = cache.read(folder, key)
+        if arrays is None:
+            raise UserError(
+                f"{folder} changed while it was read; check the disk, delete the folder, run again"
+            )
+        return cls(**arrays, angles=options.angles)
+
+    @classmethod
+    def in_memory(cls, crystals: Crystals, options: GraphOptions) -> GraphStore:
+        """Return the store of these crystals without any file.
+
+        Raises:
+            NoGraphError: A crystal has no graph; all such are listed.
+        """
+        _some(crystals)
+        return cls.of_chunks([chunk for _, chunk in all_graphs(crystals, options, 1)], options)
+
+    @classmethod
+    def of_chunks(cls, chunks: Sequence[Chunk], options: GraphOptions) -> GraphStore:
+        """Return the store of those crystals of consecutive chunks, at least one, that have a graph."""
+        arrays = {name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays}
+        return cls(**arrays, **_offsets([chunk.sizes for chunk in chunks]), angles=options.angles)
+
+    def batch(self, rows: NDArray[np.int64]) -> Data:
+        """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
+
+        Args:
+            rows: Crystals to take, ``(crystals,)``, in any order, also repeatedly.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        atoms, num_atoms = _places(self.atom_offsets, rows)
+        bonds, num_bonds = _places(self.bond_offsets, rows)
+        fields = {
+            keys.NUMBERS: _joined(self.numbers, atoms, np.int64),
+            keys.ATOM_COUNT: _joined(self.atom_count, atoms, np.float32),
+            keys.BATCH: torch.from_numpy(np.repeat(np.arange(len(rows)), num_atoms)),
+            keys.EDGE_INDEX: _index(self.source, self.target, bonds, num_bonds, num_atoms),
+            keys.BOND_LENGTH: _joined(self.length, bonds, np.float32),
+            keys.BOND_COUNT: _joined(self.bond_count, bonds, np.float32),
+        }
+        if self.angles:
+            angles, num_angles = _places(self.angle_offsets, rows)
+            fields |= {
+                keys.ANGLE_INDEX: _index(self.angle_source, self.angle_target, angles, num_angles, num_bonds),
+                keys.ANGLE_COSINE: _joined(self.cosine, angles, np.float32),
+                keys.ANGLE_COUNT: _joined(self.angle_count, angles, np.float32),
+            }
+        return Data(**fields, **{keys.NUM_CRYSTALS: len(rows)})
+
+
+def store_key(crystals: Crystals, options: GraphOptions) -> str:
+    """Return the SHA-256 of what a store depends on: structures, options, format."""
+    content = {"format": FORMAT, "structures": crystals.content_hash, "options": asdict(options)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _build(
+    folder: Path, key: str, crystals: Crystals, options: GraphOptions, *, progress: bool, workers: int | None
+) -> None:
+    with cache.Writer(folder, key) as writer:
+        chunks = written(writer, graphs(), crystals, options, progress=progress, workers=workers)
+        sizes = [chunk.sizes for chunk in chunks]
+        for name, values in _offsets(sizes).items():
+            writer.append(name, values)
+        writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
+
+
+def written(
+    writer: cache.Writer,
+    product: Product,
+    crystals: Crystals,
+    options: Any,  # noqa: ANN401 (those of the product)
+    *,
+    progress: bool,
+    workers: int | None,
+) -> Generator[Chunk]:
+    """Make something of crystals, write its arrays, and yield each chunk then; arguments of `all_chunks`.
+
+    Args:
+        writer: Where the arrays go, one after another.
+        product: What is made.
+        crystals: Crystals.
+        options: Its options.
+        progress: Show a bar, on a terminal.
+        workers: Processes.
+    """
+    hidden = None if progress else True
+    bar = tqdm(total=len(crystals), desc=product.noun, unit=" crystals", disable=hidden)
+    with bar, closing(all_chunks(product, crystals, options, workers)) as chunks:
+        for stop, chunk in chunks:
+            for name, values in chunk.arrays.items():
+                writer.append(name, values)
+            writer.progress = stop / len(crystals)
+            bar.update(stop - bar.n)
+            yield chunk
+
+
+def _some(crystals: Crystals) -> None:
+    if len(crystals) == 0:
+        raise UserError("there are no crystals to make graphs of; the table has no rows")
+
+
+def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
+    """Return the offsets of atoms, bonds and angles by name, from their numbers in pieces."""
+    offsets = np.cumsum(np.concatenate([np.zeros((3, 1), dtype=np.int64), *sizes], axis=1), axis=1)
+    return dict(zip(("atom_offsets", "bond_offsets", "angle_offsets"), offsets, strict=True))
+
+
+def _places(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[list[slice], NDArray[np.int64]]:
+    """Return where the items of some rows are, and how many each row has."""
+    first, stop = offsets[:-1][rows], offsets[1:][rows]
+    return list(map(slice, first.tolist(), stop.tolist())), stop - first
+
+
+def _joined(values: NDArray[Any], places: Sequence[slice], dtype: DTypeLike) -> Tensor:
+    """Return the values of some places, one after another."""
+    return torch.from_numpy(np.concatenate([values[:0], *(values[place] for place in places)], dtype=dtype))
+
+
+def _index(
+    source: NDArray[np.unsignedinteger],
+    target: NDArray[np.unsignedinteger],
+    places: Sequence[slice],
+    num_edges: NDArray[np.int64],
+    num_nodes: NDArray[np.int64],
+) -> Tensor:
+    """Return indices within crystals as indices within the batch, ``(2, edges)``."""
+    index = torch.stack([_joined(ends, places, np.int64) for ends in (source, target)])
+    index += torch.from_numpy(np.repeat(np.cumsum(num_nodes) - num_nodes, num_edges))
+    return index

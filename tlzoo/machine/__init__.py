@@ -1,0 +1,1 @@
+"""The machine that all runs on: files, threads and memory, several processes, Ray."""

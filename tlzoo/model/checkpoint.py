@@ -1,0 +1,251 @@
+"""What is stored is data: weights as safetensors, everything else as JSON; nothing in a file is ever run.
+
+A model is two files: ``<name>.safetensors`` holds the weights and, in its header, the specification (classes
+and the arguments of their constructors) and what is predicted in which units; ``<name>.json`` is the card,
+with the SHA-256 of the former. So a hash that is pinned covers all that a prediction depends on.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from tlzoo.backbones.backbone import Backbone
+from tlzoo.cards.library import refuse_pickles
+from tlzoo.errors import UserError
+from tlzoo.heads.head import Head
+from tlzoo.machine.files import whole
+from tlzoo.model.description import build, describe, plain
+
+__all__ = ["FORMAT", "Loaded", "build", "describe", "load", "save"]
+
+FORMAT = 1
+# Names of the card that save() writes itself.
+RESERVED = ("format", "sha256", "bytes", "spec")
+# What the header says too, beside the specification.
+PINNED = ("targets", "units")
+# One key: the order of several would differ from file to file.
+HEADER_KEY = "tlzoo"
+RESTORE = "restore the card that came with the model"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A stored model.
+
+    Attributes:
+        backbone: In eval mode.
+        head: In eval mode, bound to the backbone, with the scaler it was trained with.
+        card: Everything else that is known: targets, units, metrics …
+    """
+
+    backbone: Backbone
+    head: Head
+    card: dict[str, Any]
+
+
+def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, Any]) -> None:
+    """Write a model as ``<path>.safetensors`` and ``<path>.json``; each is complete or what it was before.
+
+    Args:
+        path: Without suffix, or with either.
+        backbone: The backbone.
+        head: The head, bound to it.
+        card: Further facts, anything JSON can hold; numbers that are not finite become null.
+
+    Raises:
+        UserError: The files cannot be written, for example because the disk is full; the classes are not
+            tlzoo's own, so that nobody could load them; or a weight is no finite number.
+    """
+    weights, document = _files(Path(path))
+    tensors = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
+    tensors |= {f"head.{name}": value for name, value in head.state_dict().items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    spec = {"backbone": describe(backbone), "head": {**describe(head), "in_dim": head.in_dim}}
+    for part in spec.values():
+        if not part["class_path"].startswith("tlzoo."):
+            raise UserError(
+                f"{part['class_path']} cannot be stored: only classes of tlzoo are ever built from a file; "
+                "keep the resume file (.ckpt) of the run, or contribute the class"
+            )
+    if wrong := _not_finite(tensors):
+        raise UserError(f"{wrong} is not finite, the training diverged: a model with it is not stored")
+    facts = plain(card, "card")
+    pinned = {name: facts[name] for name in PINNED if name in facts}
+    header = json.dumps({"format": FORMAT, "spec": spec, **pinned}, sort_keys=True)
+    content = safetensors.torch.save(tensors, metadata={HEADER_KEY: header})
+    ours = {
+        "format": FORMAT,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "spec": spec,
+    }
+    facts = {name: value for name, value in facts.items() if name not in RESERVED}
+    text = json.dumps({**facts, **ours}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{weights.parent} cannot be made: {error.strerror}; choose another folder"
+        ) from error
+    # the large file first, so that a full disk leaves both as they were
+    with whole(document) as new_card, whole(weights) as new_weights:
+        new_weights.write_bytes(content)
+        new_card.write_text(text, encoding="utf-8")
+
+
+def load(path: str | Path) -> Loaded:
+    """Read a model; its hash is always verified.
+
+    Args:
+        path: Without suffix, or either of the two files.
+
+    Raises:
+        UserError: A file is missing, damaged, changed, of another kind or of a newer format, or its weights
+            do not fit its specification.
+    """
+    weights, document = _files(Path(path))
+    card = _read_card(weights, document)
+    content = _read(weights)
+    _verify(weights, content, card)
+    note, tensors = _parse(weights, content)
+    if any(note.get(name) != card.get(name) for name in ("spec", *PINNED)):
+        raise UserError(f"{document} describes another model than {weights}; {RESTORE}")
+    spec = note["spec"]
+    backbone, head = _module(weights, spec, "backbone"), _module(weights, spec, "head")
+    if not isinstance(backbone, Backbone) or not isinstance(head, Head):
+        raise UserError(f"{weights} does not hold a backbone and a head, in this order")
+    in_dim = spec["head"].get("in_dim")
+    if in_dim != backbone.out_dim:
+        raise UserError(
+            f"{weights}: the head reads embeddings of length {in_dim}, the backbone gives {backbone.out_dim}"
+        )
+    head.bind(in_dim)
+    _fill(weights, {"backbone": backbone, "head": head}, tensors)
+    if wrong := _not_finite(tensors):
+        raise UserError(f"{weights} is no trained model: {wrong} is not finite")
+    return Loaded(backbone.eval(), head.eval(), card)
+
+
+def _files(path: Path) -> tuple[Path, Path]:
+    refuse_pickles(path)
+    name = path.name.removesuffix(".safetensors").removesuffix(".json")
+    return path.with_name(f"{name}.safetensors"), path.with_name(f"{name}.json")
+
+
+def _read_card(weights: Path, document: Path) -> dict[str, Any]:
+    if not weights.is_file():
+        raise UserError(f"there is no file {weights}")
+    if not document.is_file():
+        raise UserError(
+            f"{weights} has no card: {document} is missing; a model is both files, keep them together"
+        )
+    try:
+        card = json.loads(_read(document))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{document} is no JSON ({error}); restore the card that came with the model"
+        ) from error
+    if not isinstance(card, dict) or "format" not in card:
+        raise UserError(f"{document} is no card of tlzoo")
+    _check_format(document, card["format"])
+    kinds = {"sha256": str, "bytes": int, "spec": dict}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(card.get(name), kind)]:
+        raise UserError(f"{document} lacks {', '.join(wrong)}; {RESTORE}")
+    return card
+
+
+def _check_format(file: Path, version: object) -> None:
+    if version != FORMAT:
+        raise UserError(
+            f"{file} has format {version}, this tlzoo reads format {FORMAT}; update tlzoo to read it"
+        )
+
+
+def _verify(weights: Path, content: bytes, card: Mapping[str, Any]) -> None:
+    if len(content) < card["bytes"]:
+        raise UserError(
+            f"{weights} is truncated: {len(content):,} of {card['bytes']:,} bytes; fetch or copy it again"
+        )
+    found = hashlib.sha256(content).hexdigest()
+    if found != card["sha256"]:
+        raise UserError(
+            f"{weights} is not the file its card describes: SHA-256 {found[:12]}…, "
+            f"wanted {card['sha256'][:12]}…; it is damaged or was changed: fetch it again"
+        )
+
+
+def _parse(weights: Path, content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the header and the tensors of a safetensors file."""
+    try:
+        tensors = safetensors.torch.load(content)
+        # the file starts with the length of its JSON header, which load() has just checked
+        (length,) = struct.unpack("<Q", content[:8])
+        note = json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(HEADER_KEY, "{}"))
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise UserError(f"{weights} is no safetensors file: {error}") from error
+    if not isinstance(note, dict) or "format" not in note:
+        raise UserError(
+            f"{weights} holds tensors, but was not written by tlzoo: its header has no specification"
+        )
+    _check_format(weights, note["format"])
+    return note, tensors
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Name a tensor with NaN or infinities; a scaler that has not been fitted is marked by NaN."""
+    for name, value in tensors.items():
+        if not name.startswith("head.scaler.") and not bool(value.isfinite().all()):
+            return name
+    return None
+
+
+def _module(weights: Path, spec: Any, part: str) -> nn.Module:  # noqa: ANN401 (what the file says)
+    """Build a part of the model that a header describes; nothing it may say ends in a traceback."""
+    if not isinstance(spec, Mapping) or not isinstance(spec.get(part), Mapping):
+        raise UserError(f"the header of {weights} describes no {part}")
+    try:
+        return build(spec[part])
+    except UserError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise UserError(
+            f"the header of {weights} describes a {part} that cannot be built: {error}"
+        ) from error
+
+
+def _fill(weights: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Copy the weights of a file into modules that they must fit exactly."""
+    wanted = {
+        f"{part}.{name}": value for part, m in modules.items() for name, value in m.state_dict().items()
+    }
+    problems = [f"{name} is missing" for name in wanted if name not in tensors]
+    problems += [f"{name} is not expected" for name in tensors if name not in wanted]
+    problems += [
+        f"{name} is {_kind(tensors[name])}, wanted {_kind(value)}"
+        for name, value in wanted.items()
+        if name in tensors and _kind(tensors[name]) != _kind(value)
+    ]
+    if problems:
+        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise UserError(f"{weights}: weights do not fit the specification: {'; '.join(problems[:8])}{more}")
+    for part, module in modules.items():
+        module.load_state_dict({name: tensors[f"{part}.{name}"] for name in module.state_dict()})
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,121 @@
+"""Modules as plain data: the class and the arguments of its constructor, there and back."""
+
+import dataclasses
+import importlib
+import inspect
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from tlzoo.backbones.backbone import Backbone
+from tlzoo.errors import UserError
+from tlzoo.heads.head import Head
+
+
+def describe(module: nn.Module) -> dict[str, Any]:
+    """Return the class of a module and the arguments of its constructor, as plain data.
+
+    Arguments are read from attributes of the same name; ``name_`` where a method has the name.
+
+    Raises:
+        TypeError: An argument is not kept as an attribute, or is not plain data.
+    """
+    cls = type(module)
+    arguments = {}
+    for name in list(inspect.signature(cls).parameters):
+        attribute = f"{name}_" if callable(getattr(cls, name, None)) else name
+        if not hasattr(module, attribute):
+            raise TypeError(f"{cls.__name__} does not keep its argument {name!r} as attribute {attribute!r}")
+        arguments[name] = plain(getattr(module, attribute), f"{cls.__name__}.{attribute}")
+    return {"class_path": _class_path(cls), "init_args": arguments}
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Return a fresh module of a description; only classes of tlzoo are built.
+
+    Args:
+        spec: ``class_path`` and ``init_args``, as of :func:`describe`.
+
+    Raises:
+        UserError: The class is none of tlzoo's, or does not take these arguments.
+    """
+    path = str(spec.get("class_path"))
+    if not path.startswith("tlzoo.") or not all(part.isidentifier() for part in path.split(".")):
+        raise UserError(f"{path!r} is no class of tlzoo; for safety nothing else is built from a file")
+    module, _, name = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"there is no class {path} in this version of tlzoo; the model was made by another one"
+        ) from error
+    # the name may lead to something that a module of tlzoo merely imports
+    if not (isinstance(cls, type) and issubclass(cls, Backbone | Head)):
+        raise UserError(f"{path} is neither a backbone nor a head of tlzoo")
+    arguments = dict(spec.get("init_args", {}))
+    for argument, hint in typing.get_type_hints(cls.__init__).items():
+        if dataclasses.is_dataclass(hint) and isinstance(arguments.get(argument), Mapping):
+            arguments[argument] = _call(typing.cast("type", hint), arguments[argument])
+    built: nn.Module = _call(cls, arguments)
+    return built
+
+
+def _class_path(cls: type) -> str:
+    """Return the shortest public path of a class: files may be renamed, packages stay."""
+    package = cls.__module__.rpartition(".")[0]
+    exported = getattr(importlib.import_module(package), cls.__qualname__, None) if package else None
+    return f"{package if exported is cls else cls.__module__}.{cls.__qualname__}"
+
+
+def plain(value: Any, name: str) -> Any:  # noqa: ANN401 (anything JSON can hold)
+    """Return data as JSON holds it: tuples as lists, dataclasses as dicts, NaN and infinities as None."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value), name)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, f"{name}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{name}[{i}]") for i, item in enumerate(value)]
+    raise TypeError(f"{name} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
+    """Return what differs between two trees of plain data, by dotted key.
+
+    >>> differences({"graph": {"cutoff": 6.0}, "dim": 8}, {"graph": {"cutoff": 8.0}, "dim": 8})
+    {'graph.cutoff': '6.0 → 8.0'}
+    """
+    one, other = flatten(before), flatten(after)
+    return {
+        key: f"{one.get(key)!r} → {other.get(key)!r}"
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key)
+    }
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested keys as dotted ones.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _call(cls: type, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 (an instance of the class)
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise UserError(f"{cls.__name__} cannot be built from the stored arguments: {error}") from error

@@ -1,0 +1,303 @@
+"""A trained model as one object: predict and embed crystals."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import Data
+
+from tlzoo.backbones.backbone import Backbone
+from tlzoo.cards.library import locate
+from tlzoo.crystals import Crystals
+from tlzoo.data.known_elements import check_elements
+from tlzoo.descriptors.stores import Store, store_of
+from tlzoo.errors import UserError
+from tlzoo.graphs.parts import consecutive
+from tlzoo.graphs.row_budget import RowBudget
+from tlzoo.heads.head import Head
+from tlzoo.model import checkpoint, ensemble
+from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+# Crystals and rows computed at a time: more are hardly faster on a CPU. ALIGNN as published takes 0.5 GB.
+BATCH_SIZE, MAX_ROWS = 1024, 50_000
+
+# Crystals, and atoms, whose graphs are in memory at a time.
+CHUNK, CHUNK_ATOMS = 4096, 50_000
+
+
+@dataclass(frozen=True)
+class Model:
+    """A backbone and a head with the card that describes them.
+
+    Attributes:
+        backbone: From crystals to embeddings.
+        head: From embeddings to predictions.
+        card: Targets, units, training data and metrics.
+        others: Further trainings, whose predictions are averaged with its own; embeddings are its own alone.
+    """
+
+    backbone: Backbone
+    head: Head
+    card: dict[str, Any]
+    others: tuple["Model", ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of what is predicted; with others, how much they differ (standard deviation), too."""
+        names = self.head.columns(self.card["targets"])
+        return names + [f"{name}_spread" for name in self.card["targets"] if self.others]
+
+    def answer(self, batch: Data, embedding: Tensor | None = None) -> Tensor:
+        """Predict for graphs, ``(crystals, columns)`` in physical units.
+
+        Args:
+            batch: The graphs.
+            embedding: What the backbone says of them, if it is known.
+        """
+        own = self.head.predict(self.head(self.backbone(batch) if embedding is None else embedding))
+        if not self.others:
+            return own
+        each = torch.stack([own, *(other.answer(batch) for other in self.others)])
+        return torch.cat([each.mean(dim=0), each.std(dim=0)], dim=1)
+
+    def predict(
+        self,
+        crystals: "Crystals | Sequence[Structure]",
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_rows: int = MAX_ROWS,
+    ) -> pd.DataFrame:
+        """Predict in physical units.
+
+        Args:
+            crystals: A table of crystals or pymatgen structures.
+            batch_size: Crystals computed at a time, at most.
+            max_rows: Rows computed at a time, at most, so that large cells do not exhaust the memory: of
+                angles where the network reads them, else of bonds; equal ones are one row.
+
+        Returns:
+            One row per crystal, in the given order: ``id``, then a column per prediction, and where several
+            trainings answer together the standard deviation of what they say, ``TARGET_spread``.
+
+        Raises:
+            UserError: A structure is disordered, has an atom without neighbours or an unknown element, or
+                does not fit into memory.
+        """
+        crystals = _table(crystals)
+        columns = self.columns
+        values = self._rows(
+            self.answer,
+            crystals,
+            width=len(columns),
+            batch_size=batch_size,
+            max_rows=max_rows,
+        )
+        return pd.DataFrame({"id": crystals.ids, **dict(zip(columns, values.T, strict=True))})
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers that `embed` can read off, from input to output."""
+        return list(widths(self.backbone, self.head))
+
+    def embed(
+        self,
+        crystals: "Crystals | Sequence[Structure]",
+        *,
+        layer: str = EMBEDDING,
+        batch_size: int = BATCH_SIZE,
+        max_rows: int = MAX_ROWS,
+    ) -> NDArray[np.float32]:
+        """Embed crystals, ``(crystals, dim)``, in the given order; arguments and errors of `predict`.
+
+        Args:
+            crystals: A table of crystals or pymatgen structures.
+            layer: The layer whose activations are wanted, one of :attr:`layers`; those of atoms and bonds are
+                averaged over the crystal. By default what the backbone gives to the head.
+            batch_size: Crystals computed at a time, at most.
+            max_rows: Rows computed at a time, at most.
+
+        Raises:
+            UserError: There is no such layer; the message lists those there are.
+        """
+        limits = {"batch_size": batch_size, "max_rows": max_rows}
+        return self.activations(crystals, [layer], **limits)[layer]
+
+    def activations(
+        self,
+        crystals: "Crystals | Sequence[Structure]",
+        layers: Sequence[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_rows: int = MAX_ROWS,
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the activations of several layers in one pass, ``(crystals, dim)`` each; see `embed`."""
+        layers, sizes = self._layers(layers)
+        table = self._rows(
+            lambda batch: activations(self.backbone, self.head, batch, layers),
+            _table(crystals),
+            width=sum(sizes),
+            batch_size=batch_size,
+            max_rows=max_rows,
+        )
+        return _parts(table, layers, sizes)
+
+    def read(
+        self, store: Store, layers: Sequence[str], *, batch_size: int = BATCH_SIZE, max_rows: int = MAX_ROWS
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the activations of several layers for graphs, or descriptors, that are there already.
+
+        Args:
+            store: What was made of the crystals, with the backbone's options.
+            layers: Some of :attr:`layers`.
+            batch_size: Crystals computed at a time, at most.
+            max_rows: Rows computed at a time, at most.
+        """
+        layers, sizes = self._layers(layers)
+        with torch.inference_mode():
+            table = self._of_store(
+                lambda batch: activations(self.backbone, self.head, batch, layers),
+                store,
+                RowBudget(),
+                batch_size=batch_size,
+                max_rows=max_rows,
+            )
+        return _parts(table, layers, sizes)
+
+    def _layers(self, layers: Sequence[str]) -> tuple[list[str], list[int]]:
+        """Return layers, each once, and the lengths of their vectors."""
+        there = widths(self.backbone, self.head)
+        layers = list(dict.fromkeys(layers))
+        check_layers(layers, there)
+        return layers, [there[name] for name in layers]
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the networks to a device, for example ``"cuda"``; return the model itself."""
+        self.backbone.to(device)
+        self.head.to(device)
+        for other in self.others:
+            other.to(device)
+        return self
+
+    def _rows(
+        self,
+        compute: Callable[[Data], Tensor],
+        crystals: Crystals,
+        *,
+        width: int,
+        batch_size: int,
+        max_rows: int,
+    ) -> NDArray[np.float32]:
+        """Return one row of results per crystal, in the given order, ``(crystals, width)``."""
+        check_elements(crystals)
+        budget = RowBudget()
+        results = [np.empty((0, width), dtype=np.float32)]
+        with torch.inference_mode():
+            for chunk in consecutive(crystals.num_atoms, most=CHUNK, budget=CHUNK_ATOMS):
+                rows = np.arange(len(crystals))[chunk]
+                store = store_of(crystals.select(rows), self.backbone.graph)
+                limits = {"batch_size": batch_size, "max_rows": max_rows}
+                results.append(self._of_store(compute, store, budget, **limits))
+        return np.concatenate(results)
+
+    def _of_store(
+        self,
+        compute: Callable[[Data], Tensor],
+        store: Store,
+        budget: RowBudget,
+        *,
+        batch_size: int,
+        max_rows: int,
+    ) -> NDArray[np.float32]:
+        """Return one row of results per crystal of a store, ``(crystals, width)``."""
+        device = next(self.backbone.parameters()).device
+        order = np.argsort(store.num_rows, kind="stable")
+        done = [
+            budget.apply(compute, store.batch(order[piece]).to(device))
+            for piece in consecutive(store.num_rows[order], most=batch_size, budget=max_rows)
+        ]
+        table: NDArray[np.float32] = torch.cat(done).float().cpu().numpy()[np.argsort(order)]
+        return table
+
+
+def load(name: str | Path) -> Model:
+    """Load a trained model.
+
+    Args:
+        name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
+            it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``. Of the directory
+            of `tlzoo finetune --seeds N` all N trainings answer together.
+
+    Raises:
+        UserError: There is no such model, it cannot be fetched, it is damaged, or its hash is wrong.
+    """
+    path = locate(str(name))
+    first, *others = (_alone(each) for each in (path, *ensemble.others(path)))
+    if not others:
+        return first
+    for other in others:
+        _check_alike(first, other)
+    return replace(first, others=tuple(others))
+
+
+def embed(
+    name: str | Path,
+    crystals: "Crystals | Sequence[Structure]",
+    *,
+    layer: str = EMBEDDING,
+) -> NDArray[np.float32]:
+    """Return what a layer of a trained model says of crystals, ``(crystals, dim)``, in the given order.
+
+    Args:
+        name: The model, as for :func:`load`.
+        crystals: A table of crystals or pymatgen structures.
+        layer: One of the model's ``layers``; a wrong name lists them.
+
+    Raises:
+        UserError: There is no such model or layer, or the model cannot read a crystal.
+    """
+    return load(name).embed(crystals, layer=layer)
+
+
+def _alone(path: Path) -> Model:
+    loaded = checkpoint.load(path)
+    return Model(backbone=loaded.backbone, head=loaded.head, card=loaded.card)
+
+
+def _check_alike(first: Model, other: Model) -> None:
+    """Refuse models whose predictions cannot be averaged."""
+    for name in ("targets", "units"):
+        if first.card[name] != other.card[name]:
+            raise UserError(
+                f"models that answer together need the same {name}, got {', '.join(first.card[name])} and "
+                f"{', '.join(other.card[name])}; remove {ensemble.FILE} from the run directory"
+            )
+    wrong = [
+        model
+        for model in (first, other)
+        if model.head.columns(model.card["targets"]) != model.card["targets"]
+    ]
+    if wrong or first.backbone.graph != other.backbone.graph:
+        raise UserError(
+            "models that answer together need the same graphs and a number for each property; remove "
+            f"{ensemble.FILE} from the run directory"
+        )
+
+
+def _parts(
+    table: NDArray[np.float32], layers: Sequence[str], sizes: Sequence[int]
+) -> dict[str, NDArray[np.float32]]:
+    return dict(zip(layers, np.split(table, np.cumsum(sizes)[:-1], axis=1), strict=True))
+
+
+def _table(crystals: "Crystals | Sequence[Structure]") -> Crystals:
+    return crystals if isinstance(crystals, Crystals) else Crystals.from_structures(crystals)

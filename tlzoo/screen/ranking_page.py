@@ -1,0 +1,201 @@
+"""The ranking as a page for people: figures, and the first hundred in a table. One file, nothing to load."""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.evaluation.plots import COLOURS, OTHERS
+from tlzoo.machine.files import write_text
+from tlzoo.screen.ranking import Ranking
+from tlzoo.screen.screening import Screening
+from tlzoo.screen.structure_types import StructureType
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN: Final = 100
+MOST: Final = 20_000  # points of a figure
+DECADES: Final = 100.0  # largest over smallest prediction from which axes are logarithmic
+STYLE: Final = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "table{border-collapse:collapse;font-size:13px}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;"
+    "text-align:left}td{white-space:nowrap}td.n{text-align:right;font-variant-numeric:tabular-nums}"
+    "tr.out{color:#a33}"
+    "figure{display:inline-block;margin:0 1rem 1rem 0}"
+)
+
+
+def write(
+    path: Path,
+    ranking: Ranking,
+    types: Sequence[StructureType],
+    screening: Screening,
+    *,
+    ascending: bool,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        ranking: What came out.
+        types: Structure types of the first hundred.
+        screening: What was asked for.
+        ascending: Whether the smallest are first.
+    """
+    names = ", ".join(model.name for model in screening.predictors)
+    title = escape(f"{screening.target} of {screening.pool.name} by {names}")
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
+        f"<h1>{title}</h1>",
+        *(f"<p>{escape(text)}</p>" for text in _summary(ranking, screening, ascending=ascending)),
+        *_figures(ranking, screening),
+        f"<h2>The first {min(SHOWN, len(ranking.table))}</h2>",
+        *_table(ranking, types, screening),
+        "</html>\n",
+    ]
+    write_text(path, "\n".join(parts))
+
+
+def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iterator[str]:
+    yield (
+        f"{ranking.read:,} crystals: {len(ranking.values):,} predicted, {ranking.left_out:,} filtered out, "
+        f"{len(ranking.problems):,} could not be predicted. "
+        f"The {'smallest' if ascending else 'largest'} first."
+    )
+    if screening.where:
+        yield f"Condition: {screening.where.text}"
+    if screening.uncertain:
+        yield _intervals(screening)
+    for model, domain in zip(screening.predictors, screening.domains, strict=True):
+        if domain.measures:
+            yield (
+                f"{model.name}: distances are to the five nearest of {len(domain.points):,} training "
+                "crystals, in units of what is usual among those; red rows are beyond "
+                f"{domain.limit:.2f}, where one training crystal in a hundred is, or hold elements that no "
+                "model has learned from."
+            )
+        if domain.lists:
+            yield f"{model.name}: in training are formulas that it has seen with this density, to 12 %."
+        if domain.reason:
+            yield f"{model.name}: its training crystals are not to be had: {domain.reason}"
+
+
+def _intervals(screening: Screening) -> str:
+    first, *others = screening.predictors
+    if first.calibration and not others:
+        return (
+            f"Intervals are for 95 %, {first.calibration}. That holds for crystals like those, and says "
+            "nothing of what is out of the domain."
+        )
+    return (
+        "Intervals are for 95 %, as far as the spread of the models, and what they say of themselves, "
+        "tells. Nobody has calibrated them."
+    )
+
+
+def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:
+    if not len(ranking.values):
+        return
+    name = f"{screening.target} ({screening.unit})" if screening.unit else screening.target
+    shown = ranking.table.slice(0, SHOWN)[screening.target].to_numpy()
+
+    least, most = ranking.values.min(), ranking.values.max()
+    log = bool(least > 0 and most > DECADES * least)
+    scale = "log" if log else "linear"
+
+    def distribution(axes: "Axes") -> None:
+        edges = np.histogram_bin_edges(np.log10(ranking.values) if log else ranking.values, 80)
+        bins = (10**edges if log else edges).tolist()
+        axes.hist(ranking.values, bins, color=COLOURS["train"], label="predicted")
+        axes.hist(shown, bins, color=COLOURS["test"], label=f"the first {len(shown)}")
+        axes.set(xlabel=name, ylabel="crystals", yscale="log", xscale=scale)
+        axes.set_ylim(bottom=0.7)  # a single crystal is seen
+        axes.legend(frameon=False)
+
+    yield _figure(distribution)
+    table = ranking.table.slice(0, MOST)
+    values = table[screening.target].to_numpy()
+    if screening.uncertain:
+        lower, upper = (table[f"{screening.target}_{end}"].to_numpy() for end in ("lower", "upper"))
+        # of logarithms the interval is a factor, which may be a thousand
+        factor = bool(log and (lower > 0).all())
+        wide = np.sqrt(upper / lower) if factor else (upper - lower) / 2
+        what = "interval: divided or multiplied by" if factor else "half width of the interval"
+        heights = "log" if factor else "linear"
+        yield _figure(lambda axes: _cloud(axes, values, wide, name, what, scale, heights))
+    if "distance" in table.column_names:
+        distance = table["distance"].to_numpy()
+        yield _figure(
+            lambda axes: _cloud(axes, values, distance, name, "distance to training crystals", scale)
+        )
+
+
+def _cloud(
+    axes: "Axes",
+    x: NDArray[Any],
+    y: NDArray[Any],
+    x_name: str,
+    y_name: str,
+    scale: str,
+    heights: str = "linear",
+) -> None:
+    axes.scatter(x, y, s=3, color=COLOURS["train"], linewidths=0, label=f"the first {len(x):,}")
+    axes.scatter(
+        x[:SHOWN], y[:SHOWN], s=8, color=OTHERS[1], linewidths=0, label=f"the first {len(x[:SHOWN])}"
+    )
+    axes.set(xlabel=x_name, ylabel=y_name, xscale=scale, yscale=heights)
+    axes.legend(frameon=False)
+
+
+def _figure(draw: Any) -> str:  # noqa: ANN401 (a function of axes)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained", dpi=110)
+    draw(figure.subplots())
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    text = base64.b64encode(content.getvalue()).decode()
+    return f'<figure><img alt="" src="data:image/png;base64,{text}"></figure>'
+
+
+def _table(ranking: Ranking, types: Sequence[StructureType], screening: Screening) -> Iterator[str]:
+    rows = ranking.table.slice(0, SHOWN).to_pylist()
+    ends = [f"{screening.target}_{end}" for end in ("lower", "upper")] if screening.uncertain else []
+    numbers = [screening.target, *ends, *(["distance"] if rows and "distance" in rows[0] else [])]
+    texts = ["unseen_elements", *(["in_training"] if rows and "in_training" in rows[0] else [])]
+    unit = f" ({screening.unit})" if screening.unit else ""
+    named = [f"{name}{unit}" if name.startswith(screening.target) else name for name in numbers]
+    heads = [
+        "",
+        "formula",
+        "structure type",
+        "space group",
+        "id",
+        *named,
+        *(text.replace("_", " ") for text in texts),
+    ]
+    yield f"<table><tr>{''.join(f'<th>{escape(head)}</th>' for head in heads)}</tr>"
+    for row, kind in zip(rows, types, strict=True):
+        label = f'<td title="{escape(kind.prototype)}">{escape(kind.name or kind.prototype)}</td>'
+        texts_of = [f"<td>{escape(text)}</td>" for text in (row["formula"], kind.group, row["id"])]
+        cells = [_cell(row["rank"]), texts_of[0], label, *texts_of[1:]]
+        cells += [_cell(row[name]) for name in numbers]
+        cells += [f"<td>{escape(_text(row[name]))}</td>" for name in texts]
+        yield f"<tr{' class=out' if row['out_of_domain'] else ''}>{''.join(cells)}</tr>"
+    yield "</table>"
+
+
+def _cell(value: float) -> str:
+    # 2.8e+05 is hard to compare with 41,000
+    text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
+    return f'<td class="n">{text}</td>'
+
+
+def _text(value: str | bool) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value

@@ -1,0 +1,177 @@
+"""Mean and spread of the errors of a study. Whatever is chosen is chosen by validation errors."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args
+
+import pandas as pd
+
+from tlzoo.errors import UserError
+from tlzoo.evaluation.results import error_text
+from tlzoo.study.axes import Label
+from tlzoo.study.gathering import column, finished
+from tlzoo.study.grid import Study
+
+Format = Literal["text", "markdown", "csv"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+MEASURES = ("val_mae", "test_mae")
+
+Cells = list[list[str]]
+
+
+def summary(study: Study, results: pd.DataFrame, choose: Sequence[str] = ()) -> pd.DataFrame:
+    """Return mean and sample standard deviation over the averaged axes, a row per remaining combination.
+
+    Args:
+        study: The study.
+        results: A row per run, of :func:`tlzoo.study.results`, or per ensemble.
+        choose: Axes of which the value with the least mean validation MAE is taken. Only combinations with
+            all their runs take part where there are such.
+
+    Returns:
+        A column per axis (the tuned ones too, with what was chosen), ``unit``, ``runs`` and ``of`` (how many
+        there are, and will be), then ``val_mae``, ``val_mae_sd``, ``test_mae`` and ``test_mae_sd``.
+    """
+    kept, tuned = list(study.kept), study.tuned
+    there = finished(results)
+    groups: dict[tuple[Any, ...], pd.DataFrame] = {(): there}
+    if kept:
+        groups = {tuple(key): runs for key, runs in there.groupby(kept, sort=False)}
+    planned: dict[tuple[Label, ...], set[tuple[Label, ...]]] = {}
+    for run in study.runs():
+        key = tuple(column(study.axes[name], run.labels[name]) for name in kept)
+        planned.setdefault(key, set()).add(tuple(run.labels[name] for name in study.average))
+    rows = [
+        _row(dict(zip(kept, key, strict=True)), groups[key], tuned, len(repeats))
+        for key, repeats in planned.items()
+        if key in groups and len(groups[key])
+    ]
+    names = [*kept, *tuned, "unit", "runs", "of"]
+    names += [column for measure in MEASURES for column in (measure, f"{measure}_sd")]
+    table = pd.DataFrame(rows, columns=names)
+    return best(table, [name for name in kept if name not in choose]) if choose else table
+
+
+def _row(
+    labels: dict[str, Label], runs: pd.DataFrame, tuned: Iterable[str], planned: int
+) -> dict[str, object]:
+    found: dict[str, object] = dict(labels)
+    for name in tuned:
+        values = list(dict.fromkeys(runs[name]))
+        found[name] = values[0] if len(values) == 1 else ", ".join(map(str, values))
+    found |= {"unit": str(runs["unit"].iloc[0]), "runs": len(runs), "of": planned}
+    for measure in MEASURES:
+        found |= {measure: runs[measure].mean(), f"{measure}_sd": runs[measure].std(ddof=1)}
+    return found
+
+
+def best(table: pd.DataFrame, fixed: list[str]) -> pd.DataFrame:
+    """Return of each combination of the fixed axes the row with the least validation error."""
+    chosen = []
+    for _, rows in table.groupby(fixed, sort=False) if fixed else [((), table)]:
+        complete = rows[rows["runs"] == rows["of"]]
+        candidates = (complete if len(complete) else rows).dropna(subset="val_mae")
+        if len(candidates):
+            chosen.append(candidates["val_mae"].idxmin())
+    return table.loc[chosen].reset_index(drop=True)
+
+
+def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequence[str], form: Format) -> str:
+    """Return a summary for people or for programs.
+
+    Args:
+        study: The study.
+        table: The summary.
+        by: Axes down the side, in this order; the others go across. Empty: all go down the side.
+        choose: Axes whose values were chosen; they are told beside the error.
+        form: How to write it; CSV has numbers alone, all axes down the side.
+
+    Raises:
+        UserError: An axis of ``by`` was averaged over, or tuned.
+    """
+    axes = [name for name in study.axes if name in table.columns]
+    if gone := [name for name in by if name not in axes]:
+        raise UserError(f"--by {gone[0]}: the table has one line over all its values, it is averaged over")
+    if form == "csv":
+        rest = [name for name in table.columns if name not in by]
+        return table[[*by, *rest]].to_csv(index=False).rstrip("\n")
+    if not by:
+        cells = _long(table, axes)
+    else:
+        across = [name for name in axes if name not in {*by, *choose, *study.tuned}]
+        cells = _across(table, by, across, choose)
+    return _markdown(cells) if form == "markdown" else _aligned(cells)
+
+
+def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
+    """Return mean and sample standard deviation of the trivial baselines over the averaged axes.
+
+    Args:
+        study: The study.
+        baselines: A row per split and baseline, of :func:`tlzoo.study.baselines`.
+        form: How to write it.
+    """
+    kept = [axis for axis in study.axes if axis not in study.average and baselines[axis].notna().any()]
+    groups = baselines.groupby([*kept, "baseline", "unit"], sort=False, dropna=False)
+    table = groups.agg(
+        splits=("id", "size"),
+        **{
+            f"{measure}{end}": (measure, how)
+            for measure in MEASURES
+            for end, how in (("", "mean"), ("_sd", "std"))
+        },
+    ).reset_index()
+    if form == "csv":
+        return table.to_csv(index=False).rstrip("\n")
+    lines = [[*kept, "baseline", "splits", "validation MAE", "test MAE", "unit"]]
+    for _, row in table.iterrows():
+        names = [_value(row[name]) for name in (*kept, "baseline", "splits")]
+        lines.append([*names, *(_error(row, measure) for measure in MEASURES), str(row["unit"])])
+    return _markdown(lines) if form == "markdown" else _aligned(lines)
+
+
+def _long(table: pd.DataFrame, axes: Sequence[str]) -> Cells:
+    lines = [[*axes, "runs", "validation MAE", "test MAE", "unit"]]
+    for _, row in table.iterrows():
+        errors = [_error(row, measure) for measure in MEASURES]
+        runs = str(row["runs"]) if row["runs"] == row["of"] else f"{row['runs']}/{row['of']}"
+        lines.append([*(_value(row[name]) for name in axes), runs, *errors, str(row["unit"])])
+    return lines
+
+
+def _across(table: pd.DataFrame, by: Sequence[str], across: Sequence[str], choose: Sequence[str]) -> Cells:
+    side: dict[tuple[str, ...], dict[str, str]] = {}
+    heads: dict[str, None] = {}
+    for _, row in table.iterrows():
+        head = " ".join(_value(row[name]) for name in across) or "test MAE"
+        heads[head] = None
+        cell = _error(row, "test_mae")
+        if row["runs"] < row["of"]:
+            cell += f" ({row['runs']}/{row['of']})"
+        if choose:
+            cell += f" ({', '.join(_value(row[name]) for name in choose)})"
+        key = (*(_value(row[name]) for name in by), str(row["unit"]))
+        side.setdefault(key, {})[head] = cell
+    lines = [[*by, *heads, "unit"]]
+    lines += [[*key[:-1], *(found.get(head, "–") for head in heads), key[-1]] for key, found in side.items()]
+    return lines
+
+
+def _value(value: Label) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _error(row: "pd.Series[float]", measure: str) -> str:
+    return error_text(row[measure], row[f"{measure}_sd"])
+
+
+def _aligned(cells: Cells) -> str:
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def _markdown(cells: Cells) -> str:
+    head, *body = (f"| {' | '.join(line)} |" for line in cells)
+    return "\n".join([head, "|" + "---|" * len(cells[0]), *body])

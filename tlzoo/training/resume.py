@@ -1,0 +1,135 @@
+"""Going on with a run: its resume files, and what must not have changed in between."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from tlzoo.errors import UserError
+from tlzoo.machine.files import whole
+from tlzoo.model.description import differences
+from tlzoo.training.run import Run
+from tlzoo.training.task import Task
+
+# Settings of where and how fast a run goes on, not of what it computes: a resumed run may change them.
+FREE_KEYS = (
+    "run_dir",
+    "ckpt_path",
+    "weights_only",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "data.cache_dir",
+)
+
+
+class ResumeFiles(TorchCheckpointIO):
+    """Resume files that are complete or what they were before; Lightning's own copies them into place."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: object = None,  # noqa: ARG002 (Lightning's signature)
+    ) -> None:
+        """Write the state of a run.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with whole(Path(path)) as partial:
+            partial.write_bytes(content.getbuffer())
+
+
+class Keep(ModelCheckpoint):
+    """Keep the resume file of the last epoch, or of the best one; the run directory may be moved meanwhile.
+
+    Args:
+        folder: The run directory.
+        name: Name of the file, without suffix.
+        monitor: What is least in the best epoch; the last epoch is kept if nothing is monitored.
+    """
+
+    def __init__(self, folder: Path, name: str, *, monitor: str | None = None) -> None:
+        super().__init__(dirpath=folder, filename=name, monitor=monitor, enable_version_counter=False)
+
+    @property
+    def state_key(self) -> str:
+        """The name: two that monitor nothing would have the same key otherwise."""
+        return f"{type(self).__qualname__}:{self.filename}"
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state; Lightning's own forgets the best epoch of a directory that was moved."""
+
+        def moved(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = {key: moved(value) for key, value in state_dict.items() if key.endswith("_model_path")}
+        best = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
+
+
+def resume_file(path: Path) -> dict[str, Any]:
+    """Read a resume file; nothing in it is ever run.
+
+    Raises:
+        UserError: It is missing, damaged, or none of ours.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"there is no checkpoint {path}; train first: tlzoo fit --config … --run_dir {path.parent}"
+        )
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")  # noqa: TID251 (our own)
+    except Exception as error:
+        # The reader's own message proposes to turn the safety off.
+        raise UserError(
+            f"{path} is no resume file, or damaged; take another one, or delete it to begin anew"
+        ) from error
+    return state
+
+
+def load_weights(task: Task, path: Path) -> None:
+    """Put the weights of a resume file into a task.
+
+    Raises:
+        UserError: It is damaged, or of another model.
+    """
+    state = resume_file(path)
+    task.on_load_checkpoint(state)
+    task.load_state_dict(state["state_dict"])
+
+
+def stopped(run: Run) -> str:
+    """Say what an interrupted run has kept and how to go on."""
+    if run.last.exists():
+        return f"stopped. All finished epochs are in {run.last}; the same command goes on from there"
+    return f"stopped. No epoch was finished; the same command begins anew in {run.path}"
+
+
+def refuse_changes(run: Run, config: Mapping[str, Any]) -> None:
+    """Compare a configuration with that of the run in the same directory.
+
+    Raises:
+        UserError: They differ in what the run computes; the message names the keys.
+    """
+    before = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    changes = [
+        f"{key}: {change}"
+        for key, change in differences(before, config).items()
+        if not key.startswith(FREE_KEYS)
+    ]
+    if changes:
+        raise UserError(
+            f"{run.path} holds a run with another configuration: " + "; ".join(changes) + ". "
+            "Choose another --run_dir, or delete that one"
+        )

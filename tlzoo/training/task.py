@@ -1,0 +1,315 @@
+"""The only LightningModule: backbone, head, freezing strategy and optimiser in one training task."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, Self
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from tlzoo import freezing as freeze
+from tlzoo.backbones.backbone import Backbone
+from tlzoo.errors import DivergedError, UserError
+from tlzoo.graphs import keys
+from tlzoo.graphs.parts import nothing
+from tlzoo.graphs.row_budget import RowBudget, ran_out
+from tlzoo.heads.head import Head
+from tlzoo.machine import distributed
+from tlzoo.model.description import describe, differences
+from tlzoo.training import cluster
+
+logger = logging.getLogger(__name__)
+
+Schedule = Literal["one-cycle", "cosine", "constant"]
+Kept = Literal["best", "last"]
+Stage = Literal["train", "val", "test"]
+STAGES: tuple[Stage, ...] = ("train", "val", "test")
+
+
+class Task(pl.LightningModule):
+    """Train a head on a backbone, wholly or in part.
+
+    The data module in use must offer ``targets`` (names), ``units``, ``train_targets()`` and
+    ``part_dataloader("train", whole=True)``: the scalers of head and backbone are fitted on the training part
+    when fitting starts, and on nothing else.
+
+    Where the trainer has several processes, each computes its part of a batch and all learn from the whole
+    (:mod:`tlzoo.machine.distributed`).
+
+    Args:
+        backbone: From a batch of crystals to embeddings.
+        head: From embeddings to predictions in physical units; it is bound to the backbone's ``out_dim``.
+        freezing: Which groups train, by epoch; everything by default.
+        optimizer: From parameter groups to an optimiser.
+        schedule: Course of the learning rate over all steps. ``one-cycle``: linear warm-up to the optimiser's
+            rate, then cosine to zero (Smith & Topin 2019, without momentum cycling); ``cosine``: no warm-up.
+        warmup: Part of all steps used to warm up, for ``one-cycle``.
+        layer_decay: Each group learns this factor slower than the one after it; 1 for one rate everywhere.
+        keep: Which epoch becomes the model: the ``best`` on the validation part, or the ``last``. Where the
+            rate goes to zero and validation crystals are few, the best is often a lucky one.
+        compiled: Run the backbone through ``torch.compile``, shapes left open. Its first steps take up to
+            a minute and need a C++ compiler; on a CPU it is no faster afterwards.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Head,
+        freezing: freeze.Freezing | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        schedule: Schedule = "one-cycle",
+        warmup: float = 0.1,
+        layer_decay: float = 1.0,
+        keep: Kept = "best",
+        compiled: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 <= warmup < 1:
+            raise UserError(f"warmup is a part of all steps, 0 or more and less than 1, got {warmup}")
+        if not 0 < layer_decay <= 1:
+            raise UserError(f"layer_decay must be more than 0 and at most 1, got {layer_decay}")
+        if keep not in ("best", "last"):
+            raise UserError(f"keep must be best or last, got {keep!r}")
+        self.backbone = backbone
+        if compiled:
+            backbone.compile(dynamic=True)
+        self.head = head.bind(backbone.out_dim)
+        self.freezing = freezing or freeze.All()
+        # A rule that does not fit the model is refused here, before anything is read or written.
+        self.freezing.trainable(list(self.groups()), 0)
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.warmup = warmup
+        self.layer_decay = layer_decay
+        self.keep = keep
+        self.group_rows: list[freeze.GroupRow] = []
+        self.seed = torch.initial_seed() % 2**32
+        self.budget = RowBudget()
+        self._own_budget = RowBudget()
+        self._frozen: list[nn.Module] = []
+        self._metrics: dict[Stage, Any] = {}
+        self._losses: dict[Stage, list[tuple[Tensor, int]]] = {}
+        self._batch: Data | None = None
+
+    def groups(self) -> Mapping[str, Sequence[nn.Module]]:
+        """The backbone's groups, then the head's: what freezing strategies speak of."""
+        return {**self.backbone.groups(), **self.head.groups()}
+
+    @property
+    def monitor(self) -> str | None:
+        """What is least in the epoch that is kept; None if that is the last one."""
+        return f"val/{self.head.monitor}" if self.keep == "best" else None
+
+    def forward(self, batch: Data) -> Tensor:
+        """Predict in physical units, ``(crystals, columns)``."""
+        prediction: Tensor = self.head.predict(self._raw(batch))
+        return prediction
+
+    def _raw(self, batch: Data) -> Tensor:
+        """Return the head's raw output, computed in parts once memory ran out."""
+        if torch.is_grad_enabled():
+            return self.budget.apply_recomputing(self._compute, batch, self)
+        # what a process measures is nobody else's concern: the budget that all share must not change
+        budget = self._own_budget if distributed.together() else self.budget
+        return budget.apply(self._compute, batch)
+
+    def _compute(self, batch: Data) -> Tensor:
+        raw: Tensor = self.head(self.backbone(batch))
+        return raw
+
+    def setup(self, stage: str) -> None:
+        """Fit the scaler and freeze, so that the summary printed at the start is true."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.trainer.world_size > 1:
+            cluster.check(self.trainer, self)
+            distributed.join()
+            self.seed = distributed.gather(self.seed)[0]
+        self._metrics = {part: self.head.metrics(data.targets) for part in STAGES}
+        self._losses = {part: [] for part in STAGES}
+        self.head.check(data.target_values(data.used_rows), data.targets)
+        if stage == "fit":
+            self.head.fit(data.train_targets(), data.targets)
+            if not self.backbone.fitted:
+                self.backbone.fit(data.part_dataloader("train", whole=True))
+            self._freeze(0)
+            rank_zero_only(logger.info)(freeze.table(self.group_rows))
+
+    def teardown(self, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
+        """Compute alone again."""
+        distributed.leave()
+
+    def on_train_start(self) -> None:
+        """Take off the wrapper of `DistributedDataParallel`: gradients are averaged in `optimizer_step`."""
+        if distributed.together():
+            self.trainer.strategy.model = self
+
+    def _freeze(self, epoch: int) -> None:
+        applied = freeze.apply(self.freezing, self.groups(), epoch, training=self.training)
+        self.group_rows, self._frozen = applied.rows, applied.frozen
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, but keep frozen parts in eval: running statistics must not drift."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
+
+    def on_train_epoch_start(self) -> None:
+        """Release or freeze groups; seed the epoch, so that a resumed run repeats the straight one."""
+        self._freeze(self.current_epoch)
+        self.train()
+        torch.manual_seed(distributed.seed(self.seed, self.current_epoch))
+
+    def training_step(self, batch: Data, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002 (Lightning's signature)
+        """Return the loss in the scaled space of the targets."""
+        self._batch = batch
+        if together := distributed.together():
+            together.begin()
+        raw = self._raw(batch)
+        loss = self.head.loss(raw, batch[keys.TARGETS])
+        if not torch.isfinite(loss):
+            raise DivergedError(
+                f"the training loss became {loss.item()} in epoch {self.current_epoch}; "
+                "lower the learning rate, or clip gradients (trainer.gradient_clip_val: 1)"
+            )
+        return {"loss": loss, "raw": raw.detach(), "value": loss.detach()}
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,  # noqa: ANN401 (Lightning's union)
+        optimizer_closure: Any = None,  # noqa: ANN401
+    ) -> None:
+        """Learn from a batch: again, in parts, if memory ran out in its forward or backward pass.
+
+        The closure sets all gradients to zero before the backward pass, so a failed one leaves no trace. When
+        gradients are accumulated over batches it does not, and the error stands.
+        """
+        together = distributed.together()
+        closure = partial(self._learn, together, optimizer_closure) if together else optimizer_closure
+        while True:
+            try:
+                return super().optimizer_step(epoch, batch_idx, optimizer, closure)
+            except RuntimeError as error:
+                if self._batch is None or self.trainer.accumulate_grad_batches > 1:
+                    raise
+                halve = self.budget.halve_together if together else self.budget.halve
+                halve(self._batch, error)
+
+    def _learn(self, together: distributed.Together, closure: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """Compute the gradients of a batch with the other processes."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return together.step(closure, self._catch_up, ran_out, trained)
+
+    def _catch_up(self) -> None:
+        """Compute as in a step, of no crystal."""
+        assert self._batch is not None
+        batch = nothing(self._batch)
+        with self.trainer.precision_plugin.train_step_context():
+            loss = self.head.loss(self._raw(batch), batch[keys.TARGETS])
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def on_train_batch_end(self, outputs: Any, batch: Data, batch_idx: int) -> None:  # noqa: ANN401, ARG002
+        """Accumulate the metrics of the training part, once a batch has been learned from."""
+        self._batch = None
+        if together := distributed.together():
+            together.settle()
+        self._record("train", batch, outputs["raw"], outputs["value"])
+
+    def validation_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
+        """Accumulate the metrics of the validation part."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
+        """Accumulate the metrics of the test part."""
+        self._evaluate("test", batch)
+
+    def _evaluate(self, stage: Stage, batch: Data) -> None:
+        raw = self._raw(batch)
+        self._record(stage, batch, raw, self.head.loss(raw, batch[keys.TARGETS]))
+
+    def _record(self, stage: Stage, batch: Data, raw: Tensor, loss: Tensor) -> None:
+        with torch.no_grad():
+            self._metrics[stage].update(self.head.predict(raw.float()), batch[keys.TARGETS])
+        self._losses[stage].append((loss.detach(), batch[keys.NUM_CRYSTALS]))
+
+    def on_train_epoch_end(self) -> None:
+        """Log the metrics of the epoch, in physical units."""
+        self._log_metrics("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the epoch, in physical units."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test part, in physical units."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: Stage) -> None:
+        # `self.log` of every step would take longer than a step of a small optimiser
+        losses, crystals = zip(*self._losses[stage], strict=True)
+        weights = torch.tensor(distributed.totals(crystals), dtype=losses[0].dtype, device=losses[0].device)
+        mean = (torch.stack(losses) * weights).sum() / weights.sum()
+        self.log(f"{stage}/loss", mean, prog_bar=stage == "train")
+        self._losses[stage].clear()
+        metrics = self._metrics[stage]
+        metrics.pool()
+        for name, value in metrics.compute().items():
+            self.log(f"{stage}/{name}", value, prog_bar=stage == "val" and name == self.head.monitor)
+        metrics.reset()
+
+    def spec(self) -> dict[str, Any]:
+        """What the weights belong to, the graph of the backbone included, as plain data."""
+        return {"backbone": describe(self.backbone), "head": describe(self.head)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say in a resume file what its weights belong to."""
+        checkpoint["spec"] = self.spec()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another model or another graph.
+
+        Raises:
+            UserError: The checkpoint was made by another model; the message names the differences.
+        """
+        changes = differences(checkpoint.get("spec", self.spec()), self.spec())
+        if changes:
+            told = "; ".join(f"{key}: {change}" for key, change in changes.items())
+            raise UserError(
+                f"the checkpoint was made by another model: {told}. Use the configuration it was made with"
+            )
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's union of eight types)
+        """One parameter group per named group, frozen ones too: without a gradient they stay as they are."""
+        groups = self.groups()
+        rates = freeze.layer_rates(list(groups), self.layer_decay)
+        optimizer = self.optimizer(
+            [
+                {"params": [p for part in parts for p in part.parameters()], "name": name}
+                for name, parts in groups.items()
+            ]
+        )
+        for group in optimizer.param_groups:
+            group["lr"] *= rates[group["name"]]
+            if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) and group["foreach"] is None:
+                # torch's own choice on a CPU is a loop over the parameters, 3 to 7 times slower
+                group["fused"] = group["fused"] is not False
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate at a step, as a part of the optimiser's own."""
+        if self.schedule == "constant":
+            return 1.0
+        warm = max(1, round(self.warmup * total)) if self.schedule == "one-cycle" else 0
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))

@@ -1,0 +1,275 @@
+"""Where frozen features come from: the layers of a trained model, or descriptors as they are."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.cards.library import locate
+from tlzoo.crystals import Crystals
+from tlzoo.descriptors.descriptor_chunk import names
+from tlzoo.descriptors.descriptor_options import DescriptorOptions
+from tlzoo.descriptors.descriptor_store import DescriptorStore
+from tlzoo.descriptors.stores import Options, Store
+from tlzoo.model.activations import EMBEDDING, check_layers, widths
+from tlzoo.model.trained import Model, load
+
+DESCRIPTORS: Final = "descriptors"
+
+# Fewer are described anew each time: that takes less than reading them from the cache is worth.
+MANY: Final = 2000
+
+
+class Source(ABC):
+    """Something that has named layers and says what they are for crystals.
+
+    Attributes:
+        default: The layer that stands for all.
+    """
+
+    default: str
+
+    @property
+    @abstractmethod
+    def layers(self) -> list[str]:
+        """Names of the layers, from input to output."""
+
+    @abstractmethod
+    def columns(self, layer: str) -> list[str]:
+        """Name the numbers of a layer."""
+
+    @abstractmethod
+    def options(self, layer: str) -> Options:
+        """Return what is made of crystals to begin with."""
+
+    @abstractmethod
+    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the values of layers, ``(crystals, dim)`` each.
+
+        Raises:
+            UserError: There is no such layer, or it cannot be had for a crystal.
+        """
+
+    @abstractmethod
+    def needs(self) -> list[Options]:
+        """Return what must be made of crystals for :meth:`read`."""
+
+    @abstractmethod
+    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
+        """Return the values of a layer, ``(crystals, dim)``.
+
+        Args:
+            stores: What was made of the crystals, for each of :meth:`needs`; several sources may share it.
+            layer: The layer.
+        """
+
+    def check(self, layer: str) -> None:
+        """Refuse a layer that is not there.
+
+        Raises:
+            UserError: Names those there are.
+        """
+        check_layers([layer], dict.fromkeys(self.layers, 0))
+
+
+class Network(Source):
+    """The layers of a trained model."""
+
+    default = EMBEDDING
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @property
+    def layers(self) -> list[str]:
+        """Those of the backbone, the embedding, those of the head."""
+        return self.model.layers
+
+    def columns(self, layer: str) -> list[str]:
+        """Name them ``LAYER.0``, ``LAYER.1`` …."""
+        return [f"{layer}.{i}" for i in range(widths(self.model.backbone, self.model.head)[layer])]
+
+    def options(self, layer: str) -> Options:  # noqa: ARG002 (the same for all)
+        """Return what the backbone reads."""
+        return self.model.backbone.graph
+
+    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the activations, averaged over each crystal."""
+        return self.model.activations(crystals, layers)
+
+    def needs(self) -> list[Options]:
+        """Return what the backbone reads."""
+        return [self.model.backbone.graph]
+
+    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
+        """Return the activations, averaged over each crystal."""
+        return self.model.read(stores[self.model.backbone.graph], [layer])[layer]
+
+
+class Descriptors(Source):
+    """Descriptors as they are, each in its unit: ``composition``, ``structure``, or ``both`` side by side."""
+
+    default = "both"
+
+    @property
+    def layers(self) -> list[str]:
+        """The kinds of descriptors."""
+        return ["composition", "structure", "both"]
+
+    def columns(self, layer: str) -> list[str]:
+        """Name the descriptors of a kind."""
+        return names(self.options(layer))
+
+    def options(self, layer: str) -> DescriptorOptions:
+        """Return which descriptors a kind consists of."""
+        return DescriptorOptions(composition=layer != "structure", structure=layer != "composition")
+
+    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the descriptors; those of many crystals are kept in the cache."""
+        for layer in layers:
+            self.check(layer)
+        options = self.options(layers[0] if len(set(layers)) == 1 else self.default)
+        if len(crystals) < MANY:
+            store = DescriptorStore.in_memory(crystals, options)
+        else:
+            store = DescriptorStore.open(crystals, options)
+        place = {name: i for i, name in enumerate(store.names)}
+        return {layer: store.values[:, [place[name] for name in self.columns(layer)]] for layer in layers}
+
+    def needs(self) -> list[Options]:
+        """Return all descriptors: most networks on descriptors read all, too."""
+        return [DescriptorOptions()]
+
+    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
+        """Return the descriptors of a kind."""
+        store = stores[DescriptorOptions()]
+        assert isinstance(store, DescriptorStore)
+        return store.values[:, [store.names.index(name) for name in self.columns(layer)]]
+
+
+class Joined(Source):
+    """The same layer of several models side by side, and all descriptors if they are among them.
+
+    Args:
+        parts: What is joined, by name; at least one model.
+    """
+
+    default = EMBEDDING
+
+    def __init__(self, parts: Mapping[str, Source]) -> None:
+        self.parts = parts
+        first, *others = [part.layers for part in parts.values() if isinstance(part, Network)]
+        self._layers = [name for name in first if all(name in layers for layers in others)]
+
+    @property
+    def layers(self) -> list[str]:
+        """Those that all models have; the embedding is one."""
+        return self._layers
+
+    def columns(self, layer: str) -> list[str]:
+        """Name them by part and name there."""
+        return [
+            f"{name}:{column}"
+            for name, part in self.parts.items()
+            for column in part.columns(self._of(part, layer))
+        ]
+
+    def options(self, layer: str) -> Options:
+        """Return what the first part reads."""
+        first = next(iter(self.parts.values()))
+        return first.options(self._of(first, layer))
+
+    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the values of all parts, side by side."""
+        for layer in layers:
+            self.check(layer)
+        found = [
+            part.activations(crystals, list(dict.fromkeys(self._of(part, layer) for layer in layers)))
+            for part in self.parts.values()
+        ]
+        return {
+            layer: np.concatenate(
+                [
+                    values[self._of(part, layer)]
+                    for part, values in zip(self.parts.values(), found, strict=True)
+                ],
+                axis=1,
+            )
+            for layer in layers
+        }
+
+    def needs(self) -> list[Options]:
+        """Return what the parts need, each once."""
+        return list(dict.fromkeys(options for part in self.parts.values() for options in part.needs()))
+
+    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
+        """Return the values of all parts, side by side."""
+        parts = self.parts.values()
+        return np.concatenate([part.read(stores, self._of(part, layer)) for part in parts], axis=1)
+
+    @staticmethod
+    def _of(part: Source, layer: str) -> str:
+        return part.default if isinstance(part, Descriptors) else layer
+
+
+def source(name: str) -> Source:
+    """Return where features come from.
+
+    Args:
+        name: ``descriptors``, a model as :func:`tlzoo.load` takes it, or several of them joined by ``+``.
+
+    Raises:
+        UserError: There is no such model, or it is damaged.
+    """
+    return joined({part: part for part in parts_of(name)})
+
+
+def joined(places: Mapping[str, str]) -> Source:
+    """Return where features come from, joined if there are several.
+
+    Args:
+        places: ``descriptors``, or where a model is, by the name it is to have.
+    """
+    parts = {
+        name: Descriptors() if place == DESCRIPTORS else Network(load(place))
+        for name, place in places.items()
+    }
+    return Joined(parts) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def parts_of(name: str) -> list[str]:
+    """Return the names that a name consists of; a path with a plus in it is one.
+
+    >>> parts_of("runs/p3+descriptors")
+    ['runs/p3', 'descriptors']
+    """
+    return [name] if Path(name).exists() else list(dict.fromkeys(name.split("+")))
+
+
+def seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
+    """Count crystals that a model learned from, if it is a run on the same table; None if nobody can tell.
+
+    Args:
+        name: As for :func:`source`; of several models that which has seen most counts.
+        crystals: The whole table.
+        rows: The crystals in question.
+    """
+    told = [_seen(part, crystals, rows) for part in parts_of(name)]
+    return None if None in told else max(count for count in told if count is not None)
+
+
+def _seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
+    if name == DESCRIPTORS:
+        return 0
+    weights = locate(name)
+    split, card = weights.with_name("split.json"), weights.with_suffix(".json")
+    if not split.is_file():
+        return None
+    if json.loads(card.read_text(encoding="utf-8")).get("data_sha256") != crystals.content_hash:
+        return None
+    parts = json.loads(split.read_text(encoding="utf-8"))
+    return int(np.isin(crystals.ids[rows], [*parts["train"], *parts["val"]]).sum())

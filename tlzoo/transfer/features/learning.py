@@ -1,0 +1,257 @@
+"""From data and sources of features to a report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.crystals import Crystals
+from tlzoo.data.known_elements import symbols
+from tlzoo.errors import UserError
+from tlzoo.transfer.features import estimators, tables
+from tlzoo.transfer.features.calibration import coverage, widths
+from tlzoo.transfer.features.findings import Report, Result
+from tlzoo.transfer.features.folds import groups_of
+from tlzoo.transfer.features.frozen import AUTO, values_of
+from tlzoo.transfer.features.layers import DESCRIPTORS, source
+from tlzoo.transfer.features.nested import Learner, candidates, mean, nested
+from tlzoo.transfer.features.saved import LEARNED, Part, SavedFeatures
+from tlzoo.transfer.features.tables import Labels
+
+Values = NDArray[np.float64]
+
+# Fewer crystals give no choice of a layer.
+LEAST = 5
+CHOSEN = "any of these"
+MEAN = "mean of these"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to learn from what, and how it is judged.
+
+    Attributes:
+        sources: Paths or names of tables; of a structure that several hold the first says what is learned.
+        targets: Columns to learn, one for all tables or one for each; their own if they have only one.
+        unit: The unit, where a table does not know it.
+        features: Where features come from, as of :func:`~tlzoo.transfer.features.layers.source`.
+        layer: A layer that all of them have, or ``auto``: chosen within each fold.
+        estimators: Kinds of regression, as of :data:`~tlzoo.transfer.features.estimators.ESTIMATORS`.
+        cv: ``leave-one-out``, or ``5-fold`` with any number.
+        repeats: How often the folds are drawn.
+        groups: What is left out together: ``composition``, ``none``, or one after the other.
+        log: Learn the natural logarithm.
+        seed: Seed of all draws.
+        curve: Numbers of crystals to learn from, besides all that are not left out.
+    """
+
+    sources: Sequence[str]
+    targets: Sequence[str] | None = None
+    unit: str | None = None
+    features: Sequence[str] = (DESCRIPTORS,)
+    layer: str = AUTO
+    estimators: Sequence[str] = ("bayesian-ridge",)
+    cv: str = "leave-one-out"
+    repeats: int = 1
+    groups: Sequence[str] = ("composition",)
+    log: bool = False
+    seed: int = 0
+    curve: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What was asked, with everything that was read for it.
+
+    Attributes:
+        request: What was asked.
+        labels: The crystals with a known target, and their targets.
+        features: By source and layer, ``(crystals, dim)`` each.
+    """
+
+    request: Request
+    labels: Labels
+    features: Mapping[tuple[str, str], Values]
+
+    @property
+    def crystals(self) -> Crystals:
+        """The crystals with a known target."""
+        return self.labels.crystals
+
+    @property
+    def learned(self) -> Values:
+        """What is learned: the targets or their natural logarithms, ``(crystals,)``."""
+        return np.log(self.labels.truth) if self.request.log else self.labels.truth
+
+
+def read(request: Request) -> Problem:
+    """Read the data and compute the features.
+
+    Raises:
+        UserError: A table or a model cannot be read, there is no such layer, too little is known of the
+            target, or the tables hold different quantities.
+    """
+    if not request.features:
+        raise UserError("name at least one source of features: descriptors, or a model")
+    labels = tables.read(request.sources, request.targets, request.unit, log=request.log)
+    return Problem(request, labels, collect(request, labels.crystals))
+
+
+def transfer(request: Request, problem: Problem | None = None) -> Report:
+    """Cross-validate regressions on frozen features, one result per source, regression and grouping.
+
+    With several sources there are two more: for ``any of these`` the source is chosen within each fold too,
+    ``mean of these`` is the mean of the predictions with each.
+
+    Args:
+        request: What is asked.
+        problem: What :func:`read` gave for it, if it is there already.
+
+    Raises:
+        UserError: As of :func:`read`, or there is no such regression.
+    """
+    if request.repeats < 1:
+        raise UserError(f"repeats must be at least 1, got {request.repeats}")
+    kinds = [estimators.find(name) for name in request.estimators]
+    problem = problem or read(request)
+    labels, crystals = problem.labels, problem.crystals
+    learned = {name: labels.seen(name) for name in dict.fromkeys(request.features)}
+    results = []
+    for kind, group, most in product(kinds, request.groups, sizes(request, len(crystals))):
+        choices = candidates(problem.features, kind)
+        if len(choices) > 1:
+            choices[CHOSEN] = [candidate for each in choices.values() for candidate in each]
+        outcomes = nested(
+            problem.features,
+            problem.learned,
+            groups_of(crystals, group),
+            kind,
+            choices,
+            cv=request.cv,
+            repeats=request.repeats,
+            most=most,
+            seed=request.seed,
+        )
+        if CHOSEN in outcomes:
+            outcomes[MEAN] = mean([outcomes[name] for name in learned])
+        results += [
+            Result(name, kind.name, group, outcome, learned.get(name), most)
+            for name, outcome in outcomes.items()
+        ]
+    return Report(
+        tables=labels.tables,
+        target=labels.target,
+        unit=labels.unit,
+        log=request.log,
+        crystals=crystals,
+        truth=labels.truth,
+        data_sha256=crystals.content_hash,
+        cv=request.cv,
+        repeats=request.repeats,
+        seed=request.seed,
+        results=results,
+    )
+
+
+def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatures:
+    """Fit the regression to all crystals with a known target, of several sources the mean of theirs.
+
+    Layer and settings are chosen as within a fold; intervals are calibrated on what was left out.
+
+    Args:
+        problem: What was read.
+        report: What cross-validation found; it becomes part of the card.
+        cover: See what the intervals hold, too, which takes ten times as long as the report.
+
+    Raises:
+        UserError: There are several regressions, or one that cannot be kept without pickling it.
+    """
+    request = problem.request
+    name = check_saved(request.estimators)
+    kind, crystals = estimators.find(name), problem.crystals
+    everything = np.arange(len(crystals))
+    groups = groups_of(crystals, request.groups[0])
+    choices = candidates(problem.features, kind)
+    learner = Learner(problem.features, problem.learned, groups, kind, request.seed, everything)
+    parts, features = [], []
+    for place, each in choices.items():
+        best = learner.best(each)
+        x = problem.features[place, best.layer]
+        model = kind.fit(x, problem.learned, dict(best.settings), request.seed)
+        parts.append(Part(place, best.layer, source(place), model))
+        features.append(x)
+    # one result, or the mean, which comes last
+    judged = [one for one in report.results if one.group == request.groups[0] and one.most is None][-1]
+    card = {
+        **report.facts,
+        "tables": [
+            {"source": table.source, "target": table.target, "crystals": list(table.ids)}
+            for table in report.tables
+        ],
+        "estimator": name,
+        "elements": symbols(crystals),
+        "judged": report.told(judged),
+    }
+    if np.isfinite(judged.outcome.deviations).all():
+        card["calibration"] = {
+            "crystals": len(crystals),
+            "widths": widths(judged.outcome, problem.learned),
+            "coverage": coverage(
+                problem.features,
+                problem.learned,
+                groups,
+                kind,
+                choices,
+                cv=request.cv,
+                repeats=request.repeats,
+                seed=request.seed,
+            )
+            if cover
+            else None,
+        }
+    return SavedFeatures.of(parts, features, card)
+
+
+def check_saved(names: Sequence[str]) -> str:
+    """Return the only regression asked for, if it can be kept.
+
+    Raises:
+        UserError: There are several, or it cannot.
+    """
+    if len(names) != 1 or names[0] not in LEARNED:
+        raise UserError(f"one estimator can be saved, {' or '.join(LEARNED)}, got {', '.join(names)}")
+    return names[0]
+
+
+def sizes(request: Request, crystals: int) -> list[int | None]:
+    """Return from how many crystals to learn, one after the other; None for all that are not left out.
+
+    Raises:
+        UserError: They are too few, or more than there are.
+    """
+    if wrong := [size for size in request.curve if not LEAST <= size < crystals]:
+        raise UserError(
+            f"a learning curve over {crystals} crystals goes from {LEAST} to {crystals - 1}, got {wrong[0]}"
+        )
+    return [*sorted(set(request.curve)), None]
+
+
+def collect(request: Request, crystals: Crystals) -> dict[tuple[str, str], Values]:
+    """Return the features asked for, by source and layer, ``(crystals, dim)`` each."""
+    found: dict[tuple[str, str], Values] = {}
+    for name in dict.fromkeys(request.features):
+        here = source(name)
+        layers = here.layers if request.layer == AUTO else [request.layer]
+        try:
+            here.check(layers[0])
+        except UserError as error:
+            raise UserError(f"{name}: {error}; or leave the choice to --layer auto") from error
+        different: dict[str, Values] = {}
+        for layer, values in values_of(here, crystals, layers).items():
+            # the last layer of a network on descriptors is the embedding: it need not be tried twice
+            if not any(np.array_equal(values, other) for other in different.values()):
+                different[layer] = values
+        found |= {(name, layer): values for layer, values in different.items()}
+    return found

@@ -1,0 +1,275 @@
+"""Regressions on frozen features that were fitted to all known crystals, kept in a folder and loaded again.
+
+``features.json`` says what was learned from what, ``features.safetensors`` holds the numbers of scalers and
+regressions, ``networks/`` the networks that the features come from: the folder needs nothing else.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from tlzoo.cards.library import locate
+from tlzoo.crystals import Crystals
+from tlzoo.data.known_elements import check_elements
+from tlzoo.descriptors.stores import Options, Store, store_of
+from tlzoo.errors import UserError
+from tlzoo.graphs.parts import consecutive
+from tlzoo.machine.files import whole, write_text
+from tlzoo.model.description import plain
+from tlzoo.model.trained import CHUNK, CHUNK_ATOMS
+from tlzoo.transfer.features import CARD, estimators, is_saved
+from tlzoo.transfer.features.bayes import BayesianRidge
+from tlzoo.transfer.features.estimators import Scale
+from tlzoo.transfer.features.layers import DESCRIPTORS, Source, joined, parts_of
+from tlzoo.transfer.features.nested import mixture
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+Values = NDArray[np.float64]
+
+FORMAT: Final = 2  # 1: one table, intervals as stated
+ARRAYS, NETWORKS = "features.safetensors", "networks"
+# What each kind of regression has learned. Trees and Gaussian processes would have to be pickled.
+SCALE: Final = ("mean_", "scale_")
+LEARNED: Final[Mapping[str, tuple[type, Sequence[str]]]] = {
+    "bayesian-ridge": (
+        BayesianRidge,
+        ("centre_", "intercept_", "axes_", "coef_", "variances_", "alpha_", "lambda_"),
+    ),
+    "ridge": (Ridge, ("coef_", "intercept_")),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A source of features and the regression on one of its layers.
+
+    Attributes:
+        name: The source, as it was asked for.
+        layer: The layer.
+        source: Where the features come from.
+        model: Scaler and regression.
+    """
+
+    name: str
+    layer: str
+    source: Source
+    model: Pipeline
+
+
+@dataclass(frozen=True)
+class SavedFeatures:
+    """A property of crystals from frozen features; with several parts, the mean of what they say.
+
+    Attributes:
+        parts: Sources of features, with the regressions on them.
+        card: Target, unit, the data and what else is known.
+        known: Standardised features of the crystals it learned from, ``(crystals, dim)``.
+    """
+
+    parts: Sequence[Part]
+    card: dict[str, Any]
+    known: NDArray[np.float32]
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of a prediction."""
+        target = self.card["target"]
+        probable = self.card["estimator"] == "bayesian-ridge"
+        return [target, *([f"{target}_std", f"{target}_q5", f"{target}_q95"] if probable else [])]
+
+    @property
+    def options(self) -> list[Options]:
+        """What must be made of crystals for :meth:`read`: graphs, descriptors, or both."""
+        return list(dict.fromkeys(options for part in self.parts for options in part.source.needs()))
+
+    def predict(self, crystals: "Crystals | Sequence[Structure]") -> pd.DataFrame:
+        """Predict in the unit of the target.
+
+        Where the logarithm was learned the prediction is the median, and the deviation is of first order,
+        that of the logarithm times the prediction.
+
+        Args:
+            crystals: A table of crystals or pymatgen structures.
+
+        Returns:
+            One row per crystal: ``id``, the target; if the regression is Bayesian also ``…_std``, half of the
+            interval that holds 68 % of crystals left out, and the ends of the one that holds 90 %, ``…_q5``
+            and ``…_q95``, each in the unit of the target.
+
+        Raises:
+            UserError: A crystal has an unknown element, or nothing can be made of its structure.
+        """
+        crystals = crystals if isinstance(crystals, Crystals) else Crystals.from_structures(crystals)
+        found = [self.read(stores) for stores in self._stores(crystals)]
+        table = pd.concat([pd.DataFrame(columns=self.columns, dtype=float), *found], ignore_index=True)
+        table.insert(0, "id", crystals.ids)
+        return table
+
+    def embed(self, crystals: "Crystals | Sequence[Structure]") -> NDArray[np.float32]:
+        """Return the standardised features of all parts side by side, ``(crystals, dim)``."""
+        crystals = crystals if isinstance(crystals, Crystals) else Crystals.from_structures(crystals)
+        empty = np.empty((0, self.known.shape[1]), dtype=np.float32)
+        return np.concatenate([empty, *(self.learned(stores)[2] for stores in self._stores(crystals))])
+
+    def read(self, stores: Mapping[Options, Store]) -> pd.DataFrame:
+        """Predict crystals of which graphs, or descriptors, are there already; without their ids.
+
+        Args:
+            stores: What was made of the crystals, for each of :attr:`options`.
+        """
+        mean, deviation, _ = self.learned(stores)
+        half = self.half_width(deviation, "0.9")
+        deviation = self.half_width(deviation, "0.68")
+        lines = [mean, deviation, mean - half, mean + half]
+        if self.card["log"]:
+            lines = [np.exp(mean), np.exp(mean) * deviation, *(np.exp(line) for line in lines[2:])]
+        return pd.DataFrame(dict(zip(self.columns, lines, strict=False)))
+
+    def half_width(self, deviation: Values, level: str) -> Values:
+        """Return half widths of intervals that hold as many crystals as the level says, ``(crystals,)``.
+
+        Args:
+            deviation: Deviations as of :meth:`learned`, ``(crystals,)``.
+            level: One of :data:`~tlzoo.transfer.features.calibration.LEVELS`.
+        """
+        if "calibration" not in self.card:
+            return deviation  # a ridge states none, and all are NaN
+        wide: Values = deviation * self.card["calibration"]["widths"][level]
+        return wide
+
+    def learned(self, stores: Mapping[Options, Store]) -> tuple[Values, Values, NDArray[np.float32]]:
+        """Return predictions as they were learned, of logarithms perhaps, their deviations, and features.
+
+        Args:
+            stores: As of :meth:`read`.
+
+        Returns:
+            Means and standard deviations, ``(crystals,)``, as the regressions state them, NaN if they do not;
+            standardised features of all parts side by side, ``(crystals, dim)``.
+        """
+        features = [part.source.read(stores, part.layer).astype(np.float64) for part in self.parts]
+        told = [
+            estimators.predict(part.model, values) for part, values in zip(self.parts, features, strict=True)
+        ]
+        mean, deviation = mixture(*(np.stack(each) for each in zip(*told, strict=True)))
+        return mean, deviation, _standardised(self.parts, features)
+
+    def _stores(self, crystals: Crystals) -> Iterable[dict[Options, Store]]:
+        check_elements(crystals)
+        for chunk in consecutive(crystals.num_atoms, most=CHUNK, budget=CHUNK_ATOMS):
+            some = crystals.select(np.arange(len(crystals))[chunk])
+            yield {options: store_of(some, options) for options in self.options}
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], features: Sequence[Values], card: Mapping[str, Any]) -> Self:
+        """Put fitted parts together.
+
+        Args:
+            parts: The parts.
+            features: What each was fitted to, ``(crystals, dim)``.
+            card: ``target``, ``unit``, ``log``, ``estimator``, and what else is known.
+        """
+        return cls(parts, dict(card), _standardised(parts, features))
+
+    def save(self, folder: Path) -> None:
+        """Write the folder; ``features.json`` comes last: without it there is no model.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        try:
+            (folder / NETWORKS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be made: {error.strerror}; choose another folder") from error
+        (folder / CARD).unlink(missing_ok=True)
+        arrays = {"known": self.known}
+        parts, copies = [], dict[str, str]()
+        for i, part in enumerate(self.parts):
+            for step, names in zip(part.model, (SCALE, LEARNED[self.card["estimator"]][1]), strict=True):
+                arrays |= {f"{i}.{name}": np.asarray(getattr(step, name), dtype=np.float64) for name in names}
+            for name in parts_of(part.name):
+                if name != DESCRIPTORS and name not in copies:
+                    copies[name] = _copy(locate(name), folder / NETWORKS / str(len(copies)))
+            networks = [{"name": name, "sha256": copies.get(name, "")} for name in parts_of(part.name)]
+            parts.append({"layer": part.layer, "networks": networks})
+        content = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+        with whole(folder / ARRAYS) as partial:
+            partial.write_bytes(content)
+        files = {name: f"{NETWORKS}/{i}.safetensors" for i, name in enumerate(copies)}
+        facts = {**self.card, "format": FORMAT, "sha256": hashlib.sha256(content).hexdigest()}
+        card = plain({**facts, "parts": parts, "files": files}, "card")
+        write_text(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def load(folder: str | Path) -> SavedFeatures:
+    """Load what ``tlzoo features … --save FOLDER`` wrote; all hashes are verified.
+
+    Raises:
+        UserError: There is nothing of the kind, it is damaged, or its format is newer than this version.
+    """
+    folder = Path(folder)
+    if not is_saved(folder):
+        raise UserError(f"{folder} holds no {CARD}: name a folder that `tlzoo features … --save` wrote")
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if card["format"] != FORMAT:
+            remedy = "upgrade tlzoo" if card["format"] > FORMAT else "save it again"
+            raise UserError(f"{folder} has format {card['format']}, this tlzoo reads {FORMAT}: {remedy}")
+        content = (folder / ARRAYS).read_bytes()
+        if hashlib.sha256(content).hexdigest() != card["sha256"]:
+            raise UserError(f"{folder / ARRAYS} is damaged or was changed: save it again")
+        arrays = safetensors.numpy.load(content)
+        parts = [_part(folder, card, i, arrays) for i in range(len(card["parts"]))]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"{folder} is damaged ({error}): save it again") from error
+    return SavedFeatures(parts, card, arrays["known"])
+
+
+def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, NDArray[Any]]) -> Part:
+    networks, layer = card["parts"][i]["networks"], card["parts"][i]["layer"]
+    paths = {
+        one["name"]: str(folder / card["files"][one["name"]]) if one["sha256"] else DESCRIPTORS
+        for one in networks
+    }
+    for one in networks:
+        if one["sha256"] and _sha256(Path(paths[one["name"]])) != one["sha256"]:
+            raise UserError(f"{paths[one['name']]} is not the network of {one['name']}: save it again")
+    kind, names = LEARNED[card["estimator"]]
+    steps = []
+    for step, learned in ((Scale(), SCALE), (kind(), names)):
+        for name in learned:
+            value = arrays[f"{i}.{name}"]
+            setattr(step, name, value if value.ndim else float(value))
+        steps.append(step)
+    return Part("+".join(paths), layer, joined(paths), make_pipeline(*steps))
+
+
+def _standardised(parts: Sequence[Part], features: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    scaled = [part.model[0].transform(np.asarray(x)) for part, x in zip(parts, features, strict=True)]
+    return np.concatenate(scaled, axis=1).astype(np.float32)
+
+
+def _copy(weights: Path, to: Path) -> str:
+    """Copy a network and its card; return the SHA-256 of its weights."""
+    for suffix in (".safetensors", ".json"):
+        with whole(to.with_suffix(suffix)) as partial:
+            shutil.copyfile(weights.with_suffix(suffix), partial)
+    return _sha256(weights)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

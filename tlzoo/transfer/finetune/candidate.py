@@ -1,0 +1,111 @@
+"""Trainings of an experiment, in this process, on data that are read once."""
+
+import contextlib
+import json
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.errors import DivergedError, UserError
+from tlzoo.heads import Classification
+from tlzoo.machine.files import read_table
+from tlzoo.training.run import Run
+from tlzoo.training.session import Session
+from tlzoo.transfer.finetune.experiment import Choice, Side, Tree
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: an experiment with what is tried and a seed, and its run directory.
+
+    Attributes:
+        side: Which of the two it belongs to.
+        choice: Learning rate and pooling.
+        seed: Seed of weights and batches.
+        tree: The configuration.
+        folder: Directory of the whole comparison.
+    """
+
+    side: Side
+    choice: Choice
+    seed: int
+    tree: Tree
+    folder: Path
+
+    @property
+    def run(self) -> Run:
+        """The run directory, named by side, choice and seed."""
+        return Run(self.folder / self.side / f"{self.choice.slug}-seed-{self.seed}")
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training part."""
+        return int(self.tree["trainer"]["max_epochs"])
+
+    @property
+    def val(self) -> float:
+        """Validation MAE at the epoch that was kept, in the unit of the target; inf if it diverged."""
+        return float(self.metrics["val"]["mae"]) if self._metrics.exists() else inf
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch that was kept, from 1."""
+        if self.tree["model"].get("keep") == "last":
+            return self.epochs
+        return int(np.nanargmin(pd.read_csv(self.run.history)["val/mae"].to_numpy())) + 1
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured so far."""
+        content: dict[str, Any] = json.loads(self._metrics.read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def _metrics(self) -> Path:
+        return self.run.path / "metrics.json"
+
+    def fit(self, data: CrystalDataModule) -> None:
+        """Train, or go on with it; a finished training stays as it is.
+
+        Args:
+            data: The data of all trainings, read already.
+
+        Raises:
+            UserError: It was stopped, or the run directory holds another configuration.
+        """
+        with contextlib.suppress(DivergedError):
+            Session(["fit", "--config", json.dumps(self.tree), "--run_dir", str(self.run.path)], data)
+
+    def test(self, data: CrystalDataModule) -> Values:
+        """Measure the epoch that was kept on the test part; return its errors with sign, ``(crystals,)``."""
+        Session(["test", "--config", str(self.run.config), "--run_dir", str(self.run.path)], data)
+        table = read_table(self.run.predictions)
+        test = table[table["part"] == "test"]
+        errors: Values = test["prediction"].to_numpy() - test["target"].to_numpy()
+        return errors
+
+
+def read(tree: Tree) -> CrystalDataModule:
+    """Read and split the data of an experiment, train nothing.
+
+    Raises:
+        UserError: The data cannot be read, or the target is not one number per crystal.
+    """
+    draft = Session(["fit", "--config", json.dumps(tree)], None)
+    data: CrystalDataModule = draft.datamodule
+    if len(data.targets) != 1 or isinstance(draft.model.head, Classification):
+        raise UserError(
+            f"wanted one number per crystal to learn, got {', '.join(data.targets)} with the head "
+            f"{type(draft.model.head).__name__}; for others use `tlzoo fit`"
+        )
+    if data.pseudo_labels is not None:
+        raise UserError("data.pseudo_labels is for `tlzoo fit`: a comparison learns from known labels alone")
+    return data

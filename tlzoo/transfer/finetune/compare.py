@@ -1,0 +1,246 @@
+"""Fine-tuning and training from scratch on the same split, tuned alike, tested at the end."""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from tlzoo.cards.library import locate
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.pretraining import keeps_out
+from tlzoo.errors import UserError
+from tlzoo.evaluation.baselines import composition_features, regressions
+from tlzoo.machine.files import write_text
+from tlzoo.model import ensemble
+from tlzoo.model.checkpoint import Loaded
+from tlzoo.model.trained import load
+from tlzoo.training.run import Run
+from tlzoo.transfer.finetune import verdict
+from tlzoo.transfer.finetune.candidate import Training, read
+from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Request, Side, draft, in_unit, plan
+from tlzoo.transfer.finetune.recipes import recipe
+
+Values = NDArray[np.float64]
+Trainings = Mapping[Side, Sequence[Training]]
+
+
+def finetune(request: Request) -> verdict.Verdict:
+    """Fine-tune, train from scratch, test both and write everything into one directory.
+
+    Both sides see the same split, as many epochs and the same learning rates and poolings, of which
+    validation chooses (a trained head that is kept has its own, unless the request names some); the test
+    part is predicted only when both choices are made. What is finished is not computed again.
+
+    Raises:
+        UserError: The model or the data cannot be read, the directory holds another comparison, training was
+            stopped, or all trainings of a side diverge.
+    """
+    comparison = Comparison.prepare(request)
+    tried = comparison.tune()
+    answering = comparison.answering(tried)
+    for side, trainings in answering.items():
+        _write_experiment(request, side, trainings[0])
+    found = comparison.judge(tried, answering)
+    first, *others = (
+        training.run.model for training in next(v for s, v in answering.items() if s == found.model)
+    )
+    ours = Run(request.run_dir).model
+    for ending in (".safetensors", ".json"):
+        shutil.copyfile(first.with_suffix(ending), ours.with_suffix(ending))
+    ensemble.write(ours, others)
+    content = json.dumps(found.content(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(request.run_dir / "verdict.json", content + "\n")
+    write_text(request.run_dir / "verdict.md", found.document())
+    return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same data for two experiments.
+
+    Attributes:
+        request: What was asked.
+        starts: The models that one of them starts from.
+        data: Crystals, targets and split of both.
+        plan: Both experiments.
+        strategy: What trains in fine-tuning.
+    """
+
+    request: Request
+    starts: Mapping[str, Loaded]
+    data: CrystalDataModule
+    plan: Plan
+    strategy: str
+
+    @classmethod
+    def prepare(cls, request: Request) -> "Comparison":
+        """Read model and data, and decide by the number of crystals what was not asked."""
+        starts = request.start_models()
+        data = read(draft(request, next(iter(starts.values()))))
+        if not len(data.split.test):
+            raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
+        row = recipe(len(data.split.train))
+        say(f"{data.targets[0]} of {request.source}: {data.split.describe()}")
+        if request.head is None:
+            for start, model in starts.items():
+                if kin := in_unit(model.card, data.units[0]):
+                    say(_hint(start, kin, data.units[0]))
+        experiments = plan(request, starts, row, data.targets)
+        return cls(request, starts, data, experiments, request.strategy or row.strategy)
+
+    def tune(self) -> dict[Side, list[Training]]:
+        """Train each side with each choice."""
+        return {
+            side: [self._fitted(side, choice, self.request.seed) for choice in self.plan.choices[side]]
+            for side in SIDES
+        }
+
+    def answering(self, tried: Trainings) -> dict[Side, list[Training]]:
+        """Return the trainings of each side that answer in the end; the first is the best that was tried.
+
+        They are trained with what was chosen and several seeds; but if all models are to answer together,
+        transfer has the best from each, whose number scratch has of seeds.
+        """
+        if not self.request.together:
+            return {side: self._repeated(side, tried[side], self.request.seeds) for side in SIDES}
+        each = [
+            best("transfer", [one for one in tried["transfer"] if one.choice.start == start])
+            for start in self.request.starts
+        ]
+        return {
+            "transfer": sorted(each, key=lambda training: training.val),
+            "scratch": self._repeated("scratch", tried["scratch"], len(each)),
+        }
+
+    def _repeated(self, side: Side, tried: Sequence[Training], number: int) -> list[Training]:
+        """Train again with what did best and further seeds."""
+        first = best(side, tried)
+        seeds = range(self.request.seed + 1, self.request.seed + number)
+        return [first, *(best(side, [self._fitted(side, first.choice, seed)]) for seed in seeds)]
+
+    def _fitted(self, side: Side, choice: Choice, seed: int) -> Training:
+        tree = self.plan.tree(side, choice, seed)
+        training = Training(side, choice, seed, tree, self.request.run_dir)
+        training.fit(self.data)
+        unit = self.data.units[0]
+        result = (
+            f"validation MAE {training.val:.4g} {unit}".rstrip() if isfinite(training.val) else "diverged"
+        )
+        how = self.strategy if side == "transfer" else "everything"
+        again = f", seed {seed}" if seed != self.request.seed else ""
+        say(f"{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
+        return training
+
+    def judge(self, tried: Trainings, answering: Trainings) -> verdict.Verdict:
+        """Predict the test part, for the first time, and compare."""
+        errors = {side: np.stack([run.test(self.data) for run in answering[side]]) for side in SIDES}
+        starts = dict.fromkeys(self.request.start(one.choice) for one in answering["transfer"])
+        return verdict.Verdict(
+            source=self.request.source,
+            target=self.data.targets[0],
+            unit=self.data.units[0],
+            starts={start: self.starts[start].card["sha256"] for start in starts},
+            split=self.data.split.describe(),
+            test_crystals=len(self.data.split.test),
+            seen=_most([self._seen(start) for start in starts]),
+            epochs=answering["transfer"][0].epochs,
+            trainings=len(answering["transfer"]),
+            sides={side: self._side(side, tried[side], answering[side][0]) for side in SIDES},
+            rows=verdict.rows(
+                {str(side): values for side, values in errors.items()}
+                | self._as_it_is(list(starts))
+                | self._baselines()
+            ),
+            model=min(SIDES, key=lambda side: fmean(training.val for training in answering[side])),
+        )
+
+    def _side(self, side: Side, tried: Sequence[Training], first: Training) -> verdict.Side:
+        return verdict.Side(
+            strategy=self.strategy if side == "transfer" else "all",
+            choice=first.choice,
+            tried={training.choice: training.val for training in tried},
+            best_epoch=first.best_epoch,
+            run=first.run.path.relative_to(self.request.run_dir).as_posix(),
+        )
+
+    def _as_it_is(self, starts: Sequence[str]) -> dict[str, Values]:
+        """Errors of what the kept head predicts before fine-tuning, on the test part, ``(1, crystals)``."""
+        if self.request.head is None:
+            return {}
+        test = self.data.split.test
+        crystals = self.data.crystals.select(test)
+        said = np.mean([load(start).predict(crystals)[self.request.head] for start in starts], axis=0)
+        return {verdict.AS_IT_IS: (said - self.data.target_values(test).numpy()[:, 0])[None]}
+
+    def _baselines(self) -> dict[str, Values]:
+        """Errors of the trivial baselines on the test part, ``(1, crystals)`` each."""
+        train, test = self.data.split.train, self.data.split.test
+        used = np.concatenate([train, test])
+        target = self.data.target_values(used).numpy()[:, 0].astype(np.float64)
+        features = composition_features(self.data.crystals.select(used))
+        known, rows = np.split(np.arange(len(used)), [len(train)])
+        predicted = regressions(features, target, known, rows)
+        return {name: (values - target[rows])[None] for name, values in predicted.items()}
+
+    def _seen(self, start: str) -> int | None:
+        """Count the test crystals that a model learned from, where its records tell."""
+        card = self.starts[start].card
+        pretrained = card.get("training", {}).get("source") == "pretraining"
+        if pretrained and keeps_out(self.request.source):
+            return 0
+        split = locate(start).with_name("split.json")
+        same = card.get("data_sha256") == self.data.crystals.content_hash
+        if not same or not split.is_file():
+            return None
+        parts = json.loads(split.read_text(encoding="utf-8"))
+        ids = self.data.crystals.ids[self.data.split.test]
+        return int(np.isin(ids, [*parts["train"], *parts["val"]]).sum())
+
+
+def _hint(start: str, targets: Sequence[str], unit: str) -> str:
+    return (
+        f"{start} has learned {', '.join(targets)} in {unit}: if your property is nearly the same, "
+        f"--head {' or '.join(targets)} starts from what it predicts"
+    )
+
+
+def best(side: str, trainings: Sequence[Training]) -> Training:
+    """Return the training with the least validation error.
+
+    Raises:
+        UserError: All of them diverged.
+    """
+    found = min(trainings, key=lambda training: training.val)
+    if not isfinite(found.val):
+        rates = ", ".join(dict.fromkeys(f"{training.choice.rate:g}" for training in trainings))
+        raise UserError(f"{side} diverged with the learning rate(s) {rates}; give lower --learning-rates")
+    return found
+
+
+def _most(seen: Sequence[int | None]) -> int | None:
+    """Return the largest of several counts; None if one of them is not known."""
+    known = [count for count in seen if count is not None]
+    return max(known) if len(known) == len(seen) else None
+
+
+def say(text: str) -> None:
+    """Write to standard output at once: the next line may take minutes."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _write_experiment(request: Request, side: Side, training: Training) -> None:
+    about = f"from {request.start(training.choice)}" if side == "transfer" else "from scratch"
+    file: Path = request.run_dir / f"{side}.yaml"
+    lines: dict[str, Any] = training.tree
+    first = f"# {request.source} {about}; {training.choice}, as validation chose. tlzoo fit --config {file}\n"
+    write_text(file, first + yaml.safe_dump(lines, sort_keys=False))

@@ -1,0 +1,338 @@
+"""The two experiments that are compared, as the configurations that `tlzoo fit` takes."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any, Final, Literal, get_args
+
+import yaml
+
+from tlzoo import zoo
+from tlzoo.cards.library import locate
+from tlzoo.errors import UserError
+from tlzoo.model import checkpoint
+from tlzoo.model.checkpoint import Loaded
+from tlzoo.model.description import describe
+from tlzoo.nn.pooling import Pooling
+from tlzoo.transfer.finetune.recipes import KEPT_HEAD_RATES, Recipe, strategy
+
+Side = Literal["transfer", "scratch"]
+SIDES: Final[tuple[Side, ...]] = ("transfer", "scratch")
+Tree = dict[str, Any]
+
+# What a configuration on top must leave alone: it would be another comparison.
+OURS: Final = ("backbone", "freezing", "layer_decay")
+
+
+def in_unit(card: Mapping[str, Any], unit: str) -> list[str]:
+    """Name the targets of a model that have a unit: what it predicts of them may nearly be the property.
+
+    Args:
+        card: Of the model.
+        unit: The unit; in none, ``""`` or ``"1"``, are too many properties for that to mean anything.
+    """
+    if unit in {"", "1"}:
+        return []
+    return [name for name, its in zip(card["targets"], card["units"], strict=True) if its == unit]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to fine-tune on what, and how; what is None follows from the number of crystals.
+
+    Attributes:
+        source: Path or name of the data.
+        run_dir: Directory for everything.
+        target: Column to learn; the data set's own if it has only one.
+        unit: Unit of the target, where the source does not know it.
+        starts: Models to start from: checkpoints, run directories or ``.safetensors`` files; validation
+            chooses one.
+        strategy: One of :data:`~tlzoo.transfer.finetune.recipes.STRATEGIES`.
+        head: Target of the model whose trained head is kept, with the pooling it was trained on unless
+            ``poolings`` says otherwise, and with smaller learning rates to try; None for a new head.
+        epochs: Passes over the training part.
+        batch_size: Crystals per batch.
+        rates: Learning rates to try, on both sides.
+        poolings: Ways from atoms to the crystal to try, on both sides, where the network has a choice.
+        seeds: Number of trainings with what was chosen.
+        together: The best training from each of the models answers in the end, and as many from scratch,
+            instead of the best of all.
+        seed: Seed of the first; the others follow it.
+        configs: Files to put on top of both experiments, in their order.
+    """
+
+    source: str
+    run_dir: Path
+    target: str | None = None
+    unit: str | None = None
+    starts: tuple[str, ...]
+    strategy: str | None = None
+    head: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    rates: tuple[float, ...] | None = None
+    poolings: tuple[Pooling, ...] | None = None
+    seeds: int = 1
+    together: bool = False
+    seed: int = 0
+    configs: Sequence[Path] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "seeds"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+        _check_choices(self.rates, self.poolings)
+        _check_starts(self.starts)
+        if self.together and (len(self.starts) == 1 or self.seeds > 1):
+            raise UserError(
+                "--together is for one training from each of several models: name them with --from A,B, "
+                "and leave --seeds out"
+            )
+        if self.strategy is not None:
+            strategy(self.strategy)
+        if self.unit is not None and self.target is None:
+            raise UserError(f"--unit {self.unit} needs the name of the target: give --target too")
+        if self.strategy == "last-layer" and self.head is None:
+            raise UserError(
+                "last-layer trains the last layer of a trained head alone: name one of the model's targets "
+                "with --head, or take another strategy"
+            )
+
+    def start_models(self) -> dict[str, Loaded]:
+        """Read the models to start from.
+
+        Raises:
+            UserError: One of them is missing; the message lists those there are. Or they are to answer
+                together, but read different graphs.
+        """
+        models = {start: checkpoint.load(locate(start)) for start in self.starts}
+        graphs = {start: model.backbone.graph for start, model in models.items()}
+        first = self.starts[0]
+        if other := [start for start in self.starts if self.together and graphs[start] != graphs[first]]:
+            raise UserError(
+                f"{first} and {other[0]} read different graphs of a crystal and cannot answer together; name "
+                "models of one kind, or leave --together out"
+            )
+        return models
+
+    def start(self, choice: "Choice") -> str:
+        """Return the model that a choice starts from."""
+        return choice.start or self.starts[0]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What validation chooses.
+
+    Attributes:
+        rate: Learning rate.
+        pooling: From atoms to the crystal; None for what the network has.
+        start: The model to start from, or from scratch the one whose network it is; None if there is one.
+    """
+
+    rate: float
+    pooling: Pooling | None = None
+    start: str | None = None
+
+    def __str__(self) -> str:
+        pooling = f", {self.pooling} pooling" if self.pooling else ""
+        return (f"{self.start}, " if self.start else "") + f"learning rate {self.rate:g}{pooling}"
+
+    @property
+    def slug(self) -> str:
+        """The same as the part of a file name."""
+        start = f"{called(self.start)}-" if self.start else ""
+        return f"{start}lr-{self.rate:g}" + (f"-{self.pooling}" if self.pooling else "")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Both experiments, but for what is chosen and the seed.
+
+    Attributes:
+        trees: The configuration of each side with each model to start from, as choices name it.
+        choices: What to try on each side.
+    """
+
+    trees: Mapping[tuple[Side, str | None], Tree]
+    choices: Mapping[Side, tuple[Choice, ...]]
+
+    def tree(self, side: Side, choice: Choice, seed: int) -> Tree:
+        """Return the configuration of one training."""
+        tree = deepcopy(self.trees[side, choice.start])
+        tree["model"]["optimizer"]["init_args"]["lr"] = choice.rate
+        if choice.pooling is not None:
+            tree["model"]["backbone"]["init_args"]["pooling"] = choice.pooling
+        return {"seed_everything": seed, **tree}
+
+
+def _check_choices(rates: tuple[float, ...] | None, poolings: tuple[str, ...] | None) -> None:
+    """Refuse learning rates and poolings that nothing can be trained with."""
+    if rates == ():
+        raise UserError("give at least one learning rate")
+    if rates is not None and not all(rate > 0 for rate in rates):
+        raise UserError(f"learning rates must be positive, got {', '.join(map(str, rates))}")
+    for pooling in poolings or ():
+        if pooling not in get_args(Pooling):
+            raise UserError(f"pooling must be one of {', '.join(get_args(Pooling))}; got {pooling!r}")
+
+
+def _check_starts(starts: tuple[str, ...]) -> None:
+    """Refuse models that could not be told apart."""
+    if not starts or not all(starts):
+        raise UserError("give at least one model to start from, several separated by commas")
+    names = [called(start) for start in starts]
+    if twice := [start for start, name in zip(starts, names, strict=True) if names.count(name) > 1]:
+        raise UserError(f"the models to start from need different names, got {', '.join(twice)}")
+
+
+def called(start: str) -> str:
+    """Return a model's name as a part of a file name.
+
+    >>> called("runs/first"), called("wandb:me/zoo/cgcnn:v3")
+    ('first', 'cgcnn-v3')
+    """
+    return re.sub(r"[^\w.-]", "-", PurePath(start).name)[:40]
+
+
+def draft(request: Request, start: Loaded) -> Tree:
+    """Return the scratch experiment before the number of crystals is known: enough to read the data with."""
+    model = {"backbone": start.card["spec"]["backbone"], "head": {"class_path": "Regression"}}
+    return _on_top(request, {"model": model, "data": _data(request)})
+
+
+def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: Sequence[str]) -> Plan:
+    """Write both experiments in full.
+
+    Args:
+        request: What was asked.
+        starts: The models to start from; of equal networks one is trained from scratch.
+        row: What to do where nothing was asked.
+        targets: Names of the target columns.
+    """
+    several = len(starts) > 1
+    networks: dict[str, str] = {}
+    trees: dict[tuple[Side, str | None], Tree] = {}
+    choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
+    rates = _rates(request, row)
+    for name, start in starts.items():
+        models = _models(request, name, start.card["spec"]["backbone"], row)
+        poolings = _poolings(request, name, start.card["spec"]["backbone"], row)
+        same = networks.setdefault(_network(models["scratch"]), name) != name
+        for side in SIDES:
+            if side == "scratch" and same:
+                continue
+            label = name if several else None
+            trees[side, label] = _experiment(request, models[side], row, targets)
+            choices[side] += [
+                Choice(rate, pooling, label) for pooling in poolings[side] for rate in rates[side]
+            ]
+    return Plan(trees, {side: tuple(found) for side, found in choices.items()})
+
+
+def _models(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, Tree]:
+    """Return the section ``model`` of each side, but for the optimiser."""
+    head: Tree = {"class_path": "Regression"}
+    kept = head
+    if request.head is not None:
+        arguments = {"name": name, "target": request.head}
+        kept = {"class_path": "tlzoo.zoo.head", "init_args": arguments}
+        head = describe(zoo.head(name, request.head))
+        if "loss" in head["init_args"]:
+            # what a new head learns with, not what the model was pre-trained with
+            head["init_args"]["loss"] = arguments["loss"] = "l1"
+    backbone = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": name}}
+    strategic = strategy(request.strategy or row.strategy)
+    return {
+        "transfer": {"backbone": backbone, "head": kept, **strategic},
+        "scratch": {"backbone": spec, "head": head},
+    }
+
+
+def _rates(request: Request, row: Recipe) -> dict[Side, tuple[float, ...]]:
+    kept = KEPT_HEAD_RATES if request.head is not None else row.rates
+    return {"transfer": request.rates or kept, "scratch": request.rates or row.rates}
+
+
+def _poolings(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, tuple[Pooling | None, ...]]:
+    if "pooling" in spec["init_args"]:
+        poolings = request.poolings or row.poolings
+        # a trained head reads what the trained pooling gives
+        kept = request.head is not None and not request.poolings
+        return {"transfer": (spec["init_args"]["pooling"],) if kept else poolings, "scratch": poolings}
+    if request.poolings:
+        raise UserError(f"{name} has no choice of pooling: leave --pooling out")
+    return {"transfer": (None,), "scratch": (None,)}
+
+
+def _network(model: Tree) -> str:
+    """Return what tells a network from others, whatever its pooling, which is tried."""
+    backbone = deepcopy(model["backbone"])
+    backbone["init_args"].pop("pooling", None)
+    return json.dumps([backbone, model["head"]], sort_keys=True)
+
+
+def _experiment(request: Request, model: Tree, row: Recipe, targets: Sequence[str]) -> Tree:
+    optimizer = {"class_path": "torch.optim.AdamW", "init_args": {"lr": None, "weight_decay": 1e-4}}
+    data = {
+        **_data(request),
+        "targets": list(targets),
+        "batch_size": request.batch_size or row.batch_size,
+    }
+    trainer = {"max_epochs": request.epochs or row.epochs}
+    model = {**model, "optimizer": optimizer, "keep": "last"}
+    return _on_top(request, {"model": model, "data": data, "trainer": trainer})
+
+
+def _data(request: Request) -> Tree:
+    split = {"class_path": "Random", "init_args": {"val": 0.15, "test": 0.2, "seed": 0}}
+    data: Tree = {"source": request.source, "split": split}
+    if request.target is not None:
+        data["targets"] = [request.target]
+        if request.unit is not None:
+            data["units"] = {request.target: request.unit}
+    return data
+
+
+def _on_top(request: Request, tree: Tree) -> Tree:
+    for path in request.configs:
+        tree = merge(tree, _read(path))
+    return tree
+
+
+def _read(path: Path) -> Tree:
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise UserError(f"{path} is no configuration: wanted sections such as model, data and trainer")
+    if ours := [name for name in OURS if name in (given.get("model") or {})]:
+        raise UserError(
+            f"{path} sets model.{ours[0]}, which differs between the two sides that are compared; "
+            "use --from and --strategy"
+        )
+    return given
+
+
+def merge(below: Tree, above: Tree) -> Tree:
+    """Put one configuration on top of another; the arguments of another class are replaced as a whole.
+
+    >>> merge({"a": {"class_path": "X", "init_args": {"i": 1, "j": 2}}}, {"a": {"init_args": {"i": 3}}})
+    {'a': {'class_path': 'X', 'init_args': {'i': 3, 'j': 2}}}
+    >>> merge({"a": {"class_path": "X", "init_args": {"i": 1}}, "b": 2}, {"a": {"class_path": "Y"}})
+    {'a': {'class_path': 'Y'}, 'b': 2}
+    """
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            same = value.get("class_path") in {None, old.get("class_path")}
+            merged[key] = merge(old, value) if same else value
+        else:
+            merged[key] = value
+    return merged

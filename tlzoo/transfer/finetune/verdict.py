@@ -1,0 +1,284 @@
+"""What a comparison found: errors on the test part, gains with their intervals, warnings in plain words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import stdev
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.evaluation.gain import Gain, gain
+from tlzoo.evaluation.results import error_text
+from tlzoo.model.description import plain
+from tlzoo.transfer.finetune.experiment import Choice
+
+Values = NDArray[np.float64]
+
+TRANSFER: Final = "transfer"
+SCRATCH: Final = "scratch"
+# Where the trained head is kept: what the model predicts before fine-tuning.
+AS_IT_IS: Final = "as it is"
+FORMAT: Final = 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model on the test part.
+
+    Attributes:
+        name: ``transfer``, ``scratch``, ``as it is`` or a baseline.
+        mae: Mean absolute error in the unit of the target, the mean over the seeds.
+        sd: Standard deviation of the MAE over the seeds; None if there is one.
+        gain: What transfer gains over this model; None for transfer itself.
+        seeds: Trainings whose predictions are averaged; such rows are compared with each other.
+    """
+
+    name: str
+    mae: float
+    sd: float | None
+    gain: Gain | None
+    seeds: int = 1
+
+
+def rows(errors: Mapping[str, Values]) -> list[Row]:
+    """Compare the models on the crystals of the test part.
+
+    Args:
+        errors: Errors of each model, predicted minus true, ``(seeds, crystals)``; transfer first. The gain is
+            of the absolute errors averaged over the seeds.
+
+    Returns:
+        A row per model, then one for each of several seeds, with the errors of their mean prediction.
+    """
+    absolute = {name: np.abs(values) for name, values in errors.items()}
+    together = {name: np.abs(values.mean(axis=0)) for name, values in errors.items() if len(values) > 1}
+    found = [
+        Row(
+            name,
+            mae=float(values.mean()),
+            sd=stdev(values.mean(axis=1).tolist()) if len(values) > 1 else None,
+            gain=_over(absolute[TRANSFER].mean(axis=0), name, values.mean(axis=0)),
+        )
+        for name, values in absolute.items()
+    ]
+    for name, values in together.items():
+        seeds = len(errors[name])
+        better = _over(together[TRANSFER], name, values)
+        found.append(Row(f"{name}, {seeds} together", float(values.mean()), None, better, seeds))
+    return found
+
+
+def _over(ours: Values, name: str, values: Values) -> Gain | None:
+    return None if name == TRANSFER else gain(ours, values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """How one of the two models was trained.
+
+    Attributes:
+        strategy: What trains.
+        choice: Learning rate and pooling with the least validation error.
+        tried: Validation MAE of all choices; infinite where training diverged.
+        best_epoch: Epoch that was kept, from 1, of the first seed.
+        run: Its run directory, within that of the comparison.
+    """
+
+    strategy: str
+    choice: Choice
+    tried: dict[Choice, float]
+    best_epoch: int
+    run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The whole result.
+
+    Attributes:
+        source: The data.
+        target: What was learned.
+        unit: Its unit; empty if unknown.
+        starts: The model that transfer began with, or those whose trainings answer together, the best first,
+            and the SHA-256 of their weights.
+        split: Sizes of the parts and what else there is to say of them.
+        test_crystals: Crystals of the test part.
+        seen: Test crystals that such a model learned from, at most; None if nobody can tell.
+        epochs: Passes over the training part, on both sides.
+        trainings: How many answer together, on both sides.
+        sides: How both were trained.
+        rows: The models on the test part, transfer first.
+        model: The side with the least validation error, whose model stands for the directory.
+    """
+
+    source: str
+    target: str
+    unit: str
+    starts: Mapping[str, str]
+    split: str
+    test_crystals: int
+    seen: int | None
+    epochs: int
+    trainings: int
+    sides: Mapping[str, Side]
+    rows: list[Row]
+    model: str
+
+    @property
+    def gain(self) -> Gain:
+        """What transfer gains over training from scratch."""
+        found = next(row.gain for row in self.rows if row.name == SCRATCH)
+        assert found is not None
+        return found
+
+    @property
+    def origin(self) -> str:
+        """The names of the models that transfer began with."""
+        return ", ".join(self.starts)
+
+    @property
+    def conclusion(self) -> str:
+        """The answer in one sentence."""
+        found = self.gain
+        does = "lowers" if found.value >= 0 else "raises"
+        low, high = (f"{100 * end:.1f}" for end in (found.low, found.high))
+        return (
+            f"Transfer {does} the test error by {abs(100 * found.value):.1f} % "
+            f"(95 % interval of the gain: {low} to {high} %)."
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        """What speaks against transfer, or against this comparison."""
+        found = []
+        if self.gain.value < 0:
+            found.append(
+                "transfer hurts here: the model trained from scratch has the smaller test error. Use that "
+                "one, or try another checkpoint (`tlzoo recommend`) or another --strategy."
+            )
+        if not self.gain.certain:
+            found.append(
+                f"the interval includes zero: with {self.test_crystals} test crystals the difference between "
+                "transfer and scratch may be chance. More test crystals narrow it."
+            )
+        ours, *others = self.rows
+        if any(row.name == AS_IT_IS and row.mae <= ours.mae for row in others):
+            found.append(
+                f"{self.origin} as it is has the smaller test error: fine-tuning loses something here. "
+                f"Use it unchanged (`tlzoo predict {self.origin} …`)."
+            )
+        trivial = [row for row in others if row.name not in {SCRATCH, AS_IT_IS} and row.seeds == 1]
+        if better := [row.name for row in trivial if row.mae <= ours.mae]:
+            found.append(f"transfer is no better than the trivial baseline(s) {', '.join(better)}.")
+        if self.seen:
+            found.append(
+                f"{self._one_of_them} has learned from {self.seen} of the {self.test_crystals} test "
+                "crystals: the comparison flatters transfer."
+            )
+        return found
+
+    @property
+    def _one_of_them(self) -> str:
+        return self.origin if len(self.starts) == 1 else f"one of {self.origin}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a careful reader should know besides."""
+        found = []
+        for name, side in self.sides.items():
+            rates = sorted({choice.rate for choice in side.tried})
+            if len(rates) > 2 and side.choice.rate in (ends := (rates[0], rates[-1])):
+                end = "smallest" if side.choice.rate == ends[0] else "largest"
+                found.append(
+                    f"{name} did best at the {end} learning rate tried: --learning-rates widens the list."
+                )
+        if self.seen is None:
+            found.append(f"nobody checked whether {self.origin} has seen structures of the test part.")
+        return found
+
+    def content(self) -> dict[str, Any]:
+        """The verdict as plain data, for ``verdict.json``; gains in percent."""
+        fields = {
+            name: getattr(self, name)
+            for name in (
+                *("source", "target", "unit", "starts", "split", "test_crystals", "seen"),
+                *("epochs", "trainings", "model", "conclusion", "warnings", "notes"),
+            )
+        }
+        sides = {
+            name: {
+                **{key: value for key, value in vars(side).items() if key != "choice"},
+                **vars(side.choice),
+                "tried": [{**vars(choice), "val_mae": error} for choice, error in side.tried.items()],
+            }
+            for name, side in self.sides.items()
+        }
+        results = [
+            {"name": row.name, "mae": row.mae, "mae_sd": row.sd, "gain_percent": _percent(row.gain)}
+            for row in self.rows
+        ]
+        content: dict[str, Any] = plain(
+            {"format": FORMAT, **fields, "sides": sides, "results": results}, "verdict"
+        )
+        return content
+
+    def table(self) -> str:
+        """The models on the test part, as a Markdown table that is aligned for the terminal too."""
+        unit = f" ({self.unit})" if self.unit else ""
+        cells = [("", f"test MAE{unit}", "gain of transfer", "95 % interval")]
+        cells += [(row.name, error_text(row.mae, row.sd), *_gain(row.gain)) for row in self.rows]
+        widths = [max(len(line[i]) for line in cells) for i in range(4)]
+        lines = [
+            f"| {name:<{widths[0]}} | "
+            + " | ".join(f"{cell:>{w}}" for cell, w in zip(rest, widths[1:], strict=True))
+            + " |"
+            for name, *rest in cells
+        ]
+        rule = f"|{'-' * (widths[0] + 2)}|" + "|".join("-" * (w + 1) + ":" for w in widths[1:]) + "|"
+        return "\n".join([lines[0], rule, *lines[1:]])
+
+    def text(self) -> str:
+        """The table, the answer and the warnings, as Markdown for people."""
+        paragraphs = [self.table(), self.conclusion]
+        paragraphs += [f"WARNING: {warning}" for warning in self.warnings]
+        paragraphs += [f"Note: {note}" for note in self.notes]
+        return "\n\n".join(paragraphs)
+
+    def document(self) -> str:
+        """``verdict.md``: the text and how it came about."""
+        fair = (
+            f"Crystals: {self.split}. {self.epochs} epochs on both sides. The validation part chose from "
+            "what was tried, and the test part was not looked at before that."
+        )
+        model = (
+            f"The model of this directory is that of {self.model}, which has the smaller validation error."
+        )
+        if self.trainings > 1:
+            model += (
+                f" Its {self.trainings} trainings answer together: `tlzoo predict` gives the mean of their "
+                f"predictions and, as `{self.target}_spread`, the standard deviation."
+            )
+        how = [fair, *(self._trained(name) for name in self.sides), model]
+        return (
+            "\n\n".join([f"# {self.target} of {self.source}, from {self.origin}", self.text(), *how]) + "\n"
+        )
+
+    def _trained(self, name: str) -> str:
+        side = self.sides[name]
+        tried = "; ".join(f"{error:.4g} with {choice}" for choice, error in side.tried.items())
+        return (
+            f"{name.capitalize()} ({side.strategy}): {side.choice}, model of epoch "
+            f"{side.best_epoch}. Validation MAE: {tried}. Run directory: `{side.run}`; to repeat it: "
+            f"`tlzoo fit --config {name}.yaml --run_dir NEW`."
+        )
+
+
+def _percent(found: Gain | None) -> dict[str, float] | None:
+    return {name: 100 * value for name, value in vars(found).items()} if found else None
+
+
+def _gain(found: Gain | None) -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    return f"{100 * found.value:.1f} %", f"{100 * found.low:.1f} to {100 * found.high:.1f} %"

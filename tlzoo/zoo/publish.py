@@ -1,0 +1,194 @@
+"""From a finished run to a published checkpoint: weights and card, from the records of the run alone."""
+
+import json
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+import tlzoo
+from tlzoo.cards import Card
+from tlzoo.cards.card import NAME
+from tlzoo.data import named
+from tlzoo.data.splits.ids import ids_sha256
+from tlzoo.data.splits.splitter import PARTS
+from tlzoo.errors import UserError
+from tlzoo.evaluation.baselines import errors
+from tlzoo.heads import Classification, Head
+from tlzoo.model import checkpoint
+from tlzoo.model.trained import Model
+from tlzoo.training.resume import FREE_KEYS
+from tlzoo.training.run import Run
+from tlzoo.zoo.golden import golden
+
+
+def publish(
+    directory: str | Path,
+    name: str,
+    *,
+    description: str,
+    folder: Path,
+    citation: str = "",
+    licence: str = "",
+    control: bool = False,
+) -> Card:
+    """Make a checkpoint of a run that was trained and tested.
+
+    Args:
+        directory: The run directory.
+        name: Name of the checkpoint.
+        description: What it is good for, in a sentence.
+        folder: Where both files go; a checkpoint of the same name there is replaced.
+        citation: Work to cite for the data; that of the data set's card by default.
+        licence: Licence of the data; that of the data set's card by default.
+        control: Take a run on shuffled labels too; the description of its checkpoint begins with that.
+
+    Raises:
+        UserError: The run is not finished or not tested, its labels were shuffled, or nobody says whose the
+            data are.
+    """
+    if not NAME.fullmatch(name):
+        raise UserError(f"{name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
+    run = Run(Path(directory))
+    needed = (
+        run.config,
+        run.split,
+        run.environment,
+        run.history,
+        run.predictions,
+        run.model.with_suffix(".json"),
+    )
+    if lacking := [path.name for path in needed if not path.is_file()]:
+        raise UserError(
+            f"{directory} lacks {', '.join(lacking)}; finish the run first: tlzoo fit, tlzoo test"
+        )
+    loaded = checkpoint.load(run.model)
+    if isinstance(loaded.head, Classification):
+        raise UserError("a classification has no MAE in units: only regressions become checkpoints")
+    environment = _read(run.environment)
+    known = named.find(environment["source"]) if named.known(environment["source"]) else None
+    rights = {
+        "citation": citation or (known.citation if known else ""),
+        "licence": licence or (known.licence if known else ""),
+    }
+    if unsaid := [key for key, text in rights.items() if not text]:
+        raise UserError(f"the data are no named data set: say whose they are with --{' and --'.join(unsaid)}")
+    recipe = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    if recipe["data"].get("shuffle_labels") is not None:
+        description = _of_control(description, directory, wanted=control)
+    content = {
+        "name": name,
+        "description": description,
+        **{key: loaded.card[key] for key in ("targets", "units", "elements", "started_from")},
+        "parameters": sum(p.numel() for part in (loaded.backbone, loaded.head) for p in part.parameters()),
+        "scaler": _scaler(loaded.head, loaded.card["targets"]),
+        "training": _training(run, environment, recipe),
+        "recipe": _portable(recipe),
+        "metrics": _measured(run),
+        "golden": golden(Model(loaded.backbone, loaded.head, loaded.card)),
+        **rights,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "tlzoo": tlzoo.__version__,
+    }
+    card = _store(folder, name, loaded, content)
+    if (recipe.get("trainer") or {}).get("logger"):
+        from tlzoo.training import tracking
+
+        for tracker in tracking.configured(recipe):
+            tracker.log_checkpoint(run, folder / f"{name}.safetensors")
+    return card
+
+
+def _of_control(description: str, directory: str | Path, *, wanted: bool) -> str:
+    """Return the description of a checkpoint that must not pass for one that knows something."""
+    if not wanted:
+        raise UserError(
+            f"{directory} is a control: it learned from shuffled labels (data.shuffle_labels); "
+            "if that is what you want to publish, say so with --control"
+        )
+    return f"Control, trained on shuffled labels. {description}"
+
+
+def _store(folder: Path, name: str, loaded: checkpoint.Loaded, content: Mapping[str, Any]) -> Card:
+    """Write both files once the card is known to be right."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as aside:
+        written = Path(aside) / name
+        checkpoint.save(written, loaded.backbone, loaded.head, content)
+        files = [written.with_name(f"{name}{suffix}") for suffix in (".safetensors", ".json")]
+        card = Card.read(files[1])
+        for file in files:
+            file.replace(folder / file.name)
+    return card
+
+
+def _training(run: Run, environment: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    split = _read(run.split)
+    return {
+        "source": environment["source"],
+        "data_sha256": environment["data_sha256"],
+        **{part: _part(split[part]) for part in PARTS},
+        "excluded": _excluded(environment["source"], recipe),
+        "epochs": len(pd.read_csv(run.history)),
+        "seconds": environment.get("training_seconds"),
+        "machine": f"{environment['processor']}, {environment['threads']} thread(s)",
+        "versions": environment["versions"],
+        "started": environment["started"],
+    }
+
+
+def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a configuration where it ran: folders, logger, progress bar."""
+    kept = {key: dict(value) if isinstance(value, Mapping) else value for key, value in recipe.items()}
+    for key in FREE_KEYS:
+        section, _, name = key.partition(".")
+        branch = kept.get(section, {}) if name else kept
+        branch.pop(name or section, None)
+    return kept
+
+
+def _part(ids: Collection[str]) -> dict[str, Any]:
+    return {"crystals": len(ids), "ids_sha256": ids_sha256(ids)}
+
+
+def _excluded(source: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Say which crystals were kept out: by the data set, which publishes their list, or by the recipe."""
+    if source == "pretraining":
+        from tlzoo.data.pretraining import exclusions
+
+        found = exclusions.read()
+        where = f"tlzoo/{exclusions.LIST.relative_to(Path(tlzoo.__file__).parent).as_posix()}"
+        return {**_part(found["data_set"] + ":" + found["id"]), "published_list": where}
+    given = recipe["data"].get("exclude")
+    return {**_part(given), "published_list": "data.exclude of the recipe"} if given else None
+
+
+def _scaler(head: Head, targets: Iterable[str]) -> dict[str, Any]:
+    values = zip(head.scaler.mean.tolist(), head.scaler.std.tolist(), strict=True)
+    return {
+        target: {"transform": head.transform, "mean": mean, "std": std}
+        for target, (mean, std) in zip(targets, values, strict=True)
+    }
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    """Return errors and number of labels by target, from the predictions of the test part."""
+    table = pd.read_csv(run.predictions, dtype={"id": str, "unit": str})
+    table = table[(table["part"] == "test") & table["target"].notna()]
+    if table.empty:
+        raise UserError(f"{run.path} has no predictions of a test part; call: tlzoo test {run.path}")
+    measured = {}
+    for target, rows in table.groupby("property", sort=False):
+        found = errors(rows["target"].to_numpy(), rows["prediction"].to_numpy())
+        measured[str(target)] = {**found, "r2": None if isnan(found["r2"]) else found["r2"], "n": len(rows)}
+    return measured
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
