@@ -85,7 +85,7 @@ def test_predictions_agree_with_full_precision(fitted):
 def test_a_processor_without_bf16_is_told(
     precision, able, said, tlzoo, config, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("tlzoo.training.cli.multiplies_bf16", lambda: able)
+    monkeypatch.setattr("tlzoo.training.fitting.multiplies_bf16", lambda: able)
     path = config({"trainer.precision": precision, "trainer.max_epochs": 1})
     answer = tlzoo("fit", "--config", path, "--run_dir", tmp_path / "run")
     assert answer.code == 0, answer.err

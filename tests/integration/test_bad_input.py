@@ -61,10 +61,10 @@ MISTAKES = {
             "    Option 'depht' is not accepted"
         ),
     ),
-    "unknown section": ({"optimiser": 3}, "Subcommand 'fit' does not accept option 'optimiser'"),
+    "unknown section": ({"optimiser": 3}, "Option 'optimiser' is not accepted"),
     "unknown key of the data": (
         {"data.batchsize": 3},
-        "Subcommand 'fit' does not accept option 'data.batchsize'",
+        "Group 'data' does not accept option 'batchsize'",
     ),
     "wrong type": (
         {"model.backbone.init_args.dim": "many"},
