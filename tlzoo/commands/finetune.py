@@ -6,6 +6,7 @@ those of trivial baselines.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,12 +18,23 @@ DEFAULT_START = "cgcnn-mpt"
 def main(args: Sequence[str]) -> int:
     """Parse the command line, compare, and print the verdict."""
     given = vars(parser().parse_args(args))
-    from tlzoo.transfer.finetune.compare import finetune, say
+    from tlzoo.transfer.finetune import finished
     from tlzoo.transfer.finetune.experiment import Request
 
-    found = finetune(Request(**given))
-    say(f"\n{found.text()}\n\nrun directory: {given['run_dir']}")
+    request = Request(**given)
+    if (said := finished.shown(request)) is not None:
+        say("\n".join(said))
+        return 0
+    from tlzoo.transfer.finetune.compare import compare
+
+    compare(request, say)
     return 0
+
+
+def say(text: str) -> None:
+    """Write to standard output at once: the next line may take minutes."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def parser() -> argparse.ArgumentParser:

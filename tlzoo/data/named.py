@@ -58,6 +58,19 @@ def known(name: str) -> bool:
     return ALIASES.get(name, name) in DATASETS or _own_file(name) is not None
 
 
+def files(name: str) -> list[Path]:
+    """Return what a data set is read from; nothing if it would be downloaded or put together."""
+    card = find(name)
+    if card.file:
+        return [Path(card.file)]
+    if not card.matminer and not card.sources:
+        from tlzoo.data.example import build
+
+        return [path for path in (build.BUILT, build.TABLE) if path.is_file()]
+    there = [folder / f"{card.name}.parquet" for folder in folders()]
+    return [path for path in there if path.is_file()][:1]
+
+
 def every() -> list[DatasetCard]:
     """Return the cards of all data sets, then those of the tables in ``TLZOO_DATA``."""
     files = sorted(path.stem for folder in _given() for path in folder.glob("*.parquet"))

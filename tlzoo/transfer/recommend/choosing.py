@@ -34,7 +34,7 @@ def recommend(
         target: Column to learn; the data set's own if it has only one.
         unit: Its unit, where the source does not know it.
         configs: Files with the split and the columns, as for
-            :func:`~tlzoo.transfer.finetune.compare.finetune`.
+            :func:`~tlzoo.transfer.finetune.compare.compare`.
         everything: Score on all crystals and not on the training part alone. A model chosen so was chosen by
             the test part too.
         repeats: Number of cross-validations.
