@@ -38,7 +38,7 @@ ROOMS = {
         {"data", "graphs", "crystals", "descriptors.element_table", "screen.facts", "screen.structure_types"},
         True,
     ),
-    "vesin": ({"graphs.neighbours", "data"}, True),
+    "vesin": ({"graphs.neighbours"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data", "descriptors.element_table"}, True),
     "wandb": ({"training.tracking", "cards"}, True),
@@ -46,7 +46,7 @@ ROOMS = {
 }
 # Data and models meet in the table of crystals, what networks read of it, known elements, and the machine
 # that both run on.
-MEETING = {"errors", "crystals", "graphs", "descriptors", "machine", "nn.element_embedding"}
+MEETING = {"errors", "crystals", "graphs", "descriptors", "machine", "nn.elements"}
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "lib", "core"}
 
 
