@@ -118,6 +118,18 @@ def test_transfer_imports_point_down():
             assert not above, f"tlzoo.{name} imports what is not below it"
 
 
+def test_no_circle_of_imports():
+    """Neither of imports at once nor of those inside functions."""
+    left = {name: {own(found) for found, _ in imports(tree)} for name, tree in MODULES.items()}
+    size = 0
+    while size != len(left):
+        size, inner = len(left), set().union(*left.values())
+        # what imports nothing of the rest, or is not imported by it, is in no circle
+        rest = {name: found & left.keys() for name, found in left.items() if name in inner}
+        left = {name: found for name, found in rest.items() if found}
+    assert not left, "these import each other"
+
+
 def test_the_root_imports_nothing_at_once():
     assert not [name for name, at_once in imports(MODULES[""]) if at_once and name.split(".")[0] != "typing"]
 

@@ -251,19 +251,19 @@ def _search(cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64]) 
 @cache
 def neighbour_list() -> type[NeighborList]:
     """Return the search of vesin, which imports torch if it can: seconds and 200 MB, of no use here."""
-    if "torch" in sys.modules:
-        from vesin import NeighborList
-
-        return NeighborList
-    sys.modules["torch"] = None  # type: ignore[assignment]
+    without = "torch" not in sys.modules
+    if without:
+        sys.modules["torch"] = None  # type: ignore[assignment]
     try:
         from vesin import NeighborList
     finally:
-        del sys.modules["torch"]
-        # whoever else imports vesin is to get one that knows torch
-        for name in [name for name in sys.modules if name.split(".")[0] == "vesin"]:
-            del sys.modules[name]
-    return NeighborList
+        if without:
+            del sys.modules["torch"]
+            # whoever else imports vesin is to get one that knows torch
+            for name in [name for name in sys.modules if name.split(".")[0] == "vesin"]:
+                del sys.modules[name]
+    search: type[NeighborList] = NeighborList
+    return search
 
 
 def _unconnected(cells: Cells, bonds: Bonds, cutoff: float) -> Iterator[tuple[int, str]]:

@@ -318,7 +318,7 @@ def test_torch_is_not_loaded_and_vesin_knows_it_all_the_same():
         "import torch, vesin\n"
         "cell = 4 * torch.eye(3, dtype=torch.float64)\n"
         "search = vesin.NeighborList(cutoff=4.5, full_list=True)\n"
-        "(found,) = search.compute(torch.zeros(1, 3, dtype=torch.float64), cell, periodic=True, quantities='d')\n"
+        "(found,) = search.compute(cell[:1], cell, periodic=True, quantities='d')\n"
         "assert isinstance(found, torch.Tensor) and len(found) == 6\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
