@@ -41,7 +41,7 @@ def load(name: str) -> Crystals:
     if card.sources:
         from tlzoo.data import pretraining
 
-        return pretraining.load(folders())
+        return pretraining.load(folders(), load)
     if not card.matminer:
         from tlzoo.data.example import semiconductors
 
