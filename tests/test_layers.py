@@ -43,6 +43,8 @@ ROOMS = {
     "matminer": ({"data", "descriptors.element_table"}, True),
     "wandb": ({"training.tracking", "cards"}, True),
     "ray": ({"machine.ray_cluster", "study.ray_runs", "screen.ray_shards"}, True),
+    # not on every machine: filelock locks on all
+    "fcntl": (set(), True),
 }
 # Data and models meet in the table of crystals, what networks read of it, known elements, and the machine
 # that both run on.

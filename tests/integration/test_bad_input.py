@@ -324,7 +324,7 @@ class Full:
         sync = tlzoo.machine.files.os.fsync
 
         def fsync(descriptor):
-            if Path(f"/proc/self/fd/{descriptor}").readlink().name == f"{name}.partial":
+            if Path(f"/proc/self/fd/{descriptor}").readlink().match(f"{name}.*.partial"):
                 self.left -= 1
                 if self.left < 0:
                     raise OSError(errno.ENOSPC, "No space left on device")

@@ -94,8 +94,8 @@ def _converted(card: DatasetCard) -> Crystals:
         crystals.write_parquet(
             path, source=f"matminer {', '.join(card.matminer)}", citation=card.citation, license=card.licence
         )
-    except OSError as error:
-        log.warning("%s cannot be written (%s): %s will be converted again next time", path, error, card.name)
+    except UserError as error:
+        log.warning("%s; else %s will be converted again next time", error, card.name)
     return crystals
 
 

@@ -48,8 +48,8 @@ def load(folders: Sequence[Path], source: Callable[[str], Crystals]) -> Crystals
     card, path = DATASETS[NAME], folders[-1] / f"{NAME}.parquet"
     try:
         crystals.write_parquet(path, version=version, citation=card.citation, license=card.licence)
-    except OSError as error:
-        log.warning("%s cannot be written (%s): %s will be put together again next time", path, error, NAME)
+    except UserError as error:
+        log.warning("%s; else %s will be put together again next time", error, NAME)
     return crystals
 
 

@@ -45,10 +45,6 @@ def write(study: Study, folder: Folder, page: Path, only: Condition, command: st
     table = numbers.meant(only)
     drawn = list(drawings(numbers, only))
     html = _page(numbers, table, progress, drawn, command)
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{page.parent} cannot be made: {error.strerror}; choose another -o") from error
     written = [page]
     for drawing in drawn:
         if drawing.figure is not None:
