@@ -266,8 +266,14 @@ def test_what_has_changed_is_not_shown_again(changed, finetune, few, start, work
     """A record answers for exactly what it was made of."""
     source, folder = tmp_path / "few.parquet", tmp_path / "run"
     copy(few, source)
-    request = Request(source=str(source), target="band_gap", starts=(str(tmp_path / "start"),), run_dir=folder,
-                      configs=(tmp_path / "fast.yaml",), epochs=2)  # fmt: skip
+    request = Request(
+        source=str(source),
+        target="band_gap",
+        starts=(str(tmp_path / "start"),),
+        run_dir=folder,
+        configs=(tmp_path / "fast.yaml",),
+        epochs=2,
+    )
     copytree(start, tmp_path / "start")
     copy(work / "fast.yaml", tmp_path / "fast.yaml")
     folder.mkdir()

@@ -13,6 +13,9 @@ from tlzoo.errors import UserError
 pytestmark = pytest.mark.usefixtures("cache", "quick")
 
 
+MODEL = {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": "Regression"}}
+
+
 @pytest.fixture(scope="module")
 def crystals():
     return named.load("semiconductors").select(np.arange(24))
@@ -97,7 +100,7 @@ def test_structures_and_tables_give_the_same_run(tree, crystals, tmp_path):
         ),
         ({"optimiser": 1}, "optimiser"),
         ({"data": {"source": "nowhere"}}, "nowhere"),
-        ({"model": {"backbone": {"class_path": "CGCNN", "init_args": {"depth": 0}}}}, "depth must be"),
+        ({"model": {**MODEL, "warmup": 2.0}}, "warmup is a part of all steps"),
     ],
 )
 def test_a_mistake_is_an_error_for_users(changes, message, tree, tmp_path):
@@ -112,7 +115,7 @@ def test_a_folder_that_is_no_run_is_told(tmp_path):
 
 
 def test_an_unknown_option_of_finetune_is_told(tmp_path):
-    with pytest.raises(UserError, match="finetune takes no epoch; it takes: source, .*epochs"):
+    with pytest.raises(UserError, match=r"finetune takes no epoch; it takes: source, .*epochs"):
         package.finetune("semiconductors", epoch=3, run_dir=tmp_path / "run")
 
 
