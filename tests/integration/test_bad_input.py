@@ -395,7 +395,7 @@ def test_control_c_outside_training(tlzoo, fit, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tlzoo.data.module.read", interrupt)
+    monkeypatch.setattr("tlzoo.data.intake.read", interrupt)
     assert fit() == (2, "", "tlzoo: stopped\n")
 
 

@@ -208,7 +208,7 @@ def test_table_and_split_are_read_once(done, tmp_path, monkeypatch):
     tree = load(done[0]).runs()[-1].tree
     memory = Memory()
     perform(job(tree, tmp_path), memory)
-    monkeypatch.setattr("tlzoo.data.module.read", lambda *_, **__: pytest.fail("read again"))
+    monkeypatch.setattr("tlzoo.data.intake.read", lambda *_, **__: pytest.fail("read again"))
     same = {**tree, "data": {**tree["data"], "batch_size": 4}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(

@@ -125,6 +125,8 @@ class Task(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Fit the scaler and freeze, so that the summary printed at the start is true."""
+        if stage == "predict":
+            return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.trainer.world_size > 1:
             cluster.check(self.trainer, self)
@@ -230,6 +232,10 @@ class Task(pl.LightningModule):
     def test_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
         """Accumulate the metrics of the test part."""
         self._evaluate("test", batch)
+
+    def predict_step(self, batch: Data, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Predict in physical units, ``(crystals, columns)``."""
+        return self(batch)
 
     def _evaluate(self, stage: Stage, batch: Data) -> None:
         raw = self._raw(batch)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.sources.ase import read_database, read_extxyz
 from tlzoo.data.sources.folder import is_structure_file, read_folder, structure_files, unzipped
-from tlzoo.data.sources.problems import Place, Problem, raise_errors
-from tlzoo.data.sources.records import Columns, Record, Table, assemble, finish
+from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.data.sources.records import Columns, Record, Table, assemble, finish, sound
 from tlzoo.data.sources.tabular import read_csv, read_json, read_parquet
 from tlzoo.errors import UserError
 
@@ -54,16 +53,10 @@ def read(
     Raises:
         UserError: Something cannot be read; the message lists the first ten problems by file and row.
     """
-    crystals, problems = read_all(
+    found = read_all(
         path, targets=targets, id_column=id_column, structure_column=structure_column, units=units
     )
-    raise_errors(str(path), problems)
-    if len(crystals) == 0:
-        raise UserError(f"{path} holds no crystals")
-    for problem in problems:
-        level = logging.WARNING if problem.severity == "warning" else logging.INFO
-        logging.getLogger("tlzoo").log(level, "%s", problem)
-    return crystals
+    return sound(str(path), *found)
 
 
 def read_all(
