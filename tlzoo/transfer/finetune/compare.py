@@ -26,7 +26,8 @@ from tlzoo.model.trained import load
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import verdict
 from tlzoo.transfer.finetune.candidate import Training, read
-from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Request, Side, draft, in_unit, plan
+from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, plan
+from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import recipe
 
 Values = NDArray[np.float64]
