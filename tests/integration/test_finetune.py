@@ -18,7 +18,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.training.task import Task
 from tlzoo.transfer.finetune import finished
-from tlzoo.transfer.finetune.experiment import Request
+from tlzoo.transfer.finetune.finetune_request import Request
 
 FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_together: false}}}\n"
 FILES = {

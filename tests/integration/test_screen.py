@@ -19,7 +19,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.machine.ray_cluster import Place
 from tlzoo.screen.ray_shards import Worker
-from tlzoo.screen.screening import Request
+from tlzoo.screen.screen_request import Request
 from tlzoo.screen.shards import Shards
 from tlzoo.transfer.features.saved import load
 

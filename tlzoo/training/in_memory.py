@@ -1,12 +1,20 @@
 """Crystals that are in memory, kept in the run directory: the run is repeated and measured like any other."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
-from tlzoo.crystals import Crystals
+from tlzoo.data.intake import crystals_from
 from tlzoo.errors import UserError
 
-Table = Any
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from pymatgen.core import Structure
+
+    from tlzoo.crystals import Crystals
+
+Table: TypeAlias = "Crystals | pd.DataFrame | Sequence[Structure]"
 
 FILE = "crystals.parquet"
 
@@ -14,12 +22,17 @@ FILE = "crystals.parquet"
 def stored(data: Table, folder: str | Path) -> str:
     """Write crystals into a run directory, and return the path, for ``data.source``.
 
+    Args:
+        data: What :func:`~tlzoo.data.intake.crystals_from` takes: a table of crystals, a data frame with a
+            column of structures, or structures whose ``properties`` are the labels.
+        folder: The run directory.
+
     Raises:
         UserError: The directory holds other crystals, or cannot be written.
     """
     path = Path(folder) / FILE
     new = path.with_name(f"new-{FILE}")
-    (data if isinstance(data, Crystals) else Crystals.from_structures(data)).write_parquet(new)
+    crystals_from(data).write_parquet(new)
     if path.exists() and path.read_bytes() != new.read_bytes():
         new.unlink()
         raise UserError(

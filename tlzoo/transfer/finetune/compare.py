@@ -27,12 +27,11 @@ from tlzoo.training.in_memory import Table, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import finished, verdict
 from tlzoo.transfer.finetune.candidate import Training, read
-from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Request, Side, draft, in_unit, plan
+from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, plan
+from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import recipe
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_START = "cgcnn-mpt"
 
 Values = NDArray[np.float64]
 Trainings = Mapping[Side, Sequence[Training]]
@@ -42,7 +41,7 @@ def finetune(
     data: Table | str | Path,
     *,
     target: str | None = None,
-    from_: str | Sequence[str] = DEFAULT_START,
+    from_: str | Sequence[str] | None = None,
     run_dir: str | Path = "runs/finetune",
     **more: Any,  # noqa: ANN401 (fields of the request)
 ) -> verdict.Verdict:
@@ -52,8 +51,8 @@ def finetune(
         data: A path or the name of a data set, or crystals in memory as for :func:`tlzoo.fit`, which are kept
             in the run directory.
         target: Column to learn; the data set's own if it has only one.
-        from_: The model to start from: a checkpoint, a run directory or a ``.safetensors`` file; of several,
-            validation chooses.
+        from_: The model to start from, that of the request by default: a checkpoint, a run directory or a
+            ``.safetensors`` file; of several, validation chooses.
         run_dir: Directory for everything; :func:`tlzoo.load` takes it as a model.
         **more: Further fields of the :class:`~tlzoo.transfer.finetune.finetune_request.Request`, such as
             ``unit``, ``epochs``, ``strategy``, ``head`` or ``seeds``.
@@ -66,11 +65,12 @@ def finetune(
     """
     folder = Path(run_dir)
     source = str(data) if isinstance(data, str | Path) else stored(data, folder)
-    starts = (from_,) if isinstance(from_, str) else tuple(from_)
+    if from_ is not None:
+        more["starts"] = (from_,) if isinstance(from_, str) else tuple(from_)
     known = [field.name for field in fields(Request)]
     if unknown := [name for name in more if name not in known]:
         raise UserError(f"finetune takes no {unknown[0]}; it takes: {', '.join(known)}")
-    return compare(Request(source=source, target=target, starts=starts, run_dir=folder, **more))
+    return compare(Request(source=source, target=target, run_dir=folder, **more))
 
 
 def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdict.Verdict:
