@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import itertools
 import logging
 import re
 import sys
@@ -15,7 +16,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 # Importing them makes their short names known: `class_path: CGCNN`.
-from tlzoo import backbones, freezing, heads
+from tlzoo import backbones, freezing, heads, plugins
 from tlzoo.data import splits
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
@@ -23,6 +24,7 @@ from tlzoo.evaluation.results import results_table
 from tlzoo.machine import distributed
 from tlzoo.machine.files import write_text
 from tlzoo.machine.runtime import multiplies_bf16
+from tlzoo.model import checkpoint
 from tlzoo.training import cluster
 from tlzoo.training.history import History
 from tlzoo.training.resume import Keep, ResumeFiles, load_weights, refuse_changes, resume_file, stopped
@@ -45,6 +47,7 @@ class TlzooCLI(LightningCLI):
     """The three commands that train and measure, each working on a run directory."""
 
     def __init__(self, args: Sequence[str]) -> None:
+        plugins.load()
         common = {"exit_on_error": False}
         super().__init__(
             Task,
@@ -155,7 +158,8 @@ class TlzooCLI(LightningCLI):
         }
 
     def before_fit(self) -> None:
-        """Write what is known before training."""
+        """Refuse what could not be stored afterwards; write what is known before training."""
+        checkpoint.check_storable(self.model.backbone, self.model.head, export=self.model.export)
         if not self.trainer.is_global_zero:
             return
         self.run.open(self.datamodule, int(self._get(self.config, "seed_everything")))
@@ -266,7 +270,8 @@ def main(args: Sequence[str]) -> None:
         alone = ["--trainer.devices", "1", "--trainer.num_nodes", "1", "--trainer.strategy", "auto"]
         rest = ["--config", str(run.config), "--run_dir", rest[0], *alone, *rest[1:]]
     try:
-        TlzooCLI([command, *rest])
+        with plugins.beside(*(configs(rest) if command == "fit" else ())):
+            TlzooCLI([command, *rest])
     except argparse.ArgumentError as error:
         raise UserError(explained(error.message)) from error
     except UserError as error:
@@ -275,19 +280,31 @@ def main(args: Sequence[str]) -> None:
         raise
 
 
+def configs(args: Sequence[str]) -> list[str]:
+    """Return the configurations that arguments name.
+
+    >>> configs(["--config", "a.yaml", "--run_dir", "runs/a", "--config=b.yaml", "--config"])
+    ['a.yaml', 'b.yaml']
+    """
+    after = [value for name, value in itertools.pairwise(args) if name in ("--config", "-c")]
+    return after + [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
+
+
 def explained(message: str) -> str:
     """Add to the parser's message on a class that it does not know which ones there are."""
     unknown = re.search(r'key "(?P<key>[\w.]+)":.*dot import path string: (?P<name>\S+)', message, re.DOTALL)
     if unknown is None or unknown["key"] not in KINDS:
         return message
     there = sorted(kind.__name__ for kind in concrete(KINDS[unknown["key"]]))
-    return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}"
+    broken = "".join(f"; {problem}" for problem in plugins.load())
+    return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}{broken}"
 
 
 def concrete(kind: type) -> list[type]:
-    """All classes of tlzoo below another that can be built."""
-    below: list[type] = []
-    child: type
-    for child in kind.__subclasses__():
-        below += [child, *concrete(child)]
-    return [cls for cls in below if cls.__module__.startswith("tlzoo.") and not inspect.isabstract(cls)]
+    """All classes of tlzoo and of plug-ins below another that can be built."""
+    return [cls for cls in _below(kind) if not inspect.isabstract(cls)] + plugins.classes(kind)
+
+
+def _below(kind: type) -> list[type]:
+    children: list[type] = list(filter(plugins.is_own, kind.__subclasses__()))
+    return children + [cls for child in children for cls in _below(child)]
