@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "tlzoo"
 # From bottom to top: a part imports what is below it, or itself; never what is beside or above it.
 LAYERS = (
     ("errors",),
-    ("machine",),
+    ("machine", "plugins"),
     ("crystals", "freezing"),
     ("graphs",),
     ("nn",),
@@ -26,6 +26,7 @@ LAYERS = (
     ("screen", "study"),
     ("commands",),
     ("__main__",),
+    ("testing",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # The same within a part that holds several.
@@ -35,9 +36,18 @@ FLOORS = ("finetune", "recommend", "features")
 ROOMS = {
     "lightning": ({"training", "data.module", "study.fitting"}, False),
     "pymatgen": (
-        {"data", "graphs", "crystals", "descriptors.element_table", "screen.facts", "screen.structure_types"},
+        {
+            "data",
+            "graphs",
+            "crystals",
+            "descriptors.element_table",
+            "screen.facts",
+            "screen.structure_types",
+            "testing",
+        },
         True,
     ),
+    "pytest": ({"testing"}, False),
     "vesin": ({"graphs.neighbours"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data", "descriptors.element_table"}, True),
@@ -48,7 +58,7 @@ ROOMS = {
 }
 # Data and models meet in the table of crystals, what networks read of it, known elements, and the machine
 # that both run on.
-MEETING = {"errors", "crystals", "graphs", "descriptors", "machine", "nn.elements"}
+MEETING = {"errors", "crystals", "graphs", "descriptors", "machine", "nn.elements", "plugins"}
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "lib", "core"}
 
 

@@ -1,9 +1,11 @@
 """`tlzoo fit|validate|test`: train, and measure, in a run directory."""
 
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tlzoo import plugins
 from tlzoo.errors import UserError
 from tlzoo.evaluation.results import results_table
 from tlzoo.machine import distributed
@@ -25,10 +27,21 @@ def main(args: Sequence[str]) -> None:
 
 def fit(args: Sequence[str]) -> None:
     """Train."""
-    config = Configuration.parsed(args)
-    run = fitting.fit(config)
+    with plugins.beside(*named_in(args)):
+        config = Configuration.parsed(args)
+        run = fitting.fit(config)
     if distributed.rank() == 0 and not config.values.trainer.fast_dev_run:
         say(f"{results_table(run.metrics)}\nrun directory: {run.path}")
+
+
+def named_in(args: Sequence[str]) -> list[str]:
+    """Return the configurations that arguments name.
+
+    >>> named_in(["--config", "a.yaml", "--run_dir", "runs/a", "--config=b.yaml", "--config"])
+    ['a.yaml', 'b.yaml']
+    """
+    after = [value for name, value in itertools.pairwise(args) if name in ("--config", "-c")]
+    return after + [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
 
 
 def measure(command: str, args: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from lightning.fabric.utilities.seed import seed_everything
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 # Importing them makes their short names known: `class_path: CGCNN`.
-from tlzoo import backbones, freezing, heads
+from tlzoo import backbones, freezing, heads, plugins
 from tlzoo.data import splits
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
@@ -63,6 +63,7 @@ class TlzooCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str] | Mapping[str, Any], command: str = "fit") -> None:
         self.command = command
+        plugins.load()
         super().__init__(
             Task,
             CrystalDataModule,
@@ -212,13 +213,15 @@ def explained(message: str) -> str:
     if unknown is None or unknown["key"] not in KINDS:
         return message
     there = sorted(kind.__name__ for kind in concrete(KINDS[unknown["key"]]))
-    return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}"
+    broken = "".join(f"; {problem}" for problem in plugins.load())
+    return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}{broken}"
 
 
 def concrete(kind: type) -> list[type]:
-    """All classes of tlzoo below another that can be built."""
-    below: list[type] = []
-    child: type
-    for child in kind.__subclasses__():
-        below += [child, *concrete(child)]
-    return [cls for cls in below if cls.__module__.startswith("tlzoo.") and not inspect.isabstract(cls)]
+    """All classes of tlzoo and of plug-ins below another that can be built."""
+    return [cls for cls in _below(kind) if not inspect.isabstract(cls)] + plugins.classes(kind)
+
+
+def _below(kind: type) -> list[type]:
+    children: list[type] = list(filter(plugins.is_own, kind.__subclasses__()))
+    return children + [cls for child in children for cls in _below(child)]

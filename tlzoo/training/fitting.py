@@ -11,11 +11,13 @@ from typing import Any, Final
 import lightning.pytorch as pl
 import yaml
 
+from tlzoo import plugins
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.machine import distributed
 from tlzoo.machine.files import write_text
 from tlzoo.machine.runtime import multiplies_bf16
+from tlzoo.model import checkpoint
 from tlzoo.training import cluster
 from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, read_yaml, trainer_of
 from tlzoo.training.history import History
@@ -65,15 +67,16 @@ def fit(
             was stopped or diverged.
     """
     known = data if isinstance(data, CrystalDataModule) else None
-    if not isinstance(config, Configuration):
-        tree = dict(config) if isinstance(config, Mapping) else read_yaml(Path(config))
-        if run_dir is not None:
-            tree["run_dir"] = str(run_dir)
-        if data is not None and known is None:
-            source = stored(data, tree.get("run_dir", RUN_DIR))
-            tree["data"] = {**tree.get("data", {}), "source": source}
-        config = Configuration.parsed(tree)
-    with calm(quiet=quiet):
+    beside = plugins.beside(config) if isinstance(config, str | Path) else contextlib.nullcontext()
+    with calm(quiet=quiet), beside:
+        if not isinstance(config, Configuration):
+            tree = dict(config) if isinstance(config, Mapping) else read_yaml(Path(config))
+            if run_dir is not None:
+                tree["run_dir"] = str(run_dir)
+            if data is not None and known is None:
+                source = stored(data, tree.get("run_dir", RUN_DIR))
+                tree["data"] = {**tree.get("data", {}), "source": source}
+            config = Configuration.parsed(tree)
         return _Fit(config, known, bar=False if quiet else None).run
 
 
@@ -85,6 +88,7 @@ class _Fit:
         begin = self._beginning()
         self.experiment = config.build()
         self.task, self.data = self.experiment.task, self.experiment.data
+        checkpoint.check_storable(self.task.backbone, self.task.head, export=self.task.export)
         if known is not None:
             self.data.share(known)
         self.trainer = self._trainer(bar)

@@ -133,7 +133,9 @@ class Run:
         )
 
     def export(self, task: Task, data: CrystalDataModule) -> None:
-        """Write the model as data: safetensors and a JSON card."""
+        """Write the model as data, safetensors and a JSON card, if the task says so."""
+        if not task.export:
+            return
         metrics = self.metrics
         train = data.crystals.select(data.split.train)
         recipe = yaml.safe_load(self.config.read_text(encoding="utf-8")) if self.config.exists() else {}

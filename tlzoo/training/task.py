@@ -55,6 +55,8 @@ class Task(pl.LightningModule):
             rate goes to zero and validation crystals are few, the best is often a lucky one.
         compiled: Run the backbone through ``torch.compile``, shapes left open. Its first steps take up to
             a minute and need a C++ compiler; on a CPU it is no faster afterwards.
+        export: Whether the trained model becomes a file. Without one, classes of no registered package train
+            too, which nobody could load from a file.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Task(pl.LightningModule):
         layer_decay: float = 1.0,
         keep: Kept = "best",
         compiled: bool = False,
+        export: bool = True,
     ) -> None:
         super().__init__()
         if not 0 <= warmup < 1:
@@ -88,6 +91,7 @@ class Task(pl.LightningModule):
         self.warmup = warmup
         self.layer_decay = layer_decay
         self.keep = keep
+        self.export = export
         self.group_rows: list[freeze.GroupRow] = []
         self.seed = torch.initial_seed() % 2**32
         self.budget = RowBudget()
@@ -235,7 +239,8 @@ class Task(pl.LightningModule):
 
     def predict_step(self, batch: Data, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Predict in physical units, ``(crystals, columns)``."""
-        return self(batch)
+        prediction: Tensor = self(batch)
+        return prediction
 
     def _evaluate(self, stage: Stage, batch: Data) -> None:
         raw = self._raw(batch)

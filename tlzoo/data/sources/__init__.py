@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tlzoo import plugins
 from tlzoo.crystals import Crystals
 from tlzoo.data.sources.ase import read_database, read_extxyz
 from tlzoo.data.sources.folder import is_structure_file, read_folder, structure_files, unzipped
 from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.data.sources.reader import Reader
 from tlzoo.data.sources.records import Columns, Record, Table, assemble, finish, sound
 from tlzoo.data.sources.tabular import read_csv, read_json, read_parquet
 from tlzoo.errors import UserError
 
-__all__ = ["Place", "Problem", "read", "read_all"]
+__all__ = ["Place", "Problem", "Reader", "read", "read_all"]
 
 WANTED = (
     "a folder or .zip of CIF/POSCAR files, one such file, a table (.csv, .tsv, .parquet, .json, .jsonl), "
@@ -112,4 +114,9 @@ def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | tuple
             return reader(path, columns)
     if is_structure_file(path):
         return [Record(path.stem if path.suffix else path.name, Place(str(path)), path)], []
+    for kind in plugins.classes(Reader):
+        if kinds & set(kind.endings):
+            crystals = kind().read(path)
+            places = [Place(str(path), row, "crystal") for row in range(1, len(crystals) + 1)]
+            return Table(crystals, places, places, [])
     raise UserError(f"{path} is of no known kind; wanted {WANTED}")
