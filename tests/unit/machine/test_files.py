@@ -106,7 +106,7 @@ def test_what_cannot_be_written_is_one_error(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nobody can write into /proc")
 def test_a_file_system_that_is_read_only():
-    with pytest.raises(UserError, match="/proc/self/out cannot be written: .*; make the folder writable"):
+    with pytest.raises(UserError, match=r"/proc/self/out cannot be written: .*; make the folder writable"):
         write_text(Path("/proc/self/out"), "text")
 
 

@@ -76,7 +76,9 @@ def test_a_claim_clears_what_the_one_before_left(folder):
 
 
 def test_the_claim_of_a_killed_process_ends(folder):
-    with subprocess.Popen([sys.executable, "-c", HOLD, folder.path], stdout=subprocess.PIPE, text=True) as held:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, folder.path], stdout=subprocess.PIPE, text=True
+    ) as held:
         assert held.stdout.readline() == "held\n"
         assert folder.claimed() == {"abc"}
         assert folder.claim("abc") is None
