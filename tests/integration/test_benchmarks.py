@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from benchmarks import agreement, findings, recommendation, report, roofline, scaling
+from benchmarks import agreement, recommendation, report, roofline, scaling
 from benchmarks.__main__ import faults, main
 from benchmarks.worker import Table, batches
 from tlzoo.backbones import ALIGNN
@@ -20,8 +20,6 @@ from tlzoo.data import named
 from tlzoo.descriptors.stores import batch_of
 from tlzoo.graphs import keys
 from tlzoo.graphs.graph_options import GraphOptions
-from tlzoo.study import load
-from tlzoo.study.study_folder import Folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -193,37 +191,3 @@ def test_recommendations_are_compared_with_what_fine_tuning_reached():
     assert "mean rank correlation 0.00 over 2 targets" in text  # 1 and -1
     assert "better start in 3 of 4 pairs" in text
     assert "25.0 % with the recommended one, 62.5 % with any" in text
-
-
-@pytest.mark.parametrize("part", findings.PARTS)
-def test_findings_count_what_is_in_the_results(part, tmp_path, capsys, monkeypatch):
-    """Every run is twice as good as its baseline, but for one source or strategy that is half as good."""
-    monkeypatch.delenv("TLZOO_DATA", raising=False)
-    study, folder = load(ROOT / "configs" / "studies" / f"{part}.yaml"), Folder(tmp_path)
-    folder.make()
-    baseline = dict(study.report.baseline)
-    axis = next(iter(baseline), "source")
-    runs = list(study.runs())
-    there = list(dict.fromkeys(run.labels[axis] for run in runs))
-    bad = next(value for value in there if value != baseline.get(axis))
-    for run in runs:
-        error = {baseline.get(axis): 2.0, bad: 4.0}.get(run.labels[axis], 1.0)
-        facts = {"val_mae": error, "test_mae": error, "n_test": 3, "unit": "eV"}
-        predictions = pd.DataFrame({"id": list("abc"), "target": 0.0, "prediction": [error, -error, error]})
-        row = {"id": run.id, "labels": dict(run.labels), "status": "done", "seconds": 1.0, "finished": "2026"}
-        folder.write({**row, **facts}, predictions)
-    monkeypatch.setattr("sys.argv", ["findings", part, "--dir", str(tmp_path)])
-    findings.main()
-    said = capsys.readouterr().out
-    assert said.startswith(f"\n## {study.report.title or part}\n")
-    if baseline:
-        # of two values one is the baseline and the other the bad one
-        assert ("1 ± 0; +50.0 % (50 to 50)" in said) == (len(there) > 2)
-        assert "4 ± 0; -100.0 % (-100 to -100)" in said
-    if part == "pairs":
-        sources, targets = len(study.axes["source"].values) - 1, len(study.axes["target"].values)
-        pairs = targets * (sources - 1)
-        harmed = targets - 1  # of itself there is no pair
-        assert f"better than the baseline in {pairs - harmed} of {pairs}" in said
-        assert f"interval above zero in {pairs - harmed}, below zero in {harmed}" in said
-        assert "published numbers are not at hand" in said
