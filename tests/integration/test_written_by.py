@@ -103,8 +103,8 @@ def test_a_finished_comparison_is_shown_and_predicts(here, tlzoo):
     before = {path: path.stat().st_mtime_ns for path in here.glob("finetuned/*/*/*.ckpt")}
     answer = tlzoo(
         "finetune", "crystals.parquet", "--target", "band_gap", "--from", "trained/cgcnn", "--config",
-        "fast.yaml", "--epochs", 2, "--batch-size", 8, "--pooling", "mean", "--learning-rates", "1e-2", "--seeds", 2,
-        "--run_dir", "finetuned",
+        "fast.yaml", "--epochs", 2, "--batch-size", 8, "--pooling", "mean", "--learning-rates", "1e-2",
+        "--seeds", 2, "--run_dir", "finetuned",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     said, wanted = (

@@ -130,8 +130,8 @@ def commands() -> None:
     tlzoo("predict", "finetuned", "crystals.parquet", "-o", "expected/finetuned.csv")
 
     tlzoo(
-        "features", "crystals.parquet", *arguments, "--cv", "3-fold", "--layer", "embedding", "--save", "saved",
-        "-o", "figures",
+        "features", "crystals.parquet", *arguments, "--cv", "3-fold", "--layer", "embedding", "--save",
+        "saved", "-o", "figures",
     )  # fmt: skip
     tlzoo("predict", "saved", "crystals.parquet", "-o", "expected/saved.csv")
 
