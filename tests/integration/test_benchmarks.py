@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from benchmarks import agreement, recommendation, report, roofline, scaling
+from benchmarks import agreement, recommendation, report, roofline, scaling, startup
 from benchmarks.__main__ import faults, main
 from benchmarks.worker import Table, batches
 from tlzoo.backbones import ALIGNN
@@ -191,3 +191,37 @@ def test_recommendations_are_compared_with_what_fine_tuning_reached():
     assert "mean rank correlation 0.00 over 2 targets" in text  # 1 and -1
     assert "better start in 3 of 4 pairs" in text
     assert "25.0 % with the recommended one, 62.5 % with any" in text
+
+
+def test_commands_of_two_checkouts_take_turns(tmp_path):
+    """The other one is this one with a command that computes for half a second, in a process of its own."""
+    other = tmp_path / "other"
+    (other / "tlzoo").mkdir(parents=True)
+    (other / "tlzoo" / "__main__.py").write_text(
+        "import subprocess, sys, time\n"
+        "code = 'import time\\nwhile time.process_time() < 0.5: pass'\n"
+        "subprocess.run([sys.executable, '-c', code], check='--fail' not in sys.argv)\n"
+        "sys.exit('--fail' in sys.argv)\n"
+    )
+    (row,) = startup.measure(other, 2, 1, [startup.Case("say the version", "--version", 0.9)])
+    assert [len(row[side]) for side in ("then", "now")] == [2, 2]
+    assert min(row["then"]) > 0.5
+    assert min(row["now"]) > 0
+    with pytest.raises(RuntimeError, match=f"tlzoo --fail of {other} ended with 1"):
+        startup.cost("--fail", other, tmp_path, 1)
+
+
+def test_a_command_is_as_cheap_as_aimed_at_or_not():
+    rows = [
+        {"name": "one", "target": 0.5, "then": [4.0, 2.0, 9.0], "now": [1.9, 3.0, 1.0]},
+        {"name": "two", "target": 0.3, "then": [1.0], "now": [0.31]},
+    ]
+    text = report.startup(rows)
+    assert "| one | 4 (2 – 9) | 1.9 (1 – 3) | 0.47 | 0.5 | yes |" in text
+    assert "| two | 1 | 0.31 | 0.31 | 0.3 | **no** |" in text
+
+
+def test_startup_wants_another_checkout(capsys):
+    with pytest.raises(SystemExit):
+        main(["startup", "--against", "/nowhere"])
+    assert "startup wants another checkout to compare with: --against PATH" in capsys.readouterr().err
