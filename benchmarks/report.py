@@ -289,15 +289,10 @@ def startup(found: list[Found]) -> str:
     for row in found:
         then, now = median(row["then"]), median(row["now"])
         reached = "yes" if now <= row["target"] * then else "**no**"
-        cells = (
-            row["name"],
-            spread(row["then"]),
-            spread(row["now"]),
-            f"{now / then:.2f}",
-            row["target"],
-            reached,
+        lines.append(
+            f"| {row['name']} | {spread(row['then'])} | {spread(row['now'])} | {now / then:.2f} "
+            f"| {row['target']} | {reached} |"
         )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ of seconds the wall says more about what else the machine does.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,8 +32,8 @@ class Case(NamedTuple):
 
 
 QUICKSTART = (
-    "finetune semiconductors --from cgcnn-mpt --head expt_gap --config {checkout}/configs/split/by-composition.yaml "
-    "--run_dir quickstart"
+    "finetune semiconductors --from cgcnn-mpt --head expt_gap "
+    "--config {checkout}/configs/split/by-composition.yaml --run_dir quickstart"
 )
 CASES = (
     Case("predict one crystal", "predict cgcnn-fe one.cif", 0.5),
@@ -47,8 +48,8 @@ def measure(against: Path, repeats: int, threads: int, cases: Sequence[Case] = C
     found = []
     with tempfile.TemporaryDirectory(prefix="tlzoo-bench-startup-") as folder:
         sides = {"then": (against.resolve(), Path(folder) / "then"), "now": (HERE, Path(folder) / "now")}
-        for _, work in sides.values():
-            write(work)
+        write(Path(folder) / "then")
+        shutil.copytree(Path(folder) / "then", Path(folder) / "now")
         for case in cases:
             row: dict[str, Any] = {"name": case.name, "target": case.target, "then": [], "now": []}
             for checkout, work in sides.values():
