@@ -110,6 +110,12 @@ def test_the_table_is_complete():
     assert parts == set(LEVEL), "give every part its place in LAYERS, and only those there are"
 
 
+def test_contributors_see_the_same_table():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    picture = text.split("**Layers.**")[1].split("```\n")[1].splitlines()
+    assert picture == [", ".join(parts) for parts in reversed(LAYERS)]
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if name])
 def test_imports_point_down(name):
     part = name.split(".")[0]

@@ -1,4 +1,4 @@
-"""Every shipped configuration builds, without any data."""
+"""Every shipped experiment and fragment builds, without any data; studies: tests/documents."""
 
 from pathlib import Path
 
@@ -8,8 +8,6 @@ from lightning.pytorch import Trainer
 
 from tlzoo.data import named
 from tlzoo.heads import Head
-from tlzoo.study.document import load
-from tlzoo.study.job import check
 from tlzoo.training.configuration import Configuration, Experiment, trainer_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -60,10 +58,3 @@ def test_a_fragment_builds_on_top_of_an_experiment(path, build):
     # CGCNN has no three-body part
     network = "alignn" if path.stem == "three-body" else "cgcnn"
     build(CONFIGS / "experiments" / f"phonons-{network}.yaml", path)
-
-
-@pytest.mark.parametrize("path", STUDIES, ids=name)
-def test_a_study_is_made_of_configurations(path, cache):
-    assert path.read_text(encoding="utf-8").startswith("# "), "say in the first line what the study asks"
-    study = load(path)
-    check([*study.sources.values(), *study.runs()])

@@ -73,7 +73,7 @@ def fit(
             tree = dict(config) if isinstance(config, Mapping) else read_yaml(Path(config))
             if run_dir is not None:
                 tree["run_dir"] = str(run_dir)
-            if data is not None and known is None:
+            if data is not None and not isinstance(data, CrystalDataModule):
                 source = stored(data, tree.get("run_dir", RUN_DIR))
                 tree["data"] = {**tree.get("data", {}), "source": source}
             config = Configuration.parsed(tree)

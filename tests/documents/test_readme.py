@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from tests.integration import warm
+from tests.documents import warm
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,6 +26,8 @@ BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
 LANGUAGES = {"sh", "python", "yaml", "text"}
+
+pytestmark = pytest.mark.documents
 
 
 class Block(NamedTuple):
