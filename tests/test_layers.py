@@ -38,6 +38,7 @@ ROOMS = {
         {"data", "graphs", "crystals", "descriptors.element_table", "screen.facts", "screen.structure_types"},
         True,
     ),
+    "torch_geometric": ({"graphs.batch"}, True),
     "vesin": ({"graphs.neighbours", "data"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data", "descriptors.element_table"}, True),

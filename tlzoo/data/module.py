@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch_geometric.data import Data
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
@@ -28,6 +27,7 @@ from tlzoo.data.splits import Random, Split, Splitter
 from tlzoo.descriptors.stores import Options, Store, open_store
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.machine import distributed
 from tlzoo.machine.runtime import shared_memory, usable_cores
 
@@ -45,7 +45,7 @@ SHUFFLED = "a control: labels of the training and validation part are shuffled, 
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledGraphs(Dataset[Data]):
+class LabelledGraphs(Dataset[Batch]):
     """One part of a split as batches of graphs, or descriptors, with targets.
 
     Attributes:
@@ -63,7 +63,7 @@ class LabelledGraphs(Dataset[Data]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, chosen: NDArray[np.int64]) -> Data:
+    def __getitem__(self, chosen: NDArray[np.int64]) -> Batch:
         """Return the batch of the chosen crystals of this part."""
         batch = self.store.batch(self.positions[chosen])
         batch[keys.TARGETS] = self.targets[chosen]
@@ -300,7 +300,7 @@ class CrystalDataModule(pl.LightningDataModule):
         """Rows of the table in any part, ascending."""
         return np.unique(np.concatenate([self.split.train, self.split.val, self.split.test]))
 
-    def _loader(self, rows: NDArray[np.int64], *, shuffle: bool, whole: bool = False) -> DataLoader[Data]:
+    def _loader(self, rows: NDArray[np.int64], *, shuffle: bool, whole: bool = False) -> DataLoader[Batch]:
         assert self._store is not None
         positions = np.searchsorted(self.used_rows, rows)
         # shuffled is what is learned from; metrics have known labels alone
@@ -345,20 +345,19 @@ class CrystalDataModule(pl.LightningDataModule):
             workers = 0
         return {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": True}
 
-    def transfer_batch_to_device(self, batch: Data, device: torch.device, dataloader_idx: int) -> Data:  # noqa: ARG002 (Lightning's signature)
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002 (Lightning's signature)
         """Begin to copy a batch to the device; the next operation there waits for it."""
-        moved: Data = batch.to(device, non_blocking=True)
-        return moved
+        return batch.to(device, non_blocking=True)
 
-    def train_dataloader(self) -> DataLoader[Data]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of the training part, in an order fixed by seed and epoch."""
         return self._loader(self.split.train, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Data]:
+    def val_dataloader(self) -> DataLoader[Batch]:
         """Batches of the validation part."""
         return self._loader(self.split.val, shuffle=False)
 
-    def test_dataloader(self) -> DataLoader[Data]:
+    def test_dataloader(self) -> DataLoader[Batch]:
         """Batches of the test part.
 
         Raises:
@@ -368,7 +367,7 @@ class CrystalDataModule(pl.LightningDataModule):
             raise UserError("the split has no test part; choose a splitter with test > 0")
         return self._loader(self.split.test, shuffle=False)
 
-    def part_dataloader(self, part: str, *, whole: bool = False) -> DataLoader[Data]:
+    def part_dataloader(self, part: str, *, whole: bool = False) -> DataLoader[Batch]:
         """Batches of a part in the order of the split.
 
         Args:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from torch_geometric.data import Data
 from tqdm import tqdm
 
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_chunk import descriptors_of
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import cells_of
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
@@ -45,7 +45,7 @@ def store_of(crystals: Crystals, options: Options) -> Store:
     return GraphStore.in_memory(crystals, options)
 
 
-def batch_of(crystals: Crystals, options: Options) -> Data:
+def batch_of(crystals: Crystals, options: Options) -> Batch:
     """Return the batch of a few crystals, without any cache.
 
     Raises:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
-from torch_geometric.data import Data
 from tqdm import tqdm
 
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache, keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.workers import Product, all_chunks, all_graphs, graphs
@@ -143,7 +143,7 @@ class GraphStore:
         arrays = {name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays}
         return cls(**arrays, **_offsets([chunk.sizes for chunk in chunks]), angles=options.angles)
 
-    def batch(self, rows: NDArray[np.int64]) -> Data:
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
 
         Args:
@@ -167,7 +167,7 @@ class GraphStore:
                 keys.ANGLE_COSINE: _joined(self.cosine, angles, np.float32),
                 keys.ANGLE_COUNT: _joined(self.angle_count, angles, np.float32),
             }
-        return Data(**fields, **{keys.NUM_CRYSTALS: len(rows)})
+        return Batch(**fields, **{keys.NUM_CRYSTALS: len(rows)})
 
 
 def store_key(crystals: Crystals, options: GraphOptions) -> str:

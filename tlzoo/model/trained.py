@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Data
 
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.library import locate
@@ -18,6 +17,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.known_elements import check_elements
 from tlzoo.descriptors.stores import Store, store_of
 from tlzoo.errors import UserError
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.heads.head import Head
@@ -57,7 +57,7 @@ class Model:
         names = self.head.columns(self.card["targets"])
         return names + [f"{name}_spread" for name in self.card["targets"] if self.others]
 
-    def answer(self, batch: Data, embedding: Tensor | None = None) -> Tensor:
+    def answer(self, batch: Batch, embedding: Tensor | None = None) -> Tensor:
         """Predict for graphs, ``(crystals, columns)`` in physical units.
 
         Args:
@@ -190,7 +190,7 @@ class Model:
 
     def _rows(
         self,
-        compute: Callable[[Data], Tensor],
+        compute: Callable[[Batch], Tensor],
         crystals: Crystals,
         *,
         width: int,
@@ -211,7 +211,7 @@ class Model:
 
     def _of_store(
         self,
-        compute: Callable[[Data], Tensor],
+        compute: Callable[[Batch], Tensor],
         store: Store,
         budget: RowBudget,
         *,

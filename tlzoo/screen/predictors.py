@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Data
 
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.model.trained import Model, load
@@ -151,7 +151,7 @@ class Network(Predictor):
         """Return the crystals of the training part."""
         return training_crystals(locate(self.name), self.model.card)
 
-    def _compute(self, batch: Data) -> Tensor:
+    def _compute(self, batch: Batch) -> Tensor:
         embedding = self.model.backbone(batch)
         return torch.cat([self.model.answer(batch, embedding), embedding.float()], dim=1)
 

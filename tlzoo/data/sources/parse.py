@@ -181,8 +181,6 @@ def is_structure_text(value: object) -> bool:
 
 
 def _structure(source: Path | str | Mapping[str, Any]) -> Structure:
-    from pymatgen.io.vasp import Poscar
-
     if isinstance(source, Mapping):
         return _from_dict(source)
     if isinstance(source, str):
@@ -200,6 +198,8 @@ def _structure(source: Path | str | Mapping[str, Any]) -> Structure:
         isinstance(source, str) and looks_like_cif
     ):
         return _from_cif(text)
+    from pymatgen.io.vasp import Poscar  # half a second more than all that a CIF needs
+
     structure: Structure = Poscar.from_str(text).structure
     return structure
 
