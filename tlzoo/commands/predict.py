@@ -2,15 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from numpy.typing import NDArray
 
-from tlzoo.data.questions import read_inputs
 from tlzoo.errors import UserError
-from tlzoo.machine.files import write_table
+from tlzoo.machine.files import write_columns
+from tlzoo.model.answering import Stores, answer_inputs, joined
 from tlzoo.model.trained import BATCH_SIZE, MAX_ROWS, Model, load
 from tlzoo.transfer import features
 
@@ -34,12 +35,13 @@ def main(args: Sequence[str]) -> int:
         if limits:
             flag = _flag(next(iter(limits)))
             raise UserError(f"{given.model} is a regression on frozen features, which knows no {flag}")
-        table, units = predict_by_features(features.load(given.model), given.inputs, skip_bad=given.skip_bad)
+        model: Model | SavedFeatures = features.load(given.model)
     else:
-        table, units = predict_by_network(load(given.model), given.inputs, limits, skip_bad=given.skip_bad)
-    write_table(table, given.output)
-    told = ", ".join(f"{name} in {unit}" if unit else name for name, unit in units.items())
-    sys.stdout.write(f"{len(table)} crystals: {told} → {given.output}\n")
+        model = load(given.model)
+    table = predict_inputs(model, given.inputs, limits, skip_bad=given.skip_bad)
+    write_columns(table, given.output)
+    told = ", ".join(f"{name} in {unit}" if unit else name for name, unit in model.units.items())
+    sys.stdout.write(f"{len(table['id'])} crystals: {told} → {given.output}\n")
     return 0
 
 
@@ -65,13 +67,13 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def predict_by_network(
-    model: Model, inputs: Sequence[str], limits: dict[str, int], *, skip_bad: bool
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Predict everything that the inputs hold, in their order; return the units of the targets, too.
+def predict_inputs(
+    model: "Model | SavedFeatures", inputs: Sequence[str], limits: dict[str, Any], *, skip_bad: bool
+) -> dict[str, NDArray[Any]]:
+    """Predict everything that the inputs hold, in their order; return ids and predictions by column.
 
     Args:
-        model: The network.
+        model: The network, or regression on frozen features.
         inputs: Paths, and names of data sets.
         limits: ``batch_size`` and ``max_rows`` of :meth:`~tlzoo.model.Model.predict`, if not the usual ones.
         skip_bad: Leave out what cannot be read or predicted.
@@ -79,18 +81,9 @@ def predict_by_network(
     Raises:
         UserError: Something cannot be and ``skip_bad`` is off; the message names all of it.
     """
-    tables = read_inputs(inputs, [model.backbone.graph], skip_bad=skip_bad)
-    found = pd.concat([model.predict(table, **limits) for table in tables], ignore_index=True)
-    return found, dict(zip(model.card["targets"], model.card["units"], strict=True))
-
-
-def predict_by_features(
-    model: "SavedFeatures", inputs: Sequence[str], *, skip_bad: bool
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Predict by a regression on frozen features; as :func:`predict_by_network`."""
-    tables = read_inputs(inputs, model.options, skip_bad=skip_bad)
-    found = pd.concat([model.predict(table) for table in tables], ignore_index=True)
-    return found, {model.card["target"]: model.card["unit"]}
+    answer: Callable[[Stores], dict[str, NDArray[Any]]] = partial(model.answers, **limits)
+    ids, found = answer_inputs(inputs, model.options, answer, skip_bad=skip_bad)
+    return {"id": ids, **joined(found, model.columns)}
 
 
 def _flag(name: str) -> str:

@@ -102,6 +102,10 @@ class DescriptorStore:
         """Return the store of those crystals of consecutive chunks, at least one, that have descriptors."""
         return cls(np.concatenate([chunk.arrays["values"] for chunk in chunks]), names(options))
 
+    def select(self, rows: NDArray[np.int64]) -> DescriptorStore:
+        """Return the store of some of the crystals, in that order."""
+        return DescriptorStore(self.values[rows], self.names)
+
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
 
