@@ -1,5 +1,5 @@
 # Verbs of the project. Each sets up what it needs: Python 3.11 or later and make are enough.
-.PHONY: setup quickstart checkpoints test test-slow lint bench clean
+.PHONY: setup quickstart checkpoints test test-docs test-slow lint bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,7 +14,7 @@ endif
 endif
 
 # Networks this small lose more than they gain by sharing a batch among cores.
-quickstart test test-slow: export OMP_NUM_THREADS ?= 1
+quickstart test test-docs test-slow: export OMP_NUM_THREADS ?= 1
 
 setup: $(SET_UP)
 
@@ -48,7 +48,11 @@ runs/moduli.parquet: | setup
 
 # One process per core; tests in a row share what their file trains.
 test: setup
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist worksteal --durations=20
+
+# Pages of the documentation, and files of studies.
+test-docs: setup
+	$(BIN)/pytest -n auto --dist worksteal --durations=20 -m documents tests/documents
 
 test-slow: setup
 	$(BIN)/pytest -m slow

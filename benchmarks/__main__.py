@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import large, report, scaling
+from benchmarks import large, report, scaling, startup
 from benchmarks.agreement import ALLOWED
 from benchmarks.driver import OURS, PEERS, Comparison, Entry, Processes, WorkerError, measure
 from benchmarks.parts import ALIGNN, CGCONV, COMPARISONS, LARGE, PUBLISHED, RECIPE, SMALL, Plan
@@ -37,7 +37,7 @@ NETWORKS = (
     ("CGCNN 64 wide, 3 layers", "cgcnn", PUBLISHED),
 )
 SAME_GRAPHS = {"training", "inference", "memory", "gpu"}  # also measured on the peers' own graphs
-ALL = (*USUAL, "agreement", "roofline", "scaling", "gpu", "large")
+ALL = (*USUAL, "agreement", "roofline", "scaling", "gpu", "large", "startup")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +77,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"{', '.join(ALL)} (default: all but large; gpu if there is one)",
+        help=f"{', '.join(ALL)} (default: all but large and startup; gpu if there is one)",
     )
     parser.add_argument("--data", default=default, help=f"data set (default: {default})")
     parser.add_argument("--crystals", type=int, default=1024, help="how many at most (default: 1024)")
@@ -85,9 +85,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=usable_cores(), help="default: all usable cores")
     parser.add_argument("--no-peers", action="store_true", help="tlzoo alone")
     parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
+    parser.add_argument("--against", type=Path, help="another checkout of tlzoo, for startup")
     given = parser.parse_args(arguments)
     if unknown := set(given.parts) - set(ALL):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are: {', '.join(ALL)}")
+    if "startup" in given.parts and not (given.against and (given.against / "tlzoo").is_dir()):
+        parser.error("startup wants another checkout to compare with: --against PATH")
     return given
 
 
@@ -127,13 +130,14 @@ def take(part: str, plan: Plan, processes: Processes, given: argparse.Namespace)
         return {"comparisons": found, "roofline": roofline(plan, processes, given.repeats, "cuda")}
     if part in COMPARISONS:
         return {"comparisons": [measure(one, processes, given.repeats) for one in COMPARISONS[part](plan)]}
-    if part == "agreement":
-        return {"agreement": agreement(plan, processes)}
-    if part == "roofline":
-        return {"roofline": roofline(plan, processes, given.repeats)}
-    if part == "scaling":
-        return {"scaling": scaling.measure(plan, processes, given.repeats)}
-    return {"large": large.measure(processes, given.repeats)}
+    others: dict[str, Callable[[], Any]] = {
+        "agreement": lambda: agreement(plan, processes),
+        "roofline": lambda: roofline(plan, processes, given.repeats),
+        "scaling": lambda: scaling.measure(plan, processes, given.repeats),
+        "large": lambda: large.measure(processes, given.repeats),
+        "startup": lambda: startup.measure(given.against, given.repeats, given.threads),
+    }
+    return {part: others[part]()}
 
 
 def agreement(plan: Plan, processes: Processes) -> list[dict[str, Any]]:

@@ -74,6 +74,7 @@ def write(folder: Path) -> str:
             ("roofline", roofline),
             ("scaling", scaling),
             ("large", large),
+            ("startup", startup),
         ):
             if name in found:
                 blocks.append(words(found[name]))
@@ -276,6 +277,23 @@ def scaling(found: Found) -> str:
             span = f"{curve.x[0]:.0f} – {curve.x[-1]:.0f}"
             lines.append(f"| {curve.name} | {against} | {span} | {exponent(curve):.2f} | {curve.expected} |")
     return "\n".join(lines) + "\n\nThe power is that of the larger sizes; 1 is linear.\n"
+
+
+def startup(found: list[Found]) -> str:
+    """Return what short commands cost, against another version."""
+    lines = [
+        "Seconds of processors, with all processes that a command starts.\n",
+        "| command | other checkout | this one | ratio | target | reached |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        then, now = median(row["then"]), median(row["now"])
+        reached = "yes" if now <= row["target"] * then else "**no**"
+        lines.append(
+            f"| {row['name']} | {spread(row['then'])} | {spread(row['now'])} | {now / then:.2f} "
+            f"| {row['target']} | {reached} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def large(found: Found) -> str:

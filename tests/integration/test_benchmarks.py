@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from benchmarks import agreement, findings, recommendation, report, roofline, scaling
+from benchmarks import agreement, recommendation, report, roofline, scaling, startup
 from benchmarks.__main__ import faults, main
 from benchmarks.worker import Table, batches
 from tlzoo.backbones import ALIGNN
@@ -20,8 +20,6 @@ from tlzoo.data import named
 from tlzoo.descriptors.stores import batch_of
 from tlzoo.graphs import keys
 from tlzoo.graphs.graph_options import GraphOptions
-from tlzoo.study import load
-from tlzoo.study.study_folder import Folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -195,35 +193,35 @@ def test_recommendations_are_compared_with_what_fine_tuning_reached():
     assert "25.0 % with the recommended one, 62.5 % with any" in text
 
 
-@pytest.mark.parametrize("part", findings.PARTS)
-def test_findings_count_what_is_in_the_results(part, tmp_path, capsys, monkeypatch):
-    """Every run is twice as good as its baseline, but for one source or strategy that is half as good."""
-    monkeypatch.delenv("TLZOO_DATA", raising=False)
-    study, folder = load(ROOT / "configs" / "studies" / f"{part}.yaml"), Folder(tmp_path)
-    folder.make()
-    baseline = dict(study.report.baseline)
-    axis = next(iter(baseline), "source")
-    runs = list(study.runs())
-    there = list(dict.fromkeys(run.labels[axis] for run in runs))
-    bad = next(value for value in there if value != baseline.get(axis))
-    for run in runs:
-        error = {baseline.get(axis): 2.0, bad: 4.0}.get(run.labels[axis], 1.0)
-        facts = {"val_mae": error, "test_mae": error, "n_test": 3, "unit": "eV"}
-        predictions = pd.DataFrame({"id": list("abc"), "target": 0.0, "prediction": [error, -error, error]})
-        row = {"id": run.id, "labels": dict(run.labels), "status": "done", "seconds": 1.0, "finished": "2026"}
-        folder.write({**row, **facts}, predictions)
-    monkeypatch.setattr("sys.argv", ["findings", part, "--dir", str(tmp_path)])
-    findings.main()
-    said = capsys.readouterr().out
-    assert said.startswith(f"\n## {study.report.title or part}\n")
-    if baseline:
-        # of two values one is the baseline and the other the bad one
-        assert ("1 ± 0; +50.0 % (50 to 50)" in said) == (len(there) > 2)
-        assert "4 ± 0; -100.0 % (-100 to -100)" in said
-    if part == "pairs":
-        sources, targets = len(study.axes["source"].values) - 1, len(study.axes["target"].values)
-        pairs = targets * (sources - 1)
-        harmed = targets - 1  # of itself there is no pair
-        assert f"better than the baseline in {pairs - harmed} of {pairs}" in said
-        assert f"interval above zero in {pairs - harmed}, below zero in {harmed}" in said
-        assert "published numbers are not at hand" in said
+def test_commands_of_two_checkouts_take_turns(tmp_path):
+    """The other one is this one with a command that computes for half a second, in a process of its own."""
+    other = tmp_path / "other"
+    (other / "tlzoo").mkdir(parents=True)
+    (other / "tlzoo" / "__main__.py").write_text(
+        "import subprocess, sys, time\n"
+        "code = 'import time\\nwhile time.process_time() < 0.5: pass'\n"
+        "subprocess.run([sys.executable, '-c', code], check='--fail' not in sys.argv)\n"
+        "sys.exit('--fail' in sys.argv)\n"
+    )
+    (row,) = startup.measure(other, 2, 1, [startup.Case("say the version", "--version", 0.9)])
+    assert [len(row[side]) for side in ("then", "now")] == [2, 2]
+    assert min(row["then"]) > 0.5
+    assert min(row["now"]) > 0
+    with pytest.raises(RuntimeError, match=f"tlzoo --fail of {other} ended with 1"):
+        startup.cost("--fail", other, tmp_path, 1)
+
+
+def test_a_command_is_as_cheap_as_aimed_at_or_not():
+    rows = [
+        {"name": "one", "target": 0.5, "then": [4.0, 2.0, 9.0], "now": [1.9, 3.0, 1.0]},
+        {"name": "two", "target": 0.3, "then": [1.0], "now": [0.31]},
+    ]
+    text = report.startup(rows)
+    assert "| one | 4 (2 – 9) | 1.9 (1 – 3) | 0.47 | 0.5 | yes |" in text
+    assert "| two | 1 | 0.31 | 0.31 | 0.3 | **no** |" in text
+
+
+def test_startup_wants_another_checkout(capsys):
+    with pytest.raises(SystemExit):
+        main(["startup", "--against", "/nowhere"])
+    assert "startup wants another checkout to compare with: --against PATH" in capsys.readouterr().err

@@ -5,16 +5,27 @@ learning rates and poolings to choose from, and ends with the errors of both on 
 those of trivial baselines.
 """
 
+import sys
 from collections.abc import Sequence
 
 from tlzoo.commands import arguments
+from tlzoo.transfer.finetune import finished
 from tlzoo.transfer.finetune.finetune_request import Request
 
 
 def main(args: Sequence[str]) -> int:
-    """Compare, and print the verdict."""
+    """Compare, and print the verdict; show again what is finished."""
     (request,) = arguments.parse(args, Request, prog="tlzoo finetune", about=__doc__)
-    from tlzoo.transfer.finetune.compare import finetune, say
+    if (said := finished.shown(request)) is not None:
+        say("\n".join(said))
+        return 0
+    from tlzoo.transfer.finetune.compare import compare
 
-    say(f"\n{finetune(request).text()}\n\nrun directory: {request.run_dir}")
+    compare(request, say)
     return 0
+
+
+def say(text: str) -> None:
+    """Write to standard output at once: the next line may take minutes."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -4,7 +4,6 @@ import shlex
 
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps import utils
 
 from tlzoo.commands import arguments
 from tlzoo.commands.study import SPELLED, Run
@@ -33,6 +32,9 @@ def written(tlzoo, tmp_path):
 
 
 def test_agents_call_the_command_that_computes_their_run(written, tmp_path):
+    # imported here: it takes seconds
+    from wandb.sdk.launch.sweeps import utils
+
     study, answer, output = written(STUDY)
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == f"5 runs in {output}; begin: wandb sweep {output}\n"

@@ -85,7 +85,7 @@ class Plan:
 
 def draft(request: Request, start: Loaded) -> Tree:
     """Return the scratch experiment before the number of crystals is known: enough to read the data with."""
-    model = {"backbone": start.card["spec"]["backbone"], "head": {"class_path": "Regression"}}
+    model = {"backbone": start.network, "head": {"class_path": "Regression"}}
     return _on_top(request, {"model": model, "data": _data(request)})
 
 
@@ -104,8 +104,8 @@ def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: S
     choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
     rates = _rates(request, row)
     for name, start in starts.items():
-        models = _models(request, name, start.card["spec"]["backbone"], row)
-        poolings = _poolings(request, name, start.card["spec"]["backbone"], row)
+        models = _models(request, name, start.network, row)
+        poolings = _poolings(request, name, start.network, row)
         same = networks.setdefault(_network(models["scratch"]), name) != name
         for side in SIDES:
             if side == "scratch" and same:

@@ -1,0 +1,152 @@
+"""What earlier versions wrote is read, tested, resumed and predicted with as by themselves."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import tlzoo as package
+from tlzoo.crystals import Crystals
+from tlzoo.transfer.features.saved import load as load_features
+
+VERSIONS = sorted(path for path in (Path(__file__).parents[1] / "written_by").iterdir() if path.is_dir())
+FINISHED = ("cgcnn", "alignn", "several", "classes", "frozen", "named")
+KILLED = ("interrupted", "gradual")
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture(scope="module", params=VERSIONS, ids=lambda path: path.name)
+def version(request):
+    return request.param
+
+
+@pytest.fixture
+def here(version, tmp_path, monkeypatch):
+    """A copy of everything, as the folder to work in."""
+    folder = shutil.copytree(version, tmp_path / "here")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def assert_close(one, two):
+    """Equal but for the last digits, which other processors may round otherwise."""
+    if isinstance(one, pd.DataFrame):
+        pd.testing.assert_frame_equal(one, two, rtol=1e-3, atol=1e-4)
+    elif isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_close(one[key], two[key])
+    elif isinstance(one, float):
+        assert one == pytest.approx(two, rel=1e-3, abs=1e-4)
+    else:
+        assert one == two
+
+
+def test_every_kind_is_there(version):
+    assert {path.name for path in (version / "trained").iterdir()} == {*FINISHED, *KILLED}
+    for names, epochs in ((FINISHED, 2), (KILLED, 1)):
+        for name in names:
+            assert len(pd.read_csv(version / "trained" / name / "history.csv")) == epochs
+            assert (version / "trained" / name / "model.safetensors").exists() == (epochs == 2)
+
+
+@pytest.mark.parametrize("name", [*FINISHED, *KILLED])
+def test_a_run_goes_on(name, here, tlzoo):
+    """The same command finishes what was killed, and leaves alone what was finished."""
+    run, expected = here / "trained" / name, here / "expected" / name
+    begun = pd.read_csv(run / "history.csv")
+    answer = tlzoo("fit", "--config", f"{name}.yaml", "--run_dir", run)
+    assert answer.code == 0, answer.err
+    history = pd.read_csv(run / "history.csv")
+    pd.testing.assert_frame_equal(history[: len(begun)], begun)
+    assert_close(history, pd.read_csv(expected / "history.csv"))
+
+    assert tlzoo("test", run).code == 0
+    metrics, wanted = (json.loads((each / "metrics.json").read_text()) for each in (run, expected))
+    # forests are smaller here
+    for each in (metrics, wanted):
+        for baselines in each["baselines"].values():
+            baselines.pop("random forest")
+    assert_close(metrics, wanted)
+    assert_close(pd.read_csv(run / "predictions.csv"), pd.read_csv(expected / "predictions.csv"))
+
+    assert tlzoo("predict", run, "crystals.parquet", "-o", "answers.csv").code == 0
+    assert_close(pd.read_csv("answers.csv"), pd.read_csv(expected / "answers.csv"))
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_a_run_is_read_as_it_is(name, version, tlzoo, monkeypatch):
+    """Configuration, model and split agree with the predictions that were written."""
+    monkeypatch.chdir(version)
+    run = version / "trained" / name
+    targets = yaml.safe_load((run / "config.yaml").read_text())["data"]["targets"]
+    crystals = Crystals.read_parquet(Path("crystals.parquet"))
+    found = package.load(f"trained/{name}").predict(crystals)
+    written = pd.read_csv(run / "predictions.csv")
+    for target in targets:
+        rows = written[written["property"] == target]
+        column = target if name != "classes" else f"{target}_probability"
+        said = dict(zip(crystals.ids, np.asarray(found[column]), strict=True))
+        rows = rows[rows["id"].isin(said)]
+        assert len(rows) >= 8
+        np.testing.assert_allclose(
+            [said[key] for key in rows["id"]], rows["prediction"], rtol=1e-3, atol=1e-4
+        )
+
+
+def test_a_finished_comparison_is_shown_and_predicts(here, tlzoo):
+    before = {path: path.stat().st_mtime_ns for path in here.glob("finetuned/*/*/*.ckpt")}
+    answer = tlzoo(
+        "finetune", "crystals.parquet", "--target", "band_gap", "--from", "trained/cgcnn", "--config",
+        "fast.yaml", "--epochs", 2, "--batch-size", 8, "--pooling", "mean", "--learning-rates", "1e-2",
+        "--seeds", 2, "--run_dir", "finetuned",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    said, wanted = (
+        [line for line in text.splitlines() if "random forest" not in line]
+        for text in (answer.out, Path("expected/finetuned.txt").read_text())
+    )
+    assert said == wanted
+    assert len(before) == 8
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert tlzoo("predict", "finetuned", "crystals.parquet", "-o", "answers.csv").code == 0
+    assert_close(pd.read_csv("answers.csv"), pd.read_csv("expected/finetuned.csv"))
+
+
+def test_a_saved_regression_predicts(here, tlzoo):
+    assert tlzoo("predict", "saved", "crystals.parquet", "-o", "answers.csv").code == 0
+    wanted = pd.read_csv("expected/saved.csv")
+    assert_close(pd.read_csv("answers.csv"), wanted)
+    found = load_features("saved").predict(Crystals.read_parquet(Path("crystals.parquet")))
+    np.testing.assert_allclose(found["band_gap"], wanted["band_gap"], rtol=1e-3)
+
+
+def test_a_study_goes_on(here, tlzoo):
+    table = ("study", "table", "study.yaml", "--by", "rate", "--format", "csv", "--dir", "study")
+    assert tlzoo(*table).code == 0
+    answer = tlzoo("study", "run", "study.yaml", "--dir", "study")
+    assert answer.code == 0, answer.err
+    assert [line.split()[0] for line in answer.out.splitlines()[:-2]] == ["[4/4]"]
+    Path("table.csv").write_text(tlzoo(*table).out)
+    assert_close(pd.read_csv("table.csv"), pd.read_csv("expected/study.csv"))
+
+
+def test_a_screening_goes_on(here, tlzoo):
+    wanted = pd.read_parquet("ranked.parquet")
+    shards = {path: path.stat().st_mtime_ns for path in here.glob("ranked.shards/shards/*")}
+    missing = min(shards)
+    missing.unlink()
+    answer = tlzoo(
+        "screen", "trained/cgcnn,trained/alignn", "crystals.parquet", "-o", "ranked.parquet", "--shard", 8,
+        "--jobs", 1,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "24 crystals" in answer.out
+    assert "8 of them now" in answer.out
+    assert [path for path, time in shards.items() if path.stat().st_mtime_ns != time] == [missing]
+    assert_close(pd.read_parquet("ranked.parquet"), wanted)
