@@ -277,11 +277,11 @@ class Card(Record, frozen=True, kw_only=True):
 def duration(seconds: float) -> str:
     """Say a time for people.
 
-    >>> duration(42.4), duration(3_000), duration(7_500)
-    ('42 s', '50 min', '2.1 h')
+    >>> duration(4.2), duration(42.4), duration(3_000), duration(7_500)
+    ('4.2 s', '42 s', '50 min', '2.1 h')
     """
     if seconds < 100:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
 
 
