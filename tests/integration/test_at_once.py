@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from pymatgen.core import Lattice, Structure
 
 from tlzoo.crystals import Crystals
 
-ROUNDS, SIZE = 12, 300
+SIZE = 300
 FILE = "matbench_phonons.json.gz"
 # but for the address and the hash of matminer's file all is real
 CONVERT = """\
@@ -69,7 +70,8 @@ def source(tmp_path):
         thread.join()
 
 
-def test_two_processes_convert_one_data_set(source, tmp_path):
+@pytest.mark.parametrize(("downloaded", "rounds"), [(True, 25), (False, 8)], ids=["there", "fetched"])
+def test_two_processes_convert_one_data_set(downloaded, rounds, source, tmp_path):
     without = ("TLZOO_DATA", "MATMINER_DATA", "http_proxy", "HTTP_PROXY")
     environment = {name: value for name, value in os.environ.items() if name not in without}
     command = [sys.executable, "-c", CONVERT, *source]
@@ -77,8 +79,11 @@ def test_two_processes_convert_one_data_set(source, tmp_path):
     two = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(2)]
     try:
         assert [process.stdout.readline() for process in two] == ["ready\n"] * 2
-        for number in range(ROUNDS):
+        for number in range(rounds):
             cache = tmp_path / str(number)
+            if downloaded:
+                (cache / "matminer").mkdir(parents=True)
+                shutil.copy(tmp_path / FILE, cache / "matminer")
             for process in two:
                 process.stdin.write(f"{cache}\n")
                 process.stdin.flush()
