@@ -1,7 +1,7 @@
 """Crystals that are in memory, kept in the run directory: the run is repeated and measured like any other."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tlzoo.data.intake import crystals_from
 from tlzoo.errors import UserError
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from tlzoo.crystals import Crystals
 
-Table: TypeAlias = "Crystals | pd.DataFrame | Sequence[Structure]"
+    Table: TypeAlias = Crystals | pd.DataFrame | Sequence[Structure]
+else:
+    Table = Any  # neither pandas nor pymatgen is imported for it
 
 FILE = "crystals.parquet"
 
