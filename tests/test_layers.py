@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "tlzoo"
 # From bottom to top: a part imports what is below it, or itself; never what is beside or above it.
 LAYERS = (
     ("errors",),
-    ("machine",),
+    ("machine", "plugins"),
     ("crystals", "freezing"),
     ("graphs",),
     ("nn",),
@@ -26,6 +26,7 @@ LAYERS = (
     ("screen", "study"),
     ("commands",),
     ("__main__",),
+    ("testing",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # The same within a part that holds several.
@@ -35,18 +36,29 @@ FLOORS = ("finetune", "recommend", "features")
 ROOMS = {
     "lightning": ({"training", "data.module", "study.fitting"}, False),
     "pymatgen": (
-        {"data", "graphs", "crystals", "descriptors.element_table", "screen.facts", "screen.structure_types"},
+        {
+            "data",
+            "graphs",
+            "crystals",
+            "descriptors.element_table",
+            "screen.facts",
+            "screen.structure_types",
+            "testing",
+        },
         True,
     ),
-    "vesin": ({"graphs.neighbours", "data"}, True),
+    "pytest": ({"testing"}, False),
+    "vesin": ({"graphs.neighbours"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data", "descriptors.element_table"}, True),
     "wandb": ({"training.tracking", "cards"}, True),
     "ray": ({"machine.ray_cluster", "study.ray_runs", "screen.ray_shards"}, True),
+    # not on every machine: filelock locks on all
+    "fcntl": (set(), True),
 }
 # Data and models meet in the table of crystals, what networks read of it, known elements, and the machine
 # that both run on.
-MEETING = {"errors", "crystals", "graphs", "descriptors", "machine", "nn.element_embedding"}
+MEETING = {"errors", "crystals", "graphs", "descriptors", "machine", "nn.elements", "plugins"}
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "lib", "core"}
 
 
@@ -122,6 +134,18 @@ def test_transfer_imports_point_down():
             found = {own(imported) for imported, _ in imports(tree)} - {None}
             above = {m for m in found if m.startswith("transfer.") and FLOORS.index(m.split(".")[1]) > floor}
             assert not above, f"tlzoo.{name} imports what is not below it"
+
+
+def test_no_circle_of_imports():
+    """Neither of imports at once nor of those inside functions."""
+    left = {name: {own(found) for found, _ in imports(tree)} for name, tree in MODULES.items()}
+    size = 0
+    while size != len(left):
+        size, inner = len(left), set().union(*left.values())
+        # what imports nothing of the rest, or is not imported by it, is in no circle
+        rest = {name: found & left.keys() for name, found in left.items() if name in inner}
+        left = {name: found for name, found in rest.items() if found}
+    assert not left, "these import each other"
 
 
 def test_the_root_imports_nothing_at_once():

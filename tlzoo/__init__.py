@@ -3,7 +3,10 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Crystals", "Model", "UserError", "__version__", "embed", "features", "list_checkpoints", "load"]
+__all__ = [
+    "Crystals", "Model", "UserError", "__version__", "embed", "features", "finetune", "fit",
+    "list_checkpoints", "load", "test", "validate",
+]  # fmt: skip
 
 # Resolved on first use: torch takes seconds to import, `tlzoo --help` must not wait for it.
 _HOMES = {
@@ -12,8 +15,12 @@ _HOMES = {
     "UserError": "tlzoo.errors",
     "embed": "tlzoo.model.trained",
     "features": "tlzoo.transfer.features",
+    "finetune": "tlzoo.transfer.finetune.compare",
+    "fit": "tlzoo.training.fitting",
     "list_checkpoints": "tlzoo.cards.library",
     "load": "tlzoo.model.trained",
+    "test": "tlzoo.training.measuring",
+    "validate": "tlzoo.training.measuring",
 }
 
 

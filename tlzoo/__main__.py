@@ -76,10 +76,12 @@ def run(args: Sequence[str]) -> int:
     command, *rest = args
     if command in COMPUTING:
         runtime.configure()
+    if command in TRAINING | {"finetune", "recommend", "study"}:
+        runtime.speak()
     if command in TRAINING:
-        from tlzoo.training import cli
+        from tlzoo.commands import fit
 
-        cli.main(args)
+        fit.main(args)
         return 0
     if command in MODULES:
         code: int = importlib.import_module(MODULES[command]).main(rest)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.errors import UserError
+from tlzoo.machine.files import whole
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -198,6 +199,9 @@ class Crystals:
         Args:
             path: File to write; complete or absent, never half-written.
             **metadata: Further facts for the ``tlzoo`` key of the schema (source, citation, licence …).
+
+        Raises:
+            UserError: It cannot be written.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -215,11 +219,8 @@ class Crystals:
             columns[name] = pa.array(values, from_pandas=True)
         note = json.dumps({"rows": len(self), "units": dict(self.units), **metadata})
         table = pa.table(columns).replace_schema_metadata({"tlzoo": note})
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
+        with whole(Path(path)) as partial:
+            pq.write_table(table, partial, compression="zstd")
 
     @classmethod
     def read_parquet(cls, path: str | Path) -> Crystals:

@@ -1,5 +1,7 @@
 """The exceptions that mean: the user can mend this."""
 
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """A mistake in input, configuration or environment that the user can mend.
@@ -20,3 +22,18 @@ def first_line(error: Exception) -> str:
     ('no room', 'ValueError')
     """
     return next(iter(str(error).strip().splitlines()), type(error).__name__).removesuffix(".")
+
+
+def did_you_mean(name: str, known: Iterable[object]) -> str:
+    """Return what to add to a message on an unknown name: the nearest that there is, if one is near.
+
+    >>> did_you_mean("band_gpa", ["formation_energy", "band_gap"])
+    "; did you mean 'band_gap'?"
+    >>> did_you_mean("density", ["formation_energy", "band_gap"])
+    ''
+    """
+    import difflib
+
+    spelled = {str(one).lower(): str(one) for one in known}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1)
+    return f"; did you mean {spelled[near[0]]!r}?" if near else ""

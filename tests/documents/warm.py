@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PRELOADED = (
-    "tlzoo.training.cli",
+    "tlzoo.commands.fit",
     "tlzoo.commands.predict",
     "tlzoo.commands.finetune",
     "tlzoo.commands.study",

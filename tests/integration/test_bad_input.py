@@ -61,10 +61,10 @@ MISTAKES = {
             "    Option 'depht' is not accepted"
         ),
     ),
-    "unknown section": ({"optimiser": 3}, "Subcommand 'fit' does not accept option 'optimiser'"),
+    "unknown section": ({"optimiser": 3}, "Option 'optimiser' is not accepted"),
     "unknown key of the data": (
         {"data.batchsize": 3},
-        "Subcommand 'fit' does not accept option 'data.batchsize'",
+        "Group 'data' does not accept option 'batchsize'",
     ),
     "wrong type": (
         {"model.backbone.init_args.dim": "many"},
@@ -324,7 +324,7 @@ class Full:
         sync = tlzoo.machine.files.os.fsync
 
         def fsync(descriptor):
-            if Path(f"/proc/self/fd/{descriptor}").readlink().name == f"{name}.partial":
+            if Path(f"/proc/self/fd/{descriptor}").readlink().match(f"{name}.*.partial"):
                 self.left -= 1
                 if self.left < 0:
                     raise OSError(errno.ENOSPC, "No space left on device")
@@ -395,7 +395,7 @@ def test_control_c_outside_training(tlzoo, fit, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tlzoo.data.module.read", interrupt)
+    monkeypatch.setattr("tlzoo.data.intake.read", interrupt)
     assert fit() == (2, "", "tlzoo: stopped\n")
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lightning.pytorch import Trainer
 
 from tlzoo.data import named
 from tlzoo.heads import Head
-from tlzoo.training.cli import TlzooCLI
+from tlzoo.training.configuration import Configuration, Experiment, trainer_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.yaml"))
@@ -22,20 +23,14 @@ def name(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-class Built(TlzooCLI):
-    """The command, up to the point where it would begin."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        assert subcommand == "fit"
-
-
 @pytest.fixture
 def build(tmp_path, cache, monkeypatch):
     monkeypatch.delenv("TLZOO_DATA", raising=False)
 
-    def built(*paths: Path) -> Built:
-        configs = [part for path in paths for part in ("--config", str(path))]
-        return Built(["fit", *configs, "--run_dir", str(tmp_path / "run")])
+    def built(*paths: Path) -> tuple[Experiment, Trainer]:
+        configs = [f"--config={path}" for path in paths]
+        experiment = Configuration.parsed([*configs, f"--run_dir={tmp_path / 'run'}"]).build()
+        return experiment, trainer_of(experiment, [], [], default_root_dir=tmp_path)
 
     return built
 
@@ -50,11 +45,11 @@ def test_an_experiment_builds(path, build, tmp_path):
     assert text.startswith("# "), "say in the first line what the experiment is"
     tree = yaml.safe_load(text)
     assert "seed_everything" in tree
-    built = build(path)
-    assert isinstance(built.model.head, Head)
-    assert built.model.head.in_dim == built.model.backbone.out_dim
-    assert named.known(built.datamodule.source) or built.datamodule.source in TABLES
-    assert built.trainer.max_epochs == tree["trainer"]["max_epochs"]
+    experiment, trainer = build(path)
+    assert isinstance(experiment.task.head, Head)
+    assert experiment.task.head.in_dim == experiment.task.backbone.out_dim
+    assert named.known(experiment.data.source) or experiment.data.source in TABLES
+    assert trainer.max_epochs == tree["trainer"]["max_epochs"]
     assert not (tmp_path / "run").exists()
 
 

@@ -119,7 +119,7 @@ def several(cache, tmp_path):
     """A command in several processes, as torchrun would start them."""
     context = multiprocessing.get_context("forkserver")
     # torch and Lightning are imported once
-    context.set_forkserver_preload(["tlzoo.training.cli", "tlzoo.__main__"])
+    context.set_forkserver_preload(["tlzoo.commands.fit", "tlzoo.__main__"])
 
     def run(*arguments, world=2, change=None):
         with socket.socket() as free:

@@ -3,6 +3,10 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from shutil import copy, copytree
 
 import numpy as np
 import pandas as pd
@@ -13,10 +17,12 @@ from tlzoo import load
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.training.task import Task
+from tlzoo.transfer.finetune import finished
+from tlzoo.transfer.finetune.finetune_request import Request
 
 FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_together: false}}}\n"
 FILES = {
-    *("ensemble.json", "model.json", "model.safetensors", "verdict.json", "verdict.md"),
+    *("comparison.json", "ensemble.json", "model.json", "model.safetensors", "verdict.json", "verdict.md"),
     *("scratch", "scratch.yaml", "transfer", "transfer.yaml"),
 }
 
@@ -248,6 +254,60 @@ def test_running_again_trains_nothing_and_says_the_same(done, finetune, few, mon
     answer = finetune(few, folder, *DONE)
     assert answer == before
     assert {path: sha(path) for path in files} == files
+    # without the record of what was said all is measured again, and comes out the same
+    (folder / "comparison.json").unlink()
+    assert finetune(few, folder, *DONE) == before
+    assert {path: sha(path) for path in files} == files
+    assert (folder / "comparison.json").is_file()
+
+
+@pytest.mark.parametrize("changed", ["data", "configuration", "model", "result", "epochs"])
+def test_what_has_changed_is_not_shown_again(changed, finetune, few, start, work, tmp_path):
+    """A record answers for exactly what it was made of."""
+    source, folder = tmp_path / "few.parquet", tmp_path / "run"
+    copy(few, source)
+    request = Request(
+        source=str(source),
+        target="band_gap",
+        starts=(str(tmp_path / "start"),),
+        run_dir=folder,
+        configs=(tmp_path / "fast.yaml",),
+        epochs=2,
+    )
+    copytree(start, tmp_path / "start")
+    copy(work / "fast.yaml", tmp_path / "fast.yaml")
+    folder.mkdir()
+    for name in finished.RESULTS:
+        (folder / name).write_text(name)
+    finished.keep(request, [{"data": {"source": str(source)}}], ["said"])
+    assert finished.shown(request) == ["said"]
+    match changed:
+        case "data":
+            named.load("semiconductors").select(np.arange(20)).write_parquet(source)
+        case "configuration":
+            (tmp_path / "fast.yaml").write_text("trainer: {accelerator: cpu}\n")
+        case "model":
+            copy(start / "model.json", tmp_path / "start" / "model.safetensors")
+        case "result":
+            (folder / "verdict.md").unlink()
+        case "epochs":
+            request = replace(request, epochs=3)
+    assert finished.shown(request) is None
+
+
+def test_showing_again_needs_no_torch(done, few, start, work):
+    folder, before = done
+    code = (
+        "import sys; from tlzoo.commands.finetune import main; code = main(sys.argv[1:]); "
+        "assert not {'torch', 'lightning', 'sklearn'} & set(sys.modules); sys.exit(code)"
+    )
+    options = ["--epochs", "2", "--batch-size", "8", *map(str, DONE)]
+    again = subprocess.run(
+        [sys.executable, "-c", code, str(few), "--target", "band_gap", "--from", str(start), "--config",
+         str(work / "fast.yaml"), *options, "--run_dir", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (again.returncode, again.stdout) == (0, before.out), again.stderr
 
 
 def test_another_comparison_needs_another_directory(done, finetune, few):

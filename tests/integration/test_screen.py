@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.machine.ray_cluster import Place
 from tlzoo.screen.ray_shards import Worker
-from tlzoo.screen.screening import Request
+from tlzoo.screen.screen_request import Request
 from tlzoo.screen.shards import Shards
 from tlzoo.transfer.features.saved import load
 
@@ -129,11 +130,15 @@ def test_the_page(straight):
     text = straight[0].with_suffix(".html").read_text()
     table = pd.read_parquet(straight[0])
     assert text.count("<tr") == 101
-    assert all(f"<td>{name}</td>" in text for name in table["id"][:100])
+    shown = re.findall(r'<td[^>]*data-value="([^"]*)">([^<]*)</td>', text)
+    assert all((name, name) in shown for name in table["id"][:100])
+    least, most = (f"{table['band_gap'][row]:.4g}" for row in (99, 0))
+    assert {least, most} <= {said for _, said in shown}
+    assert set(re.findall(r'class="(?:number )?bad"', text)) == {'class="number bad"', 'class="bad"'}
     assert text.count("data:image/png;base64,") == 3
     assert "(216)" in text
-    assert '<td title="AB_cF8_216_a_c">zinc blende</td>' in text
-    assert "http" not in text
+    assert re.search('<td title="AB_cF8_216_a_c" data-value="zinc blende">zinc blende</td>', text)
+    assert not re.search("https?:", text)
 
 
 def test_same_bytes_whatever_the_number_of_processes(straight, runs, pool, tlzoo, tmp_path):

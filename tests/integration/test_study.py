@@ -198,7 +198,7 @@ def test_a_run_that_fails_says_why(done, tmp_path, monkeypatch):
         "a study wants one number per crystal to learn, got band_gap with the head"
     )
     assert "traceback" not in row
-    monkeypatch.setattr("tlzoo.study.job.Fit", lambda *_: {}["no"])
+    monkeypatch.setattr("tlzoo.study.job.Fitted.prepared", lambda *_: {}["no"])
     row = perform(job(tree, tmp_path), Memory()).row
     assert (row["status"], row["error"]) == ("failed", "KeyError: 'no'")
     assert "Traceback" in row["traceback"]
@@ -208,7 +208,7 @@ def test_table_and_split_are_read_once(done, tmp_path, monkeypatch):
     tree = load(done[0]).runs()[-1].tree
     memory = Memory()
     perform(job(tree, tmp_path), memory)
-    monkeypatch.setattr("tlzoo.data.module.read", lambda *_, **__: pytest.fail("read again"))
+    monkeypatch.setattr("tlzoo.data.intake.read", lambda *_, **__: pytest.fail("read again"))
     same = {**tree, "data": {**tree["data"], "batch_size": 4}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(

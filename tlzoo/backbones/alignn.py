@@ -12,12 +12,13 @@ from tlzoo.backbones.backbone import Backbone, Layer
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.nn import Pooling
 from tlzoo.nn.edge_gated_conv import EdgeGatedConv
 from tlzoo.nn.edge_linear import linear
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.element_embedding import ElementEmbedding
 from tlzoo.nn.norm import BatchNorm, LayerNorm, Norm, norm_layer
-from tlzoo.nn.pooling import Pool, Pooling
+from tlzoo.nn.pooling import Pool
 from tlzoo.nn.radial import Gaussians
 from tlzoo.nn.rows import Rows
 

@@ -11,11 +11,12 @@ from tlzoo.backbones.backbone import Backbone, Layer
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.nn import Pooling
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.element_embedding import ElementEmbedding
 from tlzoo.nn.gated_conv import GatedConv
 from tlzoo.nn.norm import Norm
-from tlzoo.nn.pooling import Pool, Pooling
+from tlzoo.nn.pooling import Pool
 from tlzoo.nn.radial import Gaussians
 from tlzoo.nn.rows import Rows
 

@@ -1,73 +1,78 @@
 """`tlzoo data check|overlap|list|info`: look at data before learning from them."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
+from tlzoo.commands import arguments
+
+SPELLED = {"name": "NAME", "names": "OF", "within": "IN"}
+
 
 def main(args: Sequence[str]) -> int:
-    """Parse the command line and run one of the commands."""
-    parser = argparse.ArgumentParser(prog="tlzoo data", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    checking = commands.add_parser("check", help="read everything and report all problems at once")
-    checking.add_argument(
-        "path", help="folder, zip archive, table, extxyz, ASE database or name of a data set"
-    )
-    checking.add_argument(
-        "--target", action="append", dest="targets", help="a target column; may be repeated"
-    )
-    checking.add_argument("--id-column", help="column of the ids, where it is not found")
-    checking.add_argument("--structure-column", help="column of the structures, where it is not found")
-    checking.add_argument(
-        "--cutoff", type=float, default=8.0, help="radius of the neighbour search in Å (default: 8)"
-    )
-    comparing = commands.add_parser("overlap", help="count the crystals of data sets that are in another one")
-    comparing.add_argument(
-        "within", metavar="IN", help="name or path: where to look, for example what a network learned from"
-    )
-    comparing.add_argument("names", metavar="OF", nargs="+", help="names or paths: what to look for")
-    comparing.add_argument("--test", action="store_true", help="of OF the paper's test sets alone")
-    commands.add_parser("list", help="name the data sets that tlzoo knows")
-    about = commands.add_parser("info", help="show the card of a data set")
-    about.add_argument("name")
-    given = parser.parse_args(args)
-    if given.command == "check":
-        return _check(given)
-    if given.command == "overlap":
-        return _overlap(given)
-    return _list() if given.command == "list" else _info(given.name)
+    """Run one of the commands."""
+    functions: dict[str, arguments.Component] = {
+        "check": check,
+        "overlap": overlap,
+        "list": list_all,
+        "info": info,
+    }
+    return arguments.dispatch(args, functions, prog="tlzoo data", about=__doc__, spelled=SPELLED)
 
 
-def _check(given: argparse.Namespace) -> int:
+def check(
+    path: str,
+    *,
+    targets: Sequence[str] = (),
+    id_column: str | None = None,
+    structure_column: str | None = None,
+    cutoff: float = 8.0,
+) -> int:
+    """Read everything and report all problems at once.
+
+    Args:
+        path: A folder, zip archive, table, extxyz, ASE database or the name of a data set.
+        targets: Target columns, with commas between them; may be repeated.
+        id_column: Column of the ids, where it is not found.
+        structure_column: Column of the structures, where it is not found.
+        cutoff: Radius of the neighbour search in Å.
+    """
     from tlzoo.data import named
-    from tlzoo.data.check import check
+    from tlzoo.data.check import check as checked
     from tlzoo.graphs.graph_options import GraphOptions
 
-    report = check(
-        named.load(given.path) if named.known(given.path) else given.path,
-        targets=given.targets,
-        id_column=given.id_column,
-        structure_column=given.structure_column,
-        options=GraphOptions(cutoff=given.cutoff),
+    report = checked(
+        named.load(path) if named.known(path) else path,
+        targets=targets or None,
+        id_column=id_column,
+        structure_column=structure_column,
+        options=GraphOptions(cutoff=cutoff),
     )
     sys.stdout.write(report.text() + "\n")
     return report.exit_code
 
 
-def _overlap(given: argparse.Namespace) -> int:
-    from tlzoo.data import overlap
+def overlap(within: str, names: Sequence[str], *, test: bool = False) -> int:
+    """Count the crystals of data sets that are in another one.
 
-    other = overlap.load(given.within)
-    tables = ((name, overlap.load(name, test=given.test)) for name in given.names)
-    found = (overlap.overlap(name, crystals, other) for name, crystals in tables)
-    sys.stdout.write(f"of these, in {given.within} ({len(other):,} crystals)\n")
-    for line in overlap.table(found):
+    Args:
+        within: Name or path: where to look, for example what a network learned from.
+        names: Names or paths: what to look for.
+        test: Look for the crystals of the paper's test sets alone.
+    """
+    from tlzoo.data import overlap as overlaps
+
+    other = overlaps.load(within)
+    tables = ((name, overlaps.load(name, test=test)) for name in names)
+    found = (overlaps.overlap(name, crystals, other) for name, crystals in tables)
+    sys.stdout.write(f"of these, in {within} ({len(other):,} crystals)\n")
+    for line in overlaps.table(found):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     return 0
 
 
-def _list() -> int:
+def list_all() -> int:
+    """Name the data sets that tlzoo knows."""
     from tlzoo.data import named
 
     for card in named.every():
@@ -76,7 +81,12 @@ def _list() -> int:
     return 0
 
 
-def _info(name: str) -> int:
+def info(name: str) -> int:
+    """Show the card of a data set.
+
+    Args:
+        name: Of the data set; `tlzoo data list` names them.
+    """
     from tlzoo.data import named
 
     sys.stdout.write(named.find(name).text() + "\n")

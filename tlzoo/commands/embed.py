@@ -1,43 +1,47 @@
-"""`tlzoo embed MODEL INPUT… --layer NAME -o FILE`: what a layer of a model says of crystals."""
+"""`tlzoo embed MODEL INPUT… --layer NAME -o FILE`: the numbers that a layer of a model makes of crystals."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
-from tlzoo.data.questions import read_inputs
+from tlzoo.commands import arguments
 from tlzoo.errors import UserError
-from tlzoo.machine.files import write_table
-from tlzoo.model.activations import EMBEDDING
-from tlzoo.transfer.features.layers import source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def main(args: Sequence[str]) -> int:
-    """Parse the command line, compute, and write a row per crystal: its id, then the numbers."""
-    parser = argparse.ArgumentParser(prog="tlzoo embed", description=__doc__)
-    add = parser.add_argument
-    add("model", help="a checkpoint, run directory or .safetensors file; or descriptors")
-    add("inputs", nargs="+", help="CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE db, names")
-    add(
-        "--layer",
-        help=f"layer by name (default: {EMBEDDING}, what the head reads; of descriptors: both); a wrong name "
-        "lists those there are",
-    )
-    add("-o", "--output", required=True, type=Path, help="file to write: .parquet or .csv")
-    add("--skip-bad", action="store_true", help="leave out what cannot be read instead of stopping")
-    given = parser.parse_args(args)
-    if given.output.suffix not in {".csv", ".parquet"}:
-        raise UserError(f"the output {given.output} must end in .csv or .parquet")
-    table = embed_inputs(given.model, given.inputs, layer=given.layer, skip_bad=given.skip_bad)
-    write_table(table, given.output)
-    sys.stdout.write(f"{len(table)} crystals, {table.shape[1] - 1} numbers each → {given.output}\n")
+    """Compute, and write a row per crystal: its id, then the numbers."""
+    (code,) = arguments.parse(args, embed, prog="tlzoo embed", about=__doc__)
+    return int(code)
+
+
+def embed(
+    model: str, inputs: Sequence[str], *, output: Path, layer: str | None = None, skip_bad: bool = False
+) -> int:
+    """Compute what a layer makes of everything that the inputs hold.
+
+    Args:
+        model: A checkpoint, run directory or ``.safetensors`` file; or descriptors.
+        inputs: CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE databases, names of data sets.
+        output: File to write: .parquet or .csv.
+        layer: Name of the layer; by default the embedding, which the head reads, of descriptors both. A
+            wrong name lists those there are.
+        skip_bad: Leave out what cannot be read instead of stopping.
+    """
+    if output.suffix not in {".csv", ".parquet"}:
+        raise UserError(f"the output {output} must end in .csv or .parquet")
+    from tlzoo.machine.files import write_table
+
+    table = embed_inputs(model, inputs, layer=layer, skip_bad=skip_bad)
+    write_table(table, output)
+    sys.stdout.write(f"{len(table)} crystals, {table.shape[1] - 1} numbers each → {output}\n")
     return 0
 
 
-def embed_inputs(name: str, inputs: Sequence[str], *, layer: str | None, skip_bad: bool) -> pd.DataFrame:
+def embed_inputs(name: str, inputs: Sequence[str], *, layer: str | None, skip_bad: bool) -> "pd.DataFrame":
     """Return what a layer says of everything that the inputs hold, in their order.
 
     Args:
@@ -50,6 +54,12 @@ def embed_inputs(name: str, inputs: Sequence[str], *, layer: str | None, skip_ba
         UserError: There is no such model or layer, or something cannot be read and ``skip_bad`` is off; the
             message names all of it.
     """
+    import numpy as np
+    import pandas as pd
+
+    from tlzoo.data.questions import read_inputs
+    from tlzoo.transfer.features.layers import source
+
     features = source(name)
     layer = layer or features.default
     features.check(layer)

@@ -14,7 +14,7 @@ from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups, exact_copies
 from tlzoo.data.known_elements import uncovered_rows, uncovered_text
 from tlzoo.data.sources import Place, Problem, read_all
-from tlzoo.descriptors.stores import Options, unusable
+from tlzoo.descriptors.suitability import Options, unusable
 from tlzoo.errors import UserError
 from tlzoo.graphs.graph_options import GraphOptions
 

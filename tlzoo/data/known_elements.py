@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.errors import UserError
-from tlzoo.nn.element_embedding import covered
+from tlzoo.nn.elements import covered
 
 
 def uncovered_rows(crystals: Crystals) -> NDArray[np.int64]:

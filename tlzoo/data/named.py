@@ -41,7 +41,7 @@ def load(name: str) -> Crystals:
     if card.sources:
         from tlzoo.data import pretraining
 
-        return pretraining.load(folders())
+        return pretraining.load(folders(), load)
     if not card.matminer:
         from tlzoo.data.example import semiconductors
 
@@ -56,6 +56,19 @@ def load(name: str) -> Crystals:
 def known(name: str) -> bool:
     """Whether a data set of this name exists."""
     return ALIASES.get(name, name) in DATASETS or _own_file(name) is not None
+
+
+def files(name: str) -> list[Path]:
+    """Return what a data set is read from; nothing if it would be downloaded or put together."""
+    card = find(name)
+    if card.file:
+        return [Path(card.file)]
+    if not card.matminer and not card.sources:
+        from tlzoo.data.example import build
+
+        return [path for path in (build.BUILT, build.TABLE) if path.is_file()]
+    there = [folder / f"{card.name}.parquet" for folder in folders()]
+    return [path for path in there if path.is_file()][:1]
 
 
 def every() -> list[DatasetCard]:
@@ -81,8 +94,8 @@ def _converted(card: DatasetCard) -> Crystals:
         crystals.write_parquet(
             path, source=f"matminer {', '.join(card.matminer)}", citation=card.citation, license=card.licence
         )
-    except OSError as error:
-        log.warning("%s cannot be written (%s): %s will be converted again next time", path, error, card.name)
+    except UserError as error:
+        log.warning("%s; else %s will be converted again next time", error, card.name)
     return crystals
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tlzoo.crystals import SYMBOLS
 from tlzoo.descriptors.element_properties import PROPERTIES, TABLE, read
 from tlzoo.machine.files import write_text
-from tlzoo.nn.element_embedding import properties as own
+from tlzoo.nn.elements import properties as own
 
 LAST: Final = 103
 # at 295 K; their density would be ten thousand times that of any other element

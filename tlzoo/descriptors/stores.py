@@ -1,24 +1,19 @@
 """What a backbone reads, made of crystals: graphs or descriptors, by the kind of its options."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from torch_geometric.data import Data
-from tqdm import tqdm
 
 from tlzoo.crystals import Crystals
-from tlzoo.descriptors.descriptor_chunk import descriptors_of
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
-from tlzoo.graphs.graph_chunk import cells_of
-from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.descriptors.suitability import Options
 from tlzoo.graphs.graph_store import GraphStore
-from tlzoo.graphs.neighbours import all_neighbours
-from tlzoo.graphs.workers import CHUNK
 
-Options: TypeAlias = GraphOptions | DescriptorOptions
+__all__ = ["Options", "Store", "batch_of", "open_store", "store_of"]
+
 Store: TypeAlias = GraphStore | DescriptorStore
 
 
@@ -52,23 +47,3 @@ def batch_of(crystals: Crystals, options: Options) -> Data:
         NoGraphError: Nothing can be made of a crystal; all such are listed.
     """
     return store_of(crystals, options).batch(np.arange(len(crystals)))
-
-
-def unusable(crystals: Crystals, options: Options, *, progress: bool = False) -> Iterator[tuple[int, str]]:
-    """Yield the rows of crystals of which nothing can be made, with the reason.
-
-    Args:
-        crystals: Crystals.
-        options: What is to be made of them.
-        progress: Show a bar, on a terminal.
-    """
-    bar = tqdm(
-        range(0, len(crystals), CHUNK), desc="neighbours", unit="chunk", disable=None if progress else True
-    )
-    for start in bar:
-        cells = cells_of(crystals, start, min(start + CHUNK, len(crystals)))
-        if isinstance(options, DescriptorOptions):
-            problems = descriptors_of(cells, options).problems
-        else:
-            *_, problems = all_neighbours(cells, options)
-        yield from ((start + row, text) for row, text in problems.items())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.splits import Split
 from tlzoo.errors import UserError
-from tlzoo.nn.element_embedding import covered, properties
+from tlzoo.nn.elements import covered, properties
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]

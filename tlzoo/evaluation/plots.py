@@ -190,6 +190,5 @@ def _suffix(unit: str) -> str:
 
 def _save(figure: Figure, path: str | Path) -> None:
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=160)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,9 @@ from numpy.typing import NDArray
 from tlzoo.crystals import SYMBOLS
 from tlzoo.errors import UserError
 from tlzoo.graphs.graph_options import GraphOptions
+
+if TYPE_CHECKING:
+    from vesin import NeighborList
 
 # The first search is in a sphere that holds this many times k atoms on average. Atoms that it leaves
 # short of a complete shell send the whole crystal to the cut-off. 2 was the fastest of 1.5 to 6.
@@ -227,8 +232,6 @@ def _nearest(
 
 def _search(cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64]) -> Bonds:
     """Return all pairs at most a radius apart, crystal after crystal."""
-    from vesin import NeighborList
-
     first = np.cumsum(cells.num_atoms) - cells.num_atoms
     lattice = np.repeat(cells.lattice, cells.num_atoms, axis=0)
     # in the cell, for less rounding
@@ -237,12 +240,30 @@ def _search(cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64]) 
     for row in rows:
         of_row = points[first[row] : first[row] + cells.num_atoms[row]]
         # one thread: cells are small, and the order of pairs is then the same every time
-        search = NeighborList(cutoff=radius[row], full_list=True, n_threads=1)
+        search = neighbour_list()(cutoff=radius[row], full_list=True, n_threads=1)
         parts.append(search.compute(of_row, cells.lattice[row], periodic=True, quantities="PDd"))
     pair, vector, length = (np.concatenate(values) for values in zip(*parts, strict=True))
     atoms = pair.astype(np.int64)
     atoms += np.repeat(first[rows], [len(part[2]) for part in parts[1:]])[:, None]
     return Bonds(atoms[:, 0], atoms[:, 1], vector, length)
+
+
+@cache
+def neighbour_list() -> type[NeighborList]:
+    """Return the search of vesin, which imports torch if it can: seconds and 200 MB, of no use here."""
+    without = "torch" not in sys.modules
+    if without:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from vesin import NeighborList
+    finally:
+        if without:
+            del sys.modules["torch"]
+            # whoever else imports vesin is to get one that knows torch
+            for name in [name for name in sys.modules if name.split(".")[0] == "vesin"]:
+                del sys.modules[name]
+    search: type[NeighborList] = NeighborList
+    return search
 
 
 def _unconnected(cells: Cells, bonds: Bonds, cutoff: float) -> Iterator[tuple[int, str]]:

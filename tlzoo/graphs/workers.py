@@ -264,8 +264,6 @@ def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
 
 def serve(product: Product) -> None:
     """Make something of chunks of crystals until the input ends: what a worker does."""
-    # vesin imports torch if it can, which would take seconds and 200 MB
-    sys.modules["torch"] = None  # type: ignore[assignment]
     keep_memory()
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not print between the arrays

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,29 +15,50 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+REMEDIES = {
+    **dict.fromkeys(FULL, "make room"),
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "choose another folder",
+}
+ABANDONED = 24 * 3600  # seconds after which what a killed process was writing is deleted
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; what was written takes its place if all went well.
 
+    The folder is made if need be. Of several processes that write one file, each writes aside on its own,
+    and the last to finish has it.
+
     Raises:
         UserError: It cannot be written, for example because the disk is full; ``path`` is what it was before.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.{os.urandom(4).hex()}.partial")
     try:
+        with suppress(FileExistsError):  # a file of this name is no directory: said when it is opened
+            path.parent.mkdir(parents=True)
         yield partial
         with partial.open("r+b") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        remedy = "make room" if error.errno in FULL else "make the folder writable"
+        remedy = REMEDIES.get(error.errno or 0, "make the folder writable")
         raise UserError(
             f"{path} cannot be written: {error.strerror or error}; {remedy} and run the same command again, "
             "nothing finished is lost"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        # a name that is too long, or in a folder that cannot be read, was not written either
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+            _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    """Delete what processes that were killed have left of a file."""
+    for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
+        if left.stat().st_mtime < time.time() - ABANDONED:
+            left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -54,7 +77,6 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
     Raises:
         UserError: It cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
         if path.suffix == ".parquet":
             table.to_parquet(partial, index=False)

@@ -1,6 +1,7 @@
 """How the process computes: threads and memory. Commands set it at their start; importing tlzoo does not."""
 
 import ctypes
+import logging
 import os
 import platform
 import shutil
@@ -35,6 +36,12 @@ def configure(threads: int | None = None) -> None:
         torch.set_num_threads(threads)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores(), MAX_THREADS))
+
+
+def speak() -> None:
+    """Let what tlzoo has to say of its progress, and warnings of others, come to the screen as plain text."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("tlzoo").setLevel(logging.INFO)
 
 
 def shared_memory(folder: Path = Path("/dev/shm")) -> int:  # noqa: S108 (no file of ours is there)

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.library import refuse_pickles
 from tlzoo.errors import UserError
@@ -24,7 +26,7 @@ from tlzoo.heads.head import Head
 from tlzoo.machine.files import whole
 from tlzoo.model.description import build, describe, plain
 
-__all__ = ["FORMAT", "Loaded", "build", "describe", "load", "save"]
+__all__ = ["FORMAT", "Loaded", "build", "check_storable", "describe", "load", "save"]
 
 FORMAT = 1
 # Names of the card that save() writes itself.
@@ -34,6 +36,8 @@ PINNED = ("targets", "units")
 # One key: the order of several would differ from file to file.
 HEADER_KEY = "tlzoo"
 RESTORE = "restore the card that came with the model"
+# What a constructor can raise on arguments that it does not like.
+UNBUILT = (TypeError, ValueError, LookupError, AttributeError, NameError, ArithmeticError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class Loaded:
     head: Head
     card: dict[str, Any]
 
+    @property
+    def network(self) -> dict[str, Any]:
+        """The backbone as a part of a configuration: class path and arguments."""
+        return {key: value for key, value in self.card["spec"]["backbone"].items() if key != "package"}
+
 
 def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, Any]) -> None:
     """Write a model as ``<path>.safetensors`` and ``<path>.json``; each is complete or what it was before.
@@ -61,20 +70,14 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
         card: Further facts, anything JSON can hold; numbers that are not finite become null.
 
     Raises:
-        UserError: The files cannot be written, for example because the disk is full; the classes are not
-            tlzoo's own, so that nobody could load them; or a weight is no finite number.
+        UserError: The files cannot be written, for example because the disk is full; the classes are neither
+            tlzoo's nor registered, so that nobody could load them; or a weight is no finite number.
     """
     weights, document = _files(Path(path))
     tensors = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
     tensors |= {f"head.{name}": value for name, value in head.state_dict().items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    spec = {"backbone": describe(backbone), "head": {**describe(head), "in_dim": head.in_dim}}
-    for part in spec.values():
-        if not part["class_path"].startswith("tlzoo."):
-            raise UserError(
-                f"{part['class_path']} cannot be stored: only classes of tlzoo are ever built from a file; "
-                "keep the resume file (.ckpt) of the run, or contribute the class"
-            )
+    spec = {"backbone": _spec(backbone), "head": {**_spec(head), "in_dim": head.in_dim}}
     if wrong := _not_finite(tensors):
         raise UserError(f"{wrong} is not finite, the training diverged: a model with it is not stored")
     facts = plain(card, "card")
@@ -99,6 +102,70 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
     with whole(document) as new_card, whole(weights) as new_weights:
         new_weights.write_bytes(content)
         new_card.write_text(text, encoding="utf-8")
+
+
+def check_storable(backbone: Backbone, head: Head, *, export: bool = True) -> None:
+    """Refuse, before it is trained, a model that :func:`save` would refuse or :func:`load` could not build.
+
+    Args:
+        backbone: The backbone.
+        head: The head, bound to it.
+        export: Whether the model is to be stored; if not, only a resume file must describe it.
+
+    Raises:
+        UserError: A class is neither tlzoo's nor registered, or cannot be built again from its attributes.
+    """
+    for module in (backbone, head):
+        if not export:
+            _described(module)
+        elif not plugins.is_own(type(module)):
+            _check_rebuilt(module, _spec(module))
+        else:
+            _spec(module)
+
+
+def _spec(module: nn.Module) -> dict[str, Any]:
+    """Return what a file says of a module: its description, and its package if that is another one."""
+    part = _described(module)
+    if plugins.is_own(type(module)):
+        return part
+    plugin = plugins.owner(type(module))
+    if plugin is None:
+        raise UserError(
+            f"{part['class_path']} cannot be stored: only classes of tlzoo and of registered packages are "
+            f"ever built from a file. Give it a package with {plugins.HOW}; or train without a model file: "
+            "--model.export false leaves metrics, predictions and resume files"
+        )
+    return {**part, "package": {"name": plugin.package, "version": plugin.version}}
+
+
+def _described(module: nn.Module) -> dict[str, Any]:
+    try:
+        return describe(module)
+    except TypeError as error:
+        raise UserError(
+            f"{error}; a model is stored as its class and arguments, each kept as the attribute of its name: "
+            "numbers, text, lists and dataclasses of them"
+        ) from error
+
+
+def _check_rebuilt(module: nn.Module, spec: Mapping[str, Any]) -> None:
+    """Refuse a module whose attributes are not the arguments that it was built from."""
+    name = spec["class_path"]
+    with torch.random.fork_rng(devices=[]):  # what is trained stays what its seed makes of it
+        try:
+            again = build(spec)
+            if isinstance(module, Head) and isinstance(again, Head) and module.in_dim is not None:
+                again.bind(module.in_dim)
+        except UNBUILT as error:
+            raise UserError(f"{name} cannot be built again from {spec['init_args']}: {error}") from error
+    here, there = ({k: _kind(v) for k, v in m.state_dict().items()} for m in (module, again))
+    if wrong := [key for key in here.keys() | there.keys() if here.get(key) != there.get(key)]:
+        key = min(wrong)
+        raise UserError(
+            f"{name} built again from {spec['init_args']} has other weights: {key} is {there.get(key)}, not "
+            f"{here.get(key)}; keep each argument as it came"
+        )
 
 
 def load(path: str | Path) -> Loaded:
@@ -215,7 +282,7 @@ def _module(weights: Path, spec: Any, part: str) -> nn.Module:  # noqa: ANN401 (
         return build(spec[part])
     except UserError:
         raise
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+    except UNBUILT as error:
         raise UserError(
             f"the header of {weights} describes a {part} that cannot be built: {error}"
         ) from error

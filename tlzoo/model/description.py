@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
@@ -30,21 +31,32 @@ def describe(module: nn.Module) -> dict[str, Any]:
         if not hasattr(module, attribute):
             raise TypeError(f"{cls.__name__} does not keep its argument {name!r} as attribute {attribute!r}")
         arguments[name] = plain(getattr(module, attribute), f"{cls.__name__}.{attribute}")
-    return {"class_path": _class_path(cls), "init_args": arguments}
+    return {"class_path": plugins.class_path(cls), "init_args": arguments}
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
-    """Return a fresh module of a description; only classes of tlzoo are built.
+    """Return a fresh module of a description; only classes of tlzoo and of plug-ins are built.
 
     Args:
-        spec: ``class_path`` and ``init_args``, as of :func:`describe`.
+        spec: ``class_path`` and ``init_args``, as of :func:`describe`; of a class of a plug-in also the
+            ``package`` it is of.
 
     Raises:
-        UserError: The class is none of tlzoo's, or does not take these arguments.
+        UserError: The class is neither tlzoo's nor registered, or does not take these arguments.
     """
     path = str(spec.get("class_path"))
-    if not path.startswith("tlzoo.") or not all(part.isidentifier() for part in path.split(".")):
-        raise UserError(f"{path!r} is no class of tlzoo; for safety nothing else is built from a file")
+    ours = path.startswith("tlzoo.") and all(part.isidentifier() for part in path.split("."))
+    cls = _own(path) if ours else plugins.find(path, Backbone, Head, package=spec.get("package"))
+    arguments = dict(spec.get("init_args", {}))
+    for argument, hint in typing.get_type_hints(cls.__init__).items():
+        if dataclasses.is_dataclass(hint) and isinstance(arguments.get(argument), Mapping):
+            arguments[argument] = _call(typing.cast("type", hint), arguments[argument])
+    built: nn.Module = _call(cls, arguments)
+    return built
+
+
+def _own(path: str) -> type[Any]:
+    """Return the backbone or head of tlzoo that a path names."""
     module, _, name = path.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name)
@@ -55,19 +67,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     # the name may lead to something that a module of tlzoo merely imports
     if not (isinstance(cls, type) and issubclass(cls, Backbone | Head)):
         raise UserError(f"{path} is neither a backbone nor a head of tlzoo")
-    arguments = dict(spec.get("init_args", {}))
-    for argument, hint in typing.get_type_hints(cls.__init__).items():
-        if dataclasses.is_dataclass(hint) and isinstance(arguments.get(argument), Mapping):
-            arguments[argument] = _call(typing.cast("type", hint), arguments[argument])
-    built: nn.Module = _call(cls, arguments)
-    return built
-
-
-def _class_path(cls: type) -> str:
-    """Return the shortest public path of a class: files may be renamed, packages stay."""
-    package = cls.__module__.rpartition(".")[0]
-    exported = getattr(importlib.import_module(package), cls.__qualname__, None) if package else None
-    return f"{package if exported is cls else cls.__module__}.{cls.__qualname__}"
+    return cls
 
 
 def plain(value: Any, name: str) -> Any:  # noqa: ANN401 (anything JSON can hold)

@@ -18,18 +18,11 @@ ln(molar volume)            1.5 … 4.3 (cm³/mol)     10
 =========================== ======================= =====
 
 A value outside its range goes to the nearest bin; a value nobody has measured leaves its block all zero.
-
-The properties are in ``elements.csv`` (Z = 1 … 103): group 0 stands for lanthanides and actinides; valence
-electrons are those outside the last noble-gas or filled d or f shell; covalent radii (pm) are those of
-Cordero et al., Dalton Trans. 2008, 2832, by way of ase; Pauling electronegativities, first ionisation
-energies (eV, NIST Atomic Spectra Database), electron affinities (eV) and molar volumes (cm³/mol) are those
-collected by pymatgen.
+The properties are those of :mod:`tlzoo.nn.elements`.
 """
 
-import csv
 import math
 from functools import cache
-from importlib import resources
 from typing import Literal
 
 import torch
@@ -38,21 +31,9 @@ from torch import Tensor, nn
 
 from tlzoo.crystals import SYMBOLS
 from tlzoo.errors import UserError
+from tlzoo.nn.elements import covered, properties
 
 FEATURES = 92
-Row = dict[str, str]
-
-
-@cache
-def properties() -> dict[int, Row]:
-    """Return the rows of ``elements.csv`` by atomic number; an unknown value is an empty string."""
-    table = resources.files("tlzoo.nn").joinpath("elements.csv").read_text(encoding="utf-8")
-    return {int(row["number"]): row for row in csv.DictReader(table.splitlines())}
-
-
-def covered() -> tuple[int, ...]:
-    """Return the atomic numbers that have features."""
-    return tuple(properties())
 
 
 def features(number: int) -> Float[Tensor, " 92"]:

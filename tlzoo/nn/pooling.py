@@ -1,16 +1,13 @@
 """From atoms to crystals."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tlzoo.errors import UserError
+from tlzoo.nn import Pooling
 from tlzoo.nn.edges import pointers
 from tlzoo.nn.segment import segment_sum
-
-Pooling = Literal["mean", "sum", "max", "attention"]
 
 
 class Pool(nn.Module):

@@ -12,7 +12,7 @@ from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.graphs.graph_chunk import cells_of
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.neighbours import all_neighbours
-from tlzoo.nn.element_embedding import properties
+from tlzoo.nn.elements import properties
 
 Rows = NDArray[np.int64]
 Values = NDArray[np.float64]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from tlzoo import plugins
 from tlzoo.crystals import Crystals
 from tlzoo.data import named, splits
 from tlzoo.data.module import CrystalDataModule
@@ -87,12 +88,20 @@ def _table(source: str, recipe: Mapping[str, Any]) -> CrystalDataModule:
     spec = recipe.get("split")
     splitter = None
     if spec:
-        kind = getattr(splits, str(spec["class_path"]).rpartition(".")[2], None)
-        if kind is None:
-            raise UserError(f"there is no splitter {spec['class_path']}")
-        splitter = kind(**spec.get("init_args", {}))
+        splitter = _splitter(str(spec["class_path"]))(**spec.get("init_args", {}))
     options: dict[str, Any] = {key: recipe.get(key) for key in READING}
     return CrystalDataModule(source, split=splitter, **options)
+
+
+def _splitter(path: str) -> type[splits.Splitter]:
+    """Return a splitter of ours by its name, or a registered one by its path."""
+    module, _, name = path.rpartition(".")
+    if module and not module.startswith("tlzoo."):
+        return plugins.find(path, splits.Splitter)
+    found = getattr(splits, name, None)
+    if not (isinstance(found, type) and issubclass(found, splits.Splitter)):
+        raise UserError(f"there is no splitter {path}")
+    return found
 
 
 def _at_hand(source: str) -> bool:

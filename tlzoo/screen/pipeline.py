@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,30 +10,10 @@ from tqdm import tqdm
 from tlzoo.graphs.workers import worker_count
 from tlzoo.screen import local, ranking_page, ray_shards
 from tlzoo.screen.ranking import Ranking, rank, write, write_problems
-from tlzoo.screen.screening import Request, Screening
+from tlzoo.screen.screen_request import Options, Request
+from tlzoo.screen.screening import Screening
 from tlzoo.screen.shards import Shards
 from tlzoo.screen.structure_types import structure_types
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How it is done and what is written; no part of what is predicted.
-
-    Attributes:
-        output: The ranking, ``.parquet``.
-        folder: Where shards are kept; None for a folder beside the output.
-        top: How many to keep; None for all.
-        ascending: Put the smallest first.
-        jobs: Processes and threads; None for one per core.
-        engine: Who computes: ``local``, or ``ray``.
-    """
-
-    output: Path
-    folder: Path | None = None
-    top: int | None = None
-    ascending: bool = False
-    jobs: int | None = None
-    engine: str = "local"
 
 
 def screen(request: Request, options: Options) -> str:

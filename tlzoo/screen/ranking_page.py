@@ -3,13 +3,13 @@
 import base64
 import io
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.evaluation.page import Cell, Table, render
 from tlzoo.evaluation.plots import COLOURS, OTHERS
 from tlzoo.machine.files import write_text
 from tlzoo.screen.ranking import Ranking
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 SHOWN: Final = 100
 MOST: Final = 20_000  # points of a figure
 DECADES: Final = 100.0  # largest over smallest prediction from which axes are logarithmic
-STYLE: Final = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;font-size:13px}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;"
-    "text-align:left}td{white-space:nowrap}td.n{text-align:right;font-variant-numeric:tabular-nums}"
-    "tr.out{color:#a33}"
-    "figure{display:inline-block;margin:0 1rem 1rem 0}"
-)
 
 
 def write(
@@ -49,17 +42,14 @@ def write(
         ascending: Whether the smallest are first.
     """
     names = ", ".join(model.name for model in screening.predictors)
-    title = escape(f"{screening.target} of {screening.pool.name} by {names}")
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
-        f"<h1>{title}</h1>",
-        *(f"<p>{escape(text)}</p>" for text in _summary(ranking, screening, ascending=ascending)),
-        *_figures(ranking, screening),
-        f"<h2>The first {min(SHOWN, len(ranking.table))}</h2>",
-        *_table(ranking, types, screening),
-        "</html>\n",
-    ]
-    write_text(path, "\n".join(parts))
+    content = render(
+        "screen/ranking.html",
+        title=f"{screening.target} of {screening.pool.name} by {names}",
+        summary=_summary(ranking, screening, ascending=ascending),
+        figures=_figures(ranking, screening),
+        table=_table(ranking, types, screening),
+    )
+    write_text(path, content)
 
 
 def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iterator[str]:
@@ -76,7 +66,7 @@ def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iter
         if domain.measures:
             yield (
                 f"{model.name}: distances are to the five nearest of {len(domain.points):,} training "
-                "crystals, in units of what is usual among those; red rows are beyond "
+                "crystals, in units of what is usual among those; marked rows are beyond "
                 f"{domain.limit:.2f}, where one training crystal in a hundred is, or hold elements that no "
                 "model has learned from."
             )
@@ -160,42 +150,39 @@ def _figure(draw: Any) -> str:  # noqa: ANN401 (a function of axes)
     draw(figure.subplots())
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    text = base64.b64encode(content.getvalue()).decode()
-    return f'<figure><img alt="" src="data:image/png;base64,{text}"></figure>'
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def _table(ranking: Ranking, types: Sequence[StructureType], screening: Screening) -> Iterator[str]:
+def _table(ranking: Ranking, types: Sequence[StructureType], screening: Screening) -> Table:
     rows = ranking.table.slice(0, SHOWN).to_pylist()
     ends = [f"{screening.target}_{end}" for end in ("lower", "upper")] if screening.uncertain else []
     numbers = [screening.target, *ends, *(["distance"] if rows and "distance" in rows[0] else [])]
     texts = ["unseen_elements", *(["in_training"] if rows and "in_training" in rows[0] else [])]
     unit = f" ({screening.unit})" if screening.unit else ""
     named = [f"{name}{unit}" if name.startswith(screening.target) else name for name in numbers]
-    heads = [
-        "",
-        "formula",
-        "structure type",
-        "space group",
-        "id",
-        *named,
-        *(text.replace("_", " ") for text in texts),
-    ]
-    yield f"<table><tr>{''.join(f'<th>{escape(head)}</th>' for head in heads)}</tr>"
+    told = [text.replace("_", " ") for text in texts]
+    lines = []
     for row, kind in zip(rows, types, strict=True):
-        label = f'<td title="{escape(kind.prototype)}">{escape(kind.name or kind.prototype)}</td>'
-        texts_of = [f"<td>{escape(text)}</td>" for text in (row["formula"], kind.group, row["id"])]
-        cells = [_cell(row["rank"]), texts_of[0], label, *texts_of[1:]]
-        cells += [_cell(row[name]) for name in numbers]
-        cells += [f"<td>{escape(_text(row[name]))}</td>" for name in texts]
-        yield f"<tr{' class=out' if row['out_of_domain'] else ''}>{''.join(cells)}</tr>"
-    yield "</table>"
+        look = "bad" if row["out_of_domain"] else ""
+        label = kind.name or kind.prototype
+        cells = [
+            _number(row["rank"], look),
+            _text(row["formula"], look),
+            Cell(label, label, look, kind.prototype),
+        ]
+        cells += [_text(kind.group, look), _text(row["id"], look)]
+        cells += [_number(row[name], look) for name in numbers]
+        cells += [_text(row[name], look) for name in texts]
+        lines.append(cells)
+    return Table(["rank", "formula", "structure type", "space group", "id", *named, *told], lines)
 
 
-def _cell(value: float) -> str:
+def _number(value: float, look: str) -> Cell:
     # 2.8e+05 is hard to compare with 41,000
     text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
-    return f'<td class="n">{text}</td>'
+    return Cell(text, str(value), f"number {look}".strip())
 
 
-def _text(value: str | bool) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+def _text(value: str | bool, look: str) -> Cell:
+    shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+    return Cell(shown, shown, look)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tlzoo.errors import UserError, first_line
 from tlzoo.machine import ray_cluster
 from tlzoo.machine.ray_cluster import Place
-from tlzoo.screen.screening import Request, Screening, alone
+from tlzoo.screen.screen_request import Request
+from tlzoo.screen.screening import Screening, alone
 from tlzoo.screen.shards import Shards
 
 

@@ -1,7 +1,6 @@
 """From a shard of a pool to a table of answers: a pure function of crystals, models and a condition."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from tlzoo.screen.domain import Domain
 from tlzoo.screen.facts import Facts, symbol
 from tlzoo.screen.pool import Slice, open_pool
 from tlzoo.screen.predictors import DEVIATIONS, Answers, open_predictors
+from tlzoo.screen.screen_request import Request
 from tlzoo.screen.shards import Shards
 from tlzoo.screen.where import Where
 
@@ -31,25 +31,6 @@ PACKAGES: Final = ("tlzoo", "torch", "numpy", "vesin")
 
 Values = NDArray[np.float64]
 Make = Callable[[Options, Iterator[Cells]], Iterator[Chunk]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to screen with what.
-
-    Attributes:
-        models: As of :func:`tlzoo.load`; several are an ensemble.
-        pool: As of :func:`~tlzoo.screen.pool.open_pool`.
-        target: Which property; the models' only one by default.
-        where: Condition that crystals must meet; see :mod:`tlzoo.screen.where`.
-        shard: Crystals in a shard.
-    """
-
-    models: Sequence[str]
-    pool: str
-    target: str | None = None
-    where: str | None = None
-    shard: int = 4096
 
 
 class Screening:

@@ -5,14 +5,14 @@ row for each crystal that meets the condition, or of which nothing could be told
 what the first model has learned from, in brief.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole, write_text
@@ -45,19 +45,16 @@ class Shards:
         """
         try:
             (self.path / "shards").mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be made: {error.strerror}; choose another --dir") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._check(manifest)
-            yield
-        except BlockingIOError as error:
+            held = FileLock(self.path / "lock").acquire(blocking=False)
+        except Timeout as error:
             raise UserError(
                 f"{self.path} is in use by another process; wait, or choose another --dir"
             ) from error
-        finally:
-            os.close(handle)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be made: {error.strerror}; choose another --dir") from error
+        with held:
+            self._check(manifest)
+            yield
 
     def _check(self, manifest: Mapping[str, Any]) -> None:
         path = self.path / "manifest.json"

@@ -1,14 +1,13 @@
 """A training inside a study: as `tlzoo fit` would do it, without a run directory, on data read before."""
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, Self, TypeVar
 
 import lightning.pytorch as pl
-from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from tlzoo.data import named
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.study.axes import Tree
 from tlzoo.study.identity import canonical, of_split
-from tlzoo.training.cli import TlzooCLI
+from tlzoo.training.configuration import Configuration, Experiment, trainer_of
 from tlzoo.training.resume import Keep
 
 # Tables and splits that a process keeps.
@@ -73,70 +72,40 @@ class Best(TorchCheckpointIO):
         self.epoch = checkpoint["epoch"] + 1
 
 
-class Parser(TlzooCLI):
-    """`tlzoo fit`, of which nothing is wanted but the parser: built once in a process, as it takes time."""
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A training that is over, or has not begun.
 
-    _built: ClassVar[dict[str, Any]] = {}
-
-    def setup_parser(self, *args: Any) -> None:  # noqa: ANN401 (Lightning's own arguments)
-        """Build the parser, or take the one that is there."""
-        if not Parser._built:
-            super().setup_parser(*args)
-            names = ("parser", "_subcommand_parsers", "_subcommand_method_arguments")
-            Parser._built = {name: getattr(self, name) for name in names}
-        vars(self).update(Parser._built)
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """The one command."""
-        return {"fit": TlzooCLI.subcommands()["fit"]}
-
-    def before_instantiate_classes(self) -> None:
-        """Leave files alone."""
-
-    def instantiate_classes(self) -> None:
-        """Build nothing."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Run nothing."""
-
-
-class Fit(Parser):
-    """`tlzoo fit` up to the point where it would begin, and a training that writes no files.
-
-    Args:
-        tree: The configuration.
-        folder: For what callbacks of the configuration may write.
-        memory: Data that are read already.
+    Attributes:
+        experiment: The network, with the weights of the epoch that is kept once it is trained, and the data.
+        trainer: Lightning's.
+        best: The epoch that is kept.
     """
 
-    def __init__(self, tree: Tree, folder: Path, memory: Memory) -> None:
-        self.tree, self.folder, self.memory = tree, folder, memory
-        self.best = Best()
-        super().__init__(arguments(tree, folder))
+    experiment: Experiment
+    trainer: pl.Trainer
+    best: Best
 
-    def instantiate_classes(self) -> None:
-        """Build everything; take table and split from memory."""
-        TlzooCLI.instantiate_classes(self)
-        self.memory.share(self.datamodule, self.tree.get("data") or {})
+    @classmethod
+    def prepared(cls, tree: Tree, folder: Path, memory: Memory) -> Self:
+        """Build everything; take table and split from memory.
 
-    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401 (the trainer's own arguments)
-        """Build a trainer that keeps the best epoch, as `tlzoo fit` chooses it, and nothing else."""
-        self.trainer_defaults["callbacks"] = [Keep(self.folder, "best", monitor=self.model.monitor)]
-        given = self._get(self.config_init, "trainer.plugins") or []
-        kwargs["plugins"] = [self.best, *(given if isinstance(given, list) else [given])]
-        kwargs |= {"logger": False, "enable_progress_bar": False, "default_root_dir": self.folder}
-        return LightningCLI.instantiate_trainer(self, **kwargs)
+        Args:
+            tree: The configuration.
+            folder: For what callbacks of the configuration may write.
+            memory: Data that are read already.
+        """
+        experiment = Configuration.parsed({**tree, "run_dir": str(folder)}).build()
+        memory.share(experiment.data, tree.get("data") or {})
+        best = Best()
+        keep = Keep(folder, "best", monitor=experiment.task.monitor)
+        settings = {"logger": False, "enable_progress_bar": False, "default_root_dir": folder}
+        return cls(experiment, trainer_of(experiment, [keep], [best], **settings), best)
 
     def train(self) -> None:
-        """Train, and take the best epoch."""
-        self.trainer.fit(self.model, datamodule=self.datamodule)
-        self.model.load_state_dict(self.best.weights)
-
-
-def arguments(tree: Tree, folder: Path) -> list[str]:
-    """Return the arguments of `tlzoo fit` for a configuration."""
-    return ["fit", "--config", json.dumps(tree), "--run_dir", str(folder)]
+        """Train, and take the epoch that is kept."""
+        self.trainer.fit(self.experiment.task, datamodule=self.experiment.data)
+        self.experiment.task.load_state_dict(self.best.weights)
 
 
 def _recalled(shelf: "OrderedDict[str, T]", key: str, size: int, made: Callable[[], T]) -> T:

@@ -14,16 +14,17 @@ import numpy as np
 import pandas as pd
 
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.splits.splitter import PARTS
 from tlzoo.errors import DivergedError, UserError
 from tlzoo.evaluation.baselines import baselines
 from tlzoo.heads import Classification
 from tlzoo.study.axes import Label, Labels, Tree, text
-from tlzoo.study.fitting import Fit, Memory, Parser, arguments
+from tlzoo.study.fitting import Fitted, Memory
 from tlzoo.study.grid import StudyRun
 from tlzoo.study.start_networks import Source
-from tlzoo.training.cli import TlzooCLI
+from tlzoo.training.configuration import Configuration
+from tlzoo.training.fitting import calm, fit
 from tlzoo.training.run import predict_part
-from tlzoo.training.session import explaining, quiet
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,6 @@ def check(runs: Iterable[StudyRun | Source]) -> None:
             says of which run.
     """
     seen: set[tuple[str, Label]] = set()
-    parser: Parser | None = None
     for run in runs:
         _check_processes(run)
         new = set(run.labels.items()) - seen
@@ -100,11 +100,7 @@ def check(runs: Iterable[StudyRun | Source]) -> None:
             continue
         seen |= new
         try:
-            with quiet(), explaining():
-                if parser is None:
-                    parser = Parser(arguments(run.tree, Path("run")))
-                else:
-                    parser.parser.parse_args(arguments(run.tree, Path("run")))
+            Configuration.parsed(run.tree)
         except UserError as error:
             raise UserError(f"{text(run.labels)}: {error}") from error
 
@@ -135,46 +131,47 @@ def ending() -> dict[str, Any]:
 
 
 def _measured(job: Job, memory: Memory) -> tuple[dict[str, Any], pd.DataFrame | None]:
-    with quiet(), explaining():
-        fit = Fit(job.tree, job.folder, memory)
-        data = fit.datamodule
-        if len(data.targets) != 1 or isinstance(fit.model.head, Classification):
+    with calm(quiet=True):
+        fitted = Fitted.prepared(job.tree, job.folder, memory)
+        data, head = fitted.experiment.data, fitted.experiment.task.head
+        if len(data.targets) != 1 or isinstance(head, Classification):
             raise UserError(
                 f"a study wants one number per crystal to learn, got {', '.join(data.targets)} with the head "
-                f"{type(fit.model.head).__name__}"
+                f"{type(head).__name__}"
             )
         if job.trivial:
             return _baselines(data), None
         begun = time.monotonic()
-        fit.train()
+        fitted.train()
         seconds = time.monotonic() - begun
-        return _numbers(fit, seconds)
+        return _numbers(fitted, seconds)
 
 
 def _kept(job: Job, folder: Path) -> dict[str, Any]:
     """Train as `tlzoo fit` does, or go on with it, and keep the run directory."""
-    with quiet(), explaining():
-        cli = TlzooCLI(arguments(job.tree, folder))
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    data = cli.datamodule
+    run = fit(job.tree, run_dir=folder, quiet=True)
+    metrics = run.metrics
     # of several properties there is no one error
     errors = {
         f"val_{name}": metrics["val"][name] for name in ("mae", "rmse") if name in metrics.get("val", {})
     }
-    heading = {"property": " ".join(data.targets), "unit": " ".join(data.units)}
-    return {**heading, **errors, **_sizes(data), "epochs": cli.trainer.current_epoch}
+    targets = metrics["targets"]
+    heading = {"property": " ".join(targets), "unit": " ".join(targets.values())}
+    split = json.loads(run.split.read_text(encoding="utf-8"))
+    sizes = {f"n_{part}": len(split[part]) for part in PARTS}
+    return {**heading, **errors, **sizes, "epochs": len(pd.read_csv(run.history))}
 
 
-def _numbers(fit: Fit, seconds: float) -> tuple[dict[str, Any], pd.DataFrame | None]:
-    data = fit.datamodule
-    fit.model.to(fit.trainer.strategy.root_device)
+def _numbers(fitted: Fitted, seconds: float) -> tuple[dict[str, Any], pd.DataFrame | None]:
+    task, data = fitted.experiment.task, fitted.experiment.data
+    task.to(fitted.trainer.strategy.root_device)
     row: dict[str, Any] = {"property": data.targets[0], "unit": data.units[0]}
     predictions = None
     for part, names in (("val", ("mae", "rmse")), ("test", ("mae", "rmse", "r2"))):
         rows = getattr(data.split, part)
         if not len(rows):
             continue
-        predicted, metrics = predict_part(fit.model, data, part)
+        predicted, metrics = predict_part(task, data, part)
         row |= {f"{part}_{name}": metrics[name] for name in names}
         if part == "test":
             predictions = pd.DataFrame(
@@ -184,7 +181,7 @@ def _numbers(fit: Fit, seconds: float) -> tuple[dict[str, Any], pd.DataFrame | N
                     "prediction": predicted[:, 0],
                 }
             )
-    epochs = {"best_epoch": fit.best.epoch, "epochs": fit.trainer.current_epoch}
+    epochs = {"best_epoch": fitted.best.epoch, "epochs": fitted.trainer.current_epoch}
     return {**row, **_sizes(data), **epochs, "training_seconds": round(seconds, 2)}, predictions
 
 

@@ -7,16 +7,16 @@
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole, write_text
@@ -33,16 +33,28 @@ class Claim:
 
     Attributes:
         path: The locked file.
-        handle: Its descriptor; the lock ends when it is closed.
+        lock: Its lock.
     """
 
     path: Path
-    handle: int
+    lock: FileLock
+
+    @classmethod
+    def of(cls, path: Path) -> Self | None:
+        """Return the claim that a file stands for, or None if another process holds it."""
+        # whoever holds it may give it back from another thread
+        lock = FileLock(path, thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return None
+        return cls(path, lock)
 
     def release(self) -> None:
         """Give the right back."""
-        self.path.unlink(missing_ok=True)
-        os.close(self.handle)
+        with contextlib.suppress(PermissionError):  # Windows deletes no file that is open
+            self.path.unlink(missing_ok=True)
+        self.lock.release()
 
 
 @dataclass(frozen=True)
@@ -113,33 +125,19 @@ class Folder:
 
     def claim(self, name: str) -> Claim | None:
         """Return the right to compute a run, or None if another process has it."""
-        path = self.path / "claims" / name
-        while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                return None
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle), path.stat()):
-                    break
-            os.close(handle)  # the one before deleted the file between the two calls
-        shutil.rmtree(self.work(name), ignore_errors=True)
-        return Claim(path, handle)
+        claim = Claim.of(self.path / "claims" / name)
+        if claim is not None:
+            shutil.rmtree(self.work(name), ignore_errors=True)
+        return claim
 
     def claimed(self) -> set[str]:
-        """Return the runs that some process computes at this moment."""
+        """Return the runs that some process computes at this moment; claims of killed ones are deleted."""
         found = set()
         for path in (self.path / "claims").glob("*"):
-            with contextlib.suppress(FileNotFoundError):
-                handle = os.open(path, os.O_RDWR)
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    found.add(path.name)
-                finally:
-                    os.close(handle)
+            if (claim := Claim.of(path)) is None:
+                found.add(path.name)
+            else:
+                claim.release()
         return found - {GATHERING}
 
     @contextlib.contextmanager

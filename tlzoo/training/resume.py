@@ -27,6 +27,7 @@ FREE_KEYS = (
     "trainer.enable_progress_bar",
     "trainer.logger",
     "data.cache_dir",
+    "model.export",
 )
 
 

@@ -91,6 +91,13 @@ class Run:
         """The parity plot, or that of each property."""
         return sorted(self.path.glob("parity*.png"))
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured so far, in the units of the targets; empty before training ends."""
+        path = self.path / "metrics.json"
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return content
+
     def open(self, data: CrystalDataModule, seed: int) -> None:
         """Write what is known before training: split and environment.
 
@@ -126,8 +133,10 @@ class Run:
         )
 
     def export(self, task: Task, data: CrystalDataModule) -> None:
-        """Write the model as data: safetensors and a JSON card."""
-        metrics = self._read_metrics()
+        """Write the model as data, safetensors and a JSON card, if the task says so."""
+        if not task.export:
+            return
+        metrics = self.metrics
         train = data.crystals.select(data.split.train)
         recipe = yaml.safe_load(self.config.read_text(encoding="utf-8")) if self.config.exists() else {}
         card = {
@@ -152,7 +161,7 @@ class Run:
         Returns:
             The content of ``metrics.json``: metrics by part, in physical units, and sizes.
         """
-        metrics = self._read_metrics()
+        metrics = self.metrics
         tables = self._read_predictions(keep=[p for p in PARTS if p not in parts])
         for part in parts:
             rows = getattr(data.split, part)
@@ -172,7 +181,7 @@ class Run:
 
     def add_baselines(self, task: Task, data: CrystalDataModule) -> dict[str, Any]:
         """Compute the trivial baselines of the same split and add them to the metrics."""
-        metrics = self._read_metrics()
+        metrics = self.metrics
         values = data.target_values(np.arange(len(data.crystals))).numpy()
         classes = isinstance(task.head, Classification)
         metrics["baselines"] = {
@@ -201,11 +210,6 @@ class Run:
         write_text(
             self.path / "metrics.json", json.dumps(plain(metrics, "metrics"), indent=1, allow_nan=False)
         )
-
-    def _read_metrics(self) -> dict[str, Any]:
-        path = self.path / "metrics.json"
-        content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        return content
 
     def _read_predictions(self, keep: Sequence[str]) -> list[pd.DataFrame]:
         if not self.predictions.exists():

@@ -55,6 +55,8 @@ class Task(pl.LightningModule):
             rate goes to zero and validation crystals are few, the best is often a lucky one.
         compiled: Run the backbone through ``torch.compile``, shapes left open. Its first steps take up to
             a minute and need a C++ compiler; on a CPU it is no faster afterwards.
+        export: Whether the trained model becomes a file. Without one, classes of no registered package train
+            too, which nobody could load from a file.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Task(pl.LightningModule):
         layer_decay: float = 1.0,
         keep: Kept = "best",
         compiled: bool = False,
+        export: bool = True,
     ) -> None:
         super().__init__()
         if not 0 <= warmup < 1:
@@ -88,6 +91,7 @@ class Task(pl.LightningModule):
         self.warmup = warmup
         self.layer_decay = layer_decay
         self.keep = keep
+        self.export = export
         self.group_rows: list[freeze.GroupRow] = []
         self.seed = torch.initial_seed() % 2**32
         self.budget = RowBudget()
@@ -125,6 +129,8 @@ class Task(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Fit the scaler and freeze, so that the summary printed at the start is true."""
+        if stage == "predict":
+            return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.trainer.world_size > 1:
             cluster.check(self.trainer, self)
@@ -230,6 +236,11 @@ class Task(pl.LightningModule):
     def test_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
         """Accumulate the metrics of the test part."""
         self._evaluate("test", batch)
+
+    def predict_step(self, batch: Data, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Predict in physical units, ``(crystals, columns)``."""
+        prediction: Tensor = self(batch)
+        return prediction
 
     def _evaluate(self, stage: Stage, batch: Data) -> None:
         raw = self._raw(batch)

@@ -11,7 +11,7 @@ from tlzoo.heads.head import Head, Loss
 from tlzoo.heads.regression import checked
 from tlzoo.model import checkpoint
 from tlzoo.model.description import build, describe
-from tlzoo.nn.pooling import Pooling
+from tlzoo.nn import Pooling
 
 
 def backbone(name: str, pooling: Pooling | None = None, dropout: float | None = None) -> Backbone:

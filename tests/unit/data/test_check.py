@@ -1,5 +1,8 @@
 """All problems at once, by file and row; exit code 0 or 2."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -158,3 +161,19 @@ def test_real_data_are_ready(data_dir, name):
     report = check(data_dir / f"{name}.parquet", progress=False)
     assert report.errors == []
     assert "duplicate structure" in kinds(report.warnings)
+
+
+def test_the_command_loads_no_torch(tmp_path):
+    """It is quick: what networks compute with would take five times as long to import as all of it."""
+    salt().to(filename=tmp_path / "one.cif")
+    code = (
+        "import sys\n"
+        "from tlzoo.__main__ import main\n"
+        f"assert main(['data', 'check', {str(tmp_path)!r}]) == 0\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *report, loaded = done.stdout.splitlines()
+    assert report[-1].startswith("ready to train on")
+    assert "pymatgen" in loaded.split()
+    assert not {"torch", "torch_geometric", "lightning", "pandas", "sklearn"} & set(loaded.split())

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from tlzoo.data import named
+from tlzoo.data.loader import gathering
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import PaperTrial, Random
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.graph_options import GraphOptions
 
+ON_GPU = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cuda")))
 SPLIT = Random(val=4, test=4, keep_duplicates_together=False)
 
 
@@ -50,8 +52,9 @@ def test_every_training_crystal_comes_once_with_its_own_label(data):
 
 
 def test_batches_gathered_by_processes_are_the_same(data, monkeypatch):
-    def epochs(loading):
-        monkeypatch.setattr(data, "_loading", lambda _: loading)
+    def epochs(gathering):
+        monkeypatch.setattr(data, "trainer", ON_GPU)
+        monkeypatch.setattr("tlzoo.data.loader.gathering", lambda _: gathering)
         loader = data.train_dataloader()
         for epoch in range(2):
             loader.sampler.set_epoch(epoch)
@@ -68,16 +71,21 @@ def test_batches_gathered_by_processes_are_the_same(data, monkeypatch):
 @pytest.mark.parametrize(
     ("batches", "memory", "workers"), [(10, 2**31, 0), (99, 2**31, 1), (5000, 2**31, 6), (5000, 2**26, 0)]
 )
-def test_processes_gather_for_a_gpu_alone(batches, memory, workers, data, monkeypatch):
-    assert data._loading(batches) == {}
-    monkeypatch.setattr("tlzoo.data.module.usable_cores", lambda: 16)
-    monkeypatch.setattr("tlzoo.data.module.shared_memory", lambda: memory)
-    for kind in ("cpu", "cuda"):
-        data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(kind)))
-        if kind == "cpu":
-            assert data._loading(batches) == {}
-    found = data._loading(batches)
+def test_processes_gather_for_a_gpu(batches, memory, workers, monkeypatch):
+    monkeypatch.setattr("tlzoo.data.loader.usable_cores", lambda: 16)
+    monkeypatch.setattr("tlzoo.data.loader.shared_memory", lambda: memory)
+    found = gathering(batches)
     assert found == {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": True}
+
+
+def test_nothing_gathers_for_a_cpu(data, monkeypatch):
+    monkeypatch.setattr("tlzoo.data.loader.gathering", lambda _: pytest.fail("for a CPU"))
+    assert data.train_dataloader().num_workers == 0
+    data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cpu")))
+    assert data.train_dataloader().num_workers == 0
+    data.trainer = ON_GPU
+    with pytest.raises(pytest.fail.Exception, match="for a CPU"):
+        data.train_dataloader()
 
 
 @pytest.mark.parametrize("field", [keys.BOND_LENGTH, keys.ANGLE_COSINE])

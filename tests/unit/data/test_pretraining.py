@@ -174,23 +174,25 @@ def test_another_version_of_a_source_is_refused(listed):
         pretraining.build(grown)
 
 
-def test_it_is_put_together_once_and_again_for_another_list(listed, tmp_path, monkeypatch):
+def test_it_is_put_together_once_and_again_for_another_list(listed, tmp_path):
     loaded = []
-    monkeypatch.setattr(named, "load", lambda name: loaded.append(name) or listed[name])
-    folders = [tmp_path / "data", tmp_path / "cache"]
-    first = pretraining.load(folders)
-    again = pretraining.load(folders)
+
+    def load():
+        folders = [tmp_path / "data", tmp_path / "cache"]
+        return pretraining.load(folders, lambda name: loaded.append(name) or listed[name])
+
+    first, again = load(), load()
     assert loaded == ["large", "small"]
     assert again.ids.tolist() == first.ids.tolist()
     assert again.content_hash == first.content_hash
     # a copy is all that another machine needs
     (tmp_path / "data").mkdir()
     (tmp_path / "cache" / "pretraining.parquet").rename(tmp_path / "data" / "pretraining.parquet")
-    pretraining.load(folders)
+    load()
     assert loaded == ["large", "small"]
     text = exclusions.LIST.read_text(encoding="utf-8")
     exclusions.LIST.write_text(text + "large,e,,small\n", encoding="utf-8")
-    assert "large:e" not in pretraining.load(folders).ids
+    assert "large:e" not in load().ids
     assert loaded == ["large", "small"] * 2
 
 

@@ -13,7 +13,8 @@ from tlzoo.descriptors import descriptor_store as module
 from tlzoo.descriptors.descriptor_chunk import descriptors, descriptors_of, names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
-from tlzoo.descriptors.stores import batch_of, unusable
+from tlzoo.descriptors.stores import batch_of
+from tlzoo.descriptors.suitability import unusable
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys, workers
 from tlzoo.graphs.graph_chunk import cells_of

@@ -7,7 +7,7 @@ import pytest
 
 from tlzoo.crystals import SYMBOLS
 from tlzoo.descriptors.element_properties import PROPERTIES, TABLE, covered, elements, imputed, read
-from tlzoo.nn.element_embedding import properties as own
+from tlzoo.nn.elements import properties as own
 
 # from textbooks, not from the table
 TEXTBOOK = {

@@ -17,7 +17,7 @@ from tlzoo.evaluation.baselines import (
     random_forest,
     ridge,
 )
-from tlzoo.nn.element_embedding import properties
+from tlzoo.nn.elements import properties
 
 
 def crystals(*formulas):

@@ -3,6 +3,8 @@
 import itertools
 import math
 import re
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -303,3 +305,20 @@ def test_atoms_in_one_place_are_refused():
 def test_options_are_checked(option, message):
     with pytest.raises(UserError, match=message):
         GraphOptions(**option)
+
+
+def test_torch_is_not_loaded_and_vesin_knows_it_all_the_same():
+    """The search does without torch; tensors that somebody else gives vesin remain tensors."""
+    code = (
+        "import sys, numpy as np\n"
+        "from tlzoo.graphs.graph_options import GraphOptions\n"
+        "from tlzoo.graphs.neighbours import neighbours\n"
+        "bonds = neighbours(4 * np.eye(3), np.zeros((1, 3)), GraphOptions(neighbours=6))\n"
+        "assert len(bonds.length) == 6 and 'torch' not in sys.modules\n"
+        "import torch, vesin\n"
+        "cell = 4 * torch.eye(3, dtype=torch.float64)\n"
+        "search = vesin.NeighborList(cutoff=4.5, full_list=True)\n"
+        "(found,) = search.compute(cell[:1], cell, periodic=True, quantities='d')\n"
+        "assert isinstance(found, torch.Tensor) and len(found) == 6\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,11 +8,10 @@ from tlzoo.errors import UserError
 from tlzoo.nn.element_embedding import (
     ElementEmbedding,
     check_numbers,
-    covered,
     feature_table,
     features,
-    properties,
 )
+from tlzoo.nn.elements import covered, properties
 
 SIZES = {
     "group": 19,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pandas as pd
 import pytest
@@ -12,10 +13,11 @@ from tlzoo.study.study_folder import Folder
 ROW = {"id": "abc", "status": "done", "val_mae": 1.5, "test_r2": float("nan"), "finished": "2026"}
 
 HOLD = """\
-import fcntl, sys, time
-file = open(sys.argv[1], "w")
-fcntl.flock(file, fcntl.LOCK_EX)
-print("held", flush=True)
+import sys, time
+from pathlib import Path
+from tlzoo.study.study_folder import Folder
+claim = Folder(Path(sys.argv[1])).claim("abc")
+print("held" if claim else "not to be had", flush=True)
 time.sleep(60)
 """
 
@@ -74,8 +76,9 @@ def test_a_claim_clears_what_the_one_before_left(folder):
 
 
 def test_the_claim_of_a_killed_process_ends(folder):
-    path = folder.path / "claims" / "abc"
-    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as held:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, folder.path], stdout=subprocess.PIPE, text=True
+    ) as held:
         assert held.stdout.readline() == "held\n"
         assert folder.claimed() == {"abc"}
         assert folder.claim("abc") is None
@@ -84,6 +87,26 @@ def test_the_claim_of_a_killed_process_ends(folder):
     claim = folder.claim("abc")
     assert claim is not None
     claim.release()
+
+
+def test_to_look_takes_no_claim_and_disturbs_none(folder):
+    claim = folder.claim("abc")
+    (folder.path / "claims" / "left").touch()
+    for _ in range(2):
+        assert folder.claimed() == {"abc"}
+    assert [path.name for path in (folder.path / "claims").iterdir()] == ["abc"]
+    left = folder.claim("left")
+    assert left is not None
+    left.release()
+    claim.release()
+
+
+def test_a_claim_can_be_given_back_from_another_thread(folder):
+    claim = folder.claim("abc")
+    thread = threading.Thread(target=claim.release)
+    thread.start()
+    thread.join()
+    assert folder.claimed() == set()
 
 
 def test_one_process_writes_the_table(folder):

@@ -5,7 +5,8 @@ import shlex
 import pytest
 import yaml
 
-from tlzoo.commands.study import parser
+from tlzoo.commands import arguments
+from tlzoo.commands.study import SPELLED, Run
 from tlzoo.study.document import load
 from tlzoo.study.study_folder import Folder
 from tlzoo.training import tracking
@@ -42,13 +43,14 @@ def test_agents_call_the_command_that_computes_their_run(written, tmp_path):
     assert config["parameters"] == {"id": {"values": [run.id for run in study.runs()]}}
     for run in study.runs():
         # as W&B's agent puts a command together
-        words, arguments = utils.make_launch_sweep_entrypoint(
+        words, more = utils.make_launch_sweep_entrypoint(
             utils.create_sweep_command_args({"args": {"id": {"value": run.id}}}), config["command"]
         )
-        tool, command, *rest = [*words, *arguments]
+        tool, command, *rest = [*words, *more]
         assert (tool, command) == ("tlzoo", "study")
-        given = parser().parse_args(rest)
-        assert (given.command, given.id, given.dir) == ("run", run.id, tmp_path / "out")
+        assert rest[0] == "run"
+        (given,) = arguments.parse(rest[1:], Run, spelled=SPELLED)
+        assert (given.id, given.folder) == (run.id, tmp_path / "out")
         assert load(given.file).named(given.id) == {name: (value,) for name, value in run.labels.items()}
         assert shlex.split(shlex.join(rest)) == rest
 

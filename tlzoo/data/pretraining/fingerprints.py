@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.graphs.neighbours import neighbour_list
+
 Fingerprint = NDArray[np.float32]
 
 NEAREST = 8
@@ -41,14 +43,12 @@ def fingerprint(
     Returns:
         ``(elements, elements, 8)``, elements in order of Z.
     """
-    from vesin import NeighborList
-
     elements, element = np.unique(numbers, return_inverse=True)
     lattice = lattice / (abs(np.linalg.det(lattice)) / len(numbers)) ** (1 / 3)
     rarest = np.bincount(element).min() / len(numbers)
     radius = (FIRST_SPHERE * NEAREST / rarest * 3 / (4 * math.pi)) ** (1 / 3)
     while True:
-        search = NeighborList(cutoff=radius, full_list=True, n_threads=1)
+        search = neighbour_list()(cutoff=radius, full_list=True, n_threads=1)
         pair, length = search.compute(frac_coords @ lattice, lattice, periodic=True, quantities="Pd")
         shell = pair[:, 0].astype(np.int64) * len(elements) + element[pair[:, 1]]
         count = np.bincount(shell, minlength=len(numbers) * len(elements))

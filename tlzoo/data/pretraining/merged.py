@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -31,22 +31,25 @@ TESTED: Final = ("mp", "phonons", "dielectric", "piezoelectric", "expt_gap")
 VALIDATION: Final = 0.04
 
 
-def load(folders: Sequence[Path]) -> Crystals:
-    """Return the table: the file of this version in one of the folders, else built and kept in the last."""
+def load(folders: Sequence[Path], source: Callable[[str], Crystals]) -> Crystals:
+    """Return the table: the file of this version in one of the folders, else built and kept in the last.
+
+    Args:
+        folders: Where to look.
+        source: From the name of a source to its crystals.
+    """
     version = _version()
     for folder in folders:
         path = folder / f"{NAME}.parquet"
         if path.is_file() and _version_of(path) == version:
             return Crystals.read_parquet(path)
-    from tlzoo.data import named
-
     log.info("Putting the data set %s together from %s", NAME, ", ".join(SOURCES))
-    crystals = build({name: named.load(name) for name in SOURCES})
+    crystals = build({name: source(name) for name in SOURCES})
     card, path = DATASETS[NAME], folders[-1] / f"{NAME}.parquet"
     try:
         crystals.write_parquet(path, version=version, citation=card.citation, license=card.licence)
-    except OSError as error:
-        log.warning("%s cannot be written (%s): %s will be put together again next time", path, error, NAME)
+    except UserError as error:
+        log.warning("%s; else %s will be put together again next time", error, NAME)
     return crystals
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tlzoo import plugins
 from tlzoo.crystals import Crystals
 from tlzoo.data.sources.ase import read_database, read_extxyz
 from tlzoo.data.sources.folder import is_structure_file, read_folder, structure_files, unzipped
-from tlzoo.data.sources.problems import Place, Problem, raise_errors
-from tlzoo.data.sources.records import Columns, Record, Table, assemble, finish
+from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.data.sources.reader import Reader
+from tlzoo.data.sources.records import Columns, Record, Table, assemble, finish, sound
 from tlzoo.data.sources.tabular import read_csv, read_json, read_parquet
 from tlzoo.errors import UserError
 
-__all__ = ["Place", "Problem", "read", "read_all"]
+__all__ = ["Place", "Problem", "Reader", "read", "read_all"]
 
 WANTED = (
     "a folder or .zip of CIF/POSCAR files, one such file, a table (.csv, .tsv, .parquet, .json, .jsonl), "
@@ -54,16 +55,10 @@ def read(
     Raises:
         UserError: Something cannot be read; the message lists the first ten problems by file and row.
     """
-    crystals, problems = read_all(
+    found = read_all(
         path, targets=targets, id_column=id_column, structure_column=structure_column, units=units
     )
-    raise_errors(str(path), problems)
-    if len(crystals) == 0:
-        raise UserError(f"{path} holds no crystals")
-    for problem in problems:
-        level = logging.WARNING if problem.severity == "warning" else logging.INFO
-        logging.getLogger("tlzoo").log(level, "%s", problem)
-    return crystals
+    return sound(str(path), *found)
 
 
 def read_all(
@@ -119,4 +114,9 @@ def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | tuple
             return reader(path, columns)
     if is_structure_file(path):
         return [Record(path.stem if path.suffix else path.name, Place(str(path)), path)], []
+    for kind in plugins.classes(Reader):
+        if kinds & set(kind.endings):
+            crystals = kind().read(path)
+            places = [Place(str(path), row, "crystal") for row in range(1, len(crystals) + 1)]
+            return Table(crystals, places, places, [])
     raise UserError(f"{path} is of no known kind; wanted {WANTED}")

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from tqdm import tqdm
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+
+# A file, the text of one, a dict, or a structure of pymatgen.
+Source: TypeAlias = "Path | str | Mapping[str, Any] | Structure"
 
 # A worker process needs 1-3 s to import pymatgen, the time in which 500 files are parsed: fewer than this are
 # parsed sooner without workers, and a worker is given many at a time.
@@ -73,12 +76,12 @@ class _BadStructureError(ValueError):
         self.kind = kind
 
 
-def parse(source: Path | str | Mapping[str, Any]) -> Parsed:
+def parse(source: Source) -> Parsed:
     """Parse one structure.
 
     Args:
-        source: A CIF, POSCAR or pymatgen JSON file, the text of one, or a structure as a dict of
-            pymatgen or JARVIS.
+        source: A CIF, POSCAR or pymatgen JSON file, the text of one, a structure as a dict of pymatgen or
+            JARVIS, or a structure of pymatgen.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -102,9 +105,7 @@ def parse(source: Path | str | Mapping[str, Any]) -> Parsed:
     return Parsed(sites, kind, message, notes)
 
 
-def parse_all(
-    sources: Sequence[Path | str | Mapping[str, Any]], *, workers: int | None = None
-) -> list[Parsed]:
+def parse_all(sources: Sequence[Source], *, workers: int | None = None) -> list[Parsed]:
     """Parse many structures, files and texts in worker processes if there are many; with a progress bar.
 
     Args:
@@ -117,9 +118,10 @@ def parse_all(
     bar = tqdm(total=len(sources), desc="reading structures", unit="structure", disable=hidden)
     results: list[Parsed] = []
     with bar:
-        if many and workers > 1 and not any(isinstance(source, Mapping) for source in sources):
+        texts = [source for source in sources if isinstance(source, Path | str)]
+        if many and workers > 1 and len(texts) == len(sources):
             size = max(CHUNK, -(-len(sources) // (4 * workers)))
-            chunks = [sources[start : start + size] for start in range(0, len(sources), size)]
+            chunks = [texts[start : start + size] for start in range(0, len(sources), size)]
             with ThreadPoolExecutor(workers) as pool:
                 for part in pool.map(_in_a_process, chunks):
                     results += part
@@ -166,6 +168,11 @@ def _parsed(sites: list[Any] | None, kind: str, message: str, notes: list[str]) 
     return Parsed(arrays, kind, message, tuple(notes))
 
 
+def is_structure(value: object) -> bool:
+    """Whether a value is a structure of pymatgen, which is not imported to find out."""
+    return hasattr(value, "lattice") and hasattr(value, "sites")
+
+
 def is_structure_dict(value: object) -> bool:
     """Whether a value is a dict of a structure, or of a molecule, which `parse` then explains."""
     return isinstance(value, Mapping) and (
@@ -180,13 +187,13 @@ def is_structure_text(value: object) -> bool:
     )
 
 
-def _structure(source: Path | str | Mapping[str, Any]) -> Structure:
-    from pymatgen.io.vasp import Poscar
-
+def _structure(source: Source) -> Structure:
     if isinstance(source, Mapping):
         return _from_dict(source)
     if isinstance(source, str):
         text = source
+    elif not isinstance(source, Path):
+        return source
     else:
         if not source.exists():
             raise _BadStructureError("missing file", "there is no such file")
@@ -200,6 +207,8 @@ def _structure(source: Path | str | Mapping[str, Any]) -> Structure:
         isinstance(source, str) and looks_like_cif
     ):
         return _from_cif(text)
+    from pymatgen.io.vasp import Poscar  # not above: it imports half of pymatgen
+
     structure: Structure = Poscar.from_str(text).structure
     return structure
 

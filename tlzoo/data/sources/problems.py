@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tlzoo.errors import UserError
@@ -67,6 +68,10 @@ def errors(problems: Sequence[Problem]) -> list[Problem]:
 def raise_errors(path: str, problems: Sequence[Problem]) -> None:
     """Raise one error for all errors among the problems, if there are any.
 
+    Args:
+        path: What they are in; a path can be checked by itself.
+        problems: The problems.
+
     Raises:
         UserError: There are errors; the message counts them and lists the first ten.
     """
@@ -77,5 +82,6 @@ def raise_errors(path: str, problems: Sequence[Problem]) -> None:
         raise UserError(str(wrong[0]))
     lines = [f"  {problem}" for problem in wrong[:SHOWN]]
     if len(wrong) > SHOWN:
-        lines.append(f"  … and {len(wrong) - SHOWN} more: `tlzoo data check {path}` lists all")
+        more = f": `tlzoo data check {path}` lists all" if Path(path).exists() else ""
+        lines.append(f"  … and {len(wrong) - SHOWN} more{more}")
     raise UserError("\n".join([f"{path} has {len(wrong)} problems:", *lines]))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
-from tlzoo.data.sources.parse import Parsed, Sites, parse_all
-from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.data.sources.parse import Parsed, Sites, Source, parse_all
+from tlzoo.data.sources.problems import Place, Problem, raise_errors
+from tlzoo.errors import UserError
 
 ID_NAMES = (
     "id",
@@ -65,7 +66,7 @@ class Record:
 
     id: str
     place: Place
-    structure: Path | str | Mapping[str, Any] | Sites
+    structure: Source | Sites
     values: Mapping[str, Any] = field(default_factory=dict)
     labels: Place | None = None
 
@@ -148,6 +149,26 @@ def finish(
         origins=[str(place) for place in read.places],
     )
     return (crystals if keep.all() else crystals.select(np.flatnonzero(keep))), problems
+
+
+def sound(name: str, crystals: Crystals, problems: Sequence[Problem]) -> Crystals:
+    """Return crystals if nothing is wrong with what they were read from; what is remarkable is logged.
+
+    Args:
+        name: What they were read from.
+        crystals: What was read.
+        problems: What is wrong or remarkable.
+
+    Raises:
+        UserError: There are errors, the first ten are listed, or there is no crystal.
+    """
+    raise_errors(name, problems)
+    if len(crystals) == 0:
+        raise UserError(f"{name} holds no crystals")
+    for problem in problems:
+        level = logging.WARNING if problem.severity == "warning" else logging.INFO
+        logging.getLogger("tlzoo").log(level, "%s", problem)
+    return crystals
 
 
 def as_numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

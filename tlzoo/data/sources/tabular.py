@@ -11,7 +11,7 @@ import numpy as np
 
 from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data.sources.csvfile import read_rows, read_text
-from tlzoo.data.sources.parse import is_structure_dict, is_structure_text
+from tlzoo.data.sources.parse import Source, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Table, find_column
 from tlzoo.errors import UserError
@@ -26,7 +26,7 @@ def read_csv(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]
         UserError: The file cannot be read as a table, or no column holds structures.
     """
     rows = read_rows(path, str(path))
-    records, problems = _records(rows.values, rows.places, str(path), columns, path.parent)
+    records, problems = records_of(rows.values, rows.places, str(path), columns, path.parent)
     return records, [*rows.problems, *problems]
 
 
@@ -52,7 +52,7 @@ def read_json(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]
             "'columns' and 'data', or a pymatgen structure"
         )
     places = [Place(str(path), i + 1, "record") for i in range(len(rows))]
-    return _records(rows, places, str(path), columns, path.parent)
+    return records_of(rows, places, str(path), columns, path.parent)
 
 
 def read_parquet(path: Path, columns: Columns) -> Table | tuple[list[Record], list[Problem]]:
@@ -75,7 +75,7 @@ def read_parquet(path: Path, columns: Columns) -> Table | tuple[list[Record], li
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path} cannot be read as parquet: {error}; is it complete?") from error
     places = [Place(str(path), i + 1, "row") for i in range(len(rows))]
-    return _records(rows, places, str(path), columns, path.parent)
+    return records_of(rows, places, str(path), columns, path.parent)
 
 
 def _columnar(path: Path) -> Table:
@@ -125,7 +125,7 @@ def _read_lines(text: str, path: Path, columns: Columns) -> tuple[list[Record], 
             continue
         rows.append({"structure": row} if is_structure_dict(row) else row)
         places.append(place)
-    records, more = _records(rows, places, str(path), columns, path.parent) if rows else ([], [])
+    records, more = records_of(rows, places, str(path), columns, path.parent) if rows else ([], [])
     return records, [*problems, *more]
 
 
@@ -152,9 +152,21 @@ def _rows(content: object) -> list[Mapping[str, Any]] | None:
     return [{"index": key, **{name: value.get(key) for name, value in content.items()}} for key in keys]
 
 
-def _records(
+def records_of(
     rows: Sequence[Mapping[str, Any]], places: Sequence[Place], label: str, columns: Columns, folder: Path
 ) -> tuple[list[Record], list[Problem]]:
+    """Find the columns of ids and structures, and return the crystals of a table, to be parsed.
+
+    Args:
+        rows: Cells by column, row by row.
+        places: Where each row is.
+        label: What the table is called in messages.
+        columns: The columns that are known.
+        folder: What paths are relative to.
+
+    Raises:
+        UserError: A column is not there, or none holds structures.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
     structure = _structure_column(rows, names, label, columns.structure, folder)
     id_column = columns.id or find_column([name for name in names if name != structure], ID_NAMES)
@@ -188,8 +200,8 @@ def _records(
     return records, problems
 
 
-def _source(value: object, folder: Path) -> Path | str | Mapping[str, Any] | None:
-    if isinstance(value, Mapping):
+def _source(value: Any, folder: Path) -> Source | None:  # noqa: ANN401 (whatever a cell holds)
+    if isinstance(value, Mapping) or is_structure(value):
         return value
     if not isinstance(value, str) or not value.strip():
         return None
@@ -208,7 +220,9 @@ def _structure_column(
         return found
     for name in names:
         value = next((row[name] for row in rows if row.get(name)), None)
-        if is_structure_dict(value) or is_structure_text(value) or _is_file(value, folder):
+        if any(kind(value) for kind in (is_structure, is_structure_dict, is_structure_text)) or _is_file(
+            value, folder
+        ):
             return name
     raise UserError(
         f"{label}: no column holds structures (the text of a CIF or POSCAR, a path, or a structure dict); "

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tlzoo import plugins
 from tlzoo.crystals import Crystals
 from tlzoo.data.splits.ids import Rows, rows_by_id, rows_of
 from tlzoo.errors import UserError
@@ -193,7 +194,7 @@ class Splitter(ABC):
         arguments = {
             name: value.spec() if isinstance(value, Splitter) else value for name, value in vars(self).items()
         }
-        return {"class_path": f"tlzoo.data.splits.{type(self).__name__}", "init_args": arguments}
+        return {"class_path": plugins.class_path(type(self)), "init_args": arguments}
 
 
 def known_rows(crystals: Crystals, targets: Sequence[str]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from math import isnan
 from typing import Any, Final
 
@@ -98,7 +99,7 @@ class Drawing:
         text = text.replace("url(#", f"url(#{self.name}-").replace('href="#', f'href="#{self.name}-')
         text = text.replace(INK, "currentColor").replace(GROUND, "var(--ground)")
         return text.replace("<svg ", f'<svg role="img" aria-labelledby="{self.name}-alt" ', 1).replace(
-            ">", f'><title id="{self.name}-alt">{_escaped(self.alternative)}</title>', 1
+            ">", f'><title id="{self.name}-alt">{escape(self.alternative, quote=False)}</title>', 1
         )
 
 
@@ -189,7 +190,3 @@ def quantity(name: str, unit: str) -> str:
 def powers(unit: str) -> str:
     """Return a unit with its powers as they are printed."""
     return unit.replace("^2", "²").replace("^3", "³")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -12,10 +12,11 @@ from tlzoo.data.known_elements import symbols
 from tlzoo.errors import UserError
 from tlzoo.transfer.features import estimators, tables
 from tlzoo.transfer.features.calibration import coverage, widths
+from tlzoo.transfer.features.features_request import Request
 from tlzoo.transfer.features.findings import Report, Result
 from tlzoo.transfer.features.folds import groups_of
 from tlzoo.transfer.features.frozen import AUTO, values_of
-from tlzoo.transfer.features.layers import DESCRIPTORS, source
+from tlzoo.transfer.features.layers import source
 from tlzoo.transfer.features.nested import Learner, candidates, mean, nested
 from tlzoo.transfer.features.saved import LEARNED, Part, SavedFeatures
 from tlzoo.transfer.features.tables import Labels
@@ -26,39 +27,6 @@ Values = NDArray[np.float64]
 LEAST = 5
 CHOSEN = "any of these"
 MEAN = "mean of these"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to learn from what, and how it is judged.
-
-    Attributes:
-        sources: Paths or names of tables; of a structure that several hold the first says what is learned.
-        targets: Columns to learn, one for all tables or one for each; their own if they have only one.
-        unit: The unit, where a table does not know it.
-        features: Where features come from, as of :func:`~tlzoo.transfer.features.layers.source`.
-        layer: A layer that all of them have, or ``auto``: chosen within each fold.
-        estimators: Kinds of regression, as of :data:`~tlzoo.transfer.features.estimators.ESTIMATORS`.
-        cv: ``leave-one-out``, or ``5-fold`` with any number.
-        repeats: How often the folds are drawn.
-        groups: What is left out together: ``composition``, ``none``, or one after the other.
-        log: Learn the natural logarithm.
-        seed: Seed of all draws.
-        curve: Numbers of crystals to learn from, besides all that are not left out.
-    """
-
-    sources: Sequence[str]
-    targets: Sequence[str] | None = None
-    unit: str | None = None
-    features: Sequence[str] = (DESCRIPTORS,)
-    layer: str = AUTO
-    estimators: Sequence[str] = ("bayesian-ridge",)
-    cv: str = "leave-one-out"
-    repeats: int = 1
-    groups: Sequence[str] = ("composition",)
-    log: bool = False
-    seed: int = 0
-    curve: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import DivergedError, UserError
 from tlzoo.heads import Classification
 from tlzoo.machine.files import read_table
+from tlzoo.training import fitting, measuring
+from tlzoo.training.configuration import Configuration
 from tlzoo.training.run import Run
-from tlzoo.training.session import Session
 from tlzoo.transfer.finetune.experiment import Choice, Side, Tree
 
 Values = NDArray[np.float64]
@@ -82,11 +83,11 @@ class Training:
             UserError: It was stopped, or the run directory holds another configuration.
         """
         with contextlib.suppress(DivergedError):
-            Session(["fit", "--config", json.dumps(self.tree), "--run_dir", str(self.run.path)], data)
+            fitting.fit(self.tree, data=data, run_dir=self.run.path, quiet=True)
 
     def test(self, data: CrystalDataModule) -> Values:
         """Measure the epoch that was kept on the test part; return its errors with sign, ``(crystals,)``."""
-        Session(["test", "--config", str(self.run.config), "--run_dir", str(self.run.path)], data)
+        measuring.test(self.run, data=data)
         table = read_table(self.run.predictions)
         test = table[table["part"] == "test"]
         errors: Values = test["prediction"].to_numpy() - test["target"].to_numpy()
@@ -99,12 +100,12 @@ def read(tree: Tree) -> CrystalDataModule:
     Raises:
         UserError: The data cannot be read, or the target is not one number per crystal.
     """
-    draft = Session(["fit", "--config", json.dumps(tree)], None)
-    data: CrystalDataModule = draft.datamodule
-    if len(data.targets) != 1 or isinstance(draft.model.head, Classification):
+    draft = Configuration.parsed(tree).build()
+    data, head = draft.data, draft.task.head
+    if len(data.targets) != 1 or isinstance(head, Classification):
         raise UserError(
             f"wanted one number per crystal to learn, got {', '.join(data.targets)} with the head "
-            f"{type(draft.model.head).__name__}; for others use `tlzoo fit`"
+            f"{type(head).__name__}; for others use `tlzoo fit`"
         )
     if data.pseudo_labels is not None:
         raise UserError("data.pseudo_labels is for `tlzoo fit`: a comparison learns from known labels alone")

@@ -1,10 +1,10 @@
 """Fine-tuning and training from scratch on the same split, tuned alike, tested at the end."""
 
 import json
+import logging
 import shutil
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
@@ -23,17 +23,57 @@ from tlzoo.machine.files import write_text
 from tlzoo.model import ensemble
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.trained import load
+from tlzoo.training.in_memory import Table, stored
 from tlzoo.training.run import Run
-from tlzoo.transfer.finetune import verdict
+from tlzoo.transfer.finetune import finished, verdict
 from tlzoo.transfer.finetune.candidate import Training, read
-from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Request, Side, draft, in_unit, plan
+from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, plan
+from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import recipe
+
+logger = logging.getLogger(__name__)
 
 Values = NDArray[np.float64]
 Trainings = Mapping[Side, Sequence[Training]]
 
 
-def finetune(request: Request) -> verdict.Verdict:
+def finetune(
+    data: Table | str | Path,
+    *,
+    target: str | None = None,
+    from_: str | Sequence[str] | None = None,
+    run_dir: str | Path = "runs/finetune",
+    **more: Any,  # noqa: ANN401 (fields of the request)
+) -> verdict.Verdict:
+    """Fine-tune a model on few crystals, and compare with training from scratch; what `tlzoo finetune` does.
+
+    Args:
+        data: A path or the name of a data set, or crystals in memory as for :func:`tlzoo.fit`, which are kept
+            in the run directory.
+        target: Column to learn; the data set's own if it has only one.
+        from_: The model to start from, that of the request by default: a checkpoint, a run directory or a
+            ``.safetensors`` file; of several, validation chooses.
+        run_dir: Directory for everything; :func:`tlzoo.load` takes it as a model.
+        **more: Further fields of the :class:`~tlzoo.transfer.finetune.finetune_request.Request`, such as
+            ``unit``, ``epochs``, ``strategy``, ``head`` or ``seeds``.
+
+    Returns:
+        What was found: ``text()`` is what the command prints.
+
+    Raises:
+        UserError: As :func:`compare`, or there is no such field.
+    """
+    folder = Path(run_dir)
+    source = str(data) if isinstance(data, str | Path) else stored(data, folder)
+    if from_ is not None:
+        more["starts"] = (from_,) if isinstance(from_, str) else tuple(from_)
+    known = [field.name for field in fields(Request)]
+    if unknown := [name for name in more if name not in known]:
+        raise UserError(f"finetune takes no {unknown[0]}; it takes: {', '.join(known)}")
+    return compare(Request(source=source, target=target, run_dir=folder, **more))
+
+
+def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdict.Verdict:
     """Fine-tune, train from scratch, test both and write everything into one directory.
 
     Both sides see the same split, as many epochs and the same learning rates and poolings, of which
@@ -44,7 +84,13 @@ def finetune(request: Request) -> verdict.Verdict:
         UserError: The model or the data cannot be read, the directory holds another comparison, training was
             stopped, or all trainings of a side diverge.
     """
-    comparison = Comparison.prepare(request)
+    said: list[str] = []
+
+    def tell(text: str) -> None:
+        said.append(text)
+        say(text)
+
+    comparison = Comparison.prepare(request, tell)
     tried = comparison.tune()
     answering = comparison.answering(tried)
     for side, trainings in answering.items():
@@ -60,6 +106,8 @@ def finetune(request: Request) -> verdict.Verdict:
     content = json.dumps(found.content(), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(request.run_dir / "verdict.json", content + "\n")
     write_text(request.run_dir / "verdict.md", found.document())
+    tell(f"\n{found.text()}\n\nrun directory: {request.run_dir}")
+    finished.keep(request, comparison.plan.trees.values(), said)
     return found
 
 
@@ -73,6 +121,7 @@ class Comparison:
         data: Crystals, targets and split of both.
         plan: Both experiments.
         strategy: What trains in fine-tuning.
+        say: Tells the user how it goes.
     """
 
     request: Request
@@ -80,9 +129,10 @@ class Comparison:
     data: CrystalDataModule
     plan: Plan
     strategy: str
+    say: Callable[[str], None]
 
     @classmethod
-    def prepare(cls, request: Request) -> "Comparison":
+    def prepare(cls, request: Request, say: Callable[[str], None]) -> "Comparison":
         """Read model and data, and decide by the number of crystals what was not asked."""
         starts = request.start_models()
         data = read(draft(request, next(iter(starts.values()))))
@@ -95,7 +145,7 @@ class Comparison:
                 if kin := in_unit(model.card, data.units[0]):
                     say(_hint(start, kin, data.units[0]))
         experiments = plan(request, starts, row, data.targets)
-        return cls(request, starts, data, experiments, request.strategy or row.strategy)
+        return cls(request, starts, data, experiments, request.strategy or row.strategy, say)
 
     def tune(self) -> dict[Side, list[Training]]:
         """Train each side with each choice."""
@@ -137,7 +187,7 @@ class Comparison:
         )
         how = self.strategy if side == "transfer" else "everything"
         again = f", seed {seed}" if seed != self.request.seed else ""
-        say(f"{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
+        self.say(f"{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
         return training
 
     def judge(self, tried: Trainings, answering: Trainings) -> verdict.Verdict:
@@ -230,12 +280,6 @@ def _most(seen: Sequence[int | None]) -> int | None:
     """Return the largest of several counts; None if one of them is not known."""
     known = [count for count in seen if count is not None]
     return max(known) if len(known) == len(seen) else None
-
-
-def say(text: str) -> None:
-    """Write to standard output at once: the next line may take minutes."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def _write_experiment(request: Request, side: Side, training: Training) -> None:

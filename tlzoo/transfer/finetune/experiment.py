@@ -1,22 +1,20 @@
 """The two experiments that are compared, as the configurations that `tlzoo fit` takes."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
-from typing import Any, Final, Literal, get_args
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import yaml
 
 from tlzoo import zoo
-from tlzoo.cards.library import locate
 from tlzoo.errors import UserError
-from tlzoo.model import checkpoint
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.description import describe
-from tlzoo.nn.pooling import Pooling
+from tlzoo.nn import Pooling
+from tlzoo.transfer.finetune.finetune_request import Request, called
 from tlzoo.transfer.finetune.recipes import KEPT_HEAD_RATES, Recipe, strategy
 
 Side = Literal["transfer", "scratch"]
@@ -37,91 +35,6 @@ def in_unit(card: Mapping[str, Any], unit: str) -> list[str]:
     if unit in {"", "1"}:
         return []
     return [name for name, its in zip(card["targets"], card["units"], strict=True) if its == unit]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to fine-tune on what, and how; what is None follows from the number of crystals.
-
-    Attributes:
-        source: Path or name of the data.
-        run_dir: Directory for everything.
-        target: Column to learn; the data set's own if it has only one.
-        unit: Unit of the target, where the source does not know it.
-        starts: Models to start from: checkpoints, run directories or ``.safetensors`` files; validation
-            chooses one.
-        strategy: One of :data:`~tlzoo.transfer.finetune.recipes.STRATEGIES`.
-        head: Target of the model whose trained head is kept, with the pooling it was trained on unless
-            ``poolings`` says otherwise, and with smaller learning rates to try; None for a new head.
-        epochs: Passes over the training part.
-        batch_size: Crystals per batch.
-        rates: Learning rates to try, on both sides.
-        poolings: Ways from atoms to the crystal to try, on both sides, where the network has a choice.
-        seeds: Number of trainings with what was chosen.
-        together: The best training from each of the models answers in the end, and as many from scratch,
-            instead of the best of all.
-        seed: Seed of the first; the others follow it.
-        configs: Files to put on top of both experiments, in their order.
-    """
-
-    source: str
-    run_dir: Path
-    target: str | None = None
-    unit: str | None = None
-    starts: tuple[str, ...]
-    strategy: str | None = None
-    head: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    rates: tuple[float, ...] | None = None
-    poolings: tuple[Pooling, ...] | None = None
-    seeds: int = 1
-    together: bool = False
-    seed: int = 0
-    configs: Sequence[Path] = field(default_factory=tuple)
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "seeds"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
-        _check_choices(self.rates, self.poolings)
-        _check_starts(self.starts)
-        if self.together and (len(self.starts) == 1 or self.seeds > 1):
-            raise UserError(
-                "--together is for one training from each of several models: name them with --from A,B, "
-                "and leave --seeds out"
-            )
-        if self.strategy is not None:
-            strategy(self.strategy)
-        if self.unit is not None and self.target is None:
-            raise UserError(f"--unit {self.unit} needs the name of the target: give --target too")
-        if self.strategy == "last-layer" and self.head is None:
-            raise UserError(
-                "last-layer trains the last layer of a trained head alone: name one of the model's targets "
-                "with --head, or take another strategy"
-            )
-
-    def start_models(self) -> dict[str, Loaded]:
-        """Read the models to start from.
-
-        Raises:
-            UserError: One of them is missing; the message lists those there are. Or they are to answer
-                together, but read different graphs.
-        """
-        models = {start: checkpoint.load(locate(start)) for start in self.starts}
-        graphs = {start: model.backbone.graph for start, model in models.items()}
-        first = self.starts[0]
-        if other := [start for start in self.starts if self.together and graphs[start] != graphs[first]]:
-            raise UserError(
-                f"{first} and {other[0]} read different graphs of a crystal and cannot answer together; name "
-                "models of one kind, or leave --together out"
-            )
-        return models
-
-    def start(self, choice: "Choice") -> str:
-        """Return the model that a choice starts from."""
-        return choice.start or self.starts[0]
 
 
 @dataclass(frozen=True)
@@ -170,38 +83,9 @@ class Plan:
         return {"seed_everything": seed, **tree}
 
 
-def _check_choices(rates: tuple[float, ...] | None, poolings: tuple[str, ...] | None) -> None:
-    """Refuse learning rates and poolings that nothing can be trained with."""
-    if rates == ():
-        raise UserError("give at least one learning rate")
-    if rates is not None and not all(rate > 0 for rate in rates):
-        raise UserError(f"learning rates must be positive, got {', '.join(map(str, rates))}")
-    for pooling in poolings or ():
-        if pooling not in get_args(Pooling):
-            raise UserError(f"pooling must be one of {', '.join(get_args(Pooling))}; got {pooling!r}")
-
-
-def _check_starts(starts: tuple[str, ...]) -> None:
-    """Refuse models that could not be told apart."""
-    if not starts or not all(starts):
-        raise UserError("give at least one model to start from, several separated by commas")
-    names = [called(start) for start in starts]
-    if twice := [start for start, name in zip(starts, names, strict=True) if names.count(name) > 1]:
-        raise UserError(f"the models to start from need different names, got {', '.join(twice)}")
-
-
-def called(start: str) -> str:
-    """Return a model's name as a part of a file name.
-
-    >>> called("runs/first"), called("wandb:me/zoo/cgcnn:v3")
-    ('first', 'cgcnn-v3')
-    """
-    return re.sub(r"[^\w.-]", "-", PurePath(start).name)[:40]
-
-
 def draft(request: Request, start: Loaded) -> Tree:
     """Return the scratch experiment before the number of crystals is known: enough to read the data with."""
-    model = {"backbone": start.card["spec"]["backbone"], "head": {"class_path": "Regression"}}
+    model = {"backbone": start.network, "head": {"class_path": "Regression"}}
     return _on_top(request, {"model": model, "data": _data(request)})
 
 
@@ -220,8 +104,8 @@ def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: S
     choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
     rates = _rates(request, row)
     for name, start in starts.items():
-        models = _models(request, name, start.card["spec"]["backbone"], row)
-        poolings = _poolings(request, name, start.card["spec"]["backbone"], row)
+        models = _models(request, name, start.network, row)
+        poolings = _poolings(request, name, start.network, row)
         same = networks.setdefault(_network(models["scratch"]), name) != name
         for side in SIDES:
             if side == "scratch" and same:

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from tlzoo.errors import UserError
-from tlzoo.nn.pooling import Pooling
+from tlzoo.errors import UserError, did_you_mean
+from tlzoo.nn import Pooling
+
+Strategy = Literal["all", "layer-decay", "gradual", "two-body", "three-body", "new-head", "last-layer"]
 
 # What the model section of an experiment says for each strategy; scratch always trains everything.
-STRATEGIES: Final[dict[str, dict[str, Any]]] = {
+STRATEGIES: Final[dict[Strategy, dict[str, Any]]] = {
     "all": {},
     "layer-decay": {"layer_decay": 0.7},
     "gradual": {"freezing": {"class_path": "Gradual", "init_args": {"every": 5}}},
@@ -34,7 +36,7 @@ class Recipe:
     """
 
     up_to: float
-    strategy: str
+    strategy: Strategy
     epochs: int
     batch_size: int
     rates: tuple[float, ...]
@@ -97,6 +99,9 @@ def strategy(name: str) -> dict[str, Any]:
     Raises:
         UserError: There is none of this name.
     """
-    if name not in STRATEGIES:
-        raise UserError(f"there is no strategy {name!r}; there are: {', '.join(STRATEGIES)}")
-    return STRATEGIES[name]
+    for known, section in STRATEGIES.items():
+        if known == name:
+            return section
+    raise UserError(
+        f"there is no strategy {name!r}; there are: {', '.join(STRATEGIES)}{did_you_mean(name, STRATEGIES)}"
+    )

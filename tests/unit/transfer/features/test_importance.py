@@ -9,9 +9,10 @@ from tlzoo.descriptors.descriptor_chunk import names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.errors import UserError
 from tlzoo.transfer.features import importance as module
+from tlzoo.transfer.features.features_request import Request
 from tlzoo.transfer.features.importance import FAMILIES, draw, importance
 from tlzoo.transfer.features.layers import Descriptors
-from tlzoo.transfer.features.learning import Request, read, transfer
+from tlzoo.transfer.features.learning import read, transfer
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import safetensors.numpy
 from tlzoo.data import named
 from tlzoo.errors import UserError
 from tlzoo.transfer import features
-from tlzoo.transfer.features.learning import Request, fit, read, transfer
+from tlzoo.transfer.features.features_request import Request
+from tlzoo.transfer.features.learning import fit, read, transfer
 
 
 def request(**changes):

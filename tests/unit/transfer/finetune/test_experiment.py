@@ -8,7 +8,8 @@ import yaml
 from tlzoo import freezing
 from tlzoo.errors import UserError
 from tlzoo.model.checkpoint import Loaded
-from tlzoo.transfer.finetune.experiment import SIDES, Choice, Request, draft, merge, plan
+from tlzoo.transfer.finetune.experiment import SIDES, Choice, draft, merge, plan
+from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import RECIPES, STRATEGIES, recipe, strategy
 
 SPEC = {"class_path": "tlzoo.backbones.CGCNN", "init_args": {"dim": 8, "pooling": "mean"}}

@@ -1,0 +1,138 @@
+"""Training from Python: functions that take mappings and crystals in memory, and raise errors for users."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+import tlzoo as package
+from tlzoo.data import named
+from tlzoo.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("cache", "quick")
+
+
+MODEL = {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": "Regression"}}
+
+
+@pytest.fixture(scope="module")
+def crystals():
+    return named.load("semiconductors").select(np.arange(24))
+
+
+@pytest.fixture
+def tree(config):
+    return yaml.safe_load(config().read_text())
+
+
+def test_a_folder_is_read_fine_tuned_and_asked(crystals, tmp_path):
+    """What the README shows, in ten lines."""
+    folder = tmp_path / "crystals"
+    folder.mkdir()
+    lines = ["file,gap"]
+    for row in range(len(crystals)):
+        crystals.structure(row).to(filename=str(folder / f"{row}.cif"))
+        lines.append(f"{row}.cif,{crystals.column('band_gap')[row]}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    found = package.finetune(
+        folder, target="gap", unit="eV", from_="cgcnn-fe", epochs=1, poolings=("mean",), rates=(1e-3,),
+        run_dir=tmp_path / "run",
+    )  # fmt: skip
+    assert found.text().startswith("|               | test MAE (eV) |")
+    answer = package.load(tmp_path / "run").predict([crystals.structure(0)])
+    assert list(answer.columns) == ["id", "gap"]
+    assert np.isfinite(answer["gap"][0])
+
+
+def test_fit_and_test_do_what_the_commands_do(tlzoo, tree, config, tmp_path, capsys):
+    run = package.fit(tree, run_dir=tmp_path / "python")
+    assert capsys.readouterr().out == ""
+    assert set(run.metrics) == {"train", "val", "targets"}
+    measured = package.test(run)
+    assert measured["test"]["mae"] > 0
+    assert tlzoo("fit", "--config", config(), "--run_dir", tmp_path / "command").code == 0
+    assert tlzoo("test", tmp_path / "command").code == 0
+    for name in ("metrics.json", "predictions.csv", "split.json", "model.safetensors"):
+        assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "command" / name).read_bytes()
+    assert package.validate(str(tmp_path / "python"))["val"] == run.metrics["val"]
+
+
+def test_a_path_is_a_configuration(config, tmp_path):
+    run = package.fit(config({"run_dir": str(tmp_path / "named"), "trainer.max_epochs": 1}))
+    assert run.path == tmp_path / "named"
+    assert run.model.with_suffix(".safetensors").is_file()
+
+
+def test_crystals_in_memory_are_kept_with_the_run(tree, crystals, tmp_path):
+    del tree["data"]["source"]
+    run = package.fit(tree, data=crystals, run_dir=tmp_path / "run")
+    assert yaml.safe_load(run.config.read_text())["data"]["source"] == str(tmp_path / "run/crystals.parquet")
+    # the run needs nothing but its directory
+    assert package.test(tmp_path / "run")["test"]["crystals"] == 4
+    weights = run.model.with_suffix(".safetensors").read_bytes()
+    again = package.fit(tree, data=crystals, run_dir=tmp_path / "run")
+    assert again.model.with_suffix(".safetensors").read_bytes() == weights
+    with pytest.raises(UserError, match=r"crystals\.parquet holds other crystals than were given"):
+        package.fit(tree, data=crystals.select(np.arange(20)), run_dir=tmp_path / "run")
+
+
+def test_structures_and_tables_give_the_same_run(tree, crystals, tmp_path):
+    import pandas as pd
+
+    del tree["data"]["source"]
+    structures = [crystals.structure(row) for row in range(len(crystals))]
+    gaps = [float(value) for value in crystals.column("band_gap")]
+    frame = pd.DataFrame({"id": list(crystals.ids), "structure": structures, "band_gap": gaps})
+    for structure, gap in zip(structures, gaps, strict=True):
+        structure.properties["band_gap"] = gap
+    one = package.fit(tree, data=frame, run_dir=tmp_path / "frame")
+    other = package.fit(tree, data=structures, run_dir=tmp_path / "list")
+    assert one.metrics == other.metrics
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model": {"backbone": {"class_path": "CGNN"}}},
+            "there is no class 'CGNN'; there are: ALIGNN, CGCNN",
+        ),
+        ({"optimiser": 1}, "optimiser"),
+        ({"data": {"source": "nowhere"}}, "nowhere"),
+        ({"model": {**MODEL, "warmup": 2.0}}, "warmup is a part of all steps"),
+    ],
+)
+def test_a_mistake_is_an_error_for_users(changes, message, tree, tmp_path):
+    with pytest.raises(UserError, match=message):
+        package.fit({**tree, **changes}, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"is no run directory: it has no config\.yaml"):
+        package.test(tmp_path)
+
+
+def test_an_unknown_option_of_finetune_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"finetune takes no epoch; it takes: source, .*epochs"):
+        package.finetune("semiconductors", epoch=3, run_dir=tmp_path / "run")
+
+
+def test_the_parser_is_built_once(tree, tmp_path, monkeypatch):
+    from tlzoo.training.configuration import Configuration, TlzooCLI
+
+    first = Configuration.parsed(tree).parser
+    monkeypatch.setattr(TlzooCLI, "init_parser", lambda *_, **__: pytest.fail("built again"))
+    assert Configuration.parsed([f"--config={json.dumps(tree)}"]).parser is first
+
+
+def test_reading_a_configuration_leaves_the_generators_alone(tree):
+    import torch
+
+    from tlzoo.training.configuration import Configuration
+
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    Configuration.parsed({**tree, "seed_everything": 3})
+    assert torch.equal(torch.get_rng_state(), before)

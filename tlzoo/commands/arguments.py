@@ -1,0 +1,401 @@
+"""Command lines from signatures: a name, type, default and help is said once, where the command computes.
+
+jsonargparse reads the fields of a dataclass or the parameters of a function with their docstrings. How they
+are spelled on the command line is the same for all commands and said here.
+"""
+
+import argparse
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import jsonargparse
+
+from tlzoo.errors import UserError, did_you_mean
+
+Component = Callable[..., Any]
+
+# Flags and what stands for the value, by name. Without a flag it goes by its place. A list is split at commas
+# if what stands for it has one, takes several words if that ends in dots, and its option can be repeated.
+SPELLED: Final[Mapping[str, str]] = {
+    "configs": "--config FILE",
+    "everything": "--all",
+    "features": "--from NAME,…",
+    "file": "FILE",
+    "head": "--head TARGET",
+    "inputs": "INPUT",
+    "layer": "--layer NAME",
+    "model": "MODEL",
+    "models": "MODEL,…",
+    "most": "--max-crystals N",
+    "name": "NAME",
+    "names": "NAME",
+    "only": "--only AXIS=VALUE,VALUE ...",
+    "output": "-o --output FILE",
+    "packed": "RESULTS.parquet",
+    "path": "PATH",
+    "poolings": "--pooling A,B…",
+    "pool": "POOL",
+    "rates": "--learning-rates A,B…",
+    "run": "RUN",
+    "source": "DATA",
+    "sources": "DATA",
+    "starts": "--from NAME,…",
+    "target": "--target COL",
+    "targets": "--target COL",
+}
+# What options were called before, and still may be.
+FORMER: Final[Mapping[str, str]] = {"--models": "--from"}
+KINDS: Final = {int: ("N", "a whole number"), float: ("X", "a number"), Path: ("PATH", "a path")}
+
+
+class Paragraphs(argparse.HelpFormatter):
+    """Keeps the paragraphs of a description apart."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = (super(Paragraphs, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+        return "\n\n".join(parts)
+
+
+class Gather(argparse.Action):
+    """Put together what an option is given, however often it is; what is given replaces the default."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (argparse's own arguments)
+        super().__init__(*args, **kwargs)
+        self.given: list[Any] = []
+
+    def __call__(self, _: object, namespace: object, values: object, __: object = None) -> None:
+        """Add the values."""
+        self.given += values if isinstance(values, list) else [values]
+        setattr(namespace, self.dest, list(self.given))
+
+
+class Parser(jsonargparse.ArgumentParser):
+    """A parser whose arguments are the parameters of dataclasses and functions; it parses once.
+
+    Args:
+        components: Dataclasses and functions.
+        prog: The command, for example ``tlzoo finetune``.
+        about: What it does; by default what the docstring of the first component says.
+        spelled: Further spellings, on top of ``SPELLED``.
+    """
+
+    def __init__(
+        self,
+        *components: Component,
+        prog: str = "tlzoo",
+        about: str | None = None,
+        spelled: Mapping[str, str] | None = None,
+    ) -> None:
+        self.hints: dict[str, Any] = {}
+        self.spelled = {**SPELLED, **(spelled or {})}
+        super().__init__(
+            prog=prog,
+            description=opened(about or summary(components[0])),
+            formatter_class=Paragraphs,
+            exit_on_error=False,
+            print_config=None,
+            allow_abbrev=True,
+        )
+        for component in components:
+            self.hints |= get_type_hints(component)
+            if inspect.isclass(component):
+                self.add_class_arguments(component, as_group=False, as_positional=True)
+            else:
+                self.add_function_arguments(component, as_group=False, as_positional=True)
+        # what there must be, then that there is more: the list of options follows below
+        words = [shown(action) for action in self.fields if not action.option_strings or action.required]
+        self.usage = " ".join([prog.replace("%", "%%"), *words, "[options]"])
+
+    @property
+    def fields(self) -> list[argparse.Action]:
+        """All arguments but for the help."""
+        return [action for action in self._actions if action.dest in self.hints]
+
+    @property
+    def flags(self) -> list[str]:
+        """All options as they are spelled."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:  # noqa: ANN401 (argparse's own)
+        """Add an argument; one of a signature as it is spelled on a command line."""
+        name = args[0].lstrip("-")
+        if name not in self.hints:
+            return super().add_argument(*args, **kwargs)  # type: ignore[no-any-return]
+        needed = "default" not in kwargs
+        words = self.spelled.get(name, f"--{name.replace('_', '-')}").split(" ", 1)
+        flags = [word for word in " ".join(words).split() if word.startswith("-")]
+        shows = " ".join(word for word in " ".join(words).split() if not word.startswith("-"))
+        stands = shows or name.rpartition("_")[2].upper()
+        told = argument(self.hints[name], shows, stands, by_place=not flags, default=kwargs.get("default"))
+        told["help"] = helped(kwargs.get("help"), told.get("default"))
+        if flags:
+            told |= {"dest": name, "required": needed}
+        elif not needed:
+            told["nargs"] = "?"
+        return super().add_argument(*(flags or [name]), **told)  # type: ignore[no-any-return]
+
+    def explained(self, message: str) -> str:
+        """Return what the library says of a mistake in the words of the command line."""
+        if found := re.fullmatch(r"the following arguments are required: (.*)", message):
+            names = [name.rpartition(".")[2] for name in found[1].split(", ")]
+            lacking = [shown(action) for action in self.fields if action.dest in names]
+            return f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
+        if found := re.fullmatch(r"unrecognized arguments: ((\S+).*)", message, re.DOTALL):
+            if not found[2].startswith("-"):
+                return f"{found[1]} is one argument too many"
+            flag = found[2].partition("=")[0]
+            return f"there is no option {flag}{did_you_mean(flag, self.flags)}"
+        message = re.sub(r"expected (?:at least )?one argument", "a value is missing", message)
+        return re.sub(r"^argument (\S+/)?(\S+?): (?=\S)", r"\2: ", message)
+
+
+class Commands(jsonargparse.ArgumentParser):
+    """A parser of commands, each a function that is called with its arguments.
+
+    Args:
+        functions: The functions, by command.
+        prog: What the commands belong to, for example ``tlzoo study``.
+        about: What that is for.
+        spelled: Further spellings, on top of ``SPELLED``.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, Component],
+        *,
+        prog: str,
+        about: str,
+        spelled: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(prog=prog, exit_on_error=False, print_config=None)
+        self.about, self.functions = about, functions
+        self.parsers: dict[str, Parser] = {}
+        commands = self.add_subcommands(dest="command")
+        for name, function in functions.items():
+            self.parsers[name] = Parser(function, prog=f"{prog} {name}", spelled=spelled)
+            commands.add_subcommand(name, self.parsers[name])
+            # which the library changes
+            self.parsers[name].prog, self.parsers[name].formatter_class = f"{prog} {name}", Paragraphs
+
+    def format_help(self, _: argparse.HelpFormatter | None = None) -> str:
+        """Return the commands and what each does."""
+        width = max(map(len, self.functions)) + 2
+        lines = [
+            f"  {name:{width}}{plain(summary(function)).splitlines()[0]}"
+            for name, function in self.functions.items()
+        ]
+        first = f"usage: {self.prog} COMMAND ..."
+        return "\n".join(
+            [first, "", opened(self.about), "", *lines, "", f"{self.prog} COMMAND --help says more.\n"]
+        )
+
+
+def parse(args: Sequence[str], *components: Component, **options: Any) -> list[Any]:  # noqa: ANN401
+    """Return what each dataclass or function gives, called with its part of the command line.
+
+    Args:
+        args: The words of the command line.
+        components: Dataclasses and functions.
+        options: Of :class:`Parser`.
+
+    Raises:
+        UserError: The command line is none of this command.
+    """
+    parser = Parser(*components, **options)
+    given = values(parsed(parser, usual(args, parser.flags), parser))
+    return [
+        component(**{name: given[name] for name in inspect.signature(component).parameters})
+        for component in components
+    ]
+
+
+def dispatch(args: Sequence[str], functions: Mapping[str, Component], **options: Any) -> int:  # noqa: ANN401
+    """Call the function of a command with the rest of the command line; return what it returns.
+
+    Raises:
+        UserError: There is no such command, or it has no such arguments.
+    """
+    parser = Commands(functions, **options)
+    if not args:
+        raise UserError(f"{parser.prog} needs a command: {', '.join(functions)}")
+    name, *rest = args
+    if not name.startswith("-") and name not in functions:
+        raise UserError(
+            f"{parser.prog}: there is no command {name!r}; there are: {', '.join(functions)}"
+            f"{did_you_mean(name, functions)}"
+        )
+    asked = parser.parsers.get(name)
+    given = parsed(parser, [name, *usual(rest, asked.flags if asked else ())], asked)
+    called = functions[given.command](**values(given[given.command]))
+    return int(called() if callable(called) else called)
+
+
+def parsed(
+    parser: jsonargparse.ArgumentParser, args: Sequence[str], asked: Parser | None
+) -> jsonargparse.Namespace:
+    """Parse a command line.
+
+    Args:
+        parser: The parser.
+        args: The words.
+        asked: What knows the arguments that are wrong if any is.
+
+    Raises:
+        UserError: It cannot be parsed.
+    """
+    try:
+        return parser.parse_args(args)
+    except argparse.ArgumentError as error:
+        told = asked.explained(error.message) if asked else error.message
+        raise UserError(f"{told} (see {(asked or parser).prog} --help)") from error
+
+
+def values(given: jsonargparse.Namespace) -> dict[str, Any]:
+    """Return what was given, lists as tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
+
+
+def usual(args: Iterable[str], flags: Iterable[str]) -> list[str]:
+    """Return a command line with options as they are spelled now: ``--run_dir`` is ``--run-dir``.
+
+    >>> usual(["--run_dir=x_y", "--models", "a", "b", "--json"], ["--run-dir", "--from", "--json"])
+    ['--run-dir=x_y', '--from', 'a', '--from', 'b', '--json']
+    """
+    there, words, several = set(flags), [], ""
+    for word in args:
+        name, equals, value = word.partition("=")
+        if not word.startswith("--"):
+            words += [several, word] if several and not word.startswith("-") else [word]
+            continue
+        several = ""
+        dashed = name.replace("_", "-")
+        if name not in there and FORMER.get(name) in there:
+            # it took several words
+            several = FORMER[name]
+            words += [f"{several}={value}"] if equals else []
+        else:
+            words.append(f"{dashed if dashed in there else name}{equals}{value}")
+    return words
+
+
+def argument(hint: Any, shows: str, stands: str, *, by_place: bool, default: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return how argparse is told of a type.
+
+    Args:
+        hint: The type.
+        shows: What stands for a value where it is spelled; may be empty.
+        stands: What does if nothing else is said.
+        by_place: Whether it has no flag.
+        default: Its default.
+    """
+    if get_origin(hint) in {Union, types.UnionType}:
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
+    if hint is bool:
+        return {"action": "store_true", "default": False}
+    told: dict[str, Any] = {} if by_place else {"default": default}
+    if get_origin(hint) is Literal:
+        return told | {"type": Choice(get_args(hint)), "metavar": shows or f"{{{','.join(get_args(hint))}}}"}
+    several = get_origin(hint) is not None
+    kind = get_args(hint)[0] if several else hint
+    each = kind if kind in KINDS else str
+    metavar = shows or KINDS.get(each, (stands,))[0]
+    words = several and (metavar.endswith(" ...") or (by_place and "," not in metavar))
+    told |= {
+        "metavar": metavar.removesuffix(" ..."),
+        "type": Value(each, split=several and "," in metavar and not words),
+        **({"nargs": "+"} if words else {}),
+    }
+    if several and not by_place:
+        told |= {"action": Gather, "default": None if default is None else list(default)}
+    return told
+
+
+class Value:
+    """Makes a value, or several with commas between them, of a word; a value stays what it is."""
+
+    def __init__(self, kind: type, *, split: bool) -> None:
+        self.kind, self.split = kind, split
+
+    def __call__(self, word: Any) -> Any:  # noqa: ANN401 (of the kind)
+        """Return the value.
+
+        Raises:
+            argparse.ArgumentTypeError: It is none of the kind.
+        """
+        if not isinstance(word, str):
+            return word
+        return [self.one(part) for part in word.split(",") if part] if self.split else self.one(word)
+
+    def one(self, text: str) -> Any:  # noqa: ANN401 (of the kind)
+        """Return one value."""
+        try:
+            return self.kind(text)
+        except ValueError:
+            wanted = KINDS[self.kind][1] + (
+                " is wanted, several with commas between them" if self.split else " is wanted"
+            )
+            raise argparse.ArgumentTypeError(f"{wanted}, got {text!r}") from None
+
+
+class Choice:
+    """Takes one of several words."""
+
+    def __init__(self, there: Sequence[str]) -> None:
+        self.there = there
+
+    def __call__(self, word: str) -> str:
+        """Return the word.
+
+        Raises:
+            argparse.ArgumentTypeError: It is none of them.
+        """
+        if word is not None and word not in self.there:
+            text = f"there is no {word!r}; there are: {', '.join(self.there)}{did_you_mean(word, self.there)}"
+            raise argparse.ArgumentTypeError(text)
+        return word
+
+
+def shown(action: argparse.Action) -> str:
+    """Return an argument as it is written in a command line."""
+    metavar = str(action.metavar or action.dest.upper())
+    more = f" [{metavar} ...]" if action.nargs == "+" else ""
+    text = f"[{metavar}]" if action.nargs == "?" else f"{metavar}{more}"
+    return f"{action.option_strings[0]} {text}" if action.option_strings else text
+
+
+def helped(text: str | None, default: Any) -> str:  # noqa: ANN401 (any default)
+    """Return what the help says of an argument, with its default."""
+    said = plain(text or "")
+    if not (default is None or default is False or default in ("", [])):
+        value = ",".join(map(str, default)) if isinstance(default, list | tuple) else default
+        said = f"{said.removesuffix('.')} (default: {value})"
+    return said.replace("%", "%%")
+
+
+def summary(component: Component) -> str:
+    """Return what a docstring says before its sections."""
+    return re.split(r"\n\n(?:Args|Attributes|Raises|Returns):", inspect.getdoc(component) or "")[0]
+
+
+def opened(text: str) -> str:
+    """Return a docstring's text without the usage before its first sentence.
+
+    >>> opened("`tlzoo embed MODEL -o FILE`: what a layer gives.")
+    'What a layer gives.'
+    """
+    said = re.sub(r"\A`[^`]*`: ", "", plain(text))
+    return said[:1].upper() + said[1:]
+
+
+def plain(text: str) -> str:
+    """Return a docstring's text as a terminal shows it.
+
+    >>> plain("As of :func:`~tlzoo.load`, or ``auto``.")
+    'As of load, or `auto`.'
+    """
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text)
+    return text.replace("``", "`").strip()

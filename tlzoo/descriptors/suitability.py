@@ -1,0 +1,36 @@
+"""Of which crystals nothing can be made, and why; no torch in here, so that data are checked without it."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from tqdm import tqdm
+
+from tlzoo.crystals import Crystals
+from tlzoo.descriptors.descriptor_chunk import descriptors_of
+from tlzoo.descriptors.descriptor_options import DescriptorOptions
+from tlzoo.graphs.graph_chunk import cells_of
+from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.graphs.neighbours import all_neighbours
+from tlzoo.graphs.workers import CHUNK
+
+Options: TypeAlias = GraphOptions | DescriptorOptions
+
+
+def unusable(crystals: Crystals, options: Options, *, progress: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield the rows of crystals of which nothing can be made, with the reason.
+
+    Args:
+        crystals: Crystals.
+        options: What is to be made of them.
+        progress: Show a bar, on a terminal.
+    """
+    bar = tqdm(
+        range(0, len(crystals), CHUNK), desc="neighbours", unit="chunk", disable=None if progress else True
+    )
+    for start in bar:
+        cells = cells_of(crystals, start, min(start + CHUNK, len(crystals)))
+        if isinstance(options, DescriptorOptions):
+            problems = descriptors_of(cells, options).problems
+        else:
+            *_, problems = all_neighbours(cells, options)
+        yield from ((start + row, text) for row, text in problems.items())

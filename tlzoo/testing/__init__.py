@@ -1,0 +1,25 @@
+"""What tlzoo promises of its parts, as tests to inherit: ``class TestMine(BackboneContract): ...``.
+
+A contract is a class of tests; a subclass names what they are run for. Needs pytest (``pip install
+'tlzoo[test]'``).
+"""
+
+import pytest
+
+_MODULES = (
+    "backbone_contract",
+    "freezing_contract",
+    "head_contract",
+    "precision_contract",
+    "resume_contract",
+    "workbench",
+)
+pytest.register_assert_rewrite(*(f"tlzoo.testing.{name}" for name in _MODULES))
+
+from tlzoo.testing.backbone_contract import BackboneContract  # noqa: E402 (asserts are rewritten on import)
+from tlzoo.testing.freezing_contract import FreezingContract  # noqa: E402
+from tlzoo.testing.head_contract import HeadContract  # noqa: E402
+from tlzoo.testing.precision_contract import PrecisionContract  # noqa: E402
+from tlzoo.testing.resume_contract import ResumeContract  # noqa: E402
+
+__all__ = ["BackboneContract", "FreezingContract", "HeadContract", "PrecisionContract", "ResumeContract"]

@@ -1,0 +1,163 @@
+"""Frozen means frozen: for every strategy and backbone exactly the named groups change, buffers included."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tlzoo import freezing
+from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
+from tlzoo.backbones.backbone import Backbone
+from tlzoo.descriptors.stores import batch_of
+from tlzoo.errors import UserError
+from tlzoo.freezing import All, Freezing, Gradual, LastLayer, NewHead
+from tlzoo.heads import MultiProperty
+from tlzoo.testing.small_crystals import four
+
+
+class FreezingContract:
+    """Tests of freezing strategies on backbones.
+
+    Attributes:
+        strategies: The strategies; those that suit any backbone by default.
+        backbones: How to build each backbone; small ones of tlzoo by default.
+    """
+
+    strategies: ClassVar[Mapping[str, Freezing]] = {
+        "all": All(),
+        "new-head": NewHead(),
+        "last-layer": LastLayer(),
+        "gradual": Gradual(every=1),
+    }
+    backbones: ClassVar[Mapping[str, Callable[[], Backbone]]] = {
+        "cgcnn": lambda: CGCNN(dim=8, depth=2),
+        "cgcnn-attention": lambda: CGCNN(dim=8, depth=1, pooling="attention"),
+        "alignn": lambda: ALIGNN(dim=8, alignn_layers=2, gcn_layers=2),
+        "descriptors": lambda: DescriptorMLP(dim=8, depth=2),
+    }
+
+    def expected(self, strategy: str, backbone: str, groups: Sequence[str]) -> set[str] | str:  # noqa: ARG002
+        """Name the groups that train in epoch 0; or the message of the refusal, as a regular expression."""
+        try:
+            return self.strategies[strategy].trainable(groups, 0)
+        except UserError as error:
+            return re.escape(str(error))
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run each test for all backbones, and for all strategies where it asks for one."""
+        for name, cases in (("backbone_name", self.backbones), ("strategy_name", self.strategies)):
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, list(cases))
+
+    @pytest.fixture
+    def model(self, backbone_name: str) -> Joined:
+        """A backbone with a head of two targets."""
+        return Joined(self.backbones[backbone_name])
+
+    def test_groups_partition_what_can_change(self, model: Joined) -> None:
+        """Every entry of the state is in one group."""
+        keys = group_keys(model.groups(), model)
+        assert all(keys.values())
+        assert sum(len(part) for part in keys.values()) == len(set().union(*keys.values()))
+        # the scaler is fitted, not trained
+        assert set().union(*keys.values()) == {
+            k for k in model.state_dict() if not k.startswith("head.scaler.")
+        }
+
+    def test_it_names_groups_of_the_model(
+        self, strategy_name: str, model: Joined, backbone_name: str
+    ) -> None:
+        """In every epoch, always the same, and without a change of its arguments."""
+        groups, strategy = list(model.groups()), self.strategies[strategy_name]
+        if isinstance(self.expected(strategy_name, backbone_name, groups), str):
+            pytest.skip("the strategy refuses this backbone")
+        for epoch in range(12):
+            given = list(groups)
+            named = strategy.trainable(given, epoch)
+            assert named <= set(groups)
+            assert given == groups
+            assert strategy.trainable(groups, epoch) == named
+
+    def test_exactly_the_named_groups_change(
+        self, strategy_name: str, backbone_name: str, model: Joined
+    ) -> None:
+        """Parameters and buffers, compared after three steps."""
+        strategy, groups = self.strategies[strategy_name], model.groups()
+        backbone, head = model.backbone, model.head
+        moving = self.expected(strategy_name, backbone_name, list(groups))
+        if isinstance(moving, str):
+            with pytest.raises(UserError, match=moving):
+                freezing.apply(strategy, groups, 0)
+            return
+        keys = group_keys(groups, model)
+        batch = batch_of(four(), backbone.graph)
+        backbone.fit([batch])
+        targets = torch.tensor([[1.0, 40.0], [2.0, float("nan")], [3.0, 10.0], [2.5, 20.0]])
+
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        model.train()
+        applied = freezing.apply(strategy, groups, 0)
+        assert {row.name for row in applied.rows if row.trainable} == moving
+        for _ in range(3):
+            train(model, applied)
+            optimizer.zero_grad()
+            head.loss(head(backbone(batch)), targets).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+
+        assert changed <= set().union(*(keys[name] for name in moving))
+        assert {name for name in groups if keys[name] & changed} == moving
+        # of a group that trains, every entry does (element features and grids are constants)
+        for name in moving - {"embed"}:
+            still = keys[name] - changed
+            statistics = ("running_mean", "running_var", "num_batches_tracked")
+            assert not {k for k in still if k.endswith(statistics)}, still
+
+    def test_frozen_backbone_is_deterministic_in_training(self, model: Joined) -> None:
+        """The head must be trained on the embeddings that it will be used with."""
+        backbone = model.backbone
+        batch = batch_of(four(), backbone.graph)
+        backbone.fit([batch])
+        backbone(batch)
+        expected: Tensor = backbone.eval()(batch)
+        train(model, freezing.apply(NewHead(), model.groups(), 0))
+        torch.testing.assert_close(backbone(batch), expected)
+
+
+class Joined(nn.Module):
+    """A backbone with a head of two targets."""
+
+    def __init__(self, build: Callable[[], Backbone]) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.backbone = build()
+        self.head = MultiProperty(targets=["a", "b"], hidden=(8,)).bind(self.backbone.out_dim)
+        self.head.fit(torch.tensor([[1.0, 10.0], [3.0, 50.0]]))
+
+    def groups(self) -> dict[str, Sequence[nn.Module]]:
+        """The groups of backbone and head."""
+        return {**self.backbone.groups(), **self.head.groups()}
+
+
+def train(model: nn.Module, applied: freezing.Applied) -> None:
+    """Set the mode, as a task does."""
+    model.train()
+    for part in applied.frozen:
+        part.eval()
+
+
+def group_keys(groups: Mapping[str, Sequence[nn.Module]], module: nn.Module) -> dict[str, set[str]]:
+    """Keys of the state dict by group."""
+    owner = {id(part): name for name, modules in groups.items() for m in modules for part in m.modules()}
+    keys: dict[str, set[str]] = {name: set() for name in groups}
+    for path, part in module.named_modules():
+        own = [k for k in part.state_dict(prefix=f"{path}." if path else "") if "." not in k[len(path) + 1 :]]
+        if own and id(part) in owner:
+            keys[owner[id(part)]] |= set(own)
+    return keys

@@ -1,0 +1,76 @@
+"""The command line in this process, with small data and configurations of a test's own."""
+
+import contextlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+
+class Answer(NamedTuple):
+    """What a command gave: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(*arguments: object) -> Answer:
+    """Run ``tlzoo`` with these arguments: ``run("fit", "--config", path)``."""
+    from tlzoo.__main__ import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+def write_few(folder: Path) -> Path:
+    """Write a table of 24 crystals of the embedded data set."""
+    from tlzoo.data import named
+
+    path = folder / "few.parquet"
+    named.load("semiconductors").select(np.arange(24)).write_parquet(path)
+    return path
+
+
+def write_config(path: Path, source: Path, changes: Mapping[str, Any]) -> Path:
+    """Write a small configuration; dotted keys change it: ``{"data.batch_size": 8}``."""
+    random = {"val": 4, "test": 4, "keep_duplicates_together": False}
+    tree: dict[str, Any] = {
+        "seed_everything": 0,
+        "model": {
+            "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
+            "head": {"class_path": "Regression", "init_args": {"hidden": [8]}},
+        },
+        "data": {
+            "source": str(source),
+            "targets": ["band_gap"],
+            "split": {"class_path": "Random", "init_args": random},
+            "batch_size": 8,
+        },
+        "trainer": {
+            "max_epochs": 2,
+            "accelerator": "cpu",
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        },
+    }
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[last] = value
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return path
+
+
+def fit(config: Path, folder: Path, *more: object) -> Path:
+    """Train into a run directory, which is returned."""
+    answer = run("fit", "--config", config, "--run_dir", folder, *more)
+    assert answer.code == 0, answer.err
+    return folder

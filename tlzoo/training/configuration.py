@@ -1,0 +1,227 @@
+"""What a training is of: a configuration, from a command line, a YAML file or a mapping, read and checked."""
+
+import argparse
+import contextlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+import lightning.pytorch as pl
+import yaml
+from jsonargparse import Namespace
+from lightning.fabric.utilities.seed import seed_everything
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+# Importing them makes their short names known: `class_path: CGCNN`.
+from tlzoo import backbones, freezing, heads, plugins
+from tlzoo.data import splits
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.errors import UserError
+from tlzoo.training import tracking  # noqa: F401
+from tlzoo.training.run import Run
+from tlzoo.training.task import Task
+
+Tree = dict[str, Any]
+
+# What an argument can be.
+KINDS = {
+    "model.backbone": backbones.Backbone,
+    "model.head": heads.Head,
+    "model.freezing": freezing.Freezing,
+    "data.split": splits.Splitter,
+}
+
+TRAINER_DEFAULTS = {
+    "devices": 1,  # several processes where they are asked for
+    "log_every_n_steps": 1,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,
+    "enable_model_summary": False,  # the table of groups says it by name
+}
+
+# Of this one command, not of the experiment.
+PASSING = ("config", "ckpt_path", "weights_only")
+
+RUN_DIR: Final = "runs/latest"
+
+# Measured by one process, however many trained, and in full precision, as `tlzoo predict` answers.
+MEASURING = {"devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
+
+
+class TlzooCLI(LightningCLI):
+    """Lightning's command line as a reader of configurations: it builds nothing and runs nothing.
+
+    Args:
+        args: Arguments of a command line, or a mapping as a YAML file holds it.
+        command: The name of the command, for its help.
+    """
+
+    _built: ClassVar[LightningArgumentParser | None] = None
+
+    def __init__(self, args: Sequence[str] | Mapping[str, Any], command: str = "fit") -> None:
+        self.command = command
+        plugins.load()
+        super().__init__(
+            Task,
+            CrystalDataModule,
+            args=dict(args) if isinstance(args, Mapping) else list(args),
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            trainer_defaults=TRAINER_DEFAULTS,
+            parser_kwargs={"exit_on_error": False},
+        )
+
+    def setup_parser(self, *args: Any) -> None:  # noqa: ANN401 (Lightning's own arguments)
+        """Build the parser once in a process: that takes as long as many epochs of a small network."""
+        if TlzooCLI._built is None:
+            super().setup_parser(*args)
+            TlzooCLI._built = self.parser
+        self.parser = TlzooCLI._built
+        self.parser.prog = f"tlzoo {self.command}"
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run directory, and where its weights come from."""
+        add = parser.add_argument
+        add("--run_dir", type=str, default=RUN_DIR, help="Directory of the run.")
+        add("--ckpt_path", type=str | None, default=None, help="Resume file to go on from, or to measure.")
+        add("--weights_only", type=bool | None, default=None, help="As of Lightning's Trainer.fit.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401 (Lightning's union)
+        """Parse what was given, whatever ``sys.argv`` holds."""
+        self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)
+
+    def _set_seed(self) -> None:
+        """Leave the generators alone: reading is not training."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """What a configuration builds.
+
+    Attributes:
+        task: The network and how it learns.
+        data: The data module.
+        trainer: Arguments of Lightning's trainer.
+    """
+
+    task: Task
+    data: CrystalDataModule
+    trainer: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """A configuration that has been read and checked.
+
+    Attributes:
+        values: What the parser made of it, defaults included.
+        parser: The parser.
+    """
+
+    values: Namespace
+    parser: LightningArgumentParser
+
+    @classmethod
+    def parsed(cls, args: Sequence[str] | Mapping[str, Any], command: str = "fit") -> Self:
+        """Read the arguments of a command line, or a mapping as a YAML file holds it.
+
+        Raises:
+            UserError: They are no configuration; the message names the key.
+        """
+        with explaining():
+            cli = TlzooCLI(args, command)
+        return cls(cli.config, cli.parser)
+
+    @property
+    def run(self) -> Run:
+        """The run directory."""
+        return Run(Path(self.values.run_dir))
+
+    @property
+    def resolved(self) -> Tree:
+        """The experiment in full, defaults included, as ``config.yaml`` of a run directory holds it."""
+        text = self.parser.dump(self.values, skip_unset=False, format="yaml")
+        tree: Tree = yaml.safe_load(text)
+        return {key: value for key, value in tree.items() if key not in PASSING}
+
+    def build(self) -> Experiment:
+        """Seed all generators, then build what is described.
+
+        Raises:
+            UserError: A part refuses its arguments.
+        """
+        seed = self.values.seed_everything
+        if seed is not False:
+            self.values.seed_everything = seed_everything(None if seed is True else seed, verbose=False)
+        with explaining():
+            built = self.parser.instantiate(self.values)
+        return Experiment(built.model, built.data, dict(built.trainer))
+
+
+def read_yaml(path: Path) -> Tree:
+    """Return what a YAML file holds.
+
+    Raises:
+        UserError: It cannot be read, or holds no sections.
+    """
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise UserError(f"{path} is no configuration: wanted sections such as model, data and trainer")
+    return given
+
+
+def trainer_of(
+    experiment: Experiment, callbacks: Sequence[pl.Callback], plugins: Sequence[Any], **settings: object
+) -> pl.Trainer:
+    """Build the trainer of an experiment: callbacks and plugins of its configuration, and ours."""
+    given = {name: _listed(experiment.trainer[name]) for name in ("callbacks", "plugins")}
+    ours = {
+        "callbacks": [*given["callbacks"], *callbacks],
+        "plugins": [*plugins, *given["plugins"]],
+    }
+    return pl.Trainer(**{**experiment.trainer, **settings, **ours})
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 (Lightning's union)
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+@contextlib.contextmanager
+def explaining() -> Iterator[None]:
+    """Turn the parser's errors into those for users."""
+    try:
+        yield
+    except argparse.ArgumentError as error:
+        raise UserError(explained(error.message)) from error
+
+
+def explained(message: str) -> str:
+    """Add to the parser's message on a class that it does not know which ones there are."""
+    unknown = re.search(r'key "(?P<key>[\w.]+)":.*dot import path string: (?P<name>\S+)', message, re.DOTALL)
+    if unknown is None or unknown["key"] not in KINDS:
+        return message
+    there = sorted(kind.__name__ for kind in concrete(KINDS[unknown["key"]]))
+    broken = "".join(f"; {problem}" for problem in plugins.load())
+    return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}{broken}"
+
+
+def concrete(kind: type) -> list[type]:
+    """All classes of tlzoo and of plug-ins below another that can be built."""
+    return [cls for cls in _below(kind) if not inspect.isabstract(cls)] + plugins.classes(kind)
+
+
+def _below(kind: type) -> list[type]:
+    children: list[type] = list(filter(plugins.is_own, kind.__subclasses__()))
+    return children + [cls for child in children for cls in _below(child)]

@@ -1,0 +1,222 @@
+"""Training as a function: from a configuration to a finished run directory."""
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import lightning.pytorch as pl
+import yaml
+
+from tlzoo import plugins
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.errors import UserError
+from tlzoo.machine import distributed
+from tlzoo.machine.files import write_text
+from tlzoo.machine.runtime import multiplies_bf16
+from tlzoo.model import checkpoint
+from tlzoo.training import cluster
+from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, read_yaml, trainer_of
+from tlzoo.training.history import History
+from tlzoo.training.in_memory import Table, stored
+from tlzoo.training.resume import Keep, ResumeFiles, load_weights, refuse_changes, resume_file, stopped
+from tlzoo.training.run import Run
+from tlzoo.training.tracking import Wandb, trackers
+
+logger = logging.getLogger(__name__)
+
+# What is true of one training, not of a command that has many.
+TALKATIVE: Final = ("tlzoo.training.task", "tlzoo.training.history")
+
+# Hints of Lightning's that a user of tlzoo can do nothing about.
+HINTS: Final = (
+    ".*LeafSpec.*",  # https://github.com/Lightning-AI/pytorch-lightning/issues/21326
+    r"Found \d+ module\(s\) in eval mode",  # frozen parts are so on purpose
+    "Checkpoint directory .* exists and is not empty",  # a run directory is there to be resumed
+    ".*does not have many workers.*",  # batches are one gather from a memory map: workers would copy them
+)
+
+
+def fit(
+    config: Configuration | Mapping[str, Any] | str | Path,
+    *,
+    data: Table | CrystalDataModule | None = None,
+    run_dir: str | Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train, or go on with a training that was stopped; what `tlzoo fit` does.
+
+    Args:
+        config: The experiment: a mapping, or the path of a YAML file, with the sections ``model``, ``data``
+            and ``trainer`` that `tlzoo fit --help` lists.
+        data: Crystals in memory, instead of ``data.source``: a table of crystals, a data frame or pymatgen
+            structures with the labels as their properties. They are kept in the run directory. Or the data
+            module of a configuration with the same section ``data``, so that nothing is read again.
+        run_dir: Directory of the run; ``run_dir`` of the configuration by default.
+        quiet: Say nothing of groups and epochs, and show no progress.
+
+    Returns:
+        The run directory, with the model, its errors on the training and validation part, and all that is
+        needed to repeat it.
+
+    Raises:
+        UserError: The configuration or the data cannot be used, the directory holds another run, or training
+            was stopped or diverged.
+    """
+    known = data if isinstance(data, CrystalDataModule) else None
+    beside = plugins.beside(config) if isinstance(config, str | Path) else contextlib.nullcontext()
+    with calm(quiet=quiet), beside:
+        if not isinstance(config, Configuration):
+            tree = dict(config) if isinstance(config, Mapping) else read_yaml(Path(config))
+            if run_dir is not None:
+                tree["run_dir"] = str(run_dir)
+            if data is not None and not isinstance(data, CrystalDataModule):
+                source = stored(data, tree.get("run_dir", RUN_DIR))
+                tree["data"] = {**tree.get("data", {}), "source": source}
+            config = Configuration.parsed(tree)
+        return _Fit(config, known, bar=False if quiet else None).run
+
+
+class _Fit:
+    """One training, step by step."""
+
+    def __init__(self, config: Configuration, known: CrystalDataModule | None, *, bar: bool | None) -> None:
+        self.config, self.run = config, config.run
+        begin = self._beginning()
+        self.experiment = config.build()
+        self.task, self.data = self.experiment.task, self.experiment.data
+        checkpoint.check_storable(self.task.backbone, self.task.head, export=self.task.export)
+        if known is not None:
+            self.data.share(known)
+        self.trainer = self._trainer(bar)
+        self.trackers = trackers(self.trainer)
+        if self.trainer.is_global_zero:
+            self._open()
+        try:
+            self.trainer.fit(
+                self.task,
+                datamodule=self.data,
+                ckpt_path=begin,
+                weights_only=config.values.weights_only,
+            )
+        except (KeyboardInterrupt, SystemExit) as stop:
+            raise UserError(stopped(self.run)) from stop
+        if not config.values.trainer.fast_dev_run:
+            self._close()
+
+    def _beginning(self) -> str | None:
+        """Return the resume file to go on from, if there is one."""
+        begin: str | None = self.config.values.ckpt_path
+        if self.run.last.exists():
+            refuse_changes(self.run, self.config.resolved)
+            begin = begin or str(self.run.last)
+        if begin is not None:
+            resume_file(Path(begin))
+        return begin
+
+    def _trainer(self, bar: bool | None) -> pl.Trainer:
+        folder = self.run.path
+        shown = bar if bar is not None else progress_bar(self.experiment)
+        return started(
+            self.experiment,
+            "fit",
+            [
+                History(folder, lines=not shown),
+                Keep(folder, "best", monitor=self.task.monitor),
+                Keep(folder, "last"),
+                cluster.Stop(lambda: stopped(self.run)),
+            ],
+            [ResumeFiles(), *cluster.plugins()],
+            default_root_dir=folder,
+            enable_progress_bar=shown,
+        )
+
+    def _open(self) -> None:
+        """Write what is known before training."""
+        self.run.open(self.data, int(self.config.values.seed_everything))
+        write_text(self.run.config, yaml.safe_dump(self.config.resolved, sort_keys=False))
+        for tracker in self.trackers:
+            tracker.begin(self.run)
+
+    def _close(self) -> None:
+        """Take the epoch that is kept, predict training and validation part, export the model."""
+        load_weights(self.task, self.run.best)
+        evaluate(self.run, self.experiment, self.trainer, "train", "val")
+        if distributed.rank() > 0:
+            return
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        self.run.close(sum(callback.seconds for callback in callbacks if isinstance(callback, History)))
+        self.run.export(self.task, self.data)
+        log_results(self.trackers, self.run)
+
+
+def progress_bar(experiment: Experiment) -> bool:
+    """Return whether to show a bar; in a file of a batch job it would be thousands of lines."""
+    given = experiment.trainer["enable_progress_bar"]
+    return sys.stdout.isatty() if given is None else bool(given)
+
+
+def started(
+    experiment: Experiment,
+    command: str,
+    callbacks: list[pl.Callback],
+    plugins: list[Any],
+    **settings: object,
+) -> pl.Trainer:
+    """Build the trainer of a run, with the processes that it asks for.
+
+    Raises:
+        UserError: They cannot be started, or are not as many.
+    """
+    if experiment.trainer["logger"] in (None, True):
+        settings["logger"] = False
+    with cluster.explained():
+        trainer = trainer_of(experiment, callbacks, plugins, **settings)
+    cluster.check_start(trainer, command)
+    cluster.share_threads(trainer)
+    if not trainer.is_global_zero:
+        # what is true of all is said once
+        logging.getLogger("tlzoo").setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and trainer.precision.startswith("bf16") and not multiplies_bf16():
+        logger.warning(
+            "this processor has no instructions for bf16: a training takes several times as long as in "
+            "fp32, which is more precise; leave trainer.precision out"
+        )
+    return trainer
+
+
+def evaluate(run: Run, experiment: Experiment, trainer: pl.Trainer, *parts: str) -> None:
+    """Predict parts of the split, where the trainer would: its own loop would only do the same before."""
+    experiment.task.to(trainer.strategy.root_device)
+    run.evaluate(experiment.task, experiment.data, parts)
+    experiment.task.cpu()
+
+
+def log_results(found: list[Wandb], run: Run) -> None:
+    """Tell trackers what a run is worth."""
+    for tracker in found:
+        tracker.log_results(run)
+
+
+@contextlib.contextmanager
+def calm(*, quiet: bool = False) -> Iterator[None]:
+    """Leave on the screen what a user can act on; if quiet, nothing of a single training."""
+    levels = dict.fromkeys(("lightning.pytorch", "lightning.fabric"), logging.WARNING)
+    if quiet:
+        levels |= dict.fromkeys(TALKATIVE, logging.WARNING)
+    before = {name: logging.getLogger(name).level for name in levels}
+    with warnings.catch_warnings():
+        for hint in HINTS:
+            warnings.filterwarnings("ignore", message=hint)
+        try:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+            yield
+        finally:
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)

@@ -1,0 +1,44 @@
+"""Crystals that are in memory, kept in the run directory: the run is repeated and measured like any other."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tlzoo.data.intake import crystals_from
+from tlzoo.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from pymatgen.core import Structure
+
+    from tlzoo.crystals import Crystals
+
+    Table: TypeAlias = Crystals | pd.DataFrame | Sequence[Structure]
+else:
+    Table = Any  # neither pandas nor pymatgen is imported for it
+
+FILE = "crystals.parquet"
+
+
+def stored(data: Table, folder: str | Path) -> str:
+    """Write crystals into a run directory, and return the path, for ``data.source``.
+
+    Args:
+        data: What :func:`~tlzoo.data.intake.crystals_from` takes: a table of crystals, a data frame with a
+            column of structures, or structures whose ``properties`` are the labels.
+        folder: The run directory.
+
+    Raises:
+        UserError: The directory holds other crystals, or cannot be written.
+    """
+    path = Path(folder) / FILE
+    new = path.with_name(f"new-{FILE}")
+    crystals_from(data).write_parquet(new)
+    if path.exists() and path.read_bytes() != new.read_bytes():
+        new.unlink()
+        raise UserError(
+            f"{path} holds other crystals than were given: choose another run_dir, or delete that one"
+        )
+    new.replace(path)
+    return str(path)

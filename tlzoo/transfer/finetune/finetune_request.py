@@ -1,0 +1,138 @@
+"""What `tlzoo finetune` is asked: light to import, for the command line is made of it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, get_args
+
+from tlzoo.errors import UserError, did_you_mean
+from tlzoo.nn import Pooling
+from tlzoo.transfer.finetune.recipes import Strategy, strategy
+
+if TYPE_CHECKING:
+    from tlzoo.model.checkpoint import Loaded
+    from tlzoo.transfer.finetune.experiment import Choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to fine-tune on what, and how; what is None follows from the number of crystals.
+
+    Attributes:
+        source: A folder, archive, table or named data set, as ``data.source`` of `tlzoo fit`.
+        target: Column to learn; not needed if the data have only one.
+        unit: Unit of the target, where the data do not say.
+        starts: Models to start from: checkpoints (`tlzoo zoo list`), run directories or ``.safetensors``
+            files; of several, validation chooses.
+        strategy: What is trained of the network; by default the number of crystals decides, as for the other
+            options without a default.
+        head: Keep the model's trained head for this target of its own instead of starting with a new one: for
+            nearly the same property. Smaller learning rates are tried then, with the pooling that it
+            has learned from.
+        epochs: Passes over the training part, on both sides.
+        batch_size: Crystals per batch.
+        rates: Learning rates to try, on both sides; validation chooses.
+        poolings: Ways from atoms to the crystal to try, on both sides: mean, max, sum, attention; validation
+            chooses, where the network has a choice.
+        seeds: Number of trainings with what was chosen, which answer together in the end.
+        together: Let the best training from each of several models answer together, and as many from scratch,
+            instead of the best of all.
+        seed: Seed of the first training; the others follow it.
+        configs: YAML to put on top of both experiments: split, columns, precision, logger …; may be repeated.
+        run_dir: Directory for everything that is written.
+    """
+
+    source: str
+    target: str | None = None
+    unit: str | None = None
+    starts: tuple[str, ...] = ("cgcnn-mpt",)
+    strategy: Strategy | None = None
+    head: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    rates: tuple[float, ...] | None = None
+    poolings: tuple[Pooling, ...] | None = None
+    seeds: int = 1
+    together: bool = False
+    seed: int = 0
+    configs: Sequence[Path] = ()
+    run_dir: Path = Path("runs/finetune")
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "seeds"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+        _check_choices(self.rates, self.poolings)
+        _check_starts(self.starts)
+        if self.together and (len(self.starts) == 1 or self.seeds > 1):
+            raise UserError(
+                "--together is for one training from each of several models: name them with --from A,B, "
+                "and leave --seeds out"
+            )
+        if self.strategy is not None:
+            strategy(self.strategy)
+        if self.unit is not None and self.target is None:
+            raise UserError(f"--unit {self.unit} needs the name of the target: give --target too")
+        if self.strategy == "last-layer" and self.head is None:
+            raise UserError(
+                "last-layer trains the last layer of a trained head alone: name one of the model's targets "
+                "with --head, or take another strategy"
+            )
+
+    def start_models(self) -> dict[str, "Loaded"]:
+        """Read the models to start from.
+
+        Raises:
+            UserError: One of them is missing; the message lists those there are. Or they are to answer
+                together, but read different graphs.
+        """
+        from tlzoo.cards.library import locate
+        from tlzoo.model import checkpoint
+
+        models = {start: checkpoint.load(locate(start)) for start in self.starts}
+        graphs = {start: model.backbone.graph for start, model in models.items()}
+        first = self.starts[0]
+        if other := [start for start in self.starts if self.together and graphs[start] != graphs[first]]:
+            raise UserError(
+                f"{first} and {other[0]} read different graphs of a crystal and cannot answer together; name "
+                "models of one kind, or leave --together out"
+            )
+        return models
+
+    def start(self, choice: "Choice") -> str:
+        """Return the model that a choice starts from."""
+        return choice.start or self.starts[0]
+
+
+def _check_choices(rates: tuple[float, ...] | None, poolings: tuple[str, ...] | None) -> None:
+    """Refuse learning rates and poolings that nothing can be trained with."""
+    if rates == ():
+        raise UserError("give at least one learning rate")
+    if rates is not None and not all(rate > 0 for rate in rates):
+        raise UserError(f"learning rates must be positive, got {', '.join(map(str, rates))}")
+    for pooling in poolings or ():
+        if pooling not in get_args(Pooling):
+            raise UserError(
+                f"pooling must be one of {', '.join(get_args(Pooling))}; got {pooling!r}"
+                f"{did_you_mean(pooling, get_args(Pooling))}"
+            )
+
+
+def _check_starts(starts: tuple[str, ...]) -> None:
+    """Refuse models that could not be told apart."""
+    if not starts or not all(starts):
+        raise UserError("give at least one model to start from, several separated by commas")
+    names = [called(start) for start in starts]
+    if twice := [start for start, name in zip(starts, names, strict=True) if names.count(name) > 1]:
+        raise UserError(f"the models to start from need different names, got {', '.join(twice)}")
+
+
+def called(start: str) -> str:
+    """Return a model's name as a part of a file name.
+
+    >>> called("runs/first"), called("wandb:me/zoo/cgcnn:v3")
+    ('first', 'cgcnn-v3')
+    """
+    return re.sub(r"[^\w.-]", "-", PurePath(start).name)[:40]
