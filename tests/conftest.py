@@ -21,9 +21,8 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
     While jaxtyping's hook loads a module to check its shapes, Python compiles anew whatever that imports.
     """
-    if isinstance(collector, pytest.Session):
-        import lightning.pytorch
-        import torch_geometric.data  # noqa: F401
+    import lightning.pytorch
+    import torch_geometric.data  # noqa: F401
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
