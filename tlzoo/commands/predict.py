@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from tlzoo.errors import UserError
 from tlzoo.machine.files import write_columns
-from tlzoo.model.answering import Stores, answer_inputs, joined
+from tlzoo.model.answering import Columns, Stores, answer_inputs
 from tlzoo.model.trained import BATCH_SIZE, MAX_ROWS, Model, load
 from tlzoo.transfer import features
 
@@ -25,7 +23,7 @@ def main(args: Sequence[str]) -> int:
     given = parser().parse_args(args)
     if given.output.suffix not in {".csv", ".parquet"}:
         raise UserError(f"the output {given.output} must end in .csv or .parquet")
-    limits = {name: getattr(given, name) for name in ("batch_size", "max_rows")}
+    limits: dict[str, Any] = {name: getattr(given, name) for name in ("batch_size", "max_rows")}
     limits = {name: size for name, size in limits.items() if size is not None}
     if wrong := [
         f"{_flag(name)} must be at least 1, got {size}" for name, size in limits.items() if size < 1
@@ -38,7 +36,8 @@ def main(args: Sequence[str]) -> int:
         model: Model | SavedFeatures = features.load(given.model)
     else:
         model = load(given.model)
-    table = predict_inputs(model, given.inputs, limits, skip_bad=given.skip_bad)
+    answer: Callable[[Stores], Columns] = partial(model.answers, **limits)
+    table = answer_inputs(given.inputs, model.options, answer, skip_bad=given.skip_bad)
     write_columns(table, given.output)
     told = ", ".join(f"{name} in {unit}" if unit else name for name, unit in model.units.items())
     sys.stdout.write(f"{len(table['id'])} crystals: {told} → {given.output}\n")
@@ -65,25 +64,6 @@ def parser() -> argparse.ArgumentParser:
         f"(default: {MAX_ROWS})",
     )
     return parser
-
-
-def predict_inputs(
-    model: "Model | SavedFeatures", inputs: Sequence[str], limits: dict[str, Any], *, skip_bad: bool
-) -> dict[str, NDArray[Any]]:
-    """Predict everything that the inputs hold, in their order; return ids and predictions by column.
-
-    Args:
-        model: The network, or regression on frozen features.
-        inputs: Paths, and names of data sets.
-        limits: ``batch_size`` and ``max_rows`` of :meth:`~tlzoo.model.Model.predict`, if not the usual ones.
-        skip_bad: Leave out what cannot be read or predicted.
-
-    Raises:
-        UserError: Something cannot be and ``skip_bad`` is off; the message names all of it.
-    """
-    answer: Callable[[Stores], dict[str, NDArray[Any]]] = partial(model.answers, **limits)
-    ids, found = answer_inputs(inputs, model.options, answer, skip_bad=skip_bad)
-    return {"id": ids, **joined(found, model.columns)}
 
 
 def _flag(name: str) -> str:
