@@ -88,9 +88,9 @@ def write_columns(columns: "Mapping[str, NDArray[Any]]", path: Path) -> None:
 
 
 def _texts(values: "NDArray[Any]") -> "list[str]":
-    return (
-        values.tolist() if values.dtype == object else ["" if t == "nan" else t for t in values.astype(str)]
-    )
+    if values.dtype == object:
+        return list(values)
+    return ["" if text == "nan" else text for text in values.astype(str)]
 
 
 def read_table(path: Path) -> "pd.DataFrame":
