@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 
 WORDS = {str: "text", int: "an integer", float: "a finite number", bool: "true or false"}
 
@@ -82,7 +82,10 @@ def _dataclass(kind: type, value: Any, name: str) -> Any:  # noqa: ANN401
     if lacking := [field for field in hints if field not in value]:
         raise UserError(f"{prefix}{lacking[0]} is missing")
     if unknown := [field for field in value if field not in hints]:
-        raise UserError(f"{prefix}{unknown[0]} is no field; there are: {', '.join(hints)}")
+        raise UserError(
+            f"{prefix}{unknown[0]} is no field; there are: {', '.join(hints)}"
+            f"{did_you_mean(unknown[0], hints)}"
+        )
     return kind(**{field: parse(hint, value[field], f"{prefix}{field}") for field, hint in hints.items()})
 
 
