@@ -21,7 +21,6 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
     While jaxtyping's hook loads a module to check its shapes, Python compiles anew whatever that imports.
     """
-    import lightning.pytorch
     import torch_geometric.data  # noqa: F401
 
 

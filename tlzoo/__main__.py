@@ -87,7 +87,7 @@ def run(args: Sequence[str]) -> int:
     if command in TRAINING and fit_options.asks_for_help(rest):
         sys.stdout.write(fit_options.help_text(command))
         return 0
-    if command in COMPUTING:
+    if command in COMPUTING and not {"-h", "--help"} & set(rest):
         runtime.configure()
     if command in TRAINING | {"finetune", "recommend", "study"}:
         runtime.speak()

@@ -39,7 +39,7 @@ def _said(kind: Any, value: object, name: str, error: Exception) -> str:  # noqa
         if lacking := [field for field in fields if field not in value]:
             return f"{prefix}{lacking[0]} is missing"
         if unknown := [field for field in value if field not in fields]:
-            there = ', '.join(fields) + did_you_mean(unknown[0], fields)
+            there = ", ".join(fields) + did_you_mean(unknown[0], fields)
             return f"{prefix}{unknown[0]} is no field; there are: {there}"
         return str(error)
     limit = next((one for one in get_args(kind) if isinstance(one, msgspec.Meta)), None)

@@ -268,10 +268,10 @@ def usual(args: Iterable[str], flags: Iterable[str]) -> list[str]:
     there, words, several = set(flags), [], ""
     for word in args:
         name, equals, value = word.partition("=")
+        several = "" if word.startswith("-") else several
         if not word.startswith("--"):
-            words += [several, word] if several and not word.startswith("-") else [word]
+            words += [several, word] if several else [word]
             continue
-        several = ""
         dashed = name.replace("_", "-")
         if name not in there and FORMER.get(name) in there:
             # it took several words

@@ -2,11 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlzoo.commands import arguments
-from tlzoo.errors import UserError
+from tlzoo.commands.answer_requests import Embedded, Inputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,30 +13,12 @@ if TYPE_CHECKING:
 
 def main(args: Sequence[str]) -> int:
     """Compute, and write a row per crystal: its id, then the numbers."""
-    (code,) = arguments.parse(args, embed, prog="tlzoo embed", about=__doc__)
-    return int(code)
-
-
-def embed(
-    model: str, inputs: Sequence[str], *, output: Path, layer: str | None = None, skip_bad: bool = False
-) -> int:
-    """Compute what a layer makes of everything that the inputs hold.
-
-    Args:
-        model: A checkpoint, run directory or ``.safetensors`` file; or descriptors.
-        inputs: CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE databases, names of data sets.
-        output: File to write: .parquet or .csv.
-        layer: Name of the layer; by default the embedding, which the head reads, of descriptors both. A
-            wrong name lists those there are.
-        skip_bad: Leave out what cannot be read instead of stopping.
-    """
-    if output.suffix not in {".csv", ".parquet"}:
-        raise UserError(f"the output {output} must end in .csv or .parquet")
+    asked, given = arguments.parse(args, Embedded, Inputs, prog="tlzoo embed", about=__doc__)
     from tlzoo.machine.files import write_columns
 
-    table = embed_inputs(model, inputs, layer=layer, skip_bad=skip_bad)
-    write_columns(table, output)
-    sys.stdout.write(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {output}\n")
+    table = embed_inputs(asked.model, given.inputs, layer=asked.layer, skip_bad=given.skip_bad)
+    write_columns(table, given.output)
+    sys.stdout.write(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {given.output}\n")
     return 0
 
 

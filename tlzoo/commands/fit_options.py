@@ -144,7 +144,7 @@ def spelled(args: Sequence[str]) -> list[str]:
     ['runs/a-b', '--run_dir=a-b', '--trainer.max_epochs', '3', '--help']
     >>> spelled(["--from", "a,b"])
     Traceback (most recent call last):
-    tlzoo.errors.UserError: `tlzoo fit` starts from one model, got a, b; `tlzoo finetune --from a,b` tries each
+    tlzoo.errors.UserError: `tlzoo fit` starts from one model, got a, b; `tlzoo finetune --from a,b` tries all
     """
     words: list[str] = []
     short: dict[str, list[str]] = {"--from": [], "--target": []}
@@ -164,7 +164,7 @@ def spelled(args: Sequence[str]) -> list[str]:
     if len(starts) > 1:
         raise UserError(
             f"`tlzoo fit` starts from one model, got {', '.join(starts)}; "
-            f"`tlzoo finetune --from {','.join(starts)}` tries each"
+            f"`tlzoo finetune --from {','.join(starts)}` tries all"
         )
     # at the end: what is typed wins over what a file says
     words += [f"--data.targets={json.dumps(targets)}"] if targets else []

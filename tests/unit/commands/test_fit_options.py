@@ -93,7 +93,7 @@ def test_a_start_as_elsewhere():
     assert chosen.class_path == "tlzoo.zoo.backbone"
     assert chosen.init_args.name == "cgcnn-fe"
     with pytest.raises(
-        UserError, match=r"starts from one model, got a, b; `tlzoo finetune --from a,b` tries each"
+        UserError, match=r"starts from one model, got a, b; `tlzoo finetune --from a,b` tries all"
     ):
         read("--from", "a", "--from", "b")
     with pytest.raises(UserError, match="--from: a value is missing"):

@@ -16,8 +16,10 @@ NEEDED = {"model": {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": 
         (["--zzz"], "unrecognized arguments: --zzz"),
         (
             ["--model.backbone", "CGCN"],
-            "model.backbone: there is no class 'CGCN'; there are: ALIGNN, CGCNN, DescriptorMLP; "
-            "did you mean 'CGCNN'?",
+            (
+                "model.backbone: there is no class 'CGCN'; there are: ALIGNN, CGCNN, DescriptorMLP; "
+                "did you mean 'CGCNN'?"
+            ),
         ),
     ],
 )
