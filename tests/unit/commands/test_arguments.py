@@ -109,7 +109,7 @@ def test_lists_do_not_grow_from_call_to_call():
         ("a -o h --max-crystals many", "--max-crystals: a whole number is wanted, got 'many'"),
         (
             "a -o h --learning-rates 1,two",
-            "--learning-rates: a number is wanted, several with commas between them, got 'two'",
+            "--learning-rates: a number, several with commas between them, is wanted, got '1,two'",
         ),
         ("a -o h --how slwo", "--how: there is no 'slwo'; there are: fast, slow; did you mean 'slow'?"),
         ("a -o h --run_dri g", "there is no option --run_dri; did you mean '--run-dir'?"),
