@@ -16,6 +16,15 @@ import yaml
 collect_ignore_glob = ["written_by/*/make.py"]
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Import what is large before any of our packages does.
+
+    While jaxtyping's hook loads a module to check its shapes, Python compiles anew whatever that imports.
+    """
+    import lightning.pytorch
+    import torch_geometric.data  # noqa: F401
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What was imported stays: nobody need look at it again for garbage."""
     gc.collect()
