@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from benchmarks import steps
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 
 # Relative. Sums in another order differ by 1e-6 in fp32; gradients of some weights are small differences.
 ALLOWED = {"outputs": 1e-4, "gradients": 1e-3}
@@ -47,7 +47,7 @@ CGCNN_LAYERS = {
 }
 
 
-def batch(path: str, rows: NDArray[np.int64]) -> Data:
+def batch(path: str, rows: NDArray[np.int64]) -> Batch:
     """Return a batch of the graphs in a file, every atom, bond and angle by itself.
 
     Args:
@@ -79,7 +79,7 @@ def batch(path: str, rows: NDArray[np.int64]) -> Data:
             keys.ANGLE_COSINE: torch.from_numpy(arrays["cosine"][angles][order]),
             keys.ANGLE_COUNT: torch.ones(len(angles)),
         }
-    return Data(**fields, **{keys.NUM_CRYSTALS: len(rows)})
+    return Batch(**fields, **{keys.NUM_CRYSTALS: len(rows)})
 
 
 def _take(
@@ -95,8 +95,8 @@ def differences(
     path: str,
     peer: str,
     parts: dict[str, nn.Module],
-    forward: Callable[[Data], Tensor],
-    batches: list[Data],
+    forward: Callable[[Batch], Tensor],
+    batches: list[Batch],
 ) -> dict[str, Any]:
     """Return the relative differences of predictions and gradients from those in a file.
 

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from benchmarks import agreement, roofline, steps
 from benchmarks.worker import Job, Table, batches, resident, serve
@@ -22,6 +21,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import Random
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.heads import Regression
@@ -54,12 +54,12 @@ class Model(NamedTuple):
     backbone: Backbone
     head: Regression
 
-    def forward(self, batch: Data) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return the raw predictions, ``(crystals, 1)``."""
         raw: Tensor = self.head(self.backbone(batch))
         return raw
 
-    def loss(self, batch: Data) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Return the mean absolute error."""
         return self.head.loss(self.forward(batch), batch[keys.TARGETS])
 
@@ -80,7 +80,7 @@ def model_of(
 
 def ready(
     table: str, crystals: int, batch: int, graph: GraphOptions, graphs: str | None, device: str
-) -> list[Data]:
+) -> list[Batch]:
     """Return batches with targets, of tlzoo's own graphs or of those in a file."""
     given = Table.read(table, crystals)
     rows = batches(len(given), batch)
@@ -94,7 +94,7 @@ def ready(
     return [one.to(device) for one in found]
 
 
-def content(batch: list[Data]) -> dict[str, float]:
+def content(batch: list[Batch]) -> dict[str, float]:
     """Return bonds and angles per crystal: as many as there are, and as many as are stored."""
     total = {"bonds": 0.0, "bonds stored": 0.0, "angles": 0.0, "angles stored": 0.0}
     for one in batch:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity
 from torch.utils.flop_counter import FlopCounterMode
-from torch_geometric.data import Data
 
 from benchmarks import steps
 from benchmarks.worker import seconds
+from tlzoo.graphs.batch import Batch
 
 # rows, inner and columns of products: square ones, and one as the layers have it
 PRODUCTS = ((1024, 1024, 1024), (2048, 2048, 2048), (16384, 256, 256))
@@ -62,7 +62,7 @@ def _seconds(act: Callable[[], object], device: str) -> float:
 
 
 def floor(
-    loss: Callable[[Data], Tensor], parts: Iterable[nn.Module], batches: list[Data], *, low: bool
+    loss: Callable[[Batch], Tensor], parts: Iterable[nn.Module], batches: list[Batch], *, low: bool
 ) -> dict[str, float]:
     """Count what training on some batches cannot do without.
 
@@ -82,7 +82,7 @@ def floor(
     """
     weights = [p for part in parts for p in part.parameters()]
     device = weights[0].device.type
-    inputs = [[value for value in batch.to_dict().values() if isinstance(value, Tensor)] for batch in batches]
+    inputs = [[value for _, value in batch.items() if isinstance(value, Tensor)] for batch in batches]
     known = {_address(t) for t in weights} | {_address(t) for some in inputs for t in some}
     flops, saved = 0, 0
     for batch in batches:

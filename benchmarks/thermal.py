@@ -22,7 +22,8 @@ from scipy.stats import spearmanr
 from tlzoo.__main__ import main as tlzoo
 from tlzoo.data import named
 from tlzoo.model.trained import load
-from tlzoo.transfer.features.learning import CHOSEN, MEAN, Request, transfer
+from tlzoo.transfer.features.features_request import Request
+from tlzoo.transfer.features.learning import CHOSEN, MEAN, transfer
 
 RESULTS = Path(__file__).parent / "results"
 EXPERIMENTS = Path("configs/experiments")

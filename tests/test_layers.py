@@ -48,6 +48,7 @@ ROOMS = {
         True,
     ),
     "pytest": ({"testing"}, False),
+    "torch_geometric": ({"graphs.batch"}, True),
     "vesin": ({"graphs.neighbours"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data", "descriptors.element_table"}, True),

@@ -24,6 +24,7 @@ from tlzoo.errors import UserError, first_line
 logger = logging.getLogger(__name__)
 
 GROUP: Final = "tlzoo.plugins"
+_beside: set[str] = set()  # modules that lay beside configurations
 HOW: Final = f"an entry point in the group {GROUP!r} (docs/plugins.md)"
 
 
@@ -176,6 +177,7 @@ def beside(*configs: str | Path) -> Iterator[None]:
     """
     files = [Path(config).resolve() for config in configs if _is_file(config)]
     folders = list(dict.fromkeys(str(file.parent) for file in files))
+    _forget_others(folders)
     before = set(sys.modules)
     sys.path += folders
     importlib.invalidate_caches()
@@ -184,10 +186,16 @@ def beside(*configs: str | Path) -> Iterator[None]:
     finally:
         for folder in folders:
             sys.path.remove(folder)
-        # another configuration may have another module of the same name beside it
-        new = [name for name in sys.modules if name not in before]
-        for name in [name for name in new if _lies_in(sys.modules[_top(name)], folders)]:
-            del sys.modules[name]
+        _beside.update(name for name in set(sys.modules) - before if _lies_in(sys.modules[name], folders))
+
+
+def _forget_others(folders: list[str]) -> None:
+    """Forget modules that lay beside other configurations and have a namesake beside these."""
+    for name in [name for name in _beside if not _lies_in(sys.modules.get(name), folders)]:
+        if any(Path(folder, f"{name}.py").is_file() or Path(folder, name).is_dir() for folder in folders):
+            _beside.remove(name)
+            for module in [module for module in sys.modules if _top(module) == name]:
+                del sys.modules[module]
 
 
 def _top(module: str) -> str:
@@ -201,7 +209,8 @@ def _is_file(text: str | Path) -> bool:
         return False
 
 
-def _lies_in(module: ModuleType, folders: list[str]) -> bool:
+def _lies_in(module: ModuleType | None, folders: list[str]) -> bool:
     """Whether a module is a file or a package in one of the folders, not deeper."""
     file = Path(getattr(module, "__file__", None) or "/")
-    return str(file.parent) in folders or (file.stem == "__init__" and str(file.parent.parent) in folders)
+    parent = file.parent.parent if file.stem == "__init__" else file.parent
+    return str(parent) in folders

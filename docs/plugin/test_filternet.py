@@ -6,7 +6,7 @@ SMALL = {"class_path": "FilterNet", "init_args": {"dim": 16, "depth": 2}}
 
 
 class TestBackbone(BackboneContract):
-    backbones = {"two": lambda: FilterNet(dim=8, depth=2), "near": lambda: FilterNet(dim=8, cutoff=4.0)}
+    backbones = {"two": lambda: FilterNet(dim=8, depth=2)}
 
 
 class TestFreezing(FreezingContract):

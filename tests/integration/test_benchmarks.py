@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from torch_geometric.data import Data
 
 from benchmarks import agreement, recommendation, report, roofline, scaling, startup
 from benchmarks.__main__ import faults, main
@@ -19,6 +18,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.descriptors.stores import batch_of
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_options import GraphOptions
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def test_graphs_of_a_file_are_those_of_the_store(tmp_path):
         torch.testing.assert_close(backbone(agreement.batch(path, rows)), own)
 
 
-def shuffled(store: list[Data], rng: np.random.Generator) -> dict[str, np.ndarray]:
+def shuffled(store: list[Batch], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Graphs of single crystals as a peer might write them, bonds and angles in disorder."""
     bonds, angles, length, cosine = [], [], [], []
     for one in store:
@@ -123,7 +123,7 @@ def shuffled(store: list[Data], rng: np.random.Generator) -> dict[str, np.ndarra
 
 def test_floor_counts_products_and_what_is_kept():
     layer = nn.Linear(8, 4, bias=False)
-    data = Data(x=torch.randn(10, 8))
+    data = Batch(x=torch.randn(10, 8))
     found = roofline.floor(lambda one: layer(one.x).exp().sum(), [layer], [data, data], low=False)
     assert found["flops"] == 2 * 2 * (2 * 10 * 8 * 4)  # two batches, forward and the gradient of the weight
     assert found["saved"] == 2 * 10 * 4 * 4  # exp keeps its result; input and weight are known
@@ -133,7 +133,7 @@ def test_floor_counts_products_and_what_is_kept():
 def test_products_in_place_count():
     weight = nn.Linear(8, 4, bias=False)
     total = torch.zeros(10, 4)
-    data = Data(x=torch.randn(10, 8))
+    data = Batch(x=torch.randn(10, 8))
 
     def loss(one):
         with torch.no_grad():

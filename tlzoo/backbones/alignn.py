@@ -6,11 +6,11 @@ from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from tlzoo.backbones.backbone import Backbone, Layer
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.nn import Pooling
 from tlzoo.nn.edge_gated_conv import EdgeGatedConv
@@ -97,7 +97,7 @@ class ALIGNN(Backbone):
         self.pool = Pool(pooling, dim=dim)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, batch: Data) -> Float[Tensor, "crystals dim"]:
+    def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
         """Embed the crystals of a batch."""
         atoms = Rows.of(batch[keys.ATOM_COUNT])
         bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count)

@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from tlzoo.descriptors.stores import Options
+from tlzoo.graphs.batch import Batch
 
 
 class Layer(NamedTuple):
@@ -41,7 +41,7 @@ class Backbone(nn.Module, ABC):
     out_dim: int
 
     @abstractmethod
-    def forward(self, batch: Data) -> Float[Tensor, "crystals dim"]:
+    def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
         """Embed the crystals of a batch (fields: :mod:`tlzoo.graphs.keys`)."""
 
     @abstractmethod
@@ -60,7 +60,7 @@ class Backbone(nn.Module, ABC):
         """Whether there is nothing to fit before training; see :meth:`fit`."""
         return True
 
-    def fit(self, batches: Iterable[Data]) -> None:
+    def fit(self, batches: Iterable[Batch]) -> None:
         """Take from the training part, and nothing else, what inputs are standardised with.
 
         A trained backbone keeps what it was trained with: this is only called where ``fitted`` is false.

@@ -5,11 +5,11 @@ from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from tlzoo.backbones.backbone import Backbone, Layer
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.nn import Pooling
 from tlzoo.nn.edges import Edges
@@ -71,7 +71,7 @@ class CGCNN(Backbone):
         self.pool = Pool(pooling, dim=dim)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, batch: Data) -> Float[Tensor, "crystals dim"]:
+    def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
         """Embed the crystals of a batch."""
         x = self.embed(batch[keys.NUMBERS])
         atoms = Rows.of(batch[keys.ATOM_COUNT])

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from tlzoo.backbones.backbone import Backbone, Layer
 from tlzoo.descriptors.descriptor_chunk import names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.nn.norm import Norm, norm_layer
 from tlzoo.nn.rows import Rows
 from tlzoo.nn.standardise import Standardise
@@ -67,7 +67,7 @@ class DescriptorMLP(Backbone):
             Block(size if i == 0 else dim, dim, norm=norm, dropout=dropout) for i in range(depth)
         )
 
-    def forward(self, batch: Data) -> Float[Tensor, "crystals dim"]:
+    def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
         """Embed the crystals of a batch."""
         x = self.standardise(batch[keys.DESCRIPTORS])
         rows = Rows.of(x.new_ones(len(x)))
@@ -82,7 +82,7 @@ class DescriptorMLP(Backbone):
         """Whether the descriptors' mean and standard deviation are known."""
         return self.standardise.fitted
 
-    def fit(self, batches: Iterable[Data]) -> None:
+    def fit(self, batches: Iterable[Batch]) -> None:
         """Take mean and standard deviation of the descriptors from the training part."""
         self.standardise.fit(batch[keys.DESCRIPTORS] for batch in batches)
 

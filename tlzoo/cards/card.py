@@ -2,28 +2,31 @@
 
 import json
 import re
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Any, Final
 
-from tlzoo.cards.schema import Limit, parse
+import msgspec
+from msgspec import Meta
+
+from tlzoo.cards.schema import Record, parse
 from tlzoo.errors import UserError
 
+LARGEST: Final = sys.float_info.max
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
-Sha256 = Annotated[
-    str, Limit(lambda text: re.fullmatch(r"[0-9a-f]{64}", text) is not None, "64 hexadecimal digits")
-]
-Text = Annotated[str, Limit(lambda text: bool(text.strip()), "text that is not empty")]
-Count = Annotated[int, Limit(lambda number: number > 0, "a positive integer")]
-Size = Annotated[int, Limit(lambda number: number >= 0, "an integer, 0 or more")]
-Positive = Annotated[float, Limit(lambda number: number >= 0, "a finite number, 0 or more")]
+Name = Annotated[str, Meta(pattern=rf"\A{NAME.pattern}\Z", description="a-z, 0-9, '.', '_' and '-'")]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits")]
+Text = Annotated[str, Meta(pattern=r"\S", description="text that is not empty")]
+Count = Annotated[int, Meta(ge=1, description="a positive integer")]
+Size = Annotated[int, Meta(ge=0, description="an integer, 0 or more")]
+Finite = Annotated[float, Meta(ge=-LARGEST, le=LARGEST, description="a finite number")]
+Positive = Annotated[float, Meta(ge=0, le=LARGEST, description="a finite number, 0 or more")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(Record, frozen=True, kw_only=True):
     """Crystals of one part of the split.
 
     Attributes:
@@ -35,8 +38,7 @@ class Part:
     ids_sha256: Sha256
 
 
-@dataclass(frozen=True, kw_only=True)
-class Excluded:
+class Excluded(Record, frozen=True, kw_only=True):
     """Crystals of the data set that no part of the split may hold.
 
     Attributes:
@@ -50,8 +52,7 @@ class Excluded:
     published_list: Text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Record, frozen=True, kw_only=True):
     """What the network learned from, and at what cost.
 
     Attributes:
@@ -81,8 +82,7 @@ class Training:
     started: Text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scale:
+class Scale(Record, frozen=True, kw_only=True):
     """How a target is scaled: (f(y) - mean) / std.
 
     Attributes:
@@ -92,12 +92,11 @@ class Scale:
     """
 
     transform: Text
-    mean: float
+    mean: Finite
     std: Positive
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measured(Record, frozen=True, kw_only=True):
     """Errors of one target on the test part, in its unit.
 
     Attributes:
@@ -109,12 +108,11 @@ class Measured:
 
     mae: Positive
     rmse: Positive
-    r2: float | None
+    r2: Finite | None
     n: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
+class Origin(Record, frozen=True, kw_only=True):
     """A model whose weights the training began with.
 
     Attributes:
@@ -126,8 +124,7 @@ class Origin:
     sha256: Sha256
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spec:
+class Spec(Record, frozen=True, kw_only=True):
     """The network: classes and the arguments of their constructors.
 
     Attributes:
@@ -140,8 +137,7 @@ class Spec:
     head: dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Card:
+class Card(Record, frozen=True, kw_only=True):
     """A published checkpoint.
 
     Attributes:
@@ -168,7 +164,7 @@ class Card:
         bytes: Its size.
     """
 
-    name: Annotated[str, Limit(lambda text: NAME.fullmatch(text) is not None, "a-z, 0-9, '.', '_' and '-'")]
+    name: Name
     description: Text
     targets: list[Text]
     units: list[Text]
@@ -180,7 +176,7 @@ class Card:
     recipe: dict[str, Any]
     started_from: list[Origin]
     metrics: dict[str, Measured]
-    golden: dict[str, dict[str, float]]
+    golden: dict[str, dict[str, Finite]]
     citation: Text
     licence: Text
     created: Text
@@ -213,10 +209,9 @@ class Card:
             UserError: It is no card; the message names the first field that is wrong.
         """
         try:
-            card: Card = parse(cls, content)
+            return parse(cls, content)
         except UserError as error:
             raise UserError(f"{where} is no card of a published checkpoint: {error}") from error
-        return card
 
     @classmethod
     def read(cls, path: Path) -> "Card":
@@ -238,7 +233,8 @@ class Card:
 
     def content(self) -> dict[str, Any]:
         """The card as plain data, for a file."""
-        return asdict(self)
+        content: dict[str, Any] = msgspec.to_builtins(self)
+        return content
 
     def text(self) -> str:
         """The card as text for a terminal."""
@@ -281,11 +277,11 @@ class Card:
 def duration(seconds: float) -> str:
     """Say a time for people.
 
-    >>> duration(42.4), duration(3_000), duration(7_500)
-    ('42 s', '50 min', '2.1 h')
+    >>> duration(4.2), duration(42.4), duration(3_000), duration(7_500)
+    ('4.2 s', '42 s', '50 min', '2.1 h')
     """
     if seconds < 100:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
 
 

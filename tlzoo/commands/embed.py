@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlzoo.commands import arguments
 from tlzoo.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from numpy.typing import NDArray
 
 
 def main(args: Sequence[str]) -> int:
@@ -33,16 +33,18 @@ def embed(
     """
     if output.suffix not in {".csv", ".parquet"}:
         raise UserError(f"the output {output} must end in .csv or .parquet")
-    from tlzoo.machine.files import write_table
+    from tlzoo.machine.files import write_columns
 
     table = embed_inputs(model, inputs, layer=layer, skip_bad=skip_bad)
-    write_table(table, output)
-    sys.stdout.write(f"{len(table)} crystals, {table.shape[1] - 1} numbers each → {output}\n")
+    write_columns(table, output)
+    sys.stdout.write(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {output}\n")
     return 0
 
 
-def embed_inputs(name: str, inputs: Sequence[str], *, layer: str | None, skip_bad: bool) -> "pd.DataFrame":
-    """Return what a layer says of everything that the inputs hold, in their order.
+def embed_inputs(
+    name: str, inputs: Sequence[str], *, layer: str | None, skip_bad: bool
+) -> "dict[str, NDArray[Any]]":
+    """Return ids and what a layer makes of everything that the inputs hold, in their order, by column.
 
     Args:
         name: ``descriptors``, or a model as :func:`tlzoo.load` takes it.
@@ -55,15 +57,15 @@ def embed_inputs(name: str, inputs: Sequence[str], *, layer: str | None, skip_ba
             message names all of it.
     """
     import numpy as np
-    import pandas as pd
 
-    from tlzoo.data.questions import read_inputs
+    from tlzoo.model.answering import answer_inputs
     from tlzoo.transfer.features.layers import source
 
     features = source(name)
     layer = layer or features.default
     features.check(layer)
-    tables = read_inputs(inputs, [features.options(layer)], skip_bad=skip_bad)
-    values = np.concatenate([features.activations(table, [layer])[layer] for table in tables])
-    ids = np.concatenate([table.ids for table in tables])
-    return pd.DataFrame({"id": ids, **dict(zip(features.columns(layer), values.T, strict=True))})
+    needs = features.needs([layer])
+    ids, found = answer_inputs(
+        inputs, needs, lambda stores: features.read(stores, [layer])[layer], skip_bad=skip_bad
+    )
+    return {"id": ids, **dict(zip(features.columns(layer), np.concatenate(found).T, strict=True))}

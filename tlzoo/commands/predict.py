@@ -1,9 +1,10 @@
 """`tlzoo predict MODEL INPUT… -o FILE`: answers for crystals that need no labels."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlzoo.commands import arguments
 from tlzoo.errors import UserError
@@ -11,8 +12,9 @@ from tlzoo.transfer import features
 
 if TYPE_CHECKING:
     # torch, scikit-learn and pandas take seconds to import, and the help needs none of them
-    import pandas as pd
+    from numpy.typing import NDArray
 
+    from tlzoo.model.answering import Stores
     from tlzoo.model.trained import Model
     from tlzoo.transfer.features.saved import SavedFeatures
 
@@ -53,31 +55,32 @@ def predict(
         f"{flags[name]} must be at least 1, got {size}" for name, size in limits.items() if size < 1
     ]:
         raise UserError("; ".join(wrong))
-    from tlzoo.machine.files import write_table
+    from tlzoo.machine.files import write_columns
 
     if features.is_saved(model):
         if limits:
             raise UserError(
                 f"{model} is a regression on frozen features, which knows no {next(iter(flags.values()))}"
             )
-        table, units = predict_by_features(features.load(model), inputs, skip_bad=skip_bad)
+        trained: Model | SavedFeatures = features.load(model)
     else:
         from tlzoo.model.trained import load
 
-        table, units = predict_by_network(load(model), inputs, limits, skip_bad=skip_bad)
-    write_table(table, output)
-    told = ", ".join(f"{name} in {unit}" if unit else name for name, unit in units.items())
-    sys.stdout.write(f"{len(table)} crystals: {told} → {output}\n")
+        trained = load(model)
+    table = predict_inputs(trained, inputs, limits, skip_bad=skip_bad)
+    write_columns(table, output)
+    told = ", ".join(f"{name} in {unit}" if unit else name for name, unit in trained.units.items())
+    sys.stdout.write(f"{len(table['id'])} crystals: {told} → {output}\n")
     return 0
 
 
-def predict_by_network(
-    model: "Model", inputs: Sequence[str], limits: dict[str, int], *, skip_bad: bool
-) -> "tuple[pd.DataFrame, dict[str, str]]":
-    """Predict everything that the inputs hold, in their order; return the units of the targets, too.
+def predict_inputs(
+    model: "Model | SavedFeatures", inputs: Sequence[str], limits: dict[str, Any], *, skip_bad: bool
+) -> "dict[str, NDArray[Any]]":
+    """Predict everything that the inputs hold, in their order; return ids and predictions by column.
 
     Args:
-        model: The network.
+        model: The network, or regression on frozen features.
         inputs: Paths, and names of data sets.
         limits: ``batch_size`` and ``max_rows`` of :meth:`~tlzoo.model.Model.predict`, if not the usual ones.
         skip_bad: Leave out what cannot be read or predicted.
@@ -85,23 +88,8 @@ def predict_by_network(
     Raises:
         UserError: Something cannot be and ``skip_bad`` is off; the message names all of it.
     """
-    import pandas as pd
+    from tlzoo.model.answering import answer_inputs, joined
 
-    from tlzoo.data.questions import read_inputs
-
-    tables = read_inputs(inputs, [model.backbone.graph], skip_bad=skip_bad)
-    found = pd.concat([model.predict(table, **limits) for table in tables], ignore_index=True)
-    return found, dict(zip(model.card["targets"], model.card["units"], strict=True))
-
-
-def predict_by_features(
-    model: "SavedFeatures", inputs: Sequence[str], *, skip_bad: bool
-) -> "tuple[pd.DataFrame, dict[str, str]]":
-    """Predict by a regression on frozen features; as :func:`predict_by_network`."""
-    import pandas as pd
-
-    from tlzoo.data.questions import read_inputs
-
-    tables = read_inputs(inputs, model.options, skip_bad=skip_bad)
-    found = pd.concat([model.predict(table) for table in tables], ignore_index=True)
-    return found, {model.card["target"]: model.card["unit"]}
+    answer: Callable[[Stores], dict[str, NDArray[Any]]] = partial(model.answers, **limits)
+    ids, found = answer_inputs(inputs, model.options, answer, skip_bad=skip_bad)
+    return {"id": ids, **joined(found, model.columns)}

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch_geometric.data import Data
 
 from tlzoo.data.batches import EpochSampler, Shares
 from tlzoo.data.oversampling import repeated
 from tlzoo.descriptors.stores import Store
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.machine import distributed
 from tlzoo.machine.runtime import shared_memory, usable_cores
 
@@ -28,7 +28,7 @@ WORKERS, FEWEST_BATCHES, SHARED_MEMORY = 6, 50, 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledGraphs(Dataset[Data]):
+class LabelledGraphs(Dataset[Batch]):
     """Crystals of a table as batches of graphs, or descriptors, with targets.
 
     Attributes:
@@ -46,7 +46,7 @@ class LabelledGraphs(Dataset[Data]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, chosen: NDArray[np.int64]) -> Data:
+    def __getitem__(self, chosen: NDArray[np.int64]) -> Batch:
         """Return the batch of the chosen crystals."""
         batch = self.store.batch(self.positions[chosen])
         batch[keys.TARGETS] = self.targets[chosen]
@@ -83,7 +83,7 @@ class Loader:
         *,
         shuffle: bool = False,
         whole: bool = False,
-    ) -> DataLoader[Data]:
+    ) -> DataLoader[Batch]:
         """Return batches of crystals.
 
         Args:

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch_geometric.data import Data
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.labelled_table import LabelledTable
@@ -19,6 +18,7 @@ from tlzoo.data.splits import Split, Splitter
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.stores import Options, Store, open_store
 from tlzoo.errors import UserError
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.machine import distributed
 
@@ -226,22 +226,21 @@ class CrystalDataModule(pl.LightningDataModule):
             gpu=gpu,
         )
 
-    def transfer_batch_to_device(self, batch: Data, device: torch.device, dataloader_idx: int) -> Data:  # noqa: ARG002 (Lightning's signature)
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002 (Lightning's signature)
         """Begin to copy a batch to the device; the next operation there waits for it."""
-        moved: Data = batch.to(device, non_blocking=True)
-        return moved
+        return batch.to(device, non_blocking=True)
 
-    def train_dataloader(self) -> DataLoader[Data]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of the training part, in an order fixed by seed and epoch."""
         # shuffled is what is learned from; metrics have known labels alone
         rows = self.split.train
         return self._loader().batches(rows, self.table.learned(rows), shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Data]:
+    def val_dataloader(self) -> DataLoader[Batch]:
         """Batches of the validation part."""
         return self.part_dataloader("val")
 
-    def test_dataloader(self) -> DataLoader[Data]:
+    def test_dataloader(self) -> DataLoader[Batch]:
         """Batches of the test part.
 
         Raises:
@@ -251,14 +250,14 @@ class CrystalDataModule(pl.LightningDataModule):
             raise UserError("the split has no test part; choose a splitter with test > 0")
         return self.part_dataloader("test")
 
-    def predict_dataloader(self) -> DataLoader[Data]:
+    def predict_dataloader(self) -> DataLoader[Batch]:
         """Batches of all crystals of the table, in its order; labels are NaN where unknown."""
         rows = np.arange(len(self.crystals))
         unknown = np.empty((len(rows), 0), dtype=np.float32)
         values = self.table.labels(rows) if self.table.known_targets else unknown
         return self._loader(everything=True).batches(rows, values)
 
-    def part_dataloader(self, part: str, *, whole: bool = False) -> DataLoader[Data]:
+    def part_dataloader(self, part: str, *, whole: bool = False) -> DataLoader[Batch]:
         """Batches of a part in the order of the split.
 
         Args:

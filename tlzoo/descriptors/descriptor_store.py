@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch_geometric.data import Data
 
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_chunk import descriptors, names
@@ -19,6 +18,7 @@ from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.element_properties import PROPERTIES, TABLE
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache, keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.graph_store import written
 from tlzoo.graphs.workers import all_chunks
@@ -102,14 +102,18 @@ class DescriptorStore:
         """Return the store of those crystals of consecutive chunks, at least one, that have descriptors."""
         return cls(np.concatenate([chunk.arrays["values"] for chunk in chunks]), names(options))
 
-    def batch(self, rows: NDArray[np.int64]) -> Data:
+    def select(self, rows: NDArray[np.int64]) -> DescriptorStore:
+        """Return the store of some of the crystals, in that order."""
+        return DescriptorStore(self.values[rows], self.names)
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
 
         Args:
             rows: Crystals to take, ``(crystals,)``, in any order, also repeatedly.
         """
         values = torch.from_numpy(self.values[np.asarray(rows, dtype=np.int64)])
-        return Data(**{keys.DESCRIPTORS: values, keys.NUM_CRYSTALS: len(rows)})
+        return Batch(**{keys.DESCRIPTORS: values, keys.NUM_CRYSTALS: len(rows)})
 
 
 def store_key(crystals: Crystals, options: DescriptorOptions) -> str:

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from torch_geometric.data import Data
 
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.suitability import Options
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_store import GraphStore
 
 __all__ = ["Options", "Store", "batch_of", "open_store", "store_of"]
@@ -40,7 +40,7 @@ def store_of(crystals: Crystals, options: Options) -> Store:
     return GraphStore.in_memory(crystals, options)
 
 
-def batch_of(crystals: Crystals, options: Options) -> Data:
+def batch_of(crystals: Crystals, options: Options) -> Batch:
     """Return the batch of a few crystals, without any cache.
 
     Raises:

@@ -14,17 +14,24 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
-from torch_geometric.data import Data
 from tqdm import tqdm
 
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs import cache, keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.workers import Product, all_chunks, all_graphs, graphs
 
 FORMAT = 2
+
+# Arrays with one row per atom, bond and angle, by their offsets.
+AXES = {
+    "atom_offsets": ("numbers", "atom_count"),
+    "bond_offsets": ("source", "target", "length", "bond_count"),
+    "angle_offsets": ("angle_source", "angle_target", "cosine", "angle_count"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +150,18 @@ class GraphStore:
         arrays = {name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays}
         return cls(**arrays, **_offsets([chunk.sizes for chunk in chunks]), angles=options.angles)
 
-    def batch(self, rows: NDArray[np.int64]) -> Data:
+    def select(self, rows: NDArray[np.int64]) -> GraphStore:
+        """Return the store of some of the crystals, in that order."""
+        arrays, sizes = {}, []
+        for axis, names in AXES.items():
+            places, counts = _places(getattr(self, axis), rows)
+            sizes.append(counts)
+            for name in names:
+                values = getattr(self, name)
+                arrays[name] = np.concatenate([values[:0], *(values[place] for place in places)])
+        return GraphStore(**arrays, **_offsets([np.stack(sizes)]), angles=self.angles)
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
 
         Args:
@@ -167,7 +185,7 @@ class GraphStore:
                 keys.ANGLE_COSINE: _joined(self.cosine, angles, np.float32),
                 keys.ANGLE_COUNT: _joined(self.angle_count, angles, np.float32),
             }
-        return Data(**fields, **{keys.NUM_CRYSTALS: len(rows)})
+        return Batch(**fields, **{keys.NUM_CRYSTALS: len(rows)})
 
 
 def store_key(crystals: Crystals, options: GraphOptions) -> str:
@@ -225,7 +243,7 @@ def _some(crystals: Crystals) -> None:
 def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
     """Return the offsets of atoms, bonds and angles by name, from their numbers in pieces."""
     offsets = np.cumsum(np.concatenate([np.zeros((3, 1), dtype=np.int64), *sizes], axis=1), axis=1)
-    return dict(zip(("atom_offsets", "bond_offsets", "angle_offsets"), offsets, strict=True))
+    return dict(zip(AXES, offsets, strict=True))
 
 
 def _places(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[list[slice], NDArray[np.int64]]:

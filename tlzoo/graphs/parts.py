@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Data
 
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 
 # What has one row per bond, and what one per angle.
 BOND_FIELDS = (keys.BOND_LENGTH, keys.BOND_COUNT)
@@ -17,7 +17,7 @@ ANGLE_FIELDS = (keys.ANGLE_COSINE, keys.ANGLE_COUNT)
 CRYSTAL_FIELDS = (keys.DESCRIPTORS, keys.TARGETS, keys.ROW)
 
 
-def num_rows(batch: Data) -> int:
+def num_rows(batch: Batch) -> int:
     """Return the rows of the largest tensor in a batch: angles, bonds without angles, or crystals."""
     if keys.DESCRIPTORS in batch:
         return int(batch[keys.NUM_CRYSTALS])
@@ -43,7 +43,7 @@ def consecutive(sizes: NDArray[np.int64], *, most: int, budget: int) -> list[sli
     return pieces
 
 
-def parts(batch: Data, budget: int | None) -> Sequence[Data]:
+def parts(batch: Batch, budget: int | None) -> Sequence[Batch]:
     """Return a batch as smaller ones of consecutive crystals.
 
     Args:
@@ -67,14 +67,14 @@ def parts(batch: Data, budget: int | None) -> Sequence[Data]:
     return [_part(batch, piece, atom_ends, bond_ends, angle_ends) for piece in pieces]
 
 
-def nothing(batch: Data) -> Data:
+def nothing(batch: Batch) -> Batch:
     """Return a batch without crystals, on the device and with the fields of another."""
     fields = {
         name: value[:, :0] if name in (keys.EDGE_INDEX, keys.ANGLE_INDEX) else value[:0]
-        for name, value in batch.to_dict().items()
+        for name, value in batch.items()
         if name != keys.NUM_CRYSTALS
     }
-    return Data(**fields, **{keys.NUM_CRYSTALS: 0})
+    return Batch(**fields, **{keys.NUM_CRYSTALS: 0})
 
 
 def _ends(target: Tensor, node_ends: Tensor) -> Tensor:
@@ -82,7 +82,9 @@ def _ends(target: Tensor, node_ends: Tensor) -> Tensor:
     return torch.searchsorted(target.contiguous(), node_ends)
 
 
-def _part(batch: Data, piece: slice, atom_ends: Tensor, bond_ends: Tensor, angle_ends: Tensor | None) -> Data:
+def _part(
+    batch: Batch, piece: slice, atom_ends: Tensor, bond_ends: Tensor, angle_ends: Tensor | None
+) -> Batch:
     atoms, bonds = _span(atom_ends, piece), _span(bond_ends, piece)
     fields = {
         keys.NUMBERS: batch[keys.NUMBERS][atoms],
@@ -96,15 +98,15 @@ def _part(batch: Data, piece: slice, atom_ends: Tensor, bond_ends: Tensor, angle
         angles = _span(angle_ends, piece)
         fields[keys.ANGLE_INDEX] = batch[keys.ANGLE_INDEX][:, angles] - bonds.start
         fields |= {name: batch[name][angles] for name in ANGLE_FIELDS}
-    return Data(**fields, **{keys.NUM_CRYSTALS: piece.stop - piece.start})
+    return Batch(**fields, **{keys.NUM_CRYSTALS: piece.stop - piece.start})
 
 
-def _rows(batch: Data, piece: slice) -> Data:
+def _rows(batch: Batch, piece: slice) -> Batch:
     """Return a part of a batch of descriptors."""
-    return Data(**_per_crystal(batch, piece), **{keys.NUM_CRYSTALS: piece.stop - piece.start})
+    return Batch(**_per_crystal(batch, piece), **{keys.NUM_CRYSTALS: piece.stop - piece.start})
 
 
-def _per_crystal(batch: Data, piece: slice) -> dict[str, Tensor]:
+def _per_crystal(batch: Batch, piece: slice) -> dict[str, Tensor]:
     return {name: batch[name][piece] for name in CRYSTAL_FIELDS if name in batch}
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torch_geometric.data import Data
 
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.parts import nothing, num_rows, parts
 from tlzoo.machine import distributed
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 # How allocators without an exception of their own say it: the CPU's, Apple's, cuBLAS.
 MESSAGES = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
-Compute = Callable[[Data], Tensor]
+Compute = Callable[[Batch], Tensor]
 
 
 class RowBudget:
@@ -33,7 +33,7 @@ class RowBudget:
     def __init__(self, rows: int | None = None) -> None:
         self.rows = rows
 
-    def apply(self, compute: Compute, batch: Data) -> Tensor:
+    def apply(self, compute: Compute, batch: Batch) -> Tensor:
         """Compute a batch without derivatives, in parts if need be.
 
         Args:
@@ -49,7 +49,7 @@ class RowBudget:
             except RuntimeError as error:
                 self.halve(batch, error)
 
-    def apply_recomputing(self, compute: Compute, batch: Data, module: nn.Module) -> Tensor:
+    def apply_recomputing(self, compute: Compute, batch: Batch, module: nn.Module) -> Tensor:
         """Compute a batch so that its derivatives need the memory of one part only.
 
         Of parts nothing is kept for the derivatives but the result: each is computed again when its turn
@@ -77,7 +77,7 @@ class RowBudget:
             [checkpoint(compute, part, use_reentrant=False, context_fn=contexts) for part in pieces]
         )
 
-    def halve(self, batch: Data, error: RuntimeError) -> None:
+    def halve(self, batch: Batch, error: RuntimeError) -> None:
         """Take half as many rows after a batch for which memory ran out; say so.
 
         Raises:
@@ -88,7 +88,7 @@ class RowBudget:
             raise error
         self._halve([self._attempt(batch)], error)
 
-    def halve_together(self, batch: Data, error: RuntimeError) -> None:
+    def halve_together(self, batch: Batch, error: RuntimeError) -> None:
         """Do so in all processes that train together, after memory ran out in one or more; all must call it.
 
         Raises:
@@ -101,7 +101,7 @@ class RowBudget:
         attempts = distributed.gather(None if elsewhere else self._attempt(batch))
         self._halve([attempt for attempt in attempts if attempt is not None], error)
 
-    def _attempt(self, batch: Data) -> "Attempt":
+    def _attempt(self, batch: Batch) -> "Attempt":
         tried = parts(batch, self.rows)
         return Attempt(num_rows(batch), batch[keys.NUM_CRYSTALS], len(tried), max(map(num_rows, tried)))
 

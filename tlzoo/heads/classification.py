@@ -1,7 +1,6 @@
 """One class out of two or more."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -11,15 +10,13 @@ from torch.nn import functional as F
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Activation, Head, full, masked_mean
 
-if TYPE_CHECKING:
-    import tlzoo.heads.metrics
-
 
 class Classification(Head):
     """Predicts the class of a crystal; labels are the numbers 0, 1 … ``classes - 1``, NaN where unknown.
 
     Columns for two classes: ``<target>_probability``, of class 1. For more: ``<target>_class``, the most
-    probable one, then ``<target>_probability_0`` … of each class. The loss is the cross entropy.
+    probable one, then ``<target>_probability_0`` … of each class. The loss is the cross entropy, the
+    metrics are ``accuracy``, ``f1`` and ``auroc``.
 
     Args:
         classes: Number of classes.
@@ -29,6 +26,7 @@ class Classification(Head):
     """
 
     monitor = "loss"
+    measured_by = "ClassificationMetrics"
 
     def __init__(
         self,
@@ -42,6 +40,7 @@ class Classification(Head):
             raise UserError(f"classes must be at least 2, got {classes}")
         super().__init__(hidden=hidden, activation=activation, dropout=dropout, transform="none")
         self.classes = classes
+        self.measured_with = {"classes": classes}
 
     @property
     def tower_out(self) -> int:
@@ -83,9 +82,3 @@ class Classification(Head):
         if self.classes == 2:
             return [f"{target}_probability"]
         return [f"{target}_class", *(f"{target}_probability_{i}" for i in range(self.classes))]
-
-    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.ClassificationMetrics":
-        """Return ``accuracy``, ``f1`` and ``auroc``."""
-        from tlzoo.heads.metrics import ClassificationMetrics
-
-        return ClassificationMetrics([self._one(targets)], classes=self.classes)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -11,9 +10,6 @@ from torch.nn import functional as F
 
 from tlzoo.heads.head import Activation, Head, full, masked_mean
 from tlzoo.nn.scaler import Transform
-
-if TYPE_CHECKING:
-    import tlzoo.heads.metrics
 
 # Variance below which the likelihood of a perfect fit would grow without bound, in scaled space.
 MIN_VARIANCE = 1e-6
@@ -32,12 +28,16 @@ class Gaussian(Head):
     Under ``transform: log10`` the distribution is log-normal: the prediction is its median, and the standard
     deviation in physical units is the first-order :math:`y \ln(10)\, \sigma_{\log_{10} y}`.
 
+    Metrics: ``mae``, ``rmse``, ``r2`` and ``coverage``: targets within one ``std`` (ideal: 0.683).
+
     Args:
         hidden: Width of each hidden layer; empty for a linear head.
         activation: Non-linearity.
         dropout: Probability with which a hidden value is dropped in training.
         transform: How targets are scaled.
     """
+
+    measured_by = "IntervalMetrics"
 
     def __init__(
         self,
@@ -76,12 +76,6 @@ class Gaussian(Head):
         """Name the columns."""
         target = self._one(targets)
         return [target, f"{target}_std"]
-
-    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.IntervalMetrics":
-        """Return ``mae``, ``rmse``, ``r2`` and ``coverage``: targets within one ``std`` (ideal: 0.683)."""
-        from tlzoo.heads.metrics import IntervalMetrics
-
-        return IntervalMetrics([self._one(targets)])
 
 
 def _moments(raw: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,6 @@ from tlzoo.machine import distributed
 from tlzoo.nn.scaler import Scaler, Transform
 
 if TYPE_CHECKING:
-    # torchmetrics imports scipy and matplotlib: seconds that a prediction need not wait
     import tlzoo.heads.metrics
 
 Activation: TypeAlias = Literal["softplus", "silu", "relu"]
@@ -46,10 +45,13 @@ class Head(nn.Module, ABC):
 
     Attributes:
         monitor: Name of the metric to minimise on the validation part; a key of :meth:`metrics`, or ``loss``.
+        measured_by: Class of :mod:`tlzoo.heads.metrics` that :meth:`metrics` returns.
+        measured_with: Arguments of it, but for the targets.
         in_dim: Length of the embedding this head is bound to, None before :meth:`bind`.
     """
 
     monitor: ClassVar[str] = "mae"
+    measured_by: ClassVar[str] = "RegressionMetrics"
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class Head(nn.Module, ABC):
         self.dropout = dropout
         self.transform = transform
         self.num_targets = num_targets
+        self.measured_with: Mapping[str, Any] = {}
         self.in_dim: int | None = None
         self.scaler = Scaler(targets=num_targets, transform=transform)
         self.trunks = nn.ModuleList()
@@ -162,9 +165,18 @@ class Head(nn.Module, ABC):
             UserError: The head is not made for these targets.
         """
 
-    @abstractmethod
     def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.Metrics":
-        """Return fresh metrics, to be updated with (:meth:`predict`, targets), both in physical units."""
+        """Return fresh metrics, to be updated with (:meth:`predict`, targets), both in physical units.
+
+        Raises:
+            UserError: The head is not made for these targets.
+        """
+        # torchmetrics imports scipy and matplotlib: seconds that a prediction need not wait
+        from tlzoo.heads import metrics
+
+        self.columns(targets)
+        made: metrics.Metrics = getattr(metrics, self.measured_by)(targets, **self.measured_with)
+        return made
 
     def _trunk(self, in_dim: int) -> nn.Sequential:
         layers: list[nn.Module] = []

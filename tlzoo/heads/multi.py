@@ -1,7 +1,7 @@
 """Several properties at once, each with its own layers, labels known or not."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -11,9 +11,6 @@ from tlzoo.errors import UserError
 from tlzoo.heads.head import Activation, Head, Loss, elementwise, full, masked_means
 from tlzoo.heads.regression import checked
 from tlzoo.nn.scaler import Transform
-
-if TYPE_CHECKING:
-    import tlzoo.heads.metrics
 
 Weighting: TypeAlias = Literal["fixed", "uncertainty"]
 
@@ -46,6 +43,9 @@ class MultiProperty(Head):
     :math:`e^{-s_p} L_p + s_p` with a learnt :math:`s_p`: the negative log-likelihood of errors with
     a Laplace distribution of scale :math:`e^{s_p}` (``l1``) or, but for a factor, a normal one of variance
     :math:`e^{s_p}` (``mse``). A property that is predicted well then counts more than a noisy one.
+
+    Metrics: ``mae``, ``rmse``, ``r2`` of each target (``mae_<target>`` …) and ``relative_mae``, which is the
+    monitor: targets of different units cannot be averaged otherwise.
 
     Args:
         targets: Names of the targets, in the order of the data's.
@@ -89,6 +89,7 @@ class MultiProperty(Head):
             towers=len(names),
         )
         self.targets = tuple(names)
+        self.measured_with = {"relative": True}
         self.weights = None if weights is None else dict(weights)
         self.loss_ = checked(loss)
         if weighting not in ("fixed", "uncertainty"):
@@ -141,12 +142,3 @@ class MultiProperty(Head):
                 "Name the same targets in the same order"
             )
         return list(targets)
-
-    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.RegressionMetrics":
-        """Return ``mae``, ``rmse``, ``r2`` of each target (``mae_<target>`` …) and ``relative_mae``.
-
-        ``relative_mae`` is the monitor: targets of different units cannot be averaged otherwise.
-        """
-        from tlzoo.heads.metrics import RegressionMetrics
-
-        return RegressionMetrics(self.columns(targets), relative=True)

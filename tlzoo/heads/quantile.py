@@ -1,7 +1,6 @@
 """Quantiles that never cross."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -11,9 +10,6 @@ from torch.nn import functional as F
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Activation, Head, full, masked_mean
 from tlzoo.nn.scaler import Transform
-
-if TYPE_CHECKING:
-    import tlzoo.heads.metrics
 
 MEDIAN = 0.5
 
@@ -28,6 +24,9 @@ class Quantile(Head):
     .. math::
         L_\tau = \max\big(\tau (s - q_\tau), (\tau - 1)(s - q_\tau)\big)
 
+    Metrics: ``mae``, ``rmse``, ``r2`` of the median and ``coverage``, the share of targets between the
+    outermost quantiles; ideal is the difference of their levels, 0.9 for the default.
+
     Args:
         quantiles: Rising, between 0 and 1, with the median 0.5 among them.
         hidden: Width of each hidden layer; empty for a linear head.
@@ -36,6 +35,7 @@ class Quantile(Head):
         transform: How targets are scaled.
     """
 
+    measured_by = "IntervalMetrics"
     level: Tensor
 
     def __init__(
@@ -56,6 +56,9 @@ class Quantile(Head):
         super().__init__(hidden=hidden, activation=activation, dropout=dropout, transform=transform)
         self.quantiles = tuple(quantiles)
         self._median = self.quantiles.index(MEDIAN)
+        last = len(quantiles) - 1
+        # columns: the median, then the others
+        self.measured_with = {"low": int(self._median > 0), "high": last if self._median < last else 0}
         # a hyper-parameter: stored with the constructor's arguments, not with the learnt numbers
         self.register_buffer("level", torch.tensor(self.quantiles), persistent=False)
 
@@ -83,18 +86,6 @@ class Quantile(Head):
         """Name the columns."""
         target = self._one(targets)
         return [target, *(f"{target}_q{100 * level:g}" for level in self.quantiles if level != MEDIAN)]
-
-    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.IntervalMetrics":
-        """Return ``mae``, ``rmse``, ``r2`` of the median and ``coverage``.
-
-        The coverage is the share of targets between the outermost quantiles; ideal is the difference of their
-        levels, 0.9 for the default.
-        """
-        low = 1 if self._median > 0 else 0
-        high = len(self.quantiles) - 1 if self._median < len(self.quantiles) - 1 else 0
-        from tlzoo.heads.metrics import IntervalMetrics
-
-        return IntervalMetrics([self._one(targets)], low=low, high=high)
 
     def _rising(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals out"]:
         """Return the quantiles in scaled space, in rising order."""

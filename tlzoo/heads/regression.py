@@ -1,7 +1,6 @@
 """One number per crystal."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,12 +9,9 @@ from tlzoo.errors import UserError
 from tlzoo.heads.head import Activation, Head, Loss, elementwise, full, masked_mean
 from tlzoo.nn.scaler import Transform
 
-if TYPE_CHECKING:
-    import tlzoo.heads.metrics
-
 
 class Regression(Head):
-    """Predicts one target; columns: ``<target>``.
+    """Predicts one target; columns: ``<target>``; metrics: ``mae``, ``rmse`` and ``r2``.
 
     Args:
         loss: ``l1``, ``mse``, or ``huber`` (linear beyond one standard deviation), in scaled space.
@@ -51,12 +47,6 @@ class Regression(Head):
     def columns(self, targets: Sequence[str]) -> list[str]:
         """Name the one column after the target."""
         return [self._one(targets)]
-
-    def metrics(self, targets: Sequence[str]) -> "tlzoo.heads.metrics.RegressionMetrics":
-        """Return ``mae``, ``rmse`` and ``r2``."""
-        from tlzoo.heads.metrics import RegressionMetrics
-
-        return RegressionMetrics([self._one(targets)])
 
 
 def checked(loss: Loss) -> Loss:

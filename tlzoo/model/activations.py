@@ -13,11 +13,11 @@ from typing import Any, Final
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from tlzoo.backbones.backbone import Backbone, Layer
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.heads.head import Head
 from tlzoo.nn.edges import pointers
 from tlzoo.nn.segment import segment_sum
@@ -45,7 +45,7 @@ def check_layers(layers: Sequence[str], there: Mapping[str, int]) -> None:
 
 
 def activations(
-    backbone: Backbone, head: Head, batch: Data, layers: Sequence[str]
+    backbone: Backbone, head: Head, batch: Batch, layers: Sequence[str]
 ) -> Float[Tensor, "crystals width"]:
     """Return the activations of layers for the crystals of a batch, side by side in the order given.
 
@@ -87,7 +87,7 @@ def _keep(out: Any, seen: list[Tensor]) -> None:  # noqa: ANN401 (what a module 
     seen.append((out[0] if isinstance(out, tuple) else out).detach().float())
 
 
-def _per_crystal(x: Tensor, layer: Layer | None, batch: Data) -> Tensor:
+def _per_crystal(x: Tensor, layer: Layer | None, batch: Batch) -> Tensor:
     """Take the mean over each crystal of a layer of atoms or bonds."""
     if layer is None or layer.axis == "crystals":
         return x

@@ -1,38 +1,36 @@
 """A trained model as one object: predict and embed crystals."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Data
 
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
-from tlzoo.data.known_elements import check_elements
-from tlzoo.descriptors.stores import Store, store_of
+from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.heads.head import Head
 from tlzoo.model import checkpoint, ensemble
 from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
+from tlzoo.model.answering import Stores, answered, joined
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pymatgen.core import Structure
 
 
 # Crystals and rows computed at a time: more are hardly faster on a CPU. ALIGNN as published takes 0.5 GB.
 BATCH_SIZE, MAX_ROWS = 1024, 50_000
-
-# Crystals, and atoms, whose graphs are in memory at a time.
-CHUNK, CHUNK_ATOMS = 4096, 50_000
 
 
 @dataclass(frozen=True)
@@ -44,12 +42,24 @@ class Model:
         head: From embeddings to predictions.
         card: Targets, units, training data and metrics.
         others: Further trainings, whose predictions are averaged with its own; embeddings are its own alone.
+        budget: How many rows fit into memory.
     """
 
     backbone: Backbone
     head: Head
     card: dict[str, Any]
     others: tuple["Model", ...] = ()
+    budget: RowBudget = field(default_factory=RowBudget, repr=False, compare=False)
+
+    @property
+    def options(self) -> list[Options]:
+        """What must be made of crystals for :meth:`answers`: what the backbone reads."""
+        return [self.backbone.graph]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each target."""
+        return dict(zip(self.card["targets"], self.card["units"], strict=True))
 
     @property
     def columns(self) -> list[str]:
@@ -57,7 +67,7 @@ class Model:
         names = self.head.columns(self.card["targets"])
         return names + [f"{name}_spread" for name in self.card["targets"] if self.others]
 
-    def answer(self, batch: Data, embedding: Tensor | None = None) -> Tensor:
+    def answer(self, batch: Batch, embedding: Tensor | None = None) -> Tensor:
         """Predict for graphs, ``(crystals, columns)`` in physical units.
 
         Args:
@@ -76,7 +86,7 @@ class Model:
         *,
         batch_size: int = BATCH_SIZE,
         max_rows: int = MAX_ROWS,
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Predict in physical units.
 
         Args:
@@ -93,16 +103,22 @@ class Model:
             UserError: A structure is disordered, has an atom without neighbours or an unknown element, or
                 does not fit into memory.
         """
+        import pandas as pd
+
         crystals = _table(crystals)
-        columns = self.columns
-        values = self._rows(
-            self.answer,
-            crystals,
-            width=len(columns),
-            batch_size=batch_size,
-            max_rows=max_rows,
-        )
-        return pd.DataFrame({"id": crystals.ids, **dict(zip(columns, values.T, strict=True))})
+        answer = partial(self.answers, batch_size=batch_size, max_rows=max_rows)
+        found = answered(crystals, self.options, answer)
+        return pd.DataFrame({"id": crystals.ids, **joined(found, self.columns)})
+
+    def answers(self, stores: Stores, **limits: int) -> dict[str, NDArray[np.float32]]:
+        """Predict for what was made of crystals; return the columns by name, ``(crystals,)`` each.
+
+        Args:
+            stores: What was made, for each of :attr:`options`.
+            **limits: ``batch_size`` and ``max_rows``, as of `predict`.
+        """
+        values = self.rows(self.answer, stores[self.backbone.graph], **limits)
+        return dict(zip(self.columns, values.T, strict=True))
 
     @property
     def layers(self) -> list[str]:
@@ -129,49 +145,28 @@ class Model:
         Raises:
             UserError: There is no such layer; the message lists those there are.
         """
-        limits = {"batch_size": batch_size, "max_rows": max_rows}
-        return self.activations(crystals, [layer], **limits)[layer]
+        return self.activations(crystals, [layer], batch_size=batch_size, max_rows=max_rows)[layer]
 
     def activations(
-        self,
-        crystals: "Crystals | Sequence[Structure]",
-        layers: Sequence[str],
-        *,
-        batch_size: int = BATCH_SIZE,
-        max_rows: int = MAX_ROWS,
+        self, crystals: "Crystals | Sequence[Structure]", layers: Sequence[str], **limits: int
     ) -> dict[str, NDArray[np.float32]]:
         """Return the activations of several layers in one pass, ``(crystals, dim)`` each; see `embed`."""
         layers, sizes = self._layers(layers)
-        table = self._rows(
-            lambda batch: activations(self.backbone, self.head, batch, layers),
-            _table(crystals),
-            width=sum(sizes),
-            batch_size=batch_size,
-            max_rows=max_rows,
-        )
-        return _parts(table, layers, sizes)
+        found = answered(_table(crystals), self.options, lambda stores: self.read(stores, layers, **limits))
+        return {
+            layer: np.concatenate([np.empty((0, size), np.float32), *(part[layer] for part in found)])
+            for layer, size in zip(layers, sizes, strict=True)
+        }
 
-    def read(
-        self, store: Store, layers: Sequence[str], *, batch_size: int = BATCH_SIZE, max_rows: int = MAX_ROWS
-    ) -> dict[str, NDArray[np.float32]]:
-        """Return the activations of several layers for graphs, or descriptors, that are there already.
-
-        Args:
-            store: What was made of the crystals, with the backbone's options.
-            layers: Some of :attr:`layers`.
-            batch_size: Crystals computed at a time, at most.
-            max_rows: Rows computed at a time, at most.
-        """
+    def read(self, stores: Stores, layers: Sequence[str], **limits: int) -> dict[str, NDArray[np.float32]]:
+        """Return the activations of several layers for what was made of crystals; see :meth:`answers`."""
         layers, sizes = self._layers(layers)
-        with torch.inference_mode():
-            table = self._of_store(
-                lambda batch: activations(self.backbone, self.head, batch, layers),
-                store,
-                RowBudget(),
-                batch_size=batch_size,
-                max_rows=max_rows,
-            )
-        return _parts(table, layers, sizes)
+
+        def compute(batch: Batch) -> Tensor:
+            return activations(self.backbone, self.head, batch, layers)
+
+        table = self.rows(compute, stores[self.backbone.graph], **limits)
+        return dict(zip(layers, np.split(table, np.cumsum(sizes)[:-1], axis=1), strict=True))
 
     def _layers(self, layers: Sequence[str]) -> tuple[list[str], list[int]]:
         """Return layers, each once, and the lengths of their vectors."""
@@ -188,45 +183,31 @@ class Model:
             other.to(device)
         return self
 
-    def _rows(
+    def rows(
         self,
-        compute: Callable[[Data], Tensor],
-        crystals: Crystals,
-        *,
-        width: int,
-        batch_size: int,
-        max_rows: int,
-    ) -> NDArray[np.float32]:
-        """Return one row of results per crystal, in the given order, ``(crystals, width)``."""
-        check_elements(crystals)
-        budget = RowBudget()
-        results = [np.empty((0, width), dtype=np.float32)]
-        with torch.inference_mode():
-            for chunk in consecutive(crystals.num_atoms, most=CHUNK, budget=CHUNK_ATOMS):
-                rows = np.arange(len(crystals))[chunk]
-                store = store_of(crystals.select(rows), self.backbone.graph)
-                limits = {"batch_size": batch_size, "max_rows": max_rows}
-                results.append(self._of_store(compute, store, budget, **limits))
-        return np.concatenate(results)
-
-    def _of_store(
-        self,
-        compute: Callable[[Data], Tensor],
+        compute: Callable[[Batch], Tensor],
         store: Store,
-        budget: RowBudget,
         *,
-        batch_size: int,
-        max_rows: int,
+        batch_size: int = BATCH_SIZE,
+        max_rows: int = MAX_ROWS,
     ) -> NDArray[np.float32]:
-        """Return one row of results per crystal of a store, ``(crystals, width)``."""
+        """Return one row of results per crystal, ``(crystals, width)``; crystals of one size go together.
+
+        Args:
+            compute: From a batch to its rows.
+            store: What was made of the crystals.
+            batch_size: Crystals computed at a time, at most.
+            max_rows: Rows computed at a time, at most.
+        """
         device = next(self.backbone.parameters()).device
         order = np.argsort(store.num_rows, kind="stable")
-        done = [
-            budget.apply(compute, store.batch(order[piece]).to(device))
-            for piece in consecutive(store.num_rows[order], most=batch_size, budget=max_rows)
-        ]
-        table: NDArray[np.float32] = torch.cat(done).float().cpu().numpy()[np.argsort(order)]
-        return table
+        with torch.inference_mode():
+            done = [
+                self.budget.apply(compute, store.batch(order[piece]).to(device))
+                for piece in consecutive(store.num_rows[order], most=batch_size, budget=max_rows)
+            ]
+            table: NDArray[np.float32] = torch.cat(done).float().cpu().numpy()
+        return table[np.argsort(order)]
 
 
 def load(name: str | Path) -> Model:
@@ -291,12 +272,6 @@ def _check_alike(first: Model, other: Model) -> None:
             "models that answer together need the same graphs and a number for each property; remove "
             f"{ensemble.FILE} from the run directory"
         )
-
-
-def _parts(
-    table: NDArray[np.float32], layers: Sequence[str], sizes: Sequence[int]
-) -> dict[str, NDArray[np.float32]]:
-    return dict(zip(layers, np.split(table, np.cumsum(sizes)[:-1], axis=1), strict=True))
 
 
 def _table(crystals: "Crystals | Sequence[Structure]") -> Crystals:

@@ -9,7 +9,6 @@ over the k = 5 nearest training crystals. The same for each training crystal, it
 usual: distances are in units of its median, and a crystal is out of the domain beyond its 99th percentile.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -23,11 +22,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import VOLUME_TOLERANCE
-from tlzoo.descriptors.stores import Options, Store, store_of
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole
+from tlzoo.model.answering import answered
 from tlzoo.screen.facts import Facts
 from tlzoo.screen.predictors import Predictor
 
@@ -79,8 +77,9 @@ class Domain:
             return cls(there, none.long(), none, str(error))
         if points is None:
             drawn = np.random.default_rng(0).permutation(len(crystals))[:MOST]
-            some = _parts(crystals.select(np.sort(drawn)))
-            points = np.concatenate([predictor.answers(_stores(part, predictor)).embedding for part in some])
+            some = crystals.select(np.sort(drawn))
+            found = answered(some, predictor.needs, predictor.answers, most=CHUNK, atoms=None)
+            points = np.concatenate([part.embedding for part in found])
         facts = Facts(crystals)
         return cls(
             torch.from_numpy(points),
@@ -169,14 +168,3 @@ def _nearest(points: Tensor, others: Tensor, count: int) -> Tensor:
     """Return the distances of each point to the nearest others, ascending, ``(points, count)``."""
     squares = points.square().sum(dim=1)[:, None] + others.square().sum(dim=1) - 2 * points @ others.T
     return squares.clamp(min=0).topk(count, dim=1, largest=False).values.sqrt()
-
-
-def _stores(crystals: Crystals, predictor: Predictor) -> dict[Options, Store]:
-    return {options: store_of(crystals, options) for options in predictor.needs}
-
-
-def _parts(crystals: Crystals) -> Sequence[Crystals]:
-    return [
-        crystals.select(np.arange(start, min(start + CHUNK, len(crystals))))
-        for start in range(0, len(crystals), CHUNK)
-    ]

@@ -11,7 +11,7 @@ import yaml
 from tlzoo import plugins
 from tlzoo.crystals import Crystals
 from tlzoo.data import named, splits
-from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.data.splits.ids import ids_sha256, rows_by_id, rows_of
 from tlzoo.errors import UserError
 
@@ -73,7 +73,7 @@ def fitted_crystals(card: Mapping[str, Any]) -> Crystals:
     return crystals
 
 
-def _data(source: str, recipe: Mapping[str, Any], sha256: object) -> CrystalDataModule:
+def _data(source: str, recipe: Mapping[str, Any], sha256: object) -> LabelledTable:
     """Return the data set of a training, if it is on this machine and has not changed."""
     data = _table(source, recipe)
     if data.crystals.content_hash != sha256:
@@ -81,7 +81,7 @@ def _data(source: str, recipe: Mapping[str, Any], sha256: object) -> CrystalData
     return data
 
 
-def _table(source: str, recipe: Mapping[str, Any]) -> CrystalDataModule:
+def _table(source: str, recipe: Mapping[str, Any]) -> LabelledTable:
     """Return a data set, if it is on this machine."""
     if named.known(source) and not _at_hand(source):
         raise UserError(f"the data set {source} is not on this machine: tlzoo data info {source}")
@@ -90,7 +90,7 @@ def _table(source: str, recipe: Mapping[str, Any]) -> CrystalDataModule:
     if spec:
         splitter = _splitter(str(spec["class_path"]))(**spec.get("init_args", {}))
     options: dict[str, Any] = {key: recipe.get(key) for key in READING}
-    return CrystalDataModule(source, split=splitter, **options)
+    return LabelledTable(source, split=splitter, **options)
 
 
 def _splitter(path: str) -> type[splits.Splitter]:

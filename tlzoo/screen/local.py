@@ -15,8 +15,9 @@ from tlzoo.descriptors.stores import Options
 from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.workers import Workers
+from tlzoo.model.answering import alone, product
 from tlzoo.screen.pool import Slice
-from tlzoo.screen.screening import Screening, alone, product
+from tlzoo.screen.screening import Screening
 
 
 def run(screening: Screening, wanted: Sequence[int], jobs: int) -> Iterator[int]:

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Data
 
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
-from tlzoo.descriptors.stores import Options, Store
+from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
-from tlzoo.graphs.parts import consecutive
-from tlzoo.graphs.row_budget import RowBudget
+from tlzoo.graphs.batch import Batch
+from tlzoo.model.answering import Stores
 from tlzoo.model.trained import Model, load
 from tlzoo.screen.learned_from import fitted_crystals, training_crystals
 from tlzoo.transfer import features
@@ -80,7 +79,7 @@ class Predictor(ABC):
         """What is to be made of crystals."""
 
     @abstractmethod
-    def answers(self, stores: Mapping[Options, Store]) -> Answers:
+    def answers(self, stores: Stores) -> Answers:
         """Answer for crystals.
 
         Args:
@@ -130,19 +129,12 @@ class Network(Predictor):
     @property
     def needs(self) -> Sequence[Options]:
         """What the backbone reads."""
-        return [self.model.backbone.graph]
+        return self.model.options
 
-    def answers(self, stores: Mapping[Options, Store]) -> Answers:
+    def answers(self, stores: Stores) -> Answers:
         """Predict and embed in one pass."""
         store = stores[self.model.backbone.graph]
-        order = np.argsort(store.num_rows, kind="stable")
-        budget = RowBudget()
-        with torch.inference_mode():
-            done = [
-                budget.apply(self._compute, store.batch(order[piece]))
-                for piece in consecutive(store.num_rows[order], most=BATCH, budget=ROWS)
-            ]
-        table = torch.cat(done).double().numpy()[np.argsort(order)]
+        table = self.model.rows(self._compute, store, batch_size=BATCH, max_rows=ROWS).astype(np.float64)
         columns = dict(zip(self._columns, table.T, strict=False))
         low, high = interval(columns, self.target)
         return Answers(columns[self.target], low, high, table[:, len(self._columns) :])
@@ -151,7 +143,7 @@ class Network(Predictor):
         """Return the crystals of the training part."""
         return training_crystals(locate(self.name), self.model.card)
 
-    def _compute(self, batch: Data) -> Tensor:
+    def _compute(self, batch: Batch) -> Tensor:
         embedding = self.model.backbone(batch)
         return torch.cat([self.model.answer(batch, embedding), embedding.float()], dim=1)
 
@@ -187,7 +179,7 @@ class Frozen(Predictor):
         """What its sources of features read."""
         return self.model.options
 
-    def answers(self, stores: Mapping[Options, Store]) -> Answers:
+    def answers(self, stores: Stores) -> Answers:
         """Predict in the unit of the target; the embedding are the standardised features."""
         # layers are read off by hooks, which would hear the batches of other threads too
         with self._one_at_a_time:

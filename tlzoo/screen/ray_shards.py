@@ -18,7 +18,7 @@ from tlzoo.errors import UserError, first_line
 from tlzoo.machine import ray_cluster
 from tlzoo.machine.ray_cluster import Place
 from tlzoo.screen.screen_request import Request
-from tlzoo.screen.screening import Screening, alone
+from tlzoo.screen.screening import Screening
 from tlzoo.screen.shards import Shards
 
 
@@ -97,7 +97,7 @@ class Worker:
         found: dict[str, list[Any]] = {"number": numbers, "read": [], "table": []}
         for number in numbers:
             part = next(self._screening.slices([number]))
-            table = self._screening.table(part, alone)
+            table = self._screening.table(part)
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, table.schema) as stream:
                 stream.write_table(table)

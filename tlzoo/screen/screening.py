@@ -1,23 +1,14 @@
 """From a shard of a pool to a table of answers: a pure function of crystals, models and a condition."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.crystals import Crystals
-from tlzoo.data.known_elements import uncovered_rows, uncovered_text
-from tlzoo.descriptors.descriptor_chunk import descriptors
-from tlzoo.descriptors.descriptor_options import DescriptorOptions
-from tlzoo.descriptors.descriptor_store import DescriptorStore
-from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
-from tlzoo.graphs.graph_chunk import Chunk, cells_of
-from tlzoo.graphs.graph_store import GraphStore
-from tlzoo.graphs.neighbours import Cells
-from tlzoo.graphs.workers import CHUNK, Product, graphs
+from tlzoo.model.answering import Make, Questions, Stores, alone
 from tlzoo.screen.domain import Domain
 from tlzoo.screen.facts import Facts, symbol
 from tlzoo.screen.pool import Slice, open_pool
@@ -30,7 +21,6 @@ FORMAT: Final = 1
 PACKAGES: Final = ("tlzoo", "torch", "numpy", "vesin")
 
 Values = NDArray[np.float64]
-Make = Callable[[Options, Iterator[Cells]], Iterator[Chunk]]
 
 
 class Screening:
@@ -83,7 +73,7 @@ class Screening:
         columns = self.where.named if self.where else []
         return self.pool.slices(self.request.shard, set(wanted), columns)
 
-    def table(self, part: Slice, make: Make) -> Any:  # noqa: ANN401 (pyarrow has no types)
+    def table(self, part: Slice, make: Make = alone) -> Any:  # noqa: ANN401 (pyarrow has no types)
         """Return the answers for a shard, a row for each crystal that is not filtered out.
 
         Args:
@@ -95,12 +85,10 @@ class Screening:
         facts = Facts(part.crystals)
         kept = self.where.keeps(facts) if self.where else np.ones(len(part.crystals), dtype=bool)
         problems = {row: f"the condition cannot be told: {text}" for row, text in facts.unknown.items()}
-        strange = np.setdiff1d(np.flatnonzero(kept), list(problems))
-        strange = np.intersect1d(strange, uncovered_rows(part.crystals))
-        problems |= {row: uncovered_text(part.crystals, row) for row in strange.tolist()}
-        rows = np.setdiff1d(np.flatnonzero(kept), list(problems)).astype(np.int64)
-        rows, stores, wrong = self._stores(part.crystals, rows, make)
-        problems |= wrong
+        asked = np.setdiff1d(np.flatnonzero(kept), list(problems)).astype(np.int64)
+        questions = Questions(part.crystals, self.options, asked)
+        rows, stores = questions.made(questions.rows, make)
+        problems |= questions.problems
         columns = self._answers(facts.select(rows), stores)
         finite = np.isfinite(columns[self.target])
         problems |= dict.fromkeys(rows[~finite].tolist(), "the prediction is no finite number")
@@ -115,30 +103,7 @@ class Screening:
         }
         return pa.table(table, metadata={"read": str(len(part.crystals))})
 
-    def _stores(
-        self, crystals: Crystals, rows: NDArray[np.int64], make: Make
-    ) -> tuple[NDArray[np.int64], dict[Options, Store], dict[int, str]]:
-        """Return graphs or descriptors of crystals, of which crystals, and what is wrong with the others."""
-        problems: dict[int, str] = {}
-        while len(rows):
-            some = crystals.select(rows)
-            stores: dict[Options, Store] = {}
-            wrong: dict[int, str] = {}
-            for options in self.options:
-                starts = range(0, len(some), CHUNK)
-                cells = (cells_of(some, start, min(start + CHUNK, len(some))) for start in starts)
-                chunks = list(make(options, cells))
-                for start, chunk in zip(starts, chunks, strict=True):
-                    wrong |= {int(rows[start + row]): text for row, text in chunk.problems.items()}
-                stores[options] = _store(chunks, options)
-            problems |= wrong
-            rows = np.setdiff1d(rows, list(wrong))
-            if all(len(store) == len(rows) for store in stores.values()):
-                return rows, stores, problems
-            # what fails for one model is left out for all: make the rest anew
-        return rows, {}, problems
-
-    def _answers(self, facts: Facts, stores: Mapping[Options, Store]) -> dict[str, Any]:
+    def _answers(self, facts: Facts, stores: Stores) -> dict[str, Any]:
         """Return the columns of answers for some crystals."""
         none = np.empty(0)
         answers = [
@@ -209,16 +174,6 @@ def combined(target: str, answers: Sequence[Answers], *, uncertain: bool) -> dic
     return columns
 
 
-def alone(options: Options, cells: Iterator[Cells]) -> Iterator[Chunk]:
-    """Make graphs or descriptors in this process."""
-    return (product(options).compute(some, options) for some in cells)
-
-
-def product(options: Options) -> Product:
-    """Return what is made of crystals with some options."""
-    return descriptors() if isinstance(options, DescriptorOptions) else graphs()
-
-
 def _among(values: NDArray[Any], places: NDArray[np.bool_]) -> Any:  # noqa: ANN401 (pyarrow has no types)
     """Return values in some places of a column, and none in the others."""
     import pyarrow as pa
@@ -226,9 +181,3 @@ def _among(values: NDArray[Any], places: NDArray[np.bool_]) -> Any:  # noqa: ANN
     column = np.zeros(len(places), dtype=values.dtype)
     column[places] = values
     return pa.array(column, pa.string() if column.dtype == object else None, mask=~places)
-
-
-def _store(chunks: Sequence[Chunk], options: Options) -> Store:
-    if isinstance(options, DescriptorOptions):
-        return DescriptorStore.of_chunks(chunks, options)
-    return GraphStore.of_chunks(chunks, options)

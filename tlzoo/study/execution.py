@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from tlzoo.cards.card import duration
 from tlzoo.errors import UserError
 from tlzoo.study.axes import Condition, text
 from tlzoo.study.backends import Backend
 from tlzoo.study.gathering import baselines, results
 from tlzoo.study.grid import Study, StudyRun
 from tlzoo.study.job import Job, Outcome, check
-from tlzoo.study.progress import Progress, duration, meant, told
+from tlzoo.study.progress import Progress, meant, told
 from tlzoo.study.selection import Row, Rows
 from tlzoo.study.start_networks import Source, before, resolved
 from tlzoo.study.study_folder import BASELINES, Claim, Folder

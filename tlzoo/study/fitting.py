@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -12,6 +11,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from tlzoo.data import named
+from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.study.axes import Tree
 from tlzoo.study.identity import canonical, of_split
@@ -28,8 +28,8 @@ class Memory:
     """The tables and splits of the last runs of a process: most runs share them with one before."""
 
     def __init__(self) -> None:
-        self._tables: OrderedDict[str, CrystalDataModule] = OrderedDict()
-        self._splits: OrderedDict[str, CrystalDataModule] = OrderedDict()
+        self._tables: OrderedDict[str, LabelledTable] = OrderedDict()
+        self._splits: OrderedDict[str, LabelledTable] = OrderedDict()
 
     def share(self, data: CrystalDataModule, section: Tree) -> None:
         """Give a data module what is known of its table and split, and remember its own.
@@ -42,15 +42,14 @@ class Memory:
         same_table = {key: value for key, value in same_split.items() if key != "split"}
         if named.known(data.source):
             same_table.pop("targets", None)
-        # copies: the module itself will hold a trainer and its model
-        table = _recalled(self._tables, canonical(same_table), TABLES, lambda: copy(data))
+        # not the module, which will hold a trainer and its model
+        table = _recalled(self._tables, canonical(same_table), TABLES, lambda: data.table)
 
-        def split() -> CrystalDataModule:
-            new = copy(data)
-            new.share(table, split=False)
-            return new
+        def split() -> LabelledTable:
+            data.table.share(table, split=False)
+            return data.table
 
-        data.share(_recalled(self._splits, canonical(same_split), SPLITS, split))
+        data.table.share(_recalled(self._splits, canonical(same_split), SPLITS, split))
 
 
 class Best(TorchCheckpointIO):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+from tlzoo.cards.card import duration
 from tlzoo.study.axes import Condition, Label, Labels, holds, text
 from tlzoo.study.grid import Study, StudyRun
 from tlzoo.study.selection import Row, Rows, decide, once
@@ -144,19 +145,6 @@ def told(row: Row) -> str:
     ]
     errors = [f"{name} MAE {error:.4g}" for name, error in measured if error is not None]
     return f"{', '.join(errors)} {row['unit']}".rstrip() + f", {duration(row['seconds'])}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people.
-
-    >>> duration(4.2), duration(75), duration(4000), duration(200_000)
-    ('4.2 s', '75 s', '67 min', '56 h')
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
 
 
 def _kind(labels: Labels, alike: Iterable[str]) -> tuple[tuple[str, Label], ...]:

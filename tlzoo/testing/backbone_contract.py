@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.stores import batch_of
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.heads import Regression
 from tlzoo.model import checkpoint
 from tlzoo.testing.small_crystals import STRUCTURES, iron, perovskite, rock_salt, triclinic
@@ -282,7 +282,7 @@ class BackboneContract:
         assert losses[-1] < 0.03 * losses[0]
 
 
-def batch(backbone: Backbone, *structures: Structure) -> Data:
+def batch(backbone: Backbone, *structures: Structure) -> Batch:
     """What a backbone reads of structures."""
     return batch_of(Crystals.from_structures(structures), backbone.graph)
 
@@ -299,7 +299,7 @@ def assert_same(got: Tensor, wanted: Tensor) -> None:
     assert (got - wanted).norm() < 1e-4 * wanted.norm()
 
 
-def double(data: Data) -> Data:
+def double(data: Batch) -> Batch:
     """The batch in fp64."""
     return data.apply(lambda values: values.double() if values.is_floating_point() else values)
 

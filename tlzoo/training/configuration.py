@@ -2,8 +2,6 @@
 
 import argparse
 import contextlib
-import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +14,16 @@ from lightning.fabric.utilities.seed import seed_everything
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 # Importing them makes their short names known: `class_path: CGCNN`.
-from tlzoo import backbones, freezing, heads, plugins
-from tlzoo.data import splits
+from tlzoo import backbones, freezing, heads, plugins  # noqa: F401
+from tlzoo.data import splits  # noqa: F401
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.training import tracking  # noqa: F401
+from tlzoo.training.explanation import explained
 from tlzoo.training.run import Run
 from tlzoo.training.task import Task
 
 Tree = dict[str, Any]
-
-# What an argument can be.
-KINDS = {
-    "model.backbone": backbones.Backbone,
-    "model.head": heads.Head,
-    "model.freezing": freezing.Freezing,
-    "data.split": splits.Splitter,
-}
 
 TRAINER_DEFAULTS = {
     "devices": 1,  # several processes where they are asked for
@@ -204,24 +195,4 @@ def explaining() -> Iterator[None]:
     try:
         yield
     except argparse.ArgumentError as error:
-        raise UserError(explained(error.message)) from error
-
-
-def explained(message: str) -> str:
-    """Add to the parser's message on a class that it does not know which ones there are."""
-    unknown = re.search(r'key "(?P<key>[\w.]+)":.*dot import path string: (?P<name>\S+)', message, re.DOTALL)
-    if unknown is None or unknown["key"] not in KINDS:
-        return message
-    there = sorted(kind.__name__ for kind in concrete(KINDS[unknown["key"]]))
-    broken = "".join(f"; {problem}" for problem in plugins.load())
-    return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}{broken}"
-
-
-def concrete(kind: type) -> list[type]:
-    """All classes of tlzoo and of plug-ins below another that can be built."""
-    return [cls for cls in _below(kind) if not inspect.isabstract(cls)] + plugins.classes(kind)
-
-
-def _below(kind: type) -> list[type]:
-    children: list[type] = list(filter(plugins.is_own, kind.__subclasses__()))
-    return children + [cls for child in children for cls in _below(child)]
+        raise UserError(explained(error.message, TlzooCLI._built or argparse.ArgumentParser())) from error

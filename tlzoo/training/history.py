@@ -9,9 +9,9 @@ from typing import Any
 import lightning.pytorch as pl
 import pandas as pd
 from lightning.pytorch.callbacks import Checkpoint
-from torch_geometric.data import Data
 
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.machine import distributed
 from tlzoo.machine.files import write_text
 
@@ -49,7 +49,7 @@ class History(Checkpoint):
         trainer: pl.Trainer,  # noqa: ARG002
         pl_module: pl.LightningModule,  # noqa: ARG002
         outputs: Any,  # noqa: ANN401, ARG002 (Lightning's signature)
-        batch: Data,
+        batch: Batch,
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Count the crystals."""

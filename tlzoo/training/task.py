@@ -11,12 +11,12 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from tlzoo import freezing as freeze
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.errors import DivergedError, UserError
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.parts import nothing
 from tlzoo.graphs.row_budget import RowBudget, ran_out
 from tlzoo.heads.head import Head
@@ -99,7 +99,7 @@ class Task(pl.LightningModule):
         self._frozen: list[nn.Module] = []
         self._metrics: dict[Stage, Any] = {}
         self._losses: dict[Stage, list[tuple[Tensor, int]]] = {}
-        self._batch: Data | None = None
+        self._batch: Batch | None = None
 
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
         """The backbone's groups, then the head's: what freezing strategies speak of."""
@@ -110,12 +110,12 @@ class Task(pl.LightningModule):
         """What is least in the epoch that is kept; None if that is the last one."""
         return f"val/{self.head.monitor}" if self.keep == "best" else None
 
-    def forward(self, batch: Data) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Predict in physical units, ``(crystals, columns)``."""
         prediction: Tensor = self.head.predict(self._raw(batch))
         return prediction
 
-    def _raw(self, batch: Data) -> Tensor:
+    def _raw(self, batch: Batch) -> Tensor:
         """Return the head's raw output, computed in parts once memory ran out."""
         if torch.is_grad_enabled():
             return self.budget.apply_recomputing(self._compute, batch, self)
@@ -123,7 +123,7 @@ class Task(pl.LightningModule):
         budget = self._own_budget if distributed.together() else self.budget
         return budget.apply(self._compute, batch)
 
-    def _compute(self, batch: Data) -> Tensor:
+    def _compute(self, batch: Batch) -> Tensor:
         raw: Tensor = self.head(self.backbone(batch))
         return raw
 
@@ -172,7 +172,7 @@ class Task(pl.LightningModule):
         self.train()
         torch.manual_seed(distributed.seed(self.seed, self.current_epoch))
 
-    def training_step(self, batch: Data, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002 (Lightning's signature)
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002 (Lightning's signature)
         """Return the loss in the scaled space of the targets."""
         self._batch = batch
         if together := distributed.together():
@@ -222,31 +222,31 @@ class Task(pl.LightningModule):
             loss = self.head.loss(self._raw(batch), batch[keys.TARGETS])
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def on_train_batch_end(self, outputs: Any, batch: Data, batch_idx: int) -> None:  # noqa: ANN401, ARG002
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ANN401, ARG002
         """Accumulate the metrics of the training part, once a batch has been learned from."""
         self._batch = None
         if together := distributed.together():
             together.settle()
         self._record("train", batch, outputs["raw"], outputs["value"])
 
-    def validation_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Accumulate the metrics of the validation part."""
         self._evaluate("val", batch)
 
-    def test_step(self, batch: Data, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Accumulate the metrics of the test part."""
         self._evaluate("test", batch)
 
-    def predict_step(self, batch: Data, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Predict in physical units, ``(crystals, columns)``."""
         prediction: Tensor = self(batch)
         return prediction
 
-    def _evaluate(self, stage: Stage, batch: Data) -> None:
+    def _evaluate(self, stage: Stage, batch: Batch) -> None:
         raw = self._raw(batch)
         self._record(stage, batch, raw, self.head.loss(raw, batch[keys.TARGETS]))
 
-    def _record(self, stage: Stage, batch: Data, raw: Tensor, loss: Tensor) -> None:
+    def _record(self, stage: Stage, batch: Batch, raw: Tensor, loss: Tensor) -> None:
         with torch.no_grad():
             self._metrics[stage].update(self.head.predict(raw.float()), batch[keys.TARGETS])
         self._losses[stage].append((loss.detach(), batch[keys.NUM_CRYSTALS]))

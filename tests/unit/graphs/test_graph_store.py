@@ -91,7 +91,7 @@ class TestBatch:
         assert all((batch[name] >= 1).all() for name in counts)
         assert (batch[keys.EDGE_INDEX][1].diff() >= 0).all()
         assert (batch[keys.ANGLE_INDEX][1].diff() >= 0).all()
-        assert batch.num_nodes == len(batch[keys.NUMBERS])
+        assert batch.data().num_nodes == len(batch[keys.NUMBERS])
 
     def test_angles_are_at_the_shared_atom(self, opened):
         batch = opened[1](options=ANGLES).batch(np.arange(6))

@@ -1,5 +1,7 @@
 """Predictions do not depend on how crystals are put together, and come in the order of the crystals."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.parts import num_rows
 from tlzoo.heads import Regression
 from tlzoo.model import trained as module
+from tlzoo.model.answering import Questions, answered
 from tlzoo.model.trained import Model
 
 
@@ -65,10 +68,10 @@ def test_limits_change_nothing_but_the_batches(limits, model, crystals):
 
 def test_graphs_are_made_chunk_by_chunk(model, crystals, monkeypatch):
     whole = model.predict(crystals)
-    monkeypatch.setattr(module, "CHUNK_ATOMS", 20)
     made = []
-    store_of = module.store_of
-    monkeypatch.setattr(module, "store_of", lambda c, o: made.append(len(c)) or store_of(c, o))
+    make = Questions.made
+    monkeypatch.setattr(module, "answered", partial(answered, atoms=20))
+    monkeypatch.setattr(Questions, "made", lambda self, rows: made.append(len(rows)) or make(self, rows))
     np.testing.assert_allclose(model.predict(crystals)["band_gap"], whole["band_gap"], rtol=1e-5)
     assert len(made) > 2
     assert sum(made) == 12

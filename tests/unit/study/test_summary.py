@@ -5,10 +5,11 @@ import io
 import pandas as pd
 import pytest
 
+from tlzoo.cards.card import duration
 from tlzoo.errors import UserError
 from tlzoo.study.document import load
 from tlzoo.study.gathering import results
-from tlzoo.study.progress import Progress, duration
+from tlzoo.study.progress import Progress
 from tlzoo.study.study_folder import Folder
 from tlzoo.study.summary import render, summary
 
@@ -142,4 +143,4 @@ def test_progress(study, folder):
 
 
 def test_durations():
-    assert [duration(s) for s in (0.123, 59.6, 360, 36000)] == ["0.1 s", "60 s", "6 min", "10 h"]
+    assert [duration(s) for s in (0.123, 59.6, 360, 36000)] == ["0.1 s", "60 s", "6 min", "10.0 h"]

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,16 +41,17 @@ def frame(name: str, homes: Sequence[Path], *, wanted_for: str) -> pd.DataFrame:
     expected, url = get_dataset_attribute(name, "hash"), get_dataset_attribute(name, "url")
     home = next((home for home in homes if (home / file).is_file()), homes[-1])
     # matminer checks what it downloads, not what it finds
-    found = (home / file).is_file()
-    if found:
+    if found := (home / file).is_file():
         _check(home / file, expected, url)
     try:
-        # matminer prints where it downloads from
-        with contextlib.redirect_stdout(sys.stderr):
-            table: pd.DataFrame = load_dataset(name, data_home=str(home), pbar=sys.stderr.isatty())
+        # what one process has half of, another would take for the file
+        with contextlib.nullcontext(home) if found else _aside(home) as to:
+            # matminer prints where it downloads from
+            with contextlib.redirect_stdout(sys.stderr):
+                table: pd.DataFrame = load_dataset(name, data_home=str(to), pbar=sys.stderr.isatty())
+            if not found:
+                Path(to, file).replace(home / file)
     except (OSError, UserWarning) as error:
-        if not found:
-            (home / file).unlink(missing_ok=True)
         raise UserError(
             f"data set {wanted_for!r} needs matminer's {name!r}, which could not be downloaded "
             f"({type(error).__name__}). On a machine with a network, run python -c "
@@ -57,6 +59,11 @@ def frame(name: str, homes: Sequence[Path], *, wanted_for: str) -> pd.DataFrame:
             f"or fetch {url}, then put {file} in {home}"
         ) from error
     return table
+
+
+def _aside(home: Path) -> tempfile.TemporaryDirectory[str]:
+    home.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix=".partial-", dir=home)
 
 
 def matminer_home() -> list[Path]:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from tlzoo.cards.card import duration
 from tlzoo.errors import UserError
 from tlzoo.evaluation.gain import LEVEL
 from tlzoo.evaluation.page import Cell, Table, render
 from tlzoo.machine.files import whole, write_text
 from tlzoo.study.axes import Condition, Labels, text
 from tlzoo.study.grid import Study
-from tlzoo.study.progress import Progress, duration
+from tlzoo.study.progress import Progress
 from tlzoo.study.report.charts import drawings
 from tlzoo.study.report.drawing import percent
 from tlzoo.study.report.measures import RESAMPLES, Measures, Row, measure, rows

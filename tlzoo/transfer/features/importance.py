@@ -239,7 +239,8 @@ def _predictions(
     draws, crystals, _ = changed.shape
     stores = {options: _store(changed, options) for options in of.needs()}
     layers = Counter(layer for _, _, layer, _ in models)
-    features = {layer: of.read(stores, layer).reshape(draws, crystals, -1) for layer in layers}
+    read = of.read(stores, list(layers))
+    features = {layer: values.reshape(draws, crystals, -1) for layer, values in read.items()}
     told = np.empty((draws, len(result.outcome.folds), crystals))
     for repeat, left, layer, model in models:
         x = features[layer][:, left].astype(np.float64)

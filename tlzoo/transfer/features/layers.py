@@ -14,8 +14,9 @@ from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_chunk import names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
-from tlzoo.descriptors.stores import Options, Store
+from tlzoo.descriptors.stores import Options
 from tlzoo.model.activations import EMBEDDING, check_layers, widths
+from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model, load
 
 DESCRIPTORS: Final = "descriptors"
@@ -43,29 +44,29 @@ class Source(ABC):
         """Name the numbers of a layer."""
 
     @abstractmethod
-    def options(self, layer: str) -> Options:
-        """Return what is made of crystals to begin with."""
+    def needs(self, layers: Sequence[str] = ()) -> list[Options]:
+        """Return what must be made of crystals for :meth:`read`; by default for any layers."""
+
+    def kept(self, crystals: Crystals, layers: Sequence[str]) -> Stores:  # noqa: ARG002
+        """Return what of that is kept for a table, if it is worth it."""
+        return {}
 
     @abstractmethod
+    def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the values of layers, ``(crystals, dim)`` each.
+
+        Args:
+            stores: What was made of the crystals, for what these or all layers need; sources may share it.
+            layers: The layers.
+        """
+
     def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return the values of layers, ``(crystals, dim)`` each.
 
         Raises:
             UserError: There is no such layer, or it cannot be had for a crystal.
         """
-
-    @abstractmethod
-    def needs(self) -> list[Options]:
-        """Return what must be made of crystals for :meth:`read`."""
-
-    @abstractmethod
-    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
-        """Return the values of a layer, ``(crystals, dim)``.
-
-        Args:
-            stores: What was made of the crystals, for each of :meth:`needs`; several sources may share it.
-            layer: The layer.
-        """
+        return activations({"": (self, layers)}, crystals)[""]
 
     def check(self, layer: str) -> None:
         """Refuse a layer that is not there.
@@ -93,21 +94,13 @@ class Network(Source):
         """Name them ``LAYER.0``, ``LAYER.1`` …."""
         return [f"{layer}.{i}" for i in range(widths(self.model.backbone, self.model.head)[layer])]
 
-    def options(self, layer: str) -> Options:  # noqa: ARG002 (the same for all)
+    def needs(self, layers: Sequence[str] = ()) -> list[Options]:  # noqa: ARG002 (the same for all)
         """Return what the backbone reads."""
-        return self.model.backbone.graph
+        return self.model.options
 
-    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return the activations, averaged over each crystal."""
-        return self.model.activations(crystals, layers)
-
-    def needs(self) -> list[Options]:
-        """Return what the backbone reads."""
-        return [self.model.backbone.graph]
-
-    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
-        """Return the activations, averaged over each crystal."""
-        return self.model.read(stores[self.model.backbone.graph], [layer])[layer]
+        return self.model.read(stores, layers)
 
 
 class Descriptors(Source):
@@ -122,33 +115,29 @@ class Descriptors(Source):
 
     def columns(self, layer: str) -> list[str]:
         """Name the descriptors of a kind."""
-        return names(self.options(layer))
+        return names(self._options([layer]))
 
-    def options(self, layer: str) -> DescriptorOptions:
-        """Return which descriptors a kind consists of."""
-        return DescriptorOptions(composition=layer != "structure", structure=layer != "composition")
+    def needs(self, layers: Sequence[str] = ()) -> list[Options]:
+        """Return one kind of descriptors, or all: most networks on descriptors read all, too."""
+        return [self._options(layers)]
 
-    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Return the descriptors; those of many crystals are kept in the cache."""
-        for layer in layers:
-            self.check(layer)
-        options = self.options(layers[0] if len(set(layers)) == 1 else self.default)
-        if len(crystals) < MANY:
-            store = DescriptorStore.in_memory(crystals, options)
-        else:
-            store = DescriptorStore.open(crystals, options)
+    def kept(self, crystals: Crystals, layers: Sequence[str]) -> Stores:
+        """Return the descriptors of many crystals from the cache."""
+        options = self._options(layers)
+        return {} if len(crystals) < MANY else {options: DescriptorStore.open(crystals, options)}
+
+    def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the descriptors of some kinds."""
+        options = self._options(layers)
+        store = stores[options if options in stores else DescriptorOptions()]
+        assert isinstance(store, DescriptorStore)
         place = {name: i for i, name in enumerate(store.names)}
         return {layer: store.values[:, [place[name] for name in self.columns(layer)]] for layer in layers}
 
-    def needs(self) -> list[Options]:
-        """Return all descriptors: most networks on descriptors read all, too."""
-        return [DescriptorOptions()]
-
-    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
-        """Return the descriptors of a kind."""
-        store = stores[DescriptorOptions()]
-        assert isinstance(store, DescriptorStore)
-        return store.values[:, [store.names.index(name) for name in self.columns(layer)]]
+    @staticmethod
+    def _options(layers: Sequence[str]) -> DescriptorOptions:
+        kind = layers[0] if len(set(layers)) == 1 else Descriptors.default
+        return DescriptorOptions(composition=kind != "structure", structure=kind != "composition")
 
 
 class Joined(Source):
@@ -178,42 +167,67 @@ class Joined(Source):
             for column in part.columns(self._of(part, layer))
         ]
 
-    def options(self, layer: str) -> Options:
-        """Return what the first part reads."""
-        first = next(iter(self.parts.values()))
-        return first.options(self._of(first, layer))
+    def needs(self, layers: Sequence[str] = ()) -> list[Options]:
+        """Return what the parts need, each once."""
+        parts = self.parts.values()
+        return list(dict.fromkeys(each for part in parts for each in part.needs(self._all(part, layers))))
 
-    def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def kept(self, crystals: Crystals, layers: Sequence[str]) -> Stores:
+        """Return what is kept for any of the parts."""
+        found = [part.kept(crystals, self._all(part, layers)) for part in self.parts.values()]
+        return {options: store for stores in found for options, store in stores.items()}
+
+    def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return the values of all parts, side by side."""
-        for layer in layers:
-            self.check(layer)
-        found = [
-            part.activations(crystals, list(dict.fromkeys(self._of(part, layer) for layer in layers)))
-            for part in self.parts.values()
-        ]
+        parts = self.parts.values()
+        found = [(part, part.read(stores, self._all(part, layers))) for part in parts]
         return {
-            layer: np.concatenate(
-                [
-                    values[self._of(part, layer)]
-                    for part, values in zip(self.parts.values(), found, strict=True)
-                ],
-                axis=1,
-            )
+            layer: np.concatenate([values[self._of(part, layer)] for part, values in found], axis=1)
             for layer in layers
         }
 
-    def needs(self) -> list[Options]:
-        """Return what the parts need, each once."""
-        return list(dict.fromkeys(options for part in self.parts.values() for options in part.needs()))
-
-    def read(self, stores: Mapping[Options, Store], layer: str) -> NDArray[np.float32]:
-        """Return the values of all parts, side by side."""
-        parts = self.parts.values()
-        return np.concatenate([part.read(stores, self._of(part, layer)) for part in parts], axis=1)
+    def _all(self, part: Source, layers: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys(self._of(part, layer) for layer in layers))
 
     @staticmethod
     def _of(part: Source, layer: str) -> str:
         return part.default if isinstance(part, Descriptors) else layer
+
+
+def activations(
+    wanted: Mapping[str, tuple[Source, Sequence[str]]], crystals: Crystals
+) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Return layers of several sources, ``(crystals, dim)`` each, by source and layer.
+
+    Each crystal is looked at once: what several sources read is made for all of them.
+
+    Args:
+        wanted: Sources and which of their layers, by a name.
+        crystals: The crystals.
+
+    Raises:
+        UserError: There is no such layer, or it cannot be had for a crystal.
+    """
+    for of, layers in wanted.values():
+        for layer in layers:
+            of.check(layer)
+    needs = dict.fromkeys(each for of, layers in wanted.values() for each in of.needs(layers))
+    stores = [of.kept(crystals, layers) for of, layers in wanted.values()]
+    parts = answered(
+        crystals,
+        list(needs),
+        lambda made: {name: of.read(made, layers) for name, (of, layers) in wanted.items()},
+        kept={options: store for each in stores for options, store in each.items()},
+    )
+    return {
+        name: {
+            layer: np.concatenate(
+                [np.empty((0, len(of.columns(layer))), np.float32), *(part[name][layer] for part in parts)]
+            )
+            for layer in layers
+        }
+        for name, (of, layers) in wanted.items()
+    }
 
 
 def source(name: str) -> Source:
@@ -225,10 +239,10 @@ def source(name: str) -> Source:
     Raises:
         UserError: There is no such model, or it is damaged.
     """
-    return joined({part: part for part in parts_of(name)})
+    return sources({part: part for part in parts_of(name)})
 
 
-def joined(places: Mapping[str, str]) -> Source:
+def sources(places: Mapping[str, str]) -> Source:
     """Return where features come from, joined if there are several.
 
     Args:

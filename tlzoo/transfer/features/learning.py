@@ -15,8 +15,8 @@ from tlzoo.transfer.features.calibration import coverage, widths
 from tlzoo.transfer.features.features_request import Request
 from tlzoo.transfer.features.findings import Report, Result
 from tlzoo.transfer.features.folds import groups_of
-from tlzoo.transfer.features.frozen import AUTO, values_of
-from tlzoo.transfer.features.layers import source
+from tlzoo.transfer.features.frozen import AUTO
+from tlzoo.transfer.features.layers import Source, activations, source
 from tlzoo.transfer.features.nested import Learner, candidates, mean, nested
 from tlzoo.transfer.features.saved import LEARNED, Part, SavedFeatures
 from tlzoo.transfer.features.tables import Labels
@@ -208,7 +208,7 @@ def sizes(request: Request, crystals: int) -> list[int | None]:
 
 def collect(request: Request, crystals: Crystals) -> dict[tuple[str, str], Values]:
     """Return the features asked for, by source and layer, ``(crystals, dim)`` each."""
-    found: dict[tuple[str, str], Values] = {}
+    wanted: dict[str, tuple[Source, Sequence[str]]] = {}
     for name in dict.fromkeys(request.features):
         here = source(name)
         layers = here.layers if request.layer == AUTO else [request.layer]
@@ -216,10 +216,13 @@ def collect(request: Request, crystals: Crystals) -> dict[tuple[str, str], Value
             here.check(layers[0])
         except UserError as error:
             raise UserError(f"{name}: {error}; or leave the choice to --layer auto") from error
+        wanted[name] = here, layers
+    found: dict[tuple[str, str], Values] = {}
+    for name, activated in activations(wanted, crystals).items():
         different: dict[str, Values] = {}
-        for layer, values in values_of(here, crystals, layers).items():
+        for layer, values in activated.items():
             # the last layer of a network on descriptors is the embedding: it need not be tried twice
             if not any(np.array_equal(values, other) for other in different.values()):
-                different[layer] = values
+                different[layer] = values.astype(np.float64)
         found |= {(name, layer): values for layer, values in different.items()}
     return found

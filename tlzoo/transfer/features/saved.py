@@ -7,7 +7,7 @@ regressions, ``networks/`` the networks that the features come from: the folder 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -22,17 +22,15 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
-from tlzoo.data.known_elements import check_elements
-from tlzoo.descriptors.stores import Options, Store, store_of
+from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
-from tlzoo.graphs.parts import consecutive
 from tlzoo.machine.files import whole, write_text
+from tlzoo.model.answering import Stores, answered, joined
 from tlzoo.model.description import plain
-from tlzoo.model.trained import CHUNK, CHUNK_ATOMS
 from tlzoo.transfer.features import CARD, estimators, is_saved
 from tlzoo.transfer.features.bayes import BayesianRidge
 from tlzoo.transfer.features.estimators import Scale
-from tlzoo.transfer.features.layers import DESCRIPTORS, Source, joined, parts_of
+from tlzoo.transfer.features.layers import DESCRIPTORS, Source, parts_of, sources
 from tlzoo.transfer.features.nested import mixture
 
 if TYPE_CHECKING:
@@ -93,8 +91,13 @@ class SavedFeatures:
 
     @property
     def options(self) -> list[Options]:
-        """What must be made of crystals for :meth:`read`: graphs, descriptors, or both."""
+        """What must be made of crystals for :meth:`answers`: graphs, descriptors, or both."""
         return list(dict.fromkeys(options for part in self.parts for options in part.source.needs()))
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of the target."""
+        return {self.card["target"]: self.card["unit"]}
 
     def predict(self, crystals: "Crystals | Sequence[Structure]") -> pd.DataFrame:
         """Predict in the unit of the target.
@@ -114,19 +117,18 @@ class SavedFeatures:
             UserError: A crystal has an unknown element, or nothing can be made of its structure.
         """
         crystals = crystals if isinstance(crystals, Crystals) else Crystals.from_structures(crystals)
-        found = [self.read(stores) for stores in self._stores(crystals)]
-        table = pd.concat([pd.DataFrame(columns=self.columns, dtype=float), *found], ignore_index=True)
-        table.insert(0, "id", crystals.ids)
-        return table
+        found = answered(crystals, self.options, self.answers)
+        return pd.DataFrame({"id": crystals.ids, **joined(found, self.columns)})
 
     def embed(self, crystals: "Crystals | Sequence[Structure]") -> NDArray[np.float32]:
         """Return the standardised features of all parts side by side, ``(crystals, dim)``."""
         crystals = crystals if isinstance(crystals, Crystals) else Crystals.from_structures(crystals)
         empty = np.empty((0, self.known.shape[1]), dtype=np.float32)
-        return np.concatenate([empty, *(self.learned(stores)[2] for stores in self._stores(crystals))])
+        found = answered(crystals, self.options, lambda stores: self.learned(stores)[2])
+        return np.concatenate([empty, *found])
 
-    def read(self, stores: Mapping[Options, Store]) -> pd.DataFrame:
-        """Predict crystals of which graphs, or descriptors, are there already; without their ids.
+    def answers(self, stores: Stores) -> dict[str, Values]:
+        """Predict for what was made of crystals; return the columns by name, ``(crystals,)`` each.
 
         Args:
             stores: What was made of the crystals, for each of :attr:`options`.
@@ -137,7 +139,7 @@ class SavedFeatures:
         lines = [mean, deviation, mean - half, mean + half]
         if self.card["log"]:
             lines = [np.exp(mean), np.exp(mean) * deviation, *(np.exp(line) for line in lines[2:])]
-        return pd.DataFrame(dict(zip(self.columns, lines, strict=False)))
+        return dict(zip(self.columns, lines, strict=False))
 
     def half_width(self, deviation: Values, level: str) -> Values:
         """Return half widths of intervals that hold as many crystals as the level says, ``(crystals,)``.
@@ -151,28 +153,23 @@ class SavedFeatures:
         wide: Values = deviation * self.card["calibration"]["widths"][level]
         return wide
 
-    def learned(self, stores: Mapping[Options, Store]) -> tuple[Values, Values, NDArray[np.float32]]:
+    def learned(self, stores: Stores) -> tuple[Values, Values, NDArray[np.float32]]:
         """Return predictions as they were learned, of logarithms perhaps, their deviations, and features.
 
         Args:
-            stores: As of :meth:`read`.
+            stores: As of :meth:`answers`.
 
         Returns:
             Means and standard deviations, ``(crystals,)``, as the regressions state them, NaN if they do not;
             standardised features of all parts side by side, ``(crystals, dim)``.
         """
-        features = [part.source.read(stores, part.layer).astype(np.float64) for part in self.parts]
+        read = [part.source.read(stores, [part.layer])[part.layer] for part in self.parts]
+        features = [values.astype(np.float64) for values in read]
         told = [
             estimators.predict(part.model, values) for part, values in zip(self.parts, features, strict=True)
         ]
         mean, deviation = mixture(*(np.stack(each) for each in zip(*told, strict=True)))
         return mean, deviation, _standardised(self.parts, features)
-
-    def _stores(self, crystals: Crystals) -> Iterable[dict[Options, Store]]:
-        check_elements(crystals)
-        for chunk in consecutive(crystals.num_atoms, most=CHUNK, budget=CHUNK_ATOMS):
-            some = crystals.select(np.arange(len(crystals))[chunk])
-            yield {options: store_of(some, options) for options in self.options}
 
     @classmethod
     def of(cls, parts: Sequence[Part], features: Sequence[Values], card: Mapping[str, Any]) -> Self:
@@ -255,7 +252,7 @@ def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, ND
             value = arrays[f"{i}.{name}"]
             setattr(step, name, value if value.ndim else float(value))
         steps.append(step)
-    return Part("+".join(paths), layer, joined(paths), make_pipeline(*steps))
+    return Part("+".join(paths), layer, sources(paths), make_pipeline(*steps))
 
 
 def _standardised(parts: Sequence[Part], features: Sequence[NDArray[Any]]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import duplicate_groups
-from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.errors import UserError
 from tlzoo.transfer.features.layers import seen
 
@@ -66,7 +66,7 @@ class Labels:
         unit: Its unit; empty if unknown.
     """
 
-    data: Sequence[CrystalDataModule]
+    data: Sequence[LabelledTable]
     rows: Sequence[Rows]
     tables: Sequence[Table]
     crystals: Crystals
@@ -96,7 +96,7 @@ def read(sources: Sequence[str], targets: Sequence[str] | None, unit: str | None
     """
     columns = _columns(sources, targets)
     data = [
-        CrystalDataModule(
+        LabelledTable(
             source,
             targets=[column] if column else None,
             units={column: unit} if column and unit else None,
@@ -133,7 +133,7 @@ def read(sources: Sequence[str], targets: Sequence[str] | None, unit: str | None
     )
 
 
-def known(data: CrystalDataModule, *, log: bool) -> tuple[Rows, Values]:
+def known(data: LabelledTable, *, log: bool) -> tuple[Rows, Values]:
     """Return the rows with a known target and their targets.
 
     Raises:
@@ -142,7 +142,7 @@ def known(data: CrystalDataModule, *, log: bool) -> tuple[Rows, Values]:
     if len(data.targets) != 1:
         raise UserError(f"wanted one number per crystal to learn, got {', '.join(data.targets)}")
     name = data.targets[0]
-    labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0].astype(np.float64)
+    labels = data.labels(np.arange(len(data.crystals)))[:, 0].astype(np.float64)
     rows = np.flatnonzero(~np.isnan(labels))
     labels = labels[rows]
     if len(rows) < 3 or np.ptp(labels) == 0:

@@ -15,6 +15,8 @@ from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.known_elements import symbols
 from tlzoo.evaluation.baselines import composition_features, random_forest, ridge
 from tlzoo.evaluation.gain import Gain, gain
+from tlzoo.model.activations import EMBEDDING
+from tlzoo.model.answering import answered
 from tlzoo.model.trained import Model, load
 from tlzoo.transfer.finetune.experiment import in_unit
 from tlzoo.transfer.recommend.crossval import cross_validate
@@ -108,9 +110,8 @@ def rank(
     """
     groups = duplicate_groups(crystals) if groups is None else groups
     scores = []
-    for name in models:
-        model = load(name)
-        embedding = model.embed(crystals)
+    loaded = [load(name) for name in models]
+    for name, model, embedding in zip(models, loaded, embeddings(loaded, crystals), strict=True):
         features = embedding.astype(np.float64)
         errors = cross_validate(ridge, features, target, groups, repeats=repeats, seed=seed)
         answers = _answers(model, embedding, target, unit)
@@ -131,6 +132,15 @@ def baselines(
     linear = cross_validate(ridge, features, target, groups, repeats=repeats, seed=seed)
     known = features[:, ~np.isnan(features).any(axis=0)]
     return [Score(LINEAR, linear, logme(known, target), None), Score(FOREST, forest, None, None)]
+
+
+def embeddings(models: Sequence[Model], crystals: Crystals) -> list[NDArray[np.float32]]:
+    """Return what each model says of crystals, ``(crystals, dim)``; graphs are made once for all."""
+    options = list(dict.fromkeys(each for model in models for each in model.options))
+    parts = answered(
+        crystals, options, lambda stores: [model.read(stores, [EMBEDDING])[EMBEDDING] for model in models]
+    )
+    return [np.concatenate(of_model) for of_model in zip(*parts, strict=True)]
 
 
 def _answers(model: Model, embedding: NDArray[np.float32], target: Values, unit: str) -> dict[str, float]:

@@ -30,13 +30,14 @@ def fake(noise, target, elements=None):
     values = np.random.default_rng(0).normal(size=(len(target), 8))
     values[:, 0] = target + noise * values[:, 0]
     card = {} if elements is None else {"elements": elements}
-    return SimpleNamespace(embed=lambda _: values.astype(np.float32), card=card)
+    return SimpleNamespace(embedding=values.astype(np.float32), card=card)
 
 
 @pytest.fixture
 def models(target, monkeypatch):
     there = {"good": fake(0.1, target, ["Si", "Ge"]), "poor": fake(5.0, target), "fair": fake(1.0, target)}
     monkeypatch.setattr(scores, "load", there.__getitem__)
+    monkeypatch.setattr(scores, "embeddings", lambda models, _: [model.embedding for model in models])
     return list(there)
 
 

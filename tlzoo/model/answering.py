@@ -1,0 +1,218 @@
+"""The one way from crystals to answers: elements and neighbours are looked at once, chunk after chunk."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.crystals import Crystals
+from tlzoo.data import named
+from tlzoo.data.known_elements import check_elements, uncovered_rows, uncovered_text
+from tlzoo.data.sources import read_all
+from tlzoo.descriptors.descriptor_chunk import descriptors
+from tlzoo.descriptors.descriptor_options import DescriptorOptions
+from tlzoo.descriptors.descriptor_store import DescriptorStore
+from tlzoo.descriptors.stores import Options, Store
+from tlzoo.errors import UserError
+from tlzoo.graphs.graph_chunk import Chunk, cells_of
+from tlzoo.graphs.graph_store import GraphStore
+from tlzoo.graphs.neighbours import Cells
+from tlzoo.graphs.parts import consecutive
+from tlzoo.graphs.workers import CHUNK, NoGraphError, Product, graphs
+
+# Crystals, and atoms, whose graphs are in memory at a time.
+MOST, ATOMS = 4096, 50_000
+
+Rows: TypeAlias = NDArray[np.int64]
+Stores: TypeAlias = Mapping[Options, Store]
+# From options and chunks of crystals to graphs or descriptors, in their order.
+Make: TypeAlias = Callable[[Options, Iterator[Cells]], Iterator[Chunk]]
+T = TypeVar("T")
+
+
+class Part(NamedTuple):
+    """Crystals that can be answered for.
+
+    Attributes:
+        rows: Which crystals of the table, ascending.
+        stores: What was made of them, for each of the options; empty if there are none.
+    """
+
+    rows: Rows
+    stores: dict[Options, Store]
+
+
+def product(options: Options) -> Product:
+    """Return what is made of crystals with some options."""
+    return descriptors() if isinstance(options, DescriptorOptions) else graphs()
+
+
+def alone(options: Options, cells: Iterator[Cells]) -> Iterator[Chunk]:
+    """Make graphs or descriptors in this process."""
+    return (product(options).compute(some, options) for some in cells)
+
+
+class Questions:
+    """Crystals to be answered for. What is wrong with some is found on the way and kept.
+
+    Args:
+        crystals: The table.
+        options: What is to be made of each crystal; if several things, it must have all.
+        rows: Which crystals, ascending; all by default.
+        kept: What was made of the whole table before.
+
+    Attributes:
+        rows: The crystals of known elements.
+        unknown: What is said of the others, by row.
+        unmade: Why something cannot be made of a crystal, by options and row; complete at the end.
+    """
+
+    def __init__(
+        self,
+        crystals: Crystals,
+        options: Sequence[Options],
+        rows: Rows | None = None,
+        *,
+        kept: Stores | None = None,
+    ) -> None:
+        self.crystals, self.kept = crystals, kept or {}
+        rows = np.arange(len(crystals)) if rows is None else rows
+        strange = np.intersect1d(rows, uncovered_rows(crystals))
+        self.unknown = {row: uncovered_text(crystals, row) for row in strange.tolist()}
+        self.unmade: dict[Options, dict[int, str]] = {each: {} for each in options}
+        self.rows = np.setdiff1d(rows, strange)
+
+    @property
+    def problems(self) -> dict[int, str]:
+        """What is known to be wrong, by row."""
+        found = (*self.unmade.values(), self.unknown)
+        return {row: text for each in found for row, text in each.items()}
+
+    def parts(self, *, most: int = MOST, atoms: int | None = ATOMS) -> Iterator[Part]:
+        """Yield all that can be answered for, in the order of the table.
+
+        Args:
+            most: Crystals in a part, at most.
+            atoms: Atoms in a part, at most, if it has more than one crystal; None for no limit.
+        """
+        sizes = self.crystals.num_atoms[self.rows]
+        for piece in consecutive(sizes, most=most, budget=int(sizes.sum()) if atoms is None else atoms):
+            part = self.made(self.rows[piece])
+            if len(part.rows):
+                yield part
+
+    def made(self, rows: Rows, make: Make = alone) -> Part:
+        """Make all that is wanted of some crystals.
+
+        Args:
+            rows: Some of :attr:`rows`, ascending.
+            make: Who makes it: this process by default.
+        """
+        some, good = self.crystals.select(rows), np.ones(len(rows), dtype=bool)
+        starts = range(0, len(rows), CHUNK)
+        stores: dict[Options, Store] = {}
+        there: dict[Options, NDArray[np.bool_]] = {}
+        for options, problems in self.unmade.items() if len(rows) else ():
+            there[options] = np.ones(len(rows), dtype=bool)
+            if options in self.kept:
+                stores[options] = self.kept[options].select(rows)
+                continue
+            cells = (cells_of(some, start, min(start + CHUNK, len(rows))) for start in starts)
+            chunks = list(make(options, cells))
+            for start, chunk in zip(starts, chunks, strict=True):
+                problems |= {int(rows[start + row]): text for row, text in chunk.problems.items()}
+                there[options][[start + row for row in chunk.problems]] = False
+            stores[options] = _store(chunks, options)
+            good &= there[options]
+        for options, here in there.items():
+            # what could be made for one model, but not for another
+            if (here & ~good).any():
+                stores[options] = stores[options].select(np.flatnonzero(good[here]))
+        return Part(rows[good], stores)
+
+
+def answered(
+    crystals: Crystals,
+    options: Sequence[Options],
+    answer: Callable[[Stores], T],
+    *,
+    kept: Stores | None = None,
+    most: int = MOST,
+    atoms: int | None = ATOMS,
+) -> list[T]:
+    """Return what is said of all crystals, part by part.
+
+    Args:
+        crystals: The table.
+        options: What is to be made of each crystal.
+        answer: From what was made of some crystals to what is said of them.
+        kept: What was made of the whole table before.
+        most: Crystals in a part, at most.
+        atoms: Atoms in a part, at most; None for no limit.
+
+    Raises:
+        UserError: There are unknown elements.
+        NoGraphError: Something cannot be made of a crystal; all such are listed.
+    """
+    questions = Questions(crystals, options, kept=kept)
+    if questions.unknown:
+        check_elements(crystals)
+    parts = questions.parts(most=most, atoms=atoms)
+    # once something is wrong the rest is looked through, but nothing computed
+    found = [answer(part.stores) for part in parts if not questions.problems]
+    for each, problems in questions.unmade.items():
+        if problems:
+            noun = "descriptors" if isinstance(each, DescriptorOptions) else "graph"
+            raise NoGraphError(crystals, problems, noun)
+    return found
+
+
+def answer_inputs(
+    inputs: Sequence[str], options: Sequence[Options], answer: Callable[[Stores], T], *, skip_bad: bool
+) -> tuple[NDArray[np.object_], list[T]]:
+    """Return the ids of all crystals that the inputs hold, in their order, and what is said of them.
+
+    Args:
+        inputs: Paths, and names of data sets.
+        options: What is to be made of each crystal.
+        answer: From what was made of some crystals to what is said of them.
+        skip_bad: Leave out what cannot be read, and say so, instead of stopping.
+
+    Raises:
+        UserError: Something cannot be read and ``skip_bad`` is off; the message names all of it.
+    """
+    tables = [(named.load(name), []) if named.known(name) else read_all(name) for name in inputs]
+    unread = any(problem.severity == "error" for _, read in tables for problem in read)
+    wrong: list[str] = []
+    ids, found = [], []
+    for crystals, read in tables:
+        questions = Questions(crystals, options)
+        wrong += [str(problem) for problem in read if problem.severity == "error"]
+        for part in questions.parts():
+            if skip_bad or not (unread or wrong or questions.problems):
+                ids.append(crystals.ids[part.rows])
+                found.append(answer(part.stores))
+        wrong += [f"{crystals.origin(row)}: {text}" for row, text in questions.problems.items()]
+    listing = f"{len(wrong)} cannot be predicted:\n  " + "\n  ".join(wrong)
+    if wrong and not skip_bad:
+        raise UserError(listing + "; correct them, or leave them out with --skip-bad")
+    if wrong:
+        sys.stderr.write(f"tlzoo: left out: {listing}\n")
+    if not found:
+        raise UserError(f"there is no crystal to predict in {', '.join(inputs)}")
+    return np.concatenate(ids), found
+
+
+def joined(parts: Sequence[Mapping[str, NDArray[Any]]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return the columns of all parts, one after another; of no part the columns are empty."""
+    return {
+        name: np.concatenate([np.empty(0, np.float32), *(part[name] for part in parts)]) for name in names
+    }
+
+
+def _store(chunks: Sequence[Chunk], options: Options) -> Store:
+    if isinstance(options, DescriptorOptions):
+        return DescriptorStore.of_chunks(chunks, options)
+    return GraphStore.of_chunks(chunks, options)
