@@ -137,3 +137,11 @@ def quick() -> Iterator[None]:
         patch.setattr("tlzoo.evaluation.baselines.TREES", 10)
         patch.setattr("tlzoo.training.run.Run.draw", lambda *_: None)
         yield
+
+
+@pytest.fixture(scope="module")
+def unchecked() -> Iterator[None]:
+    """No check of shapes: with it a step of a small network takes nearly twice as long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxtyping.config.jaxtyping_disable", True)
+        yield
