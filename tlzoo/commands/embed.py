@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+
 from tlzoo.commands import arguments
 from tlzoo.commands.answer_requests import Embedded, Inputs
 
@@ -10,7 +11,6 @@ def main(args: Sequence[str]) -> int:
     """Compute, and write a row per crystal: its id, then the numbers."""
     asked, given = arguments.parse(args, Embedded, Inputs, prog="tlzoo embed", about=__doc__)
     from tlzoo.machine.files import write_columns
-
     from tlzoo.model.answering import Columns, Stores, answer_inputs
     from tlzoo.transfer.features.layers import source
 

@@ -12,7 +12,7 @@ from tlzoo.descriptors.suitability import Options
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_store import GraphStore
 
-__all__ = ["Options", "Store", "batch_of", "open_store", "store_of"]
+__all__ = ["Options", "Store", "batch_of", "open_store"]
 
 Store: TypeAlias = GraphStore | DescriptorStore
 
