@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 
 import tlzoo
-from tlzoo.errors import UserError
+from tlzoo.commands import fit_options
+from tlzoo.errors import UserError, did_you_mean
 from tlzoo.machine import runtime
 from tlzoo.machine.files import FULL
 
@@ -14,20 +15,29 @@ usage: tlzoo COMMAND ...
 
 The transfer-learning model zoo for crystals.
 
-  fit       train or fine-tune:      tlzoo fit --config configs/experiments/NAME.yaml --run_dir runs/NAME
-  validate  measure on validation:   tlzoo validate runs/NAME
-  test      measure on the test set: tlzoo test runs/NAME
-  predict   answer for new crystals: tlzoo predict runs/NAME crystals/ -o predictions.csv
-  embed     what a layer says:       tlzoo embed runs/NAME crystals/ --layer conv.0 -o features.parquet
-  data      check or list data sets: tlzoo data check PATH | list | info NAME
-  finetune  fit, against scratch:    tlzoo finetune DATA --target COL --from NAME
-  recommend rank what to start from: tlzoo recommend DATA --target COL
-  features  learn from few labels:   tlzoo features DATA --target COL --from NAME,descriptors -o figures
-  screen    rank a large pool:       tlzoo screen NAME[,NAME] POOL -o ranked.parquet --where CONDITION
-  study     a grid of trainings:     tlzoo study run | status | table FILE
-  zoo       trained networks:        tlzoo zoo list | info NAME | verify [NAME] | pull NAME | path NAME
+Train and use networks:
+  fit        train or fine-tune a network     tlzoo fit --config FILE --run-dir runs/NAME
+  validate   its errors on validation data    tlzoo validate runs/NAME
+  test       its errors on test data          tlzoo test runs/NAME
+  predict    properties of new crystals       tlzoo predict MODEL crystals/ -o predictions.csv
+  embed      what a network computes on the   tlzoo embed MODEL crystals/ -o features.parquet
+             way, as features of crystals
+  screen     predict and rank many crystals   tlzoo screen MODEL POOL -o ranked.parquet
 
-tlzoo COMMAND --help says more.  tlzoo --version prints the version.
+Transfer to data of your own:
+  recommend  which model to start from        tlzoo recommend DATA --target COL
+  finetune   fine-tune, and train from        tlzoo finetune DATA --target COL --from MODEL
+             scratch to compare
+  features   fit a regression to features of  tlzoo features DATA --target COL --from MODEL -o NAME
+             a network, for few crystals
+
+Look around:
+  data       check and list data sets         tlzoo data check DATA | list | info NAME
+  zoo        trained networks                 tlzoo zoo list | info NAME | pull NAME
+  study      many trainings, compared         tlzoo study run FILE | status FILE | table FILE
+
+MODEL is a checkpoint of the zoo, a run directory or a .safetensors file; DATA a folder, table, archive or the
+name of a data set.  tlzoo COMMAND --help says more, tlzoo --version prints the version.
 """
 
 # Where the commands are that have a module of their own, with a function ``main``.
@@ -74,19 +84,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(args: Sequence[str]) -> int:
     """Dispatch to the module of a command, which is imported only now."""
     command, *rest = args
-    if command in COMPUTING:
+    if command in TRAINING and fit_options.asks_for_help(rest):
+        sys.stdout.write(fit_options.help_text(command))
+        return 0
+    if command in COMPUTING and not {"-h", "--help"} & set(rest):
         runtime.configure()
     if command in TRAINING | {"finetune", "recommend", "study"}:
         runtime.speak()
     if command in TRAINING:
         from tlzoo.commands import fit
 
-        fit.main(args)
+        fit.main([command, *fit_options.spelled(rest)])
         return 0
     if command in MODULES:
         code: int = importlib.import_module(MODULES[command]).main(rest)
         return code
-    raise UserError(f"there is no command {command!r}; there are: {', '.join(COMMANDS)}")
+    raise UserError(
+        f"there is no command {command!r}; there are: {', '.join(COMMANDS)}{did_you_mean(command, COMMANDS)}"
+    )
 
 
 def fail(message: str) -> int:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 
 
 class Freezing(ABC):
@@ -248,5 +248,7 @@ def table(rows: Sequence[GroupRow]) -> str:
 def _matches(pattern: str, groups: Sequence[str]) -> set[str]:
     found = {name for name in groups if fnmatchcase(name, pattern)}
     if not found:
-        raise UserError(f"no group matches {pattern!r}; there are: {', '.join(groups)}")
+        raise UserError(
+            f"no group matches {pattern!r}; there are: {', '.join(groups)}{did_you_mean(pattern, groups)}"
+        )
     return found

@@ -58,13 +58,16 @@ MISTAKES = {
         (
             'Parser key "model.backbone":\n'
             "  Problem with given class_path 'tlzoo.backbones.CGCNN':\n"
-            "    Option 'depht' is not accepted"
+            "    Option 'depht' is not accepted; did you mean 'depth'?"
         ),
     ),
-    "unknown section": ({"optimiser": 3}, "Option 'optimiser' is not accepted"),
+    "unknown section": (
+        {"optimiser": 3},
+        "Option 'optimiser' is not accepted; did you mean 'model.optimizer'?",
+    ),
     "unknown key of the data": (
         {"data.batchsize": 3},
-        "Group 'data' does not accept option 'batchsize'",
+        "Group 'data' does not accept option 'batchsize'; did you mean 'batch_size'?",
     ),
     "wrong type": (
         {"model.backbone.init_args.dim": "many"},
@@ -81,13 +84,16 @@ MISTAKES = {
     ),
     "unknown backbone": (
         {"model.backbone": {"class_path": "CGNN"}},
-        "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN, DescriptorMLP",
+        (
+            "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN, DescriptorMLP; "
+            "did you mean 'CGCNN'?"
+        ),
     ),
     "unknown head": (
         {"model.head": {"class_path": "Regresion"}},
         (
             "model.head: there is no class 'Regresion'; there are: "
-            "Classification, Gaussian, MultiProperty, Quantile, Regression"
+            "Classification, Gaussian, MultiProperty, Quantile, Regression; did you mean 'Regression'?"
         ),
     ),
     "unknown strategy": (
@@ -127,7 +133,7 @@ MISTAKES = {
         {"model.backbone": {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": "cgcnn-oqmd"}}},
         (
             "cgcnn-oqmd is no model: give a checkpoint, a run directory, or a .safetensors file with its "
-            f"card beside it; {there_are()}"
+            f"card beside it; {there_are('cgcnn-oqmd')}"
         ),
     ),
 }

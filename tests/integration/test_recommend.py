@@ -130,7 +130,7 @@ def test_an_empty_zoo_is_told(tlzoo, monkeypatch):
     answer = tlzoo("recommend", "semiconductors")
     assert answer.code == 2
     assert answer.err.startswith("tlzoo: there are no checkpoints yet")
-    assert "--models" in answer.err
+    assert answer.err.endswith("name run directories or files with --from\n")
 
 
 def test_equal_labels_are_told(tlzoo, models, tmp_path):

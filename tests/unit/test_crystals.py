@@ -50,7 +50,7 @@ def test_from_structures_and_back(crystals, structures):
 def test_columns_are_numbers_or_objects(crystals):
     np.testing.assert_array_equal(crystals.column("gap"), [3.2, 1.12, np.nan])
     assert crystals.column("note").tolist() == ["a", None, "c"]
-    with pytest.raises(UserError, match="there is no column 'gaps'; there are: gap, note"):
+    with pytest.raises(UserError, match="there is no column 'gaps'; there are: gap, note; did you mean 'g"):
         crystals.column("gaps")
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from argparse import ArgumentParser
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tlzoo.errors import UserError
 from tlzoo.heads import Head, Regression
 from tlzoo.model import checkpoint
 from tlzoo.screen.learned_from import _splitter
-from tlzoo.training import cli
+from tlzoo.training.explanation import explained
 
 HEADS = """
 from tlzoo.heads import Regression
@@ -155,7 +156,7 @@ def test_a_broken_package_is_named(install, caplog):
         (problem,) = plugins.load()
     assert problem in caplog.text
     assert [cls.__name__ for cls in plugins.classes(Head)] == ["Mild"]
-    message = cli.explained('key "model.head": no dot import path string: Nothing')
+    message = explained('key "model.head": no dot import path string: Nothing', ArgumentParser())
     assert message.startswith(
         "model.head: there is no class 'Nothing'; there are: Classification, Gaussian, Mild,"
     )

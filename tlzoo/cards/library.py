@@ -9,7 +9,7 @@ import tlzoo
 from tlzoo.cards.artifact import SCHEME, fetch_artifact
 from tlzoo.cards.card import NAME, Card
 from tlzoo.cards.fetch import Address, fetch
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 
 # The parts of a repository's root that tell it from a folder that merely holds the package.
 REPOSITORY = ("pyproject.toml", "checkpoints")
@@ -78,7 +78,7 @@ def find(name: str) -> Shelved:
         path = folder / f"{name}.json"
         if path.is_file():
             return Shelved(Card.read(path), path.with_suffix(".safetensors"))
-    raise UserError(f"there is no checkpoint {name!r}; {there_are()}")
+    raise UserError(f"there is no checkpoint {name!r}; {there_are(name)}")
 
 
 def locate(name: str) -> Path:
@@ -104,7 +104,7 @@ def locate(name: str) -> Path:
     if file.suffix != ".safetensors":
         raise UserError(
             f"{name} is no model: give a checkpoint, a run directory, or a .safetensors file with its card "
-            f"beside it; {there_are()}"
+            f"beside it; {there_are(name)}"
         )
     if not file.is_file():
         raise UserError(f"there is no model {file}; a run directory holds one once `tlzoo fit` has finished")
@@ -139,9 +139,9 @@ def _weights(name: str) -> Path:
     return fetch(address, card=found.path.with_suffix(".json").read_bytes())
 
 
-def there_are() -> str:
-    """Say which checkpoints there are."""
+def there_are(meant: str = "") -> str:
+    """Say which checkpoints there are, and which may be meant by a name."""
     if found := names():
-        return f"there are: {', '.join(found)}"
+        return f"there are: {', '.join(found)}{did_you_mean(meant, found)}"
     looked = ", ".join(map(str, folders()))
     return f"there are no checkpoints yet{f' in {looked}' if looked else ''}"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 
 WORDS = {str: "text", int: "an integer", list: "a list", dict: "an object"}
 Kind = TypeVar("Kind")
@@ -39,7 +39,8 @@ def _said(kind: Any, value: object, name: str, error: Exception) -> str:  # noqa
         if lacking := [field for field in fields if field not in value]:
             return f"{prefix}{lacking[0]} is missing"
         if unknown := [field for field in value if field not in fields]:
-            return f"{prefix}{unknown[0]} is no field; there are: {', '.join(fields)}"
+            there = ", ".join(fields) + did_you_mean(unknown[0], fields)
+            return f"{prefix}{unknown[0]} is no field; there are: {there}"
         return str(error)
     limit = next((one for one in get_args(kind) if isinstance(one, msgspec.Meta)), None)
     wanted = limit.description if limit else WORDS.get(get_origin(kind) or kind, WORDS[dict])

@@ -126,9 +126,9 @@ class Parser(jsonargparse.ArgumentParser):
         if name not in self.hints:
             return super().add_argument(*args, **kwargs)  # type: ignore[no-any-return]
         needed = "default" not in kwargs
-        words = self.spelled.get(name, f"--{name.replace('_', '-')}").split(" ", 1)
-        flags = [word for word in " ".join(words).split() if word.startswith("-")]
-        shows = " ".join(word for word in " ".join(words).split() if not word.startswith("-"))
+        words = self.spelled.get(name, f"--{name.replace('_', '-')}").split()
+        flags = [word for word in words if word.startswith("-")]
+        shows = " ".join(words[len(flags) :])
         stands = shows or name.rpartition("_")[2].upper()
         told = argument(self.hints[name], shows, stands, by_place=not flags, default=kwargs.get("default"))
         told["help"] = helped(kwargs.get("help"), told.get("default"))
@@ -268,10 +268,10 @@ def usual(args: Iterable[str], flags: Iterable[str]) -> list[str]:
     there, words, several = set(flags), [], ""
     for word in args:
         name, equals, value = word.partition("=")
+        several = "" if word.startswith("-") else several
         if not word.startswith("--"):
-            words += [several, word] if several and not word.startswith("-") else [word]
+            words += [several, word] if several else [word]
             continue
-        several = ""
         dashed = name.replace("_", "-")
         if name not in there and FORMER.get(name) in there:
             # it took several words
@@ -298,7 +298,7 @@ def argument(hint: Any, shows: str, stands: str, *, by_place: bool, default: Any
         return {"action": "store_true", "default": False}
     told: dict[str, Any] = {} if by_place else {"default": default}
     if get_origin(hint) is Literal:
-        return told | {"type": Choice(get_args(hint)), "metavar": shows or f"{{{','.join(get_args(hint))}}}"}
+        return told | {"type": one_of(get_args(hint)), "metavar": shows or f"{{{','.join(get_args(hint))}}}"}
     several = get_origin(hint) is not None
     kind = get_args(hint)[0] if several else hint
     each = kind if kind in KINDS else str
@@ -306,7 +306,7 @@ def argument(hint: Any, shows: str, stands: str, *, by_place: bool, default: Any
     words = several and (metavar.endswith(" ...") or (by_place and "," not in metavar))
     told |= {
         "metavar": metavar.removesuffix(" ..."),
-        "type": Value(each, split=several and "," in metavar and not words),
+        "type": value_of(each, split=several and "," in metavar and not words),
         **({"nargs": "+"} if words else {}),
     }
     if several and not by_place:
@@ -314,49 +314,31 @@ def argument(hint: Any, shows: str, stands: str, *, by_place: bool, default: Any
     return told
 
 
-class Value:
-    """Makes a value, or several with commas between them, of a word; a value stays what it is."""
+def value_of(kind: type, *, split: bool) -> Callable[[Any], Any]:
+    """Return what makes a value of a kind, or several with commas between them, of a word."""
 
-    def __init__(self, kind: type, *, split: bool) -> None:
-        self.kind, self.split = kind, split
-
-    def __call__(self, word: Any) -> Any:  # noqa: ANN401 (of the kind)
-        """Return the value.
-
-        Raises:
-            argparse.ArgumentTypeError: It is none of the kind.
-        """
-        if not isinstance(word, str):
-            return word
-        return [self.one(part) for part in word.split(",") if part] if self.split else self.one(word)
-
-    def one(self, text: str) -> Any:  # noqa: ANN401 (of the kind)
-        """Return one value."""
+    def read(word: Any) -> Any:  # noqa: ANN401 (of the kind; the library reads again what has been read)
         try:
-            return self.kind(text)
-        except ValueError:
-            wanted = KINDS[self.kind][1] + (
-                " is wanted, several with commas between them" if self.split else " is wanted"
-            )
-            raise argparse.ArgumentTypeError(f"{wanted}, got {text!r}") from None
+            if not isinstance(word, str):
+                return word
+            return [kind(part) for part in word.split(",") if part] if split else kind(word)
+        except ValueError as error:
+            more = ", several with commas between them," if split else ""
+            raise argparse.ArgumentTypeError(f"{KINDS[kind][1]}{more} is wanted, got {word!r}") from error
+
+    return read
 
 
-class Choice:
-    """Takes one of several words."""
+def one_of(there: Sequence[str]) -> Callable[[str], str]:
+    """Return what takes one of several words."""
 
-    def __init__(self, there: Sequence[str]) -> None:
-        self.there = there
-
-    def __call__(self, word: str) -> str:
-        """Return the word.
-
-        Raises:
-            argparse.ArgumentTypeError: It is none of them.
-        """
-        if word is not None and word not in self.there:
-            text = f"there is no {word!r}; there are: {', '.join(self.there)}{did_you_mean(word, self.there)}"
+    def read(word: str) -> str:
+        if word is not None and word not in there:
+            text = f"there is no {word!r}; there are: {', '.join(there)}{did_you_mean(word, there)}"
             raise argparse.ArgumentTypeError(text)
         return word
+
+    return read
 
 
 def shown(action: argparse.Action) -> str:

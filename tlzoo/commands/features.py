@@ -50,9 +50,11 @@ def main(args: Sequence[str]) -> int:
     request, written = arguments.parse(
         args, Request, Written, prog="tlzoo features", about=__doc__, spelled=SPELLED
     )
-    if request.targets and len(request.sources) > 1:
-        # a column of a single table may have a comma in its name
-        request = replace(request, targets=",".join(request.targets).split(","))
+    if request.targets:
+        # a column of a single table may have a comma in its name, and the last one named is meant
+        several = len(request.sources) > 1
+        targets = ",".join(request.targets).split(",") if several else request.targets[-1:]
+        request = replace(request, targets=targets)
     from tlzoo.machine.files import write_table, write_text
     from tlzoo.transfer.features.learning import check_saved, fit, read, transfer
 

@@ -15,7 +15,7 @@ from tlzoo.data.duplicates import MANY, candidates, duplicate_groups, exact_copi
 from tlzoo.data.known_elements import uncovered_rows, uncovered_text
 from tlzoo.data.sources import Place, Problem, read_all
 from tlzoo.descriptors.suitability import Options, unusable
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 from tlzoo.graphs.graph_options import GraphOptions
 
 # A value this many robust standard deviations from the median is worth a look.
@@ -142,7 +142,7 @@ def _place(crystals: Crystals, row: int) -> Place:
 def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) -> list[Problem]:
     if name not in crystals.columns:
         there = ", ".join(crystals.columns) or "none"
-        text = f"there is no column {name!r}; there are: {there}"
+        text = f"there is no column {name!r}; there are: {there}{did_you_mean(name, crystals.columns)}"
         return [Problem(Place(source), "missing column", text)]
     values = crystals.columns[name]
     if values.dtype == object:

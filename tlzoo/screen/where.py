@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import SYMBOLS
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 from tlzoo.screen.facts import Facts, Rows
 
 Kind = Literal["condition", "number", "text"]
@@ -144,7 +144,9 @@ class Where:
 
     def _call(self, node: ast.expr, name: str, arguments: Sequence[ast.expr]) -> Term:
         if name not in FUNCTIONS:
-            raise UserError(f"there is no function {name!r}; {there_are(self._columns)}")
+            raise UserError(
+                f"there is no function {name!r}; {there_are(self._columns)}{did_you_mean(name, FUNCTIONS)}"
+            )
         function, named = FUNCTIONS[name], [self._element(argument) for argument in arguments]
         if not named:
             raise self._wrong(node, "names no element; wanted for example has(O, F)")
@@ -160,7 +162,8 @@ class Where:
         if name in NAMES:
             return NAMES[name]
         if name not in self._columns:
-            hint = f"; an element is named by has({name})" if name in SYMBOLS else ""
+            hint = did_you_mean(name, [*NAMES, *self._columns])
+            hint = f"; an element is named by has({name})" if name in SYMBOLS else hint
             raise UserError(f"there is no {name!r}; {there_are(self._columns)}{hint}")
         return Term("number", CHEAP, lambda facts, rows: _numbers(facts, name)[rows])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 
 Label = str | int | float | bool
 Labels = Mapping[str, Label]
@@ -38,7 +38,7 @@ class Axis:
         for value in self.values:
             if value == given or str(value) == str(given) or _number(value) == _number(given) is not None:
                 return value
-        there = ", ".join(map(str, self.values))
+        there = ", ".join(map(str, self.values)) + did_you_mean(str(given), self.values)
         raise UserError(f"the axis {self.name} has no value {given!r}; there are: {there}")
 
 
@@ -78,7 +78,9 @@ def known(axes: Axes, name: object, where: str) -> str:
         UserError: There is no such axis.
     """
     if name not in axes:
-        raise UserError(f"{where}: there is no axis {name!r}; there are: {', '.join(axes)}")
+        raise UserError(
+            f"{where}: there is no axis {name!r}; there are: {', '.join(axes)}{did_you_mean(str(name), axes)}"
+        )
     return str(name)
 
 

@@ -31,7 +31,7 @@ def explained(message: str, parser: argparse.ArgumentParser) -> str:
         there = sorted(kind.__name__ for kind in concrete(KINDS[unknown["key"]]))
         more = "".join(f"; {problem}" for problem in plugins.load()) + did_you_mean(unknown["name"], there)
         return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}{more}"
-    keys = [action.dest for action in parser._actions]  # noqa: SLF001 (no public list)
+    keys = [action.dest for action in parser._actions]  # there is no public list
     if option := re.match(r"unrecognized arguments: (--[\w.-]+)", message):
         return message + nearest(option[1], [f"--{key}" for key in keys])
     if option := re.search(r"Group '(?P<group>[\w.]+)' does not accept option '(?P<name>[\w.]+)'", message):
@@ -40,7 +40,7 @@ def explained(message: str, parser: argparse.ArgumentParser) -> str:
     if option := re.search(r"Option '(?P<name>[\w.]+)' is not accepted", message):
         given = re.search(r"class_path\W+([\w.]+)", message)
         meant = did_you_mean(option["name"], arguments(given[1])) if given else nearest(option["name"], keys)
-        return message[: option.end()] + meant + message[option.end() :]
+        return message[: option.end()] + meant + message[option.end() :].removeprefix("." if meant else "")
     return message
 
 

@@ -87,10 +87,11 @@ def test_other_files_are_no_checkpoints(bare, put, tmp_path):
 
 def test_unknown_names(bare, put):
     put("net")
-    with pytest.raises(UserError, match=r"there is no checkpoint 'nett'; there are: net$"):
+    meant = r"there are: net; did you mean 'net'\?$"
+    with pytest.raises(UserError, match=rf"there is no checkpoint 'nett'; {meant}"):
         library.find("nett")
     with pytest.raises(
-        UserError, match=r"nett is no model: give a checkpoint, a run directory, or a .* there are: net$"
+        UserError, match=rf"nett is no model: give a checkpoint, a run directory, or a .* {meant}"
     ):
         library.locate("nett")
 

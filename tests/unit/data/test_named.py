@@ -88,7 +88,8 @@ def test_card_fits_what_matminer_says(card: DatasetCard) -> None:
 
 def test_unknown_name_lists_the_known() -> None:
     with pytest.raises(
-        UserError, match=r"no data set 'phonon'; there are: semiconductors, phonons, dielectric"
+        UserError,
+        match=r"no data set 'phonon'; there are: semiconductors, phonons, dielectric.*; did you mean 'ph",
     ):
         named.load("phonon")
 

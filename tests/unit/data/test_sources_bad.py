@@ -180,7 +180,8 @@ def test_missing_column(folder):
 
 
 def test_unit_of_a_missing_column(folder):
-    assert "there is no column 'Gap'; there are: gap" in message(folder, units={"Gap": "eV"})
+    text = message(folder, units={"Gap": "eV"})
+    assert "there is no column 'Gap'; there are: gap; did you mean 'gap'?" in text
 
 
 def test_row_without_file(folder):

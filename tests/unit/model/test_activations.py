@@ -1,6 +1,7 @@
 """Activations of named layers: which there are, what they are means of, and that cells do not matter."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.descriptors.stores import batch_of
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 from tlzoo.graphs import keys
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.heads import MultiProperty, Regression
@@ -142,7 +143,8 @@ def test_no_hook_is_left(model, crystals):
 
 def test_a_wrong_name_lists_those_there_are(model, name, crystals):
     there = ", ".join(LAYERS[name] + HEAD)
-    with pytest.raises(UserError, match=rf"^there is no layer 'conv.7'; there are: {there}$"):
+    meant = re.escape(did_you_mean("conv.7", LAYERS[name] + HEAD))
+    with pytest.raises(UserError, match=rf"^there is no layer 'conv.7'; there are: {there}{meant}$"):
         model.embed(crystals, layer="conv.7")
 
 

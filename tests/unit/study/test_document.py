@@ -140,7 +140,7 @@ def test_only(study):
     assert found.only(["rate=1e-3", "trial=1,2", "trial=3"]) == {"rate": (0.001,), "trial": (1, 2, 3)}
     for given, message in (
         ("trial=4", r"--only: the axis trial has no value '4'; there are: 1, 2, 3"),
-        ("trail=1", r"--only: there is no axis 'trail'; there are: source, rate, trial"),
+        ("trail=1", r"--only: there is no axis 'trail'; there are: source, rate, trial; did you mean 'tr"),
         ("trial", r"--only trial: wanted axis=value"),
     ):
         with pytest.raises(UserError, match=message):

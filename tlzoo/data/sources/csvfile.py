@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlzoo.data.sources.problems import Place, Problem
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 
 
 @dataclass
@@ -41,6 +41,7 @@ class Rows:
         if column not in self.columns:
             raise UserError(
                 f"{self.file}: there is no column {column!r}; there are: {', '.join(self.columns)}"
+                f"{did_you_mean(column, self.columns)}"
             )
         return column
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tlzoo.data.sources.csvfile import read_rows, read_text
 from tlzoo.data.sources.parse import Source, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Table, find_column
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 
 COLUMNAR = ("id", "lattice", "numbers", "frac_coords")
 
@@ -90,17 +91,9 @@ def _columnar(path: Path) -> Table:
     text = "has no atoms, no cell, or coordinates or atomic numbers that are none"
     problems = [Problem(places[row], "unreadable", text) for row in np.flatnonzero(bad)]
     kept = np.flatnonzero(~bad)
-    table = Crystals(**{**vars(crystals), "ids": ids}).select(kept) if len(kept) < len(ids) else crystals
-    if table is crystals:
-        table = Crystals(
-            ids,
-            crystals.lattice,
-            crystals.offsets,
-            crystals.numbers,
-            crystals.frac_coords,
-            crystals.columns,
-            crystals.units,
-        )
+    table = replace(crystals, ids=ids)
+    if len(kept) < len(ids):
+        table = table.select(kept)
     places = [places[row] for row in kept]
     return Table(table, places, places, problems)
 
@@ -171,7 +164,10 @@ def records_of(
     structure = _structure_column(rows, names, label, columns.structure, folder)
     id_column = columns.id or find_column([name for name in names if name != structure], ID_NAMES)
     if id_column is not None and id_column not in names:
-        raise UserError(f"{label}: there is no column {id_column!r}; there are: {', '.join(names)}")
+        raise UserError(
+            f"{label}: there is no column {id_column!r}; there are: {', '.join(names)}"
+            f"{did_you_mean(id_column, names)}"
+        )
     records, problems = [], []
     for number, (row, place) in enumerate(zip(rows, places, strict=True), start=1):
         source = _source(row.get(structure), folder)
@@ -213,7 +209,10 @@ def _structure_column(
 ) -> str:
     if wanted is not None:
         if wanted not in names:
-            raise UserError(f"{label}: there is no column {wanted!r}; there are: {', '.join(names)}")
+            raise UserError(
+                f"{label}: there is no column {wanted!r}; there are: {', '.join(names)}"
+                f"{did_you_mean(wanted, names)}"
+            )
         return wanted
     found = find_column(names, STRUCTURE_NAMES)
     if found is not None:

@@ -14,7 +14,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.splits.drawn import check_fold, inner
 from tlzoo.data.splits.ids import Rows, read_json, rows_by_id, rows_of
 from tlzoo.data.splits.splitter import Splitter, Table, known_rows
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 
 # https://matbench.materialsproject.org: KFold(5, shuffle=True, random_state=18012019)
 MATBENCH_SEED: Final = 18012019
@@ -112,7 +112,10 @@ class PaperTrial(Splitter):
         lists = paper_lists(str(path))
         name = self.dataset or _dataset(crystals, list(lists))
         if name not in lists:
-            raise UserError(f"{path} has no split for the data set {name!r}; there are: {', '.join(lists)}")
+            raise UserError(
+                f"{path} has no split for the data set {name!r}; there are: {', '.join(lists)}"
+                f"{did_you_mean(name, lists)}"
+            )
         return name, lists[name]
 
     def _training(self, lists: Mapping[str, Any], name: str) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, did_you_mean
 from tlzoo.study.axes import Axes, Condition, Label, Labels, condition, known
 
 # Roles that an axis may have in a kind of figure, those it must have first.
@@ -193,5 +193,8 @@ def _mapping(given: object, keys: Collection[str] | None, where: str) -> dict[An
     if not isinstance(given, Mapping):
         raise UserError(f"{where}: wanted keys with values, got {given!r}")
     if keys is not None and (unknown := [name for name in given if name not in keys]):
-        raise UserError(f"{where}: there is no {unknown[0]!r}; there are: {', '.join(keys)}")
+        raise UserError(
+            f"{where}: there is no {unknown[0]!r}; there are: {', '.join(keys)}"
+            f"{did_you_mean(unknown[0], keys)}"
+        )
     return dict(given)

@@ -4,15 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, get_args
+from typing import Any, get_args
 
 from tlzoo.errors import UserError, did_you_mean
 from tlzoo.nn import Pooling
 from tlzoo.transfer.finetune.recipes import Strategy, strategy
-
-if TYPE_CHECKING:
-    from tlzoo.model.checkpoint import Loaded
-    from tlzoo.transfer.finetune.experiment import Choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +77,8 @@ class Request:
                 "with --head, or take another strategy"
             )
 
-    def start_models(self) -> dict[str, "Loaded"]:
-        """Read the models to start from.
+    def start_models(self) -> dict[str, Any]:
+        """Read the models to start from, each as :func:`tlzoo.model.checkpoint.load` does.
 
         Raises:
             UserError: One of them is missing; the message lists those there are. Or they are to answer
@@ -101,7 +97,7 @@ class Request:
             )
         return models
 
-    def start(self, choice: "Choice") -> str:
+    def start(self, choice: Any) -> str:  # noqa: ANN401 (a choice of an experiment, which imports torch)
         """Return the model that a choice starts from."""
         return choice.start or self.starts[0]
 

@@ -1,0 +1,105 @@
+"""The short help of `tlzoo fit` is true, and shorter words mean what they stand for."""
+
+import importlib
+import re
+
+import pytest
+
+from tlzoo import backbones, freezing, heads
+from tlzoo.commands.fit_options import FIT, MEASURE, help_text, spelled
+from tlzoo.data import splits
+from tlzoo.errors import UserError
+from tlzoo.training.configuration import Configuration, TlzooCLI
+
+HOMES = {
+    "model.backbone": (backbones, backbones.Backbone),
+    "model.head": (heads, heads.Head),
+    "model.freezing": (freezing, freezing.Freezing),
+    "data.split": (splits, splits.Splitter),
+}
+
+
+@pytest.fixture(scope="module")
+def defaults():
+    """What the real parser knows, with its defaults."""
+    arguments = ["--model.backbone=CGCNN", "--model.head=Regression", "--data.source=semiconductors"]
+    parser = TlzooCLI(arguments).parser
+    return {action.dest: action.default for action in parser._actions}
+
+
+@pytest.mark.parametrize("option", {*FIT, *MEASURE}, ids=lambda option: option.key)
+def test_what_the_short_help_names_exists(option, defaults):
+    assert option.key in defaults
+    there = defaults[option.key]
+    there = there["class_path"] if hasattr(there, "get") and "class_path" in there else there
+    if option.default is None:
+        # none, or told in words
+        assert there is None or "==SUPPRESS==" in str(there) or option.key in {"model.backbone", "model.head"}
+    else:
+        assert option.default == str(there)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [(option.key, name) for option in FIT for name in option.classes if option.key in HOMES]
+)
+def test_classes_are_what_they_are_named_for(key, name):
+    home, kind = HOMES[key]
+    assert issubclass(getattr(home, name), kind)
+
+
+def test_other_classes_that_are_named_exist():
+    paths = re.findall(r"\b(?:tlzoo|torch)\.[a-z.]+\.[A-Z]\w+", help_text("fit"))
+    assert {"tlzoo.tracking.Wandb", "torch.optim.AdamW"} <= set(paths)
+    for path in paths:
+        module, _, name = path.rpartition(".")
+        assert isinstance(getattr(importlib.import_module(module), name), type)
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_it_fits_on_a_screen(command, tlzoo):
+    answer = tlzoo(command, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert len(lines) <= 42
+    assert max(map(len, lines)) <= 120
+    assert f"tlzoo {command} --help all" in answer.out
+
+
+@pytest.mark.parametrize("words", [("--help", "all"), ("--help-all",)])
+def test_the_whole_help_is_there(words, capsys):
+    from tlzoo.__main__ import main
+
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *words])
+    assert stop.value.code == 0
+    assert "--trainer.gradient_clip_val" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [["--run-dir", "a-b"], ["--run_dir", "a-b"], ["--run-dir=a-b"], ["--run_dir=a-b"]]
+)
+def test_dashes_and_underscores_are_one(words):
+    values = read(*words, "--data.batch-size", "3", "--data.units.K-VRH", "GPa").values
+    assert (values.run_dir, values.data.batch_size, values.data.units) == ("a-b", 3, {"K-VRH": "GPa"})
+
+
+@pytest.mark.parametrize("words", [["--target", "a,b"], ["--target", "a", "--target=b"]])
+def test_targets_as_elsewhere(words):
+    assert read(*words).values.data.targets == ["a", "b"]
+
+
+def test_a_start_as_elsewhere():
+    chosen = read("--from", "cgcnn-fe", "--model.backbone=CGCNN").values.model.backbone
+    assert chosen.class_path == "tlzoo.zoo.backbone"
+    assert chosen.init_args.name == "cgcnn-fe"
+    with pytest.raises(
+        UserError, match=r"starts from one model, got a, b; `tlzoo finetune --from a,b` tries all"
+    ):
+        read("--from", "a", "--from", "b")
+    with pytest.raises(UserError, match="--from: a value is missing"):
+        read("--from")
+
+
+def read(*words):
+    needed = ["--model.backbone=CGCNN", "--model.head=Regression", "--data.source=semiconductors"]
+    return Configuration.parsed(spelled([*needed, *words]))

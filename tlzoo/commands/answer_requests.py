@@ -1,0 +1,73 @@
+"""What `tlzoo predict` and `tlzoo embed` are asked: light to import, for the command lines are made of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlzoo.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Crystals, and where the table of answers goes.
+
+    Attributes:
+        inputs: CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE databases, names of data sets.
+        output: File to write: .csv or .parquet.
+        skip_bad: Leave out what cannot be read instead of stopping.
+    """
+
+    inputs: Sequence[str]
+    output: Path
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.output.suffix not in {".csv", ".parquet"}:
+            raise UserError(f"the output {self.output} must end in .csv or .parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """Who answers, and how much at a time.
+
+    Attributes:
+        model: A checkpoint, run directory, ``.safetensors`` file with its card beside it, or a folder that
+            `tlzoo features --save` wrote.
+        batch_size: Crystals at a time (default: 1024).
+        max_rows: Bonds at a time, or angles where the network reads them: less needs less memory (default:
+            50000).
+    """
+
+    model: str
+    batch_size: int | None = None
+    max_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [f"{flag} must be at least 1, got {size}" for flag, size in self.flags.items() if size < 1]
+        if wrong:
+            raise UserError("; ".join(wrong))
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What is limited, as arguments of :meth:`tlzoo.Model.predict`."""
+        given = {"batch_size": self.batch_size, "max_rows": self.max_rows}
+        return {name: size for name, size in given.items() if size is not None}
+
+    @property
+    def flags(self) -> dict[str, int]:
+        """The same as options of the command line."""
+        return {f"--{name.replace('_', '-')}": size for name, size in self.limits.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """Which numbers.
+
+    Attributes:
+        model: A checkpoint, run directory or ``.safetensors`` file; or descriptors.
+        layer: Name of the layer; by default the embedding, which the head reads, of descriptors both. A wrong
+            name lists those there are.
+    """
+
+    model: str
+    layer: str | None = None
