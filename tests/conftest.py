@@ -21,7 +21,7 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
     While jaxtyping's hook loads a module to check its shapes, Python compiles anew whatever that imports.
     """
-    import torch_geometric.data  # noqa: F401
+    import lightning.pytorch  # noqa: F401 (and torch with it)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
