@@ -20,6 +20,8 @@ from tlzoo.errors import UserError
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "docs" / "plugin"
 
+pytestmark = pytest.mark.documents
+
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
