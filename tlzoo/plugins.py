@@ -7,7 +7,6 @@ that a file names.
 
 import contextlib
 import importlib
-import importlib.metadata
 import inspect
 import logging
 import re
@@ -60,7 +59,9 @@ class Plugin:
 @cache
 def registered() -> tuple[Plugin, ...]:
     """Return the entry points of all installed packages, without importing them."""
-    found = importlib.metadata.entry_points(group=GROUP)
+    from importlib.metadata import entry_points  # reading data and predicting need not wait for it
+
+    found = entry_points(group=GROUP)
     return tuple(sorted(Plugin(e.dist.name, e.dist.version, e.module) for e in found if e.dist is not None))
 
 
@@ -153,9 +154,12 @@ def _missing(path: str, note: Mapping[str, Any]) -> str:
     # both become part of a command that the reader is told to type
     if not note or not all(re.fullmatch(r"\w[\w.+!-]*", text, re.ASCII) for text in (name, version)):
         return f"{path!r} is no class of tlzoo; for safety nothing else is built from a file"
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
     try:
-        there = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        there = installed(name)
+    except PackageNotFoundError:
         return (
             f"the model needs the package {name} (version {version}), which is not installed: "
             f"pip install {name}, if you trust who made it"

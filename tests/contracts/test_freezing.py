@@ -102,3 +102,10 @@ def test_table_counts_parameters():
     assert sum(row.parameters for row in applied.rows) == total
     last = freezing.table(applied.rows).splitlines()[-1]
     assert last.split() == ["total", f"{total:,}", f"{moving:,}", "train,", f"{total - moving:,}", "frozen"]
+
+
+class TestWhatAStrategySays(FreezingContract):
+    """Without a table the strategy itself says what moves, or that it does not fit."""
+
+    strategies = {"three-body": ThreeBody()}  # noqa: RUF012 (as declared)
+    backbones = {name: FreezingContract.backbones[name] for name in ("cgcnn", "alignn")}  # noqa: RUF012

@@ -1,7 +1,6 @@
 """What tlzoo promises of its parts, as tests to inherit: ``class TestMine(BackboneContract): ...``.
 
-A contract is a class of tests; a subclass names what they are run for. Needs pytest (``pip install
-'tlzoo[test]'``).
+A contract is a class of tests; a subclass names what they are run for. Only this package needs pytest.
 """
 
 import pytest

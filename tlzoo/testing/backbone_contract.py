@@ -85,7 +85,6 @@ class BackboneContract:
         return STRUCTURES[request.param]()
 
     def test_one_embedding_per_crystal(self, backbone: Backbone) -> None:
-        """Embeddings are finite rows of fp32, and those of different crystals differ."""
         embedding = embed(backbone, rock_salt(), iron(), triclinic())
         assert embedding.shape == (3, backbone.out_dim)
         assert embedding.dtype == torch.float32
@@ -93,14 +92,12 @@ class BackboneContract:
         assert not torch.allclose(embedding[0], embedding[2], rtol=1e-2)
 
     def test_a_crystal_is_the_same_alone_or_in_a_batch(self, backbone: Backbone) -> None:
-        """Crystals of a batch do not see each other."""
         structures = [rock_salt(), iron(), perovskite()]
         together = embed(backbone, *structures)
         for row, structure in zip(together, structures, strict=True):
             assert_same(row, embed(backbone, structure)[0])
 
     def test_groups_partition_every_parameter_and_buffer(self, backbone: Backbone) -> None:
-        """Freezing strategies reach everything, once."""
         groups = backbone.groups()
         named = [
             id(tensor)
@@ -114,7 +111,6 @@ class BackboneContract:
         assert all(any(list(module.parameters()) for module in modules) for modules in groups.values())
 
     def test_every_parameter_gets_a_gradient(self, backbone: Backbone) -> None:
-        """Nothing is there in vain."""
         embedding = backbone.train()(batch(backbone, rock_salt(), triclinic(), perovskite()))
         (embedding * torch.randn(embedding.shape)).sum().backward()
         grads = {name: p.grad for name, p in backbone.named_parameters()}
@@ -123,14 +119,12 @@ class BackboneContract:
         assert all(grad is not None and grad.any() for k, grad in grads.items() if k.endswith("weight"))
 
     def test_arguments_are_attributes_of_the_same_name(self, backbone: Backbone) -> None:
-        """A backbone can be built again from what it says of itself."""
         arguments = inspect.signature(type(backbone)).parameters
         again = type(backbone)(**{name: getattr(backbone, name) for name in arguments})
         again.load_state_dict(backbone.state_dict())
         assert torch.equal(embed(again, rock_salt()), embed(backbone, rock_salt()))
 
     def test_a_stored_one_is_loaded(self, backbone: Backbone, tmp_path: Path) -> None:
-        """It can become a file, which gives the same embeddings to the bit."""
         head = Regression().bind(backbone.out_dim)
         checkpoint.check_storable(backbone, head)
         checkpoint.save(tmp_path / "model", backbone, head, {"targets": ["y"]})
@@ -140,7 +134,6 @@ class BackboneContract:
         assert torch.equal(embed(loaded, rock_salt()), embed(backbone, rock_salt()))
 
     def test_layers_give_rows_of_their_length(self, backbone: Backbone) -> None:
-        """What can be read off has one row for each atom, bond or crystal."""
         data = batch(backbone, rock_salt(), triclinic())
         keys_of = {"atoms": keys.NUMBERS, "bonds": keys.BOND_LENGTH}
         for name, layer in backbone.layers().items():
@@ -153,18 +146,15 @@ class BackboneContract:
             assert seen[-1].shape == (rows, layer.dim), name
 
     def test_permutation_changes_nothing(self, backbone: Backbone, structure: Structure) -> None:
-        """Atoms have no order."""
         order = torch.randperm(len(structure), generator=torch.Generator().manual_seed(1)).tolist()
         permuted = type(structure).from_sites([structure[i] for i in order])
         assert_same(embed(backbone, permuted), embed(backbone, structure))
 
     def test_translation_changes_nothing(self, backbone: Backbone, structure: Structure) -> None:
-        """The origin is anywhere."""
         moved = structure.copy().translate_sites(range(len(structure)), [0.37, 0.11, 0.83])
         assert_same(embed(backbone, moved), embed(backbone, structure))
 
     def test_rotation_changes_nothing(self, backbone: Backbone, structure: Structure) -> None:
-        """Space has no directions."""
         rotation, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(2)).double())
         lattice = structure.lattice.matrix @ rotation.numpy()
         turned = type(structure)(lattice, structure.species, structure.frac_coords)
@@ -173,7 +163,6 @@ class BackboneContract:
     def test_another_cell_of_the_same_size_changes_nothing(
         self, backbone: Backbone, structure: Structure
     ) -> None:
-        """A crystal has many cells."""
         assert_same(embed(backbone, structure.get_reduced_structure("niggli")), embed(backbone, structure))
         sheared = structure.lattice.matrix.copy()
         sheared[1] += sheared[0]
@@ -182,20 +171,17 @@ class BackboneContract:
         assert_same(embed(backbone, other), embed(backbone, structure))
 
     def test_supercell_changes_nothing(self, backbone: Backbone, structure: Structure) -> None:
-        """Or doubles an extensive embedding."""
         large = structure * (2, 1, 1)
         wanted = embed(backbone, structure)
         assert_same(embed(backbone, large), 2 * wanted if self.extensive(backbone) else wanted)
 
     def test_primitive_cell_changes_nothing(self, backbone: Backbone) -> None:
-        """Or divides an extensive embedding."""
         primitive = rock_salt().get_primitive_structure()
         assert len(primitive) == 2
         wanted = embed(backbone, rock_salt())
         assert_same(embed(backbone, primitive), wanted / 4 if self.extensive(backbone) else wanted)
 
     def test_strain_and_element_change_the_embedding(self, backbone: Backbone) -> None:
-        """It sees lengths and elements."""
         wanted = embed(backbone, rock_salt())
         strained = rock_salt().copy().apply_strain(0.02)
         other = rock_salt().copy().replace_species({"Na": "K"})
@@ -206,12 +192,10 @@ class BackboneContract:
             assert torch.equal(embed(backbone, strained), wanted)
 
     def test_one_atom_cell_works(self, backbone: Backbone) -> None:
-        """Also in training."""
         assert embed(backbone, iron()).isfinite().all()
         backbone.train()(batch(backbone, iron(), iron())).sum().backward()
 
     def test_runs_repeat_bit_for_bit(self, backbone: Backbone) -> None:
-        """Forward and backward."""
         data = batch(backbone, rock_salt(), triclinic())
         runs = []
         for _ in range(2):
@@ -222,7 +206,6 @@ class BackboneContract:
         assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
 
     def test_backbone_does_not_change_the_batch(self, backbone: Backbone) -> None:
-        """Others read it afterwards."""
         data = batch(backbone, rock_salt())
         before = data.clone()
         backbone(data)
@@ -258,7 +241,6 @@ class BackboneContract:
         )
 
     def test_overfits_eight_crystals(self, backbone: Backbone) -> None:
-        """It can learn."""
         from pymatgen.core import Lattice, Structure
 
         elements = ["Li", "Na", "K", "Rb", "F", "Cl", "Br", "I"]

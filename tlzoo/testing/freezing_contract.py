@@ -60,7 +60,6 @@ class FreezingContract:
         return Joined(self.backbones[backbone_name])
 
     def test_groups_partition_what_can_change(self, model: Joined) -> None:
-        """Every entry of the state is in one group."""
         keys = group_keys(model.groups(), model)
         assert all(keys.values())
         assert sum(len(part) for part in keys.values()) == len(set().union(*keys.values()))
@@ -72,7 +71,6 @@ class FreezingContract:
     def test_it_names_groups_of_the_model(
         self, strategy_name: str, model: Joined, backbone_name: str
     ) -> None:
-        """In every epoch, always the same, and without a change of its arguments."""
         groups, strategy = list(model.groups()), self.strategies[strategy_name]
         if isinstance(self.expected(strategy_name, backbone_name, groups), str):
             pytest.skip("the strategy refuses this backbone")
@@ -86,7 +84,6 @@ class FreezingContract:
     def test_exactly_the_named_groups_change(
         self, strategy_name: str, backbone_name: str, model: Joined
     ) -> None:
-        """Parameters and buffers, compared after three steps."""
         strategy, groups = self.strategies[strategy_name], model.groups()
         backbone, head = model.backbone, model.head
         moving = self.expected(strategy_name, backbone_name, list(groups))

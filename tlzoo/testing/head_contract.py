@@ -78,7 +78,6 @@ class HeadContract:
         return Case(head.eval(), names, embedding, targets)
 
     def test_shapes_and_names(self, case: Case) -> None:
-        """A column of finite numbers for each name."""
         head, names, embedding, _ = case
         prediction = head.predict(head(embedding))
         columns = head.columns(names)
@@ -88,7 +87,6 @@ class HeadContract:
         assert prediction.isfinite().all()
 
     def test_loss_decreases(self, case: Case) -> None:
-        """It can learn."""
         head, _, embedding, targets = case
         head.train()
         optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
@@ -104,7 +102,6 @@ class HeadContract:
         assert losses[-1] < losses[0] - 0.1 * abs(losses[0])
 
     def test_unknown_targets_do_not_matter(self, case: Case) -> None:
-        """Crystals without a label change neither loss nor gradients."""
         head, _, embedding, targets = case
         known = ~targets.isnan().any(dim=1)
         alone = head.loss(head(embedding[known]), targets[known])
@@ -117,7 +114,6 @@ class HeadContract:
         assert not raw.grad[~known].any()
 
     def test_batch_without_any_label(self, case: Case) -> None:
-        """Teaches nothing."""
         head, _, embedding, targets = case
         loss = head.loss(head(embedding), torch.full_like(targets, NAN))
         loss.backward()  # type: ignore[no-untyped-call]
@@ -125,7 +121,6 @@ class HeadContract:
         assert all(p.grad is not None and not p.grad.any() for p in head.parameters())
 
     def test_predictions_are_in_physical_units(self, case: Case) -> None:
-        """Raw 0 is the middle of the labels, whatever their unit; other quantiles lie around it."""
         head, names, _, targets = case
         if isinstance(head, Classification):
             low, high = torch.tensor(0.0), torch.tensor(head.classes - 1.0)
@@ -136,7 +131,6 @@ class HeadContract:
             assert ((low <= point) & (point <= high)).all()
 
     def test_metrics(self, case: Case) -> None:
-        """The same of all crystals at once or of batches; what is monitored is among them."""
         head, names, embedding, targets = case
         metrics = head.metrics(names)
         with warnings.catch_warnings():
@@ -151,14 +145,12 @@ class HeadContract:
         assert all(value.shape == () for value in parts.values())
 
     def test_mixed_precision_keeps_digits(self, case: Case) -> None:
-        """Loss and predictions are fp32."""
         head, _, embedding, targets = case
         raw = head(embedding).bfloat16()
         assert head.predict(raw).dtype == torch.float32
         assert head.loss(raw, targets).dtype == torch.float32
 
     def test_groups_partition_the_trainable_parameters(self, case: Case) -> None:
-        """Freezing strategies reach every parameter, once."""
         head = case.head
         grouped = [p for modules in head.groups().values() for m in modules for p in m.parameters()]
         assert len(grouped) == len(set(grouped))
@@ -166,7 +158,6 @@ class HeadContract:
         assert list(head.groups()) == self.group_names(head)
 
     def test_bound_once(self, case: Case) -> None:
-        """To one length of embeddings."""
         head = case.head
         before = list(head.parameters())
         assert head.bind(DIM) is head
@@ -175,14 +166,12 @@ class HeadContract:
             head.bind(9)
 
     def test_unbound_head_says_so(self, head_name: str) -> None:
-        """It has no layers yet."""
         head = self.heads[head_name][0]()
         for use in (head.groups, lambda: head(torch.zeros(1, DIM))):
             with pytest.raises(RuntimeError, match=r"call bind\(backbone\.out_dim\)"):
                 use()
 
     def test_same_weights_from_the_same_seed(self, case: Case) -> None:
-        """The seed decides everything."""
         spec = checkpoint.describe(case.head)
         states = []
         for _ in range(2):
@@ -193,7 +182,6 @@ class HeadContract:
         torch.testing.assert_close(states[0], states[1], rtol=0, atol=0, equal_nan=True)
 
     def test_round_trip(self, case: Case, backbone_name: str, tmp_path: Path) -> None:
-        """A stored model predicts the same to the bit."""
         head, names, _, _ = case
         backbone = self.backbones[backbone_name]()
         # move the running statistics away from where they start

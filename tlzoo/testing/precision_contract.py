@@ -62,7 +62,6 @@ class PrecisionContract:
         return Runs(folder / "32-true", folder / "bf16-mixed", source)
 
     def test_fit_test_and_predict(self, runs: Runs, tmp_path: Path) -> None:
-        """Weights are kept, and crystals predicted, in fp32."""
         full, mixed, source = runs
         losses = [pd.read_csv(run / "history.csv")["train/loss"] for run in (full, mixed)]
         np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
@@ -79,7 +78,6 @@ class PrecisionContract:
         np.testing.assert_allclose(again[recorded.index], recorded, rtol=1e-5, atol=1e-6)
 
     def test_predictions_agree_with_full_precision(self, runs: Runs) -> None:
-        """Within the tolerance."""
         crystals = named.load("semiconductors")
         model = load(runs.full)
         batch = batch_of(crystals, model.backbone.graph)

@@ -39,7 +39,6 @@ class ResumeContract:
         return workbench.write_config(tmp_path / "config.yaml", workbench.write_few(tmp_path), changes)
 
     def test_resumed_equals_straight(self, config: Path, tmp_path: Path) -> None:
-        """After an interruption in the third epoch, elsewhere."""
         straight = workbench.fit(config, tmp_path / "straight")
 
         def interrupt(self: History, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401, ARG001
@@ -60,7 +59,6 @@ class ResumeContract:
         assert_identical(straight, workbench.fit(config, resumed))
 
     def test_the_seed_decides(self, config: Path, tmp_path: Path) -> None:
-        """The same seed the same bits, another one others."""
         one, same, other = (tmp_path / name for name in ("one", "same", "other"))
         assert_identical(workbench.fit(config, one), workbench.fit(config, same))
         workbench.fit(config, other, "--seed_everything", 1)
