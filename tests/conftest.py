@@ -21,7 +21,7 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
     While jaxtyping's hook loads a module to check its shapes, Python compiles anew whatever that imports.
     """
-    import torch_geometric.data  # noqa: F401
+    import lightning.pytorch  # noqa: F401 (and torch with it)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -136,4 +136,12 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tlzoo.evaluation.baselines.TREES", 10)
         patch.setattr("tlzoo.training.run.Run.draw", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def unchecked() -> Iterator[None]:
+    """No check of shapes: with it a step of a small network takes nearly twice as long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxtyping.config.jaxtyping_disable", True)
         yield

@@ -4,6 +4,8 @@ import pytest
 
 from tlzoo.testing import PrecisionContract
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 class TestPrecision(PrecisionContract):
     backbones = {  # noqa: RUF012 (as declared)

@@ -37,6 +37,8 @@ RUNS = {
     "alignn-bf16": {**ALIGNN, "trainer.precision": "bf16-mixed"},
 }
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 class TestResuming(ResumeContract):
     runs = RUNS

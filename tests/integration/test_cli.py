@@ -382,13 +382,18 @@ def test_help_imports_no_torch():
         assert f"\n  {command} " in done.stdout
 
 
-def test_a_network_predicts_without_what_only_training_needs():
+def test_a_network_predicts_without_what_only_training_needs(files, tmp_path):
+    crystal = next(files[0].glob("*.cif"))
     code = (
-        "import sys, tlzoo.commands.predict; "
-        "assert not {'lightning', 'torchmetrics', 'sklearn', 'matplotlib'} & set(sys.modules)"
+        "import sys; from tlzoo.__main__ import main; "
+        f"code = main(['predict', 'cgcnn-fe', {str(crystal)!r}, '-o', {str(tmp_path / 'out.csv')!r}]); "
+        "heavy = {'lightning', 'torch_geometric', 'torchmetrics', 'sklearn', 'matplotlib', 'jsonargparse', "
+        "'pandas', 'pyarrow', 'torch._dynamo'} & set(sys.modules); assert not heavy, heavy; "
+        "sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == [crystal.stem]
 
 
 def test_training_from_a_store_needs_no_parser(tlzoo, config, tmp_path, monkeypatch):

@@ -25,6 +25,15 @@ from tlzoo.screen.shards import Shards
 from tlzoo.transfer.features.saved import load
 
 ROOT = Path(__file__).parents[2]
+SHOWN = 40
+
+
+@pytest.fixture(scope="module", autouse=True)
+def page():
+    """A shorter page: the structure type of a crystal takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlzoo.screen.ranking_page.SHOWN", SHOWN)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +104,7 @@ def test_as_predict(straight, runs, pool, tlzoo, tmp_path):
     spread = np.abs(columns["one"] - columns["two"]) / 2
     half = 1.96 * np.sqrt(own**2 / 2 + spread**2)
     np.testing.assert_allclose(table["band_gap_upper"] - table["band_gap"], half, rtol=1e-3)
-    first, others = table.iloc[:100], table.iloc[100:]
+    first, others = table.iloc[:SHOWN], table.iloc[SHOWN:]
     assert first["prototype"].notna().all()
     assert others["prototype"].isna().all()
     assert first.loc[first["prototype"] == "AB_cF8_216_a_c", "structure_type"].unique() == ["zinc blende"]
@@ -129,10 +138,10 @@ def test_training_crystals_are_marked(straight, runs, few):
 def test_the_page(straight):
     text = straight[0].with_suffix(".html").read_text()
     table = pd.read_parquet(straight[0])
-    assert text.count("<tr") == 101
+    assert text.count("<tr") == SHOWN + 1
     shown = re.findall(r'<td[^>]*data-value="([^"]*)">([^<]*)</td>', text)
-    assert all((name, name) in shown for name in table["id"][:100])
-    least, most = (f"{table['band_gap'][row]:.4g}" for row in (99, 0))
+    assert all((name, name) in shown for name in table["id"][:SHOWN])
+    least, most = (f"{table['band_gap'][row]:.4g}" for row in (SHOWN - 1, 0))
     assert {least, most} <= {said for _, said in shown}
     assert set(re.findall(r'class="(?:number )?bad"', text)) == {'class="number bad"', 'class="bad"'}
     assert text.count("data:image/png;base64,") == 3
@@ -256,16 +265,22 @@ def test_killed(straight, runs, pool, tmp_path):
     assert output.read_bytes() == straight[0].read_bytes()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_regression_on_frozen_features(runs, tlzoo, tmp_path, jobs):
-    """As the regression itself predicts, also of graphs and descriptors at once, and beside a network."""
-    saved = tmp_path / "saved"
+@pytest.fixture(scope="module")
+def saved(runs, tlzoo, tmp_path_factory):
+    """A regression on what a network and descriptors say."""
+    folder = tmp_path_factory.mktemp("regression")
     features = f"{runs}/one+descriptors"
     done = tlzoo(
         "features", "semiconductors", "--target", "band_gap", "--from", features, "--layer", "embedding",
-        "--cv", "2-fold", "-o", tmp_path / "figures", "--save", saved,
+        "--cv", "2-fold", "-o", folder / "figures", "--save", folder / "saved",
     )  # fmt: skip
     assert done.code == 0, done.err
+    return folder / "saved"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_regression_on_frozen_features(saved, runs, tlzoo, tmp_path, jobs):
+    """As the regression itself predicts, also of graphs and descriptors at once, and beside a network."""
     output = tmp_path / "ranked.parquet"
     done = tlzoo(
         "screen", f"{saved},{runs}/one", "semiconductors", "-o", output, "--jobs", jobs, "--shard", 64

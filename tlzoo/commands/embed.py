@@ -2,51 +2,26 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from tlzoo.commands import arguments
 from tlzoo.commands.answer_requests import Embedded, Inputs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def main(args: Sequence[str]) -> int:
     """Compute, and write a row per crystal: its id, then the numbers."""
     asked, given = arguments.parse(args, Embedded, Inputs, prog="tlzoo embed", about=__doc__)
     from tlzoo.machine.files import write_columns
+    from tlzoo.model.answering import Columns, Stores, answer_inputs
+    from tlzoo.transfer.features.layers import source
 
-    table = embed_inputs(asked.model, given.inputs, layer=asked.layer, skip_bad=given.skip_bad)
+    features = source(asked.model)
+    layer = asked.layer or features.default
+    features.check(layer)
+
+    def answer(stores: Stores) -> Columns:
+        return dict(zip(features.columns(layer), features.read(stores, [layer])[layer].T, strict=True))
+
+    table = answer_inputs(given.inputs, features.needs([layer]), answer, skip_bad=given.skip_bad)
     write_columns(table, given.output)
     sys.stdout.write(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {given.output}\n")
     return 0
-
-
-def embed_inputs(
-    name: str, inputs: Sequence[str], *, layer: str | None, skip_bad: bool
-) -> "dict[str, NDArray[Any]]":
-    """Return ids and what a layer makes of everything that the inputs hold, in their order, by column.
-
-    Args:
-        name: ``descriptors``, or a model as :func:`tlzoo.load` takes it.
-        inputs: Paths and names of data.
-        layer: One of its layers; None for what the head reads, of descriptors for all of them.
-        skip_bad: Leave out what cannot be read.
-
-    Raises:
-        UserError: There is no such model or layer, or something cannot be read and ``skip_bad`` is off; the
-            message names all of it.
-    """
-    import numpy as np
-
-    from tlzoo.model.answering import answer_inputs
-    from tlzoo.transfer.features.layers import source
-
-    features = source(name)
-    layer = layer or features.default
-    features.check(layer)
-    needs = features.needs([layer])
-    ids, found = answer_inputs(
-        inputs, needs, lambda stores: features.read(stores, [layer])[layer], skip_bad=skip_bad
-    )
-    return {"id": ids, **dict(zip(features.columns(layer), np.concatenate(found).T, strict=True))}

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
-from tlzoo.data import named
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups
+from tlzoo.data.intake import crystals_from
 from tlzoo.data.pretraining.fingerprints import Fingerprint, fingerprint
 from tlzoo.data.pretraining.merged import NAME as PRETRAINING
-from tlzoo.data.sources import read
 from tlzoo.data.splits.published import paper_test
 
 # Mean difference of fingerprints up to which two crystals of a formula are compared. The farthest pair that
@@ -95,7 +94,7 @@ def load(source: str, *, test: bool = False) -> Crystals:
     Raises:
         UserError: It cannot be read, or the paper has no test set of it.
     """
-    crystals = named.load(source) if named.known(source) else read(source)
+    crystals = crystals_from(source, targets=())
     if test:
         return crystals.select(paper_test(crystals, source))
     if source == PRETRAINING:

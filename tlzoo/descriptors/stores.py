@@ -12,7 +12,7 @@ from tlzoo.descriptors.suitability import Options
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_store import GraphStore
 
-__all__ = ["Options", "Store", "batch_of", "open_store", "store_of"]
+__all__ = ["Options", "Store", "batch_of", "open_store"]
 
 Store: TypeAlias = GraphStore | DescriptorStore
 
@@ -29,21 +29,11 @@ def open_store(crystals: Crystals, options: Options, *, cache_dir: Path | None =
     return GraphStore.open(crystals, options, cache_dir=cache_dir)
 
 
-def store_of(crystals: Crystals, options: Options) -> Store:
-    """Return the store of these crystals without any file.
-
-    Raises:
-        NoGraphError: Nothing can be made of a crystal; all such are listed.
-    """
-    if isinstance(options, DescriptorOptions):
-        return DescriptorStore.in_memory(crystals, options)
-    return GraphStore.in_memory(crystals, options)
-
-
 def batch_of(crystals: Crystals, options: Options) -> Batch:
     """Return the batch of a few crystals, without any cache.
 
     Raises:
         NoGraphError: Nothing can be made of a crystal; all such are listed.
     """
-    return store_of(crystals, options).batch(np.arange(len(crystals)))
+    kind = DescriptorStore if isinstance(options, DescriptorOptions) else GraphStore
+    return kind.in_memory(crystals, options).batch(np.arange(len(crystals)))  # type: ignore[arg-type]

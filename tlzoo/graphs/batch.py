@@ -1,6 +1,6 @@
 """Crystals on their way through a network: tensors by name."""
 
-from collections.abc import Callable, ItemsView, KeysView
+from collections.abc import Callable, ItemsView, Iterator, KeysView
 from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor
@@ -35,6 +35,9 @@ class Batch:
 
     def __contains__(self, name: str) -> bool:
         return name in self.__dict__
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter(self.items())
 
     def __repr__(self) -> str:
         sizes = (f"{name}={list(getattr(value, 'shape', [value]))}" for name, value in self.items())

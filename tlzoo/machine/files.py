@@ -23,6 +23,7 @@ REMEDIES = {
     errno.ENOTDIR: "choose another folder",
 }
 ABANDONED = 24 * 3600  # seconds after which what a killed process was writing is deleted
+ROWS = 4096  # of a table that are text in memory at a time
 
 
 @contextmanager
@@ -99,15 +100,19 @@ def write_columns(columns: "Mapping[str, NDArray[Any]]", path: Path) -> None:
 
         write_table(pd.DataFrame(columns), path)
         return
-    texts = [
-        values if values.dtype == object else [text if text != "nan" else "" for text in values.astype(str)]
-        for values in columns.values()
-    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator=os.linesep)
         lines.writerow(columns)
-        lines.writerows(zip(*texts, strict=True))
+        for start in range(0, len(next(iter(columns.values()))), ROWS):
+            some = [values[start : start + ROWS] for values in columns.values()]
+            lines.writerows(zip(*map(_texts, some), strict=True))
+
+
+def _texts(values: "NDArray[Any]") -> "list[str]":
+    if values.dtype == object:
+        return list(values)
+    return ["" if text == "nan" else text for text in values.astype(str)]
 
 
 def read_table(path: Path) -> "pd.DataFrame":

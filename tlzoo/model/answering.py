@@ -27,6 +27,7 @@ MOST, ATOMS = 4096, 50_000
 
 Rows: TypeAlias = NDArray[np.int64]
 Stores: TypeAlias = Mapping[Options, Store]
+Columns: TypeAlias = dict[str, NDArray[Any]]
 # From options and chunks of crystals to graphs or descriptors, in their order.
 Make: TypeAlias = Callable[[Options, Iterator[Cells]], Iterator[Chunk]]
 T = TypeVar("T")
@@ -170,14 +171,14 @@ def answered(
 
 
 def answer_inputs(
-    inputs: Sequence[str], options: Sequence[Options], answer: Callable[[Stores], T], *, skip_bad: bool
-) -> tuple[NDArray[np.object_], list[T]]:
-    """Return the ids of all crystals that the inputs hold, in their order, and what is said of them.
+    inputs: Sequence[str], options: Sequence[Options], answer: Callable[[Stores], Columns], *, skip_bad: bool
+) -> Columns:
+    """Return ``id`` and what is said of all crystals that the inputs hold, in their order.
 
     Args:
         inputs: Paths, and names of data sets.
         options: What is to be made of each crystal.
-        answer: From what was made of some crystals to what is said of them.
+        answer: From what was made of some crystals to columns of what is said of them.
         skip_bad: Leave out what cannot be read, and say so, instead of stopping.
 
     Raises:
@@ -202,10 +203,10 @@ def answer_inputs(
         sys.stderr.write(f"tlzoo: left out: {listing}\n")
     if not found:
         raise UserError(f"there is no crystal to predict in {', '.join(inputs)}")
-    return np.concatenate(ids), found
+    return {"id": np.concatenate(ids), **joined(found, list(found[0]))}
 
 
-def joined(parts: Sequence[Mapping[str, NDArray[Any]]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def joined(parts: Sequence[Columns], names: Sequence[str]) -> Columns:
     """Return the columns of all parts, one after another; of no part the columns are empty."""
     return {
         name: np.concatenate([np.empty(0, np.float32), *(part[name] for part in parts)]) for name in names

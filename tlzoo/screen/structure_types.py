@@ -1,7 +1,8 @@
 """Structure types: the label of AFLOW, and the name that everybody knows where there is one."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from tlzoo.crystals import Crystals
@@ -61,7 +62,6 @@ UNKNOWN: Final = StructureType("?", "", "")
 
 def structure_type(crystals: Crystals, row: int) -> StructureType:
     """Return the structure type of a crystal, by spglib with a tolerance of 0.01 Å; takes some 50 ms."""
-    from pymatgen.analysis.prototypes import get_protostructure_label_from_spg_analyzer
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
     with warnings.catch_warnings():
@@ -74,11 +74,27 @@ def structure_type(crystals: Crystals, row: int) -> StructureType:
         try:
             # positions of a supercell would be counted several times
             primitive = SpacegroupAnalyzer(found.find_primitive(), symprec=SYMPREC)
-            label = get_protostructure_label_from_spg_analyzer(primitive, raise_errors=True)
+            label = _labeller()(primitive, raise_errors=True)
         except (SymmetryUndeterminedError, ValueError, KeyError):
             return StructureType(group, "", "")
     prototype = label.partition(":")[0]
     return StructureType(group, prototype, name_of(prototype))
+
+
+@cache
+def _labeller() -> Callable[..., str]:
+    """Return pymatgen's function that labels a structure type."""
+    from pymatgen.util import provenance
+
+    # On import pymatgen checks the BibTeX of 288 prototypes, for seconds: they come with it and are in order.
+    check = provenance.is_valid_bibtex
+    provenance.is_valid_bibtex = lambda _: True
+    try:
+        from pymatgen.analysis.prototypes import get_protostructure_label_from_spg_analyzer
+    finally:
+        provenance.is_valid_bibtex = check
+    labeller: Callable[..., str] = get_protostructure_label_from_spg_analyzer
+    return labeller
 
 
 def name_of(prototype: str) -> str:

@@ -64,7 +64,7 @@ def test_batches_gathered_by_processes_are_the_same(data, monkeypatch):
     together = epochs({"num_workers": 2, "persistent_workers": True})
     for ours, theirs in zip(alone, together, strict=True):
         assert ours.keys() == theirs.keys()
-        for name, value in ours:
+        for name, value in ours.items():
             torch.testing.assert_close(theirs[name], value, rtol=0, atol=0)
 
 

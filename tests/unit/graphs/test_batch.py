@@ -40,6 +40,7 @@ def test_fields_are_items_and_attributes(store):
     batch[keys.TARGETS] = torch.ones(6, 1)
     assert keys.TARGETS in batch
     assert keys.DESCRIPTORS not in batch
+    assert [name for name, _ in batch] == list(batch.keys())
     assert "edge_index=[2, " in repr(batch)
     assert "num_crystals=[6]" in repr(batch)
     with pytest.raises(KeyError, match="descriptors"):

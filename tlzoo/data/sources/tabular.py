@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +91,9 @@ def _columnar(path: Path) -> Table:
     text = "has no atoms, no cell, or coordinates or atomic numbers that are none"
     problems = [Problem(places[row], "unreadable", text) for row in np.flatnonzero(bad)]
     kept = np.flatnonzero(~bad)
-    table = Crystals(**{**vars(crystals), "ids": ids}).select(kept) if len(kept) < len(ids) else crystals
-    if table is crystals:
-        table = Crystals(
-            ids,
-            crystals.lattice,
-            crystals.offsets,
-            crystals.numbers,
-            crystals.frac_coords,
-            crystals.columns,
-            crystals.units,
-        )
+    table = replace(crystals, ids=ids)
+    if len(kept) < len(ids):
+        table = table.select(kept)
     places = [places[row] for row in kept]
     return Table(table, places, places, problems)
 
