@@ -178,7 +178,7 @@ def test_an_unknown_command(tlzoo):
     assert tlzoo("fti") == (
         2,
         "",
-        f"tlzoo: there is no command 'fti'; there are: {', '.join(COMMANDS)}\n",
+        f"tlzoo: there is no command 'fti'; there are: {', '.join(COMMANDS)}; did you mean 'fit'?\n",
     )
 
 

@@ -136,7 +136,7 @@ def test_status_and_table(done, tlzoo):
     chosen = tlzoo("study", "table", file, "--dir", folder, "--choose", "net", "--format", "csv")
     assert len(chosen.out.splitlines()) == 2
     for words, message in (
-        (("--by", "nut"), "--by: there is no axis 'nut'; there are: net, rate, trial"),
+        (("--by", "nut"), "--by: there is no axis 'nut'; there are: net, rate, trial; did you mean 'net'?"),
         (("--only", "net=x"), "--only: the axis net has no value 'x'; there are: narrow, wide"),
     ):
         answer = tlzoo("study", "table", file, "--dir", folder, *words)
