@@ -1,7 +1,9 @@
 """Activations of named layers: which there are, what they are means of, and that cells do not matter."""
 
+import copy
 import dataclasses
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -46,17 +48,29 @@ def name(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def trained(crystals):
+    """Networks whose norms have seen crystals, made once each."""
+
+    @cache
+    def train(name):
+        torch.manual_seed(0)
+        backbone = MODELS[name]()
+        head = Regression(hidden=(5, 4)).bind(backbone.out_dim)
+        head.fit(torch.tensor([[1.0], [2.0]]))
+        batch = batch_of(crystals, backbone.graph)
+        backbone.fit([batch])
+        with torch.no_grad():
+            for _ in range(20):
+                backbone.train()(batch)
+        return backbone.eval(), head.eval()
+
+    return train
+
+
 @pytest.fixture
-def model(name, crystals):
-    torch.manual_seed(0)
-    backbone = MODELS[name]()
-    head = Regression(hidden=(5, 4)).bind(backbone.out_dim)
-    head.fit(torch.tensor([[1.0], [2.0]]))
-    backbone.fit([batch_of(crystals, backbone.graph)])
-    with torch.no_grad():
-        for _ in range(20):
-            backbone.train()(batch_of(crystals, backbone.graph))
-    return Model(backbone.eval(), head.eval(), {"targets": ["a"], "units": ["eV"]})
+def model(name, trained):
+    return Model(*copy.deepcopy(trained(name)), {"targets": ["a"], "units": ["eV"]})
 
 
 def test_names_run_from_input_to_output(model, name, crystals):
