@@ -387,7 +387,7 @@ def test_a_network_predicts_without_what_only_training_needs(files, tmp_path):
     code = (
         "import sys; from tlzoo.__main__ import main; "
         f"code = main(['predict', 'cgcnn-fe', {str(crystal)!r}, '-o', {str(tmp_path / 'out.csv')!r}]); "
-        "heavy = {'lightning', 'torch_geometric', 'torchmetrics', 'sklearn', 'matplotlib', 'jsonargparse', "
+        "heavy = {'lightning', 'torch_geometric', 'torchmetrics', 'sklearn', 'matplotlib', "
         "'pandas', 'pyarrow', 'torch._dynamo'} & set(sys.modules); assert not heavy, heavy; "
         "sys.exit(code)"
     )
