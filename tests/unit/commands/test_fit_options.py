@@ -27,7 +27,7 @@ def defaults():
     return {action.dest: action.default for action in parser._actions}
 
 
-@pytest.mark.parametrize("option", {*FIT, *MEASURE}, ids=lambda option: option.key)
+@pytest.mark.parametrize("option", dict.fromkeys([*FIT, *MEASURE]), ids=lambda option: option.key)
 def test_what_the_short_help_names_exists(option, defaults):
     assert option.key in defaults
     there = defaults[option.key]
