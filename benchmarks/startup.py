@@ -36,7 +36,7 @@ QUICKSTART = (
     "--config {checkout}/configs/split/by-composition.yaml --run_dir quickstart"
 )
 CASES = (
-    Case("predict one crystal", "predict cgcnn-fe one.cif", 0.5),
+    Case("predict one crystal", "predict cgcnn-fe one.cif -o out.csv", 0.5),
     Case("fit --help", "fit --help", 0.3),
     Case(f"check a folder of {CRYSTALS} crystals", "data check crystals", 0.4),
     Case("show the finished quickstart again", QUICKSTART, 0.25, first=QUICKSTART),
