@@ -54,7 +54,8 @@ MODULES = {
 }
 COMMANDS = ("fit", "validate", "test", *MODULES)
 TRAINING = {"fit", "validate", "test"}
-COMPUTING = TRAINING | {"predict", "embed", "finetune", "recommend", "features", "screen", "study"}
+# Of `finetune`, only what is not finished is computed: it says so itself.
+COMPUTING = TRAINING | {"predict", "embed", "recommend", "features", "screen", "study"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -298,7 +298,7 @@ def test_what_has_changed_is_not_shown_again(changed, finetune, few, start, work
 def test_showing_again_needs_no_torch(done, few, start, work):
     folder, before = done
     code = (
-        "import sys; from tlzoo.commands.finetune import main; code = main(sys.argv[1:]); "
+        "import sys; from tlzoo.__main__ import main; code = main(['finetune', *sys.argv[1:]]); "
         "assert not {'torch', 'lightning', 'sklearn'} & set(sys.modules); sys.exit(code)"
     )
     options = ["--epochs", "2", "--batch-size", "8", *map(str, DONE)]

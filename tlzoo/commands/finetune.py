@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from tlzoo.commands import arguments
+from tlzoo.machine import runtime
 from tlzoo.transfer.finetune import finished
 from tlzoo.transfer.finetune.finetune_request import Request
 
@@ -19,6 +20,7 @@ def main(args: Sequence[str]) -> int:
     if (said := finished.shown(request)) is not None:
         say("\n".join(said))
         return 0
+    runtime.configure()
     from tlzoo.transfer.finetune.compare import compare
 
     compare(request, say)
