@@ -32,9 +32,6 @@ SYMPREC: Final = 0.01  # Å
 class Facts:
     """Facts of a table of crystals, computed when first asked for.
 
-    Args:
-        crystals: The table.
-
     Attributes:
         crystals: The same.
         unknown: Why something cannot be told of a crystal, by row; filled by what was asked for.
@@ -95,9 +92,6 @@ class Facts:
         """Whether every atom has four neighbours around it, at about one distance, towards a tetrahedron.
 
         So it is in diamond, zinc blende, wurtzite, chalcopyrite and their kin.
-
-        Args:
-            rows: Crystals to look at.
         """
         some = self.crystals.select(rows)
         found = np.zeros(len(rows), dtype=bool)
@@ -122,11 +116,7 @@ class Facts:
         return found
 
     def spacegroup(self, rows: Rows) -> Values:
-        """Number of the space group by spglib, tolerance 0.01 Å, ``(rows,)``; NaN if it finds none.
-
-        Args:
-            rows: Crystals to look at; each takes some milliseconds.
-        """
+        """Number of the space group by spglib, tolerance 0.01 Å, ``(rows,)``; some ms each; NaN if none."""
         numbers = np.full(len(rows), np.nan)
         for place, row in enumerate(rows.tolist()):
             found = symmetry(self.crystals, row)

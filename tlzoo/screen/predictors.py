@@ -80,11 +80,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def answers(self, stores: Stores) -> Answers:
-        """Answer for crystals.
-
-        Args:
-            stores: What was made of them, for each of :attr:`needs`.
-        """
+        """Answer for crystals, by what was made of them for each of :attr:`needs`."""
 
     def known(self) -> Values | None:
         """Return embeddings of training crystals, if they come with the model, ``(crystals, dim)``."""
@@ -100,12 +96,7 @@ class Predictor(ABC):
 
 
 class Network(Predictor):
-    """A backbone and a head.
-
-    Args:
-        name: As the user calls it.
-        model: The same, loaded.
-        target: Which of its properties; its only one by default.
+    """A backbone and a head, asked for the only property that they predict if none is named.
 
     Raises:
         UserError: It does not predict that, or several properties of which none was chosen.
@@ -151,11 +142,6 @@ class Network(Predictor):
 class Frozen(Predictor):
     """A regression on frozen features, as `tlzoo features --save` keeps it.
 
-    Args:
-        name: The folder.
-        model: The same, loaded.
-        target: The property it must predict; any by default.
-
     Raises:
         UserError: It predicts another one.
     """
@@ -199,11 +185,7 @@ class Frozen(Predictor):
 
 
 def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]:
-    """Load models that predict the same.
-
-    Args:
-        names: As of :func:`tlzoo.load`, or folders of `tlzoo features --save`.
-        target: Which of their properties.
+    """Load models that predict the same: as of :func:`tlzoo.load`, or what `tlzoo features --save` wrote.
 
     Raises:
         UserError: There is no such model, or they predict different things.
@@ -230,10 +212,6 @@ def interval(columns: Mapping[str, Values], target: str) -> tuple[Values, Values
     """Return the ends of a model's own 95 % intervals; NaN where it has none.
 
     Quantiles at another level are moved out, or in, as those of a normal distribution would be.
-
-    Args:
-        columns: What the head predicts, by name.
-        target: The property.
     """
     value = columns[target]
     ends = [np.full_like(value, np.nan), np.full_like(value, np.nan)]

@@ -108,12 +108,7 @@ def name_of(prototype: str) -> str:
 
 
 def structure_types(rows: Sequence[int], screening: Screening) -> list[StructureType]:
-    """Return the structure types of some crystals of the pool.
-
-    Args:
-        rows: Where they are in the pool.
-        screening: Of which pool.
-    """
+    """Return the structure types of some crystals of the pool."""
     found = {}
     size = screening.request.shard
     for part in screening.slices(sorted({row // size for row in rows})):

@@ -46,12 +46,7 @@ Axes = Mapping[str, Axis]
 
 
 def condition(axes: Axes, given: object, where: str) -> Condition:
-    """Return a condition on axes from what was written.
-
-    Args:
-        axes: The axes there are.
-        given: A value or a list of values by name of the axis.
-        where: Where it was written, for messages.
+    """Return a condition on axes from what was written: a value or a list of values by name of the axis.
 
     Raises:
         UserError: An axis or a value is unknown.

@@ -32,12 +32,7 @@ class Memory:
         self._splits: OrderedDict[str, LabelledTable] = OrderedDict()
 
     def share(self, data: CrystalDataModule, section: Tree) -> None:
-        """Give a data module what is known of its table and split, and remember its own.
-
-        Args:
-            data: The data module.
-            section: The section ``data`` that it was made from.
-        """
+        """Give a data module, made from a section ``data``, the table and split known; remember its own."""
         same_split = of_split(section)
         same_table = {key: value for key, value in same_split.items() if key != "split"}
         if named.known(data.source):
@@ -89,10 +84,7 @@ class Fitted:
     def prepared(cls, tree: Tree, folder: Path, memory: Memory) -> Self:
         """Build everything; take table and split from memory.
 
-        Args:
-            tree: The configuration.
-            folder: For what callbacks of the configuration may write.
-            memory: Data that are read already.
+        The folder is for what callbacks of the configuration may write.
         """
         experiment = Configuration.parsed({**tree, "run_dir": str(folder)}).build()
         memory.share(experiment.data, tree.get("data") or {})

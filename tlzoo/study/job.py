@@ -31,14 +31,8 @@ from tlzoo.training.run import predict_part
 class Job:
     """A run, as a process is told to do it.
 
-    Attributes:
-        id: Its id.
-        labels: Its values on the axes.
-        tree: Its configuration.
-        started_from: Models it starts from.
-        folder: Where it may write while it lasts.
-        trivial: Fit the trivial baselines to its data instead of training.
-        keep: Run directory to train in, and to go on in; None if nothing but numbers is wanted.
+    It may write into ``folder`` while it lasts; if trivial, it fits the trivial baselines to its data.
+    ``keep`` is the run directory to train in, and to go on in; None if nothing but numbers is wanted.
     """
 
     id: str

@@ -26,11 +26,6 @@ LISTS: Final = {"id": "crystals", "target": "targets", "prediction": "prediction
 def pack(study: Study, folder: Folder, path: Path) -> int:
     """Write what is done into one file.
 
-    Args:
-        study: The study.
-        folder: Where its results are.
-        path: The file.
-
     Returns:
         Number of runs in it, trivial baselines not counted.
 
@@ -59,10 +54,7 @@ def pack(study: Study, folder: Folder, path: Path) -> int:
 def unpack(study: Study, folder: Folder, path: Path) -> int:
     """Take over from a file what this study wants and its directory has not.
 
-    Args:
-        study: The study; of runs that are none of its own nothing is taken.
-        folder: Its directory.
-        path: A file that :func:`pack` wrote, of this study or of one that shares runs with it.
+    Of runs that are none of its own nothing is taken: the file may be of a study that shares runs with it.
 
     Returns:
         Number of runs taken over, trivial baselines not counted.

@@ -78,12 +78,9 @@ def best(table: pd.DataFrame, fixed: list[str]) -> pd.DataFrame:
 def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequence[str], form: Format) -> str:
     """Return a summary for people or for programs.
 
-    Args:
-        study: The study.
-        table: The summary.
-        by: Axes down the side, in this order; the others go across. Empty: all go down the side.
-        choose: Axes whose values were chosen; they are told beside the error.
-        form: How to write it; CSV has numbers alone, all axes down the side.
+    ``by`` are the axes down the side, in this order, and the others go across; without any, all go down the
+    side. The values that were chosen are told beside the error. CSV has numbers alone, all axes down the
+    side.
 
     Raises:
         UserError: An axis of ``by`` was averaged over, or tuned.
@@ -103,13 +100,7 @@ def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequenc
 
 
 def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
-    """Return mean and sample standard deviation of the trivial baselines over the averaged axes.
-
-    Args:
-        study: The study.
-        baselines: A row per split and baseline, of :func:`tlzoo.study.baselines`.
-        form: How to write it.
-    """
+    """Return mean and sample standard deviation of the trivial baselines over the averaged axes."""
     kept = [axis for axis in study.axes if axis not in study.average and baselines[axis].notna().any()]
     groups = baselines.groupby([*kept, "baseline", "unit"], sort=False, dropna=False)
     table = groups.agg(

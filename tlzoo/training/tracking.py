@@ -213,12 +213,7 @@ def configured(config: Mapping[str, Any]) -> list[Wandb]:
 
 
 def tell_sweep(config: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:
-    """Tell the sweep whose agent called this process what the run gave.
-
-    Args:
-        config: Where the run is in the grid.
-        numbers: What it gave; texts and missing numbers are left out.
-    """
+    """Tell the sweep whose agent called this process what the run gave; texts and None are left out."""
     import wandb
 
     experiment = wandb.init(config=dict(config), settings=wandb.Settings(silent=True, console="off"))

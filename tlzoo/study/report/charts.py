@@ -18,10 +18,6 @@ from tlzoo.study.summary import best
 def drawings(numbers: Measures, only: Condition) -> Iterator[Drawing]:
     """Yield the figures of a study's page.
 
-    Args:
-        numbers: The numbers.
-        only: The runs to show.
-
     Raises:
         UserError: A panel would have errors in different units.
     """

@@ -118,16 +118,9 @@ def figure(width: float, height: float) -> Figure:
 
 
 def grid(count: int, columns: int, *, height: float, sides: int = 1) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure with panels.
+    """Return a figure with panels, at most so many beside each other, and the axes of each panel.
 
-    Args:
-        count: Panels.
-        columns: Panels beside each other, at most.
-        height: Of a panel, in inches.
-        sides: Axes in a panel, beside each other.
-
-    Returns:
-        The figure, and the axes of each panel.
+    A panel is so many inches high, and has axes on so many sides of it, beside each other.
     """
     across = min(count, columns)
     rows = -(-count // columns)

@@ -36,10 +36,6 @@ class Published:
         Looked for beside the study, from the working directory, in the folder ``TLZOO_REFERENCE``, then in
         ``reference`` beside the folder ``TLZOO_DATA``.
 
-        Args:
-            reference: What the study says about it.
-            beside: Directory of the study's file.
-
         Raises:
             UserError: It cannot be read, or columns are missing.
         """
@@ -70,9 +66,6 @@ class Published:
 
     def error(self, labels: Labels) -> tuple[float, float, str]:
         """Return mean and standard deviation of the test MAE, and its unit; NaN where nothing is published.
-
-        Args:
-            labels: Values on axes.
 
         Raises:
             UserError: Several lines are meant.

@@ -110,11 +110,7 @@ class Measures:
 def measure(study: Study, folder: Folder, only: Condition, *, resamples: int = RESAMPLES) -> Measures:
     """Return the numbers of a study.
 
-    Args:
-        study: The study.
-        folder: Where its results are.
-        only: The runs that are meant; gains over baselines that are not among them are told all the same.
-        resamples: Draws of the bootstrap.
+    Gains over baselines that are not among the runs meant are told all the same.
 
     Raises:
         UserError: The reference table is wrong.

@@ -77,11 +77,7 @@ class Outline:
 def outline(axes: Axes, averaged: Collection[str], given: object, where: str) -> Outline:
     """Return the outline that was written.
 
-    Args:
-        axes: The axes of the study.
-        averaged: Those that a figure cannot show: averaged over, or tuned.
-        given: The section; None for a figure of all axes.
-        where: Where it was written, for messages.
+    Axes that are averaged over, or tuned, cannot be shown. Without a section there is a figure of all others.
 
     Raises:
         UserError: Something is misspelt or does not fit; the message says what would.

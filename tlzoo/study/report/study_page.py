@@ -22,14 +22,9 @@ from tlzoo.study.study_folder import Folder
 
 
 def write(study: Study, folder: Folder, page: Path, only: Condition, command: str) -> list[Path]:
-    """Write a study's page, and its figures beside it.
+    """Write a study's page, and its figures beside it: ``<stem>-figure-1.png`` and ``.svg``.
 
-    Args:
-        study: The study.
-        folder: Where its results are.
-        page: The HTML file; figures are ``<stem>-figure-1.png`` and ``.svg``.
-        only: The runs to show.
-        command: What makes the page, as it is told on it.
+    The command is told on it as what makes it.
 
     Returns:
         The files, the page first.

@@ -66,14 +66,7 @@ class Estimator:
     grid: Sequence[Settings] = ({},)
 
     def fit(self, x: Values, y: Values, settings: Settings, seed: int) -> Pipeline:
-        """Fit scaler and regressor.
-
-        Args:
-            x: Features, ``(crystals, features)``.
-            y: ``(crystals,)``.
-            settings: One of the grid.
-            seed: Seed of what is drawn.
-        """
+        """Fit scaler and regressor to features, ``(crystals, features)``, and labels, ``(crystals,)``."""
         fresh = make_pipeline(Scale(), self.make(*x.shape, seed, **settings))
         with warnings.catch_warnings():
             # a length scale at the end of its range: the kernel ignores that there is more

@@ -18,9 +18,7 @@ GROUPINGS = ("composition", "none")
 def groups_of(crystals: Crystals, group: str) -> Rows:
     """Label the crystals, ``(crystals,)``; equal labels are never fitted and predicted at once.
 
-    Args:
-        crystals: The crystals.
-        group: ``composition``, so that polymorphs never straddle, or ``none``.
+    By ``composition``, so that polymorphs never straddle, or ``none``.
 
     Raises:
         UserError: Another word.
@@ -36,10 +34,7 @@ def groups_of(crystals: Crystals, group: str) -> Rows:
 def folds_of(groups: Rows, cv: str, generator: np.random.Generator) -> Rows:
     """Return the fold of each crystal, ``(crystals,)``; whole groups.
 
-    Args:
-        groups: Label of each crystal.
-        cv: ``leave-one-out``: each group is a fold; ``5-fold``: they are dealt to so many, at random.
-        generator: Where chance comes from.
+    ``leave-one-out``: each group is a fold; ``5-fold``: they are dealt to so many, at random.
 
     Raises:
         UserError: Another word, or fewer groups than folds.

@@ -73,10 +73,6 @@ def importance(problem: Problem, report: Report) -> pd.DataFrame:
     statistics, over the cell or its atoms) are those of a random crystal of another group; the features are
     computed from that, and predicted from.
 
-    Args:
-        problem: What was read.
-        report: What cross-validation found.
-
     Returns:
         One row per result, level (``property``, ``family``) and name: ``descriptors``, how many numbers were
         replaced; ``growth`` of the mean absolute error, in the space that was learned, with its
@@ -134,13 +130,7 @@ def importance(problem: Problem, report: Report) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, path: Path, *, unit: str) -> None:
-    """Draw the most important families and properties as bars with their standard errors.
-
-    Args:
-        table: What :func:`importance` returned.
-        path: PNG to write.
-        unit: Unit of the errors.
-    """
+    """Draw the most important families and properties as bars with their standard errors."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -225,16 +215,9 @@ def _predictions(
     result: Result,
     models: Sequence[tuple[int, Rows, str, Pipeline]],
 ) -> Values:
-    """Predict crystals with other descriptors by the models that did not see them.
+    """Predict with other descriptors, ``(draws, crystals, descriptors)``, by models that did not see it.
 
-    Args:
-        of: The source.
-        changed: All descriptors, ``(draws, crystals, descriptors)``.
-        result: What cross-validation found.
-        models: As of :func:`_models`.
-
-    Returns:
-        ``(draws, repeats, crystals)``.
+    Returns ``(draws, repeats, crystals)``.
     """
     draws, crystals, _ = changed.shape
     stores = {options: _store(changed, options) for options in of.needs()}

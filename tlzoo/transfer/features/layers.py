@@ -55,9 +55,8 @@ class Source(ABC):
     def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return the values of layers, ``(crystals, dim)`` each.
 
-        Args:
-            stores: What was made of the crystals, for what these or all layers need; sources may share it.
-            layers: The layers.
+        The stores are what was made of the crystals, for what these or all layers need; sources may share
+        them.
         """
 
     def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -201,10 +200,6 @@ def activations(
 
     Each crystal is looked at once: what several sources read is made for all of them.
 
-    Args:
-        wanted: Sources and which of their layers, by a name.
-        crystals: The crystals.
-
     Raises:
         UserError: There is no such layer, or it cannot be had for a crystal.
     """
@@ -231,10 +226,7 @@ def activations(
 
 
 def source(name: str) -> Source:
-    """Return where features come from.
-
-    Args:
-        name: ``descriptors``, a model as :func:`tlzoo.load` takes it, or several of them joined by ``+``.
+    """Return ``descriptors``, a model as :func:`tlzoo.load` takes it, or several of them joined by ``+``.
 
     Raises:
         UserError: There is no such model, or it is damaged.
@@ -243,11 +235,7 @@ def source(name: str) -> Source:
 
 
 def sources(places: Mapping[str, str]) -> Source:
-    """Return where features come from, joined if there are several.
-
-    Args:
-        places: ``descriptors``, or where a model is, by the name it is to have.
-    """
+    """Return where features come from, joined if there are several, by the name each is to have."""
     parts = {
         name: Descriptors() if place == DESCRIPTORS else Network(load(place))
         for name, place in places.items()
@@ -267,10 +255,7 @@ def parts_of(name: str) -> list[str]:
 def seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
     """Count crystals that a model learned from, if it is a run on the same table; None if nobody can tell.
 
-    Args:
-        name: As for :func:`source`; of several models that which has seen most counts.
-        crystals: The whole table.
-        rows: The crystals in question.
+    Of several models that which has seen most counts.
     """
     told = [_seen(part, crystals, rows) for part in parts_of(name)]
     return None if None in told else max(count for count in told if count is not None)

@@ -73,10 +73,6 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
     With several sources there are two more: for ``any of these`` the source is chosen within each fold too,
     ``mean of these`` is the mean of the predictions with each.
 
-    Args:
-        request: What is asked.
-        problem: What :func:`read` gave for it, if it is there already.
-
     Raises:
         UserError: As of :func:`read`, or there is no such regression.
     """
@@ -128,10 +124,7 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
 
     Layer and settings are chosen as within a fold; intervals are calibrated on what was left out.
 
-    Args:
-        problem: What was read.
-        report: What cross-validation found; it becomes part of the card.
-        cover: See what the intervals hold, too, which takes ten times as long as the report.
+    With ``cover`` it is seen what the intervals hold, too, which takes ten times as long as the report.
 
     Raises:
         UserError: There are several regressions, or one that cannot be kept without pickling it.

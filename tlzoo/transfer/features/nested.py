@@ -122,11 +122,7 @@ def nested(
 def few(rows: Rows, groups: Rows, most: int, generator: np.random.Generator) -> Rows:
     """Return so many of some crystals at most, group by group in random order.
 
-    Args:
-        rows: The crystals, ``(crystals,)``.
-        groups: Label of each crystal there is.
-        most: How many.
-        generator: Where chance comes from; in the same state it gives fewer as the first of more.
+    The generator, in the same state, gives fewer as the first of more.
     """
     labels, group = np.unique(groups[rows], return_inverse=True)
     place = generator.permutation(len(labels))[group.reshape(-1)]
@@ -151,13 +147,7 @@ def mixture(means: Values, deviations: Values) -> tuple[Values, Values]:
 class Learner:
     """What can be learned from some of the crystals, and nothing of the others.
 
-    Args:
-        features: By source and layer, ``(crystals, dim)`` each.
-        target: ``(crystals,)``.
-        groups: Label of each crystal, ``(crystals,)``.
-        estimator: The regression.
-        seed: Seed of all draws.
-        train: The crystals to learn from.
+    Arguments as of :func:`nested`; ``train`` are the crystals to learn from.
     """
 
     def __init__(

@@ -105,9 +105,6 @@ class SavedFeatures:
         Where the logarithm was learned the prediction is the median, and the deviation is of first order,
         that of the logarithm times the prediction.
 
-        Args:
-            crystals: A table of crystals or pymatgen structures.
-
         Returns:
             One row per crystal: ``id``, the target; if the regression is Bayesian also ``…_std``, half of the
             interval that holds 68 % of crystals left out, and the ends of the one that holds 90 %, ``…_q5``
@@ -142,12 +139,7 @@ class SavedFeatures:
         return dict(zip(self.columns, lines, strict=False))
 
     def half_width(self, deviation: Values, level: str) -> Values:
-        """Return half widths of intervals that hold as many crystals as the level says, ``(crystals,)``.
-
-        Args:
-            deviation: Deviations as of :meth:`learned`, ``(crystals,)``.
-            level: One of :data:`~tlzoo.transfer.features.calibration.LEVELS`.
-        """
+        """Return half widths of intervals that hold as many crystals as the level says, ``(crystals,)``."""
         if "calibration" not in self.card:
             return deviation  # a ridge states none, and all are NaN
         wide: Values = deviation * self.card["calibration"]["widths"][level]
@@ -155,9 +147,6 @@ class SavedFeatures:
 
     def learned(self, stores: Stores) -> tuple[Values, Values, NDArray[np.float32]]:
         """Return predictions as they were learned, of logarithms perhaps, their deviations, and features.
-
-        Args:
-            stores: As of :meth:`answers`.
 
         Returns:
             Means and standard deviations, ``(crystals,)``, as the regressions state them, NaN if they do not;
@@ -173,13 +162,7 @@ class SavedFeatures:
 
     @classmethod
     def of(cls, parts: Sequence[Part], features: Sequence[Values], card: Mapping[str, Any]) -> Self:
-        """Put fitted parts together.
-
-        Args:
-            parts: The parts.
-            features: What each was fitted to, ``(crystals, dim)``.
-            card: ``target``, ``unit``, ``log``, ``estimator``, and what else is known.
-        """
+        """Put fitted parts together; ``features`` are what each was fitted to, ``(crystals, dim)``."""
         return cls(parts, dict(card), _standardised(parts, features))
 
     def save(self, folder: Path) -> None:

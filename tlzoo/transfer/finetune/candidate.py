@@ -76,9 +76,6 @@ class Training:
     def fit(self, data: CrystalDataModule) -> None:
         """Train, or go on with it; a finished training stays as it is.
 
-        Args:
-            data: The data of all trainings, read already.
-
         Raises:
             UserError: It was stopped, or the run directory holds another configuration.
         """

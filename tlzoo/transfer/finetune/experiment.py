@@ -28,9 +28,7 @@ OURS: Final = ("backbone", "freezing", "layer_decay")
 def in_unit(card: Mapping[str, Any], unit: str) -> list[str]:
     """Name the targets of a model that have a unit: what it predicts of them may nearly be the property.
 
-    Args:
-        card: Of the model.
-        unit: The unit; in none, ``""`` or ``"1"``, are too many properties for that to mean anything.
+    In no unit, ``""`` or ``"1"``, are too many properties for that to mean anything.
     """
     if unit in {"", "1"}:
         return []
@@ -66,9 +64,7 @@ class Choice:
 class Plan:
     """Both experiments, but for what is chosen and the seed.
 
-    Attributes:
-        trees: The configuration of each side with each model to start from, as choices name it.
-        choices: What to try on each side.
+    There is a tree for each side with each model to start from, as choices name it.
     """
 
     trees: Mapping[tuple[Side, str | None], Tree]
@@ -92,11 +88,7 @@ def draft(request: Request, start: Loaded) -> Tree:
 def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: Sequence[str]) -> Plan:
     """Write both experiments in full.
 
-    Args:
-        request: What was asked.
-        starts: The models to start from; of equal networks one is trained from scratch.
-        row: What to do where nothing was asked.
-        targets: Names of the target columns.
+    Of equal networks one is trained from scratch; the recipe is for what was not asked.
     """
     several = len(starts) > 1
     networks: dict[str, str] = {}

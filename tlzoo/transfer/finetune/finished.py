@@ -30,11 +30,7 @@ RESULTS: Final = ("model.safetensors", "model.json", "verdict.json", "verdict.md
 def keep(request: "Request", trees: Iterable[Mapping[str, Any]], said: Sequence[str]) -> None:
     """Write down that a comparison is finished.
 
-    Args:
-        request: What was asked.
-        trees: The configurations of its trainings: of every file or data set that they name the content is
-            remembered.
-        said: What was said, line by line.
+    Of every file or data set that the configurations of its trainings name the content is remembered.
     """
     named_there = {text for tree in trees for text in _texts(tree)} | {request.source}
     runs = sorted(path.relative_to(request.run_dir) for path in request.run_dir.glob("*/*/metrics.json"))

@@ -85,11 +85,7 @@ RECIPES: Final = (
 
 
 def recipe(crystals: int) -> Recipe:
-    """Return what to do by default.
-
-    Args:
-        crystals: Number of training crystals.
-    """
+    """Return what to do by default with so many training crystals."""
     return next(row for row in RECIPES if crystals <= row.up_to)
 
 
