@@ -237,11 +237,6 @@ class Task(pl.LightningModule):
         """Accumulate the metrics of the test part."""
         self._evaluate("test", batch)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Predict in physical units, ``(crystals, columns)``."""
-        prediction: Tensor = self(batch)
-        return prediction
-
     def _evaluate(self, stage: Stage, batch: Batch) -> None:
         raw = self._raw(batch)
         self._record(stage, batch, raw, self.head.loss(raw, batch[keys.TARGETS]))

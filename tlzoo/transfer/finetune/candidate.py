@@ -1,11 +1,9 @@
 """Trainings of an experiment, in this process, on data that are read once."""
 
 import contextlib
-import json
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +52,8 @@ class Training:
     @property
     def val(self) -> float:
         """Validation MAE at the epoch that was kept, in the unit of the target; inf if it diverged."""
-        return float(self.metrics["val"]["mae"]) if self._metrics.exists() else inf
+        metrics = self.run.metrics
+        return float(metrics["val"]["mae"]) if metrics else inf
 
     @property
     def best_epoch(self) -> int:
@@ -62,16 +61,6 @@ class Training:
         if self.tree["model"].get("keep") == "last":
             return self.epochs
         return int(np.nanargmin(pd.read_csv(self.run.history)["val/mae"].to_numpy())) + 1
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """What was measured so far."""
-        content: dict[str, Any] = json.loads(self._metrics.read_text(encoding="utf-8"))
-        return content
-
-    @property
-    def _metrics(self) -> Path:
-        return self.run.path / "metrics.json"
 
     def fit(self, data: CrystalDataModule) -> None:
         """Train, or go on with it; a finished training stays as it is.
