@@ -50,8 +50,7 @@ class Facts:
     @property
     def nsites(self) -> Values:
         """Atoms in the cell, ``(crystals,)``."""
-        count: Values = self.crystals.num_atoms.astype(np.float64)
-        return count
+        return self.crystals.num_atoms.astype(np.float64)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -80,8 +79,7 @@ class Facts:
     def density(self) -> Values:
         """Mass over volume, g/cm³, ``(crystals,)``."""
         mass = np.add.reduceat(_masses()[self.crystals.numbers], self.crystals.offsets[:-1])
-        found: Values = DALTON * mass / self.crystals.num_atoms / self.volume_per_atom
-        return found
+        return DALTON * mass / self.crystals.num_atoms / self.volume_per_atom
 
     @cached_property
     def formulas(self) -> NDArray[np.object_]:

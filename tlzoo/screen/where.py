@@ -91,8 +91,7 @@ class Where:
 
     def keeps(self, facts: Facts) -> NDArray[np.bool_]:
         """Return which crystals meet the condition, ``(crystals,)``; see also ``facts.unknown``."""
-        found: NDArray[np.bool_] = self._term.evaluate(facts, np.arange(len(facts.crystals)))
-        return found
+        return self._term.evaluate(facts, np.arange(len(facts.crystals)))
 
     def _condition(self, node: ast.expr) -> Term:
         term = self._read(node)

@@ -73,8 +73,7 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """What was measured so far, in the units of the targets; empty before training ends."""
         path = self.path / "metrics.json"
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return content
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def open(self, data: CrystalDataModule, seed: int) -> None:
         """Write what is known before training: split and environment.

@@ -112,8 +112,7 @@ class Task(pl.LightningModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict in physical units, ``(crystals, columns)``."""
-        prediction: Tensor = self.head.predict(self._raw(batch))
-        return prediction
+        return self.head.predict(self._raw(batch))
 
     def _raw(self, batch: Batch) -> Tensor:
         """Return the head's raw output, computed in parts once memory ran out."""

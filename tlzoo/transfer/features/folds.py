@@ -27,8 +27,7 @@ def groups_of(crystals: Crystals, group: str) -> Rows:
         raise UserError(f"crystals are grouped by {' or '.join(GROUPINGS)}, got {group!r}")
     if group == "none":
         return np.arange(len(crystals))
-    labels: Rows = np.unique(crystals.formulas, return_inverse=True)[1].reshape(-1)
-    return labels
+    return np.unique(crystals.formulas, return_inverse=True)[1].reshape(-1)
 
 
 def folds_of(groups: Rows, cv: str, generator: np.random.Generator) -> Rows:

@@ -60,5 +60,4 @@ def recommend(request: RecommendRequest) -> Report:
 def _drawn(rows: Rows, most: int, seed: int) -> Rows:
     if len(rows) <= most:
         return rows
-    drawn: Rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-    return drawn
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
