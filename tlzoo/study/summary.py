@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from tlzoo.errors import UserError
-from tlzoo.evaluation.results import error_text
+from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.study.axes import Label
 from tlzoo.study.gathering import column, finished
 from tlzoo.study.grid import Study
@@ -96,7 +96,7 @@ def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequenc
     else:
         across = [name for name in axes if name not in {*by, *choose, *study.tuned}]
         cells = _across(table, by, across, choose)
-    return _markdown(cells) if form == "markdown" else _aligned(cells)
+    return _written(cells, form)
 
 
 def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
@@ -117,7 +117,7 @@ def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
     for _, row in table.iterrows():
         names = [_value(row[name]) for name in (*kept, "baseline", "splits")]
         lines.append([*names, *(_error(row, measure) for measure in MEASURES), str(row["unit"])])
-    return _markdown(lines) if form == "markdown" else _aligned(lines)
+    return _written(lines, form)
 
 
 def _long(table: pd.DataFrame, axes: Sequence[str]) -> Cells:
@@ -155,14 +155,8 @@ def _error(row: "pd.Series[float]", measure: str) -> str:
     return error_text(row[measure], row[f"{measure}_sd"])
 
 
-def _aligned(cells: Cells) -> str:
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    )
-
-
-def _markdown(cells: Cells) -> str:
+def _written(cells: Cells, form: Format) -> str:
+    if form == "text":
+        return "\n".join(line.rstrip() for line in aligned(cells, "<" * len(cells[0])))
     head, *body = (f"| {' | '.join(line)} |" for line in cells)
     return "\n".join([head, "|" + "---|" * len(cells[0]), *body])

@@ -1,6 +1,5 @@
 """Where frozen features come from: the layers of a trained model, or descriptors as they are."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_chunk import names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
@@ -250,25 +248,3 @@ def parts_of(name: str) -> list[str]:
     ['runs/p3', 'descriptors']
     """
     return [name] if Path(name).exists() else list(dict.fromkeys(name.split("+")))
-
-
-def seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
-    """Count crystals that a model learned from, if it is a run on the same table; None if nobody can tell.
-
-    Of several models that which has seen most counts.
-    """
-    told = [_seen(part, crystals, rows) for part in parts_of(name)]
-    return None if None in told else max(count for count in told if count is not None)
-
-
-def _seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
-    if name == DESCRIPTORS:
-        return 0
-    weights = locate(name)
-    split, card = weights.with_name("split.json"), weights.with_suffix(".json")
-    if not split.is_file():
-        return None
-    if json.loads(card.read_text(encoding="utf-8")).get("data_sha256") != crystals.content_hash:
-        return None
-    parts = json.loads(split.read_text(encoding="utf-8"))
-    return int(np.isin(crystals.ids[rows], [*parts["train"], *parts["val"]]).sum())

@@ -18,7 +18,7 @@ from tlzoo.transfer.features.folds import groups_of
 from tlzoo.transfer.features.frozen import AUTO
 from tlzoo.transfer.features.layers import Source, activations, source
 from tlzoo.transfer.features.nested import Learner, candidates, mean, nested
-from tlzoo.transfer.features.saved import LEARNED, Part, SavedFeatures
+from tlzoo.transfer.features.saved import LEARNED, Part, SavedFeatures, standardised
 from tlzoo.transfer.features.tables import Labels
 
 Values = NDArray[np.float64]
@@ -172,7 +172,7 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
             if cover
             else None,
         }
-    return SavedFeatures.of(parts, features, card)
+    return SavedFeatures(parts, card, standardised(parts, features))
 
 
 def check_saved(names: Sequence[str]) -> str:

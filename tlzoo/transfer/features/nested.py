@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tlzoo.transfer.features.estimators import Estimator, Settings, predict
+from tlzoo.transfer.features.estimators import Estimator, predict
 from tlzoo.transfer.features.folds import folds_of
 from tlzoo.transfer.recommend.crossval import deal
 
@@ -173,15 +173,11 @@ class Learner:
         """Return the mean absolute error of a candidate, cross-validated within the training part."""
         if candidate not in self._errors:
             errors = [
-                np.abs(self._fit_predict(candidate, train, left)[0] - self.target[left])
+                np.abs(self.predict(candidate, left, train)[0] - self.target[left])
                 for train, left in self._inner()
             ]
             self._errors[candidate] = float(np.concatenate(errors).mean())
         return self._errors[candidate]
-
-    def predict(self, candidate: Candidate, left: Rows) -> tuple[Values, Values]:
-        """Fit a candidate to the training part; return predictions of others and standard deviations."""
-        return self._fit_predict(candidate, self.train, left)
 
     def _inner(self) -> Iterator[tuple[Rows, Rows]]:
         groups = self.groups[self.train]
@@ -190,8 +186,9 @@ class Learner:
         for part in range(count):
             yield self.train[fold != part], self.train[fold == part]
 
-    def _fit_predict(self, candidate: Candidate, train: Rows, left: Rows) -> tuple[Values, Values]:
+    def predict(self, candidate: Candidate, left: Rows, train: Rows | None = None) -> tuple[Values, Values]:
+        """Fit a candidate to the training part; return predictions of others and standard deviations."""
+        train = self.train if train is None else train
         x = self.features[candidate.source, candidate.layer]
-        settings: Settings = dict(candidate.settings)
-        model = self.estimator.fit(x[train], self.target[train], settings, self.seed)
+        model = self.estimator.fit(x[train], self.target[train], dict(candidate.settings), self.seed)
         return predict(model, x[left])

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -158,12 +158,7 @@ class SavedFeatures:
             estimators.predict(part.model, values) for part, values in zip(self.parts, features, strict=True)
         ]
         mean, deviation = mixture(*(np.stack(each) for each in zip(*told, strict=True)))
-        return mean, deviation, _standardised(self.parts, features)
-
-    @classmethod
-    def of(cls, parts: Sequence[Part], features: Sequence[Values], card: Mapping[str, Any]) -> Self:
-        """Put fitted parts together; ``features`` are what each was fitted to, ``(crystals, dim)``."""
-        return cls(parts, dict(card), _standardised(parts, features))
+        return mean, deviation, standardised(self.parts, features)
 
     def save(self, folder: Path) -> None:
         """Write the folder; ``features.json`` comes last: without it there is no model.
@@ -238,7 +233,8 @@ def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, ND
     return Part("+".join(paths), layer, sources(paths), make_pipeline(*steps))
 
 
-def _standardised(parts: Sequence[Part], features: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+def standardised(parts: Sequence[Part], features: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Return the features that each part learned from or reads, side by side, ``(crystals, dim)``."""
     scaled = [part.model[0].transform(np.asarray(x)) for part, x in zip(parts, features, strict=True)]
     return np.concatenate(scaled, axis=1).astype(np.float32)
 

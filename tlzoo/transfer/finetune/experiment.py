@@ -1,19 +1,22 @@
 """The two experiments that are compared, as the configurations that `tlzoo fit` takes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
+import numpy as np
+from numpy.typing import NDArray
 
 from tlzoo import zoo
+from tlzoo.cards.library import locate
+from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.description import describe
 from tlzoo.nn import Pooling
+from tlzoo.training.configuration import read_yaml
 from tlzoo.transfer.finetune.finetune_request import Request, called
 from tlzoo.transfer.finetune.recipes import KEPT_HEAD_RATES, Recipe, strategy
 
@@ -33,6 +36,23 @@ def in_unit(card: Mapping[str, Any], unit: str) -> list[str]:
     if unit in {"", "1"}:
         return []
     return [name for name, its in zip(card["targets"], card["units"], strict=True) if its == unit]
+
+
+def seen(names: Iterable[str], crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
+    """Count crystals that a model learned from, if it is a run on the same table; None if nobody can tell.
+
+    Of several models that which has seen most counts.
+    """
+    counts = []
+    for weights in map(locate, names):
+        split, card = weights.with_name("split.json"), weights.with_suffix(".json")
+        if not split.is_file():
+            return None
+        if json.loads(card.read_text(encoding="utf-8")).get("data_sha256") != crystals.content_hash:
+            return None
+        parts = json.loads(split.read_text(encoding="utf-8"))
+        counts.append(int(np.isin(crystals.ids[rows], [*parts["train"], *parts["val"]]).sum()))
+    return max(counts, default=0)
 
 
 @dataclass(frozen=True)
@@ -176,23 +196,14 @@ def _data(request: Request) -> Tree:
 
 def _on_top(request: Request, tree: Tree) -> Tree:
     for path in request.configs:
-        tree = merge(tree, _read(path))
+        given = read_yaml(path)
+        if ours := [name for name in OURS if name in (given.get("model") or {})]:
+            raise UserError(
+                f"{path} sets model.{ours[0]}, which differs between the two sides that are compared; "
+                "use --from and --strategy"
+            )
+        tree = merge(tree, given)
     return tree
-
-
-def _read(path: Path) -> Tree:
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(given, dict):
-        raise UserError(f"{path} is no configuration: wanted sections such as model, data and trainer")
-    if ours := [name for name in OURS if name in (given.get("model") or {})]:
-        raise UserError(
-            f"{path} sets model.{ours[0]}, which differs between the two sides that are compared; "
-            "use --from and --strategy"
-        )
-    return given
 
 
 def merge(below: Tree, above: Tree) -> Tree:
