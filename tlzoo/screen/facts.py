@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,23 +117,22 @@ class Facts:
         """Number of the space group by spglib, tolerance 0.01 Å, ``(rows,)``; some ms each; NaN if none."""
         numbers = np.full(len(rows), np.nan)
         for place, row in enumerate(rows.tolist()):
-            found = symmetry(self.crystals, row)
-            if found is None:
+            if (found := analysed(self.crystals, row)) is None:
                 self.unknown[row] = "spglib finds no space group"
             else:
-                numbers[place] = found[0]
+                numbers[place] = found.get_space_group_number()
         return numbers
 
 
-def symmetry(crystals: Crystals, row: int) -> tuple[int, str] | None:
-    """Return number and symbol of a space group by spglib, tolerance 0.01 Å; None if it finds none."""
+def analysed(crystals: Crystals, row: int) -> Any:  # noqa: ANN401 (pymatgen has no types)
+    """Return pymatgen's analysis by spglib, tolerance 0.01 Å; None if that finds no space group."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             found = SpacegroupAnalyzer(crystals.structure(row), symprec=SYMPREC)
-            return int(found.get_space_group_number()), str(found.get_space_group_symbol())
+            return found if found.get_space_group_number() else None
         except (SymmetryUndeterminedError, ValueError, TypeError):
             return None
 

@@ -194,18 +194,17 @@ def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]
         raise UserError("name at least one model")
     if len(set(names)) < len(names):
         raise UserError(f"a model is named twice: {', '.join(names)}")
-    found = [_open(name, target) for name in names]
+    found: list[Predictor] = []
+    for name in names:
+        saved = features.is_saved(name)
+        found.append(
+            Frozen(name, features.load(name), target) if saved else Network(name, load(name), target)
+        )
     kinds = {(predictor.target, predictor.unit) for predictor in found}
     if len(kinds) > 1:
         listing = ", ".join(f"{each.name}: {each.target} in {each.unit or '1'}" for each in found)
         raise UserError(f"the models of an ensemble must predict the same in the same unit; got {listing}")
     return found
-
-
-def _open(name: str, target: str | None) -> Predictor:
-    if features.is_saved(name):
-        return Frozen(name, features.load(name), target)
-    return Network(name, load(name), target)
 
 
 def interval(columns: Mapping[str, Values], target: str) -> tuple[Values, Values]:

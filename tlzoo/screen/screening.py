@@ -97,15 +97,12 @@ class Screening:
     def _answers(self, facts: Facts, stores: Stores) -> dict[str, Any]:
         """Return the columns of answers for some crystals."""
         none = np.empty(0)
-        answers = [
+        answers: list[Answers] = [
             model.answers(stores)
             if len(facts.crystals)
             else Answers(none, none, none, np.empty((0, domain.points.shape[1])))
             for model, domain in zip(self.predictors, self.domains, strict=True)
         ]
-        return self._columns(answers, facts)
-
-    def _columns(self, answers: Sequence[Answers], facts: Facts) -> dict[str, Any]:
         columns: dict[str, Any] = combined(self.target, answers, uncertain=self.uncertain)
         if len(answers) > 1:
             columns |= {

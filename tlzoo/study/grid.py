@@ -16,18 +16,8 @@ from tlzoo.transfer.finetune.experiment import merge
 
 # Columns of the results; an axis must be called otherwise.
 COLUMNS: Final = (
-    *(
-        "id",
-        "status",
-        "chosen",
-        "property",
-        "unit",
-        "val_mae",
-        "val_rmse",
-        "test_mae",
-        "test_rmse",
-        "test_r2",
-    ),
+    *("id", "status", "chosen", "property", "unit"),
+    *("val_mae", "val_rmse", "test_mae", "test_rmse", "test_r2"),
     *("n_train", "n_val", "n_test", "best_epoch", "epochs", "seconds", "training_seconds"),
     *("started_from", "finished", "error"),
 )

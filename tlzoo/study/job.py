@@ -134,7 +134,9 @@ def _measured(job: Job, memory: Memory) -> tuple[dict[str, Any], pd.DataFrame | 
                 f"{type(head).__name__}"
             )
         if job.trivial:
-            return _baselines(data), None
+            labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
+            found = baselines(data.crystals, labels, data.split)
+            return {**_facts(data), "baselines": found}, None
         begun = time.monotonic()
         fitted.train()
         seconds = time.monotonic() - begun
@@ -159,8 +161,7 @@ def _kept(job: Job, folder: Path) -> dict[str, Any]:
 def _numbers(fitted: Fitted, seconds: float) -> tuple[dict[str, Any], pd.DataFrame | None]:
     task, data = fitted.experiment.task, fitted.experiment.data
     task.to(fitted.trainer.strategy.root_device)
-    row: dict[str, Any] = {"property": data.targets[0], "unit": data.units[0]}
-    predictions = None
+    row, predictions = _facts(data), None
     for part, names in (("val", ("mae", "rmse")), ("test", ("mae", "rmse", "r2"))):
         rows = getattr(data.split, part)
         if not len(rows):
@@ -176,14 +177,9 @@ def _numbers(fitted: Fitted, seconds: float) -> tuple[dict[str, Any], pd.DataFra
                 }
             )
     epochs = {"best_epoch": fitted.best.epoch, "epochs": fitted.trainer.current_epoch}
-    return {**row, **_sizes(data), **epochs, "training_seconds": round(seconds, 2)}, predictions
+    return {**row, **epochs, "training_seconds": round(seconds, 2)}, predictions
 
 
-def _baselines(data: CrystalDataModule) -> dict[str, Any]:
-    labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
-    found = baselines(data.crystals, labels, data.split)
-    return {"property": data.targets[0], "unit": data.units[0], "baselines": found, **_sizes(data)}
-
-
-def _sizes(data: CrystalDataModule) -> dict[str, int]:
-    return {f"n_{part}": len(rows) for part, rows in data.split.parts.items()}
+def _facts(data: CrystalDataModule) -> dict[str, Any]:
+    sizes = {f"n_{part}": len(rows) for part, rows in data.split.parts.items()}
+    return {"property": data.targets[0], "unit": data.units[0], **sizes}

@@ -1,7 +1,7 @@
 """Mean and spread of the errors of a study. Whatever is chosen is chosen by validation errors."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -12,7 +12,6 @@ from tlzoo.study.gathering import column, finished
 from tlzoo.study.grid import Study
 
 Format = Literal["text", "markdown", "csv"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 MEASURES = ("val_mae", "test_mae")
 
 Cells = list[list[str]]
@@ -115,7 +114,7 @@ def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
         return table.to_csv(index=False).rstrip("\n")
     lines = [[*kept, "baseline", "splits", "validation MAE", "test MAE", "unit"]]
     for _, row in table.iterrows():
-        names = [_value(row[name]) for name in (*kept, "baseline", "splits")]
+        names = [value_text(row[name]) for name in (*kept, "baseline", "splits")]
         lines.append([*names, *(_error(row, measure) for measure in MEASURES), str(row["unit"])])
     return _written(lines, form)
 
@@ -125,7 +124,7 @@ def _long(table: pd.DataFrame, axes: Sequence[str]) -> Cells:
     for _, row in table.iterrows():
         errors = [_error(row, measure) for measure in MEASURES]
         runs = str(row["runs"]) if row["runs"] == row["of"] else f"{row['runs']}/{row['of']}"
-        lines.append([*(_value(row[name]) for name in axes), runs, *errors, str(row["unit"])])
+        lines.append([*(value_text(row[name]) for name in axes), runs, *errors, str(row["unit"])])
     return lines
 
 
@@ -133,21 +132,22 @@ def _across(table: pd.DataFrame, by: Sequence[str], across: Sequence[str], choos
     side: dict[tuple[str, ...], dict[str, str]] = {}
     heads: dict[str, None] = {}
     for _, row in table.iterrows():
-        head = " ".join(_value(row[name]) for name in across) or "test MAE"
+        head = " ".join(value_text(row[name]) for name in across) or "test MAE"
         heads[head] = None
         cell = _error(row, "test_mae")
         if row["runs"] < row["of"]:
             cell += f" ({row['runs']}/{row['of']})"
         if choose:
-            cell += f" ({', '.join(_value(row[name]) for name in choose)})"
-        key = (*(_value(row[name]) for name in by), str(row["unit"]))
+            cell += f" ({', '.join(value_text(row[name]) for name in choose)})"
+        key = (*(value_text(row[name]) for name in by), str(row["unit"]))
         side.setdefault(key, {})[head] = cell
     lines = [[*by, *heads, "unit"]]
     lines += [[*key[:-1], *(found.get(head, "–") for head in heads), key[-1]] for key, found in side.items()]
     return lines
 
 
-def _value(value: Label) -> str:
+def value_text(value: Label) -> str:
+    """Return the value of an axis as tables show it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -88,7 +88,9 @@ def _trained(config: Configuration, known: CrystalDataModule | None, *, quiet: b
     checkpoint.check_storable(task.backbone, task.head, export=task.export)
     if known is not None:
         data.share(known)
-    shown = not quiet and progress_bar(experiment)
+    # in a file of a batch job a bar would be thousands of lines
+    bar = experiment.trainer["enable_progress_bar"]
+    shown = not quiet and (sys.stdout.isatty() if bar is None else bool(bar))
     history = History(run.path, lines=not shown)
     keep = [Keep(run.path, "best", monitor=task.monitor), Keep(run.path, "last")]
     trainer = started(
@@ -128,12 +130,6 @@ def _beginning(config: Configuration) -> str | None:
     if begin is not None:
         resume_file(Path(begin))
     return begin
-
-
-def progress_bar(experiment: Experiment) -> bool:
-    """Return whether to show a bar; in a file of a batch job it would be thousands of lines."""
-    given = experiment.trainer["enable_progress_bar"]
-    return sys.stdout.isatty() if given is None else bool(given)
 
 
 def started(

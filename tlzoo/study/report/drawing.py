@@ -76,18 +76,17 @@ class Drawing:
 
     def png(self) -> bytes:
         """Return it as PNG, on white."""
-        assert self.figure is not None
-        file = io.BytesIO()
-        with style():
-            self.figure.savefig(file, format="png", dpi=200, facecolor="white", metadata={"Software": None})
-        return file.getvalue()
+        return self._saved("png", dpi=200, facecolor="white", metadata={"Software": None})
 
     def svg(self) -> str:
         """Return it as SVG, the same each time."""
+        return self._saved("svg", metadata={"Date": None, "Creator": None}).decode()
+
+    def _saved(self, form: str, **options: Any) -> bytes:  # noqa: ANN401 (of matplotlib)
         assert self.figure is not None
-        file = io.StringIO()
+        file = io.BytesIO()
         with style():
-            self.figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+            self.figure.savefig(file, format=form, **options)
         return file.getvalue()
 
     def inline(self) -> str:

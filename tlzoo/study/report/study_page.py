@@ -119,19 +119,15 @@ def _gains(numbers: Measures, table: pd.DataFrame) -> dict[str, Any]:
             f"Median gain: {percent(known['gain'].median())}."
         ),
         "lists": [
-            (head, [f"{_labels(numbers, row)}: {_interval(row)}" for row in rows(several)])
+            (head, [_gain(numbers, row) for row in rows(several)])
             for head, several in lists.items()
             if len(several)
         ],
     }
 
 
-def _labels(numbers: Measures, row: Row) -> str:
-    return text({name: row[name] for name in numbers.kept})
-
-
-def _interval(row: Row) -> str:
-    told = f"{percent(row['gain'])}"
+def _gain(numbers: Measures, row: Row) -> str:
+    told = f"{text({name: row[name] for name in numbers.kept})}: {percent(row['gain'])}"
     if not isnan(row["gain_low"]):
         told += f" ({percent(row['gain_low'])} … {percent(row['gain_high'])})".replace(" %", "")
     return f"{told}, better in {row['better']:.0f} of {row['pairs']:.0f}"

@@ -1,6 +1,6 @@
 """Nested cross-validation: whatever is chosen, scaled or fitted is so within the fold."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -172,19 +172,14 @@ class Learner:
     def error(self, candidate: Candidate) -> float:
         """Return the mean absolute error of a candidate, cross-validated within the training part."""
         if candidate not in self._errors:
-            errors = [
-                np.abs(self.predict(candidate, left, train)[0] - self.target[left])
-                for train, left in self._inner()
-            ]
+            groups, errors = self.groups[self.train], []
+            count = min(INNER, len(np.unique(groups)))
+            fold = deal(groups, count, np.random.default_rng(self.seed))
+            for part in range(count):
+                train, left = self.train[fold != part], self.train[fold == part]
+                errors.append(np.abs(self.predict(candidate, left, train)[0] - self.target[left]))
             self._errors[candidate] = float(np.concatenate(errors).mean())
         return self._errors[candidate]
-
-    def _inner(self) -> Iterator[tuple[Rows, Rows]]:
-        groups = self.groups[self.train]
-        count = min(INNER, len(np.unique(groups)))
-        fold = deal(groups, count, np.random.default_rng(self.seed))
-        for part in range(count):
-            yield self.train[fold != part], self.train[fold == part]
 
     def predict(self, candidate: Candidate, left: Rows, train: Rows | None = None) -> tuple[Values, Values]:
         """Fit a candidate to the training part; return predictions of others and standard deviations."""

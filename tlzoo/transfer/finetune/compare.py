@@ -93,7 +93,11 @@ def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdi
     tried = comparison.tune()
     answering = comparison.answering(tried)
     for side, trainings in answering.items():
-        _write_experiment(request, side, trainings[0])
+        training, file = trainings[0], request.run_dir / f"{side}.yaml"
+        about = f"from {request.start(training.choice)}" if side == "transfer" else "from scratch"
+        how = f"{training.choice}, as validation chose. tlzoo fit --config {file}"
+        tree = yaml.safe_dump(training.tree, sort_keys=False)
+        write_text(file, f"# {request.source} {about}; {how}\n{tree}")
     found = comparison.judge(tried, answering)
     first, *others = (
         training.run.model for training in next(v for s, v in answering.items() if s == found.model)
@@ -262,10 +266,3 @@ def best(side: str, trainings: Sequence[Training]) -> Training:
         rates = ", ".join(dict.fromkeys(f"{training.choice.rate:g}" for training in trainings))
         raise UserError(f"{side} diverged with the learning rate(s) {rates}; give lower --learning-rates")
     return found
-
-
-def _write_experiment(request: Request, side: Side, training: Training) -> None:
-    about = f"from {request.start(training.choice)}" if side == "transfer" else "from scratch"
-    file: Path = request.run_dir / f"{side}.yaml"
-    first = f"# {request.source} {about}; {training.choice}, as validation chose. tlzoo fit --config {file}\n"
-    write_text(file, first + yaml.safe_dump(training.tree, sort_keys=False))

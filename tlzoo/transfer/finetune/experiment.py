@@ -114,7 +114,8 @@ def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: S
     networks: dict[str, str] = {}
     trees: dict[tuple[Side, str | None], Tree] = {}
     choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
-    rates = _rates(request, row)
+    kept = KEPT_HEAD_RATES if request.head is not None else row.rates
+    rates = {"transfer": request.rates or kept, "scratch": request.rates or row.rates}
     for name, start in starts.items():
         models = _models(request, name, start.network, row)
         poolings = _poolings(request, name, start.network, row)
@@ -147,11 +148,6 @@ def _models(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, 
         "transfer": {"backbone": backbone, "head": kept, **strategic},
         "scratch": {"backbone": spec, "head": head},
     }
-
-
-def _rates(request: Request, row: Recipe) -> dict[Side, tuple[float, ...]]:
-    kept = KEPT_HEAD_RATES if request.head is not None else row.rates
-    return {"transfer": request.rates or kept, "scratch": request.rates or row.rates}
 
 
 def _poolings(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, tuple[Pooling | None, ...]]:
