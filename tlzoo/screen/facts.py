@@ -33,7 +33,6 @@ class Facts:
     """Facts of a table of crystals, computed when first asked for.
 
     Attributes:
-        crystals: The same.
         unknown: Why something cannot be told of a crystal, by row; filled by what was asked for.
     """
 

@@ -21,7 +21,6 @@ class Slice(NamedTuple):
     Attributes:
         number: Which shard, from 0.
         first: Row of its first crystal in the pool.
-        crystals: Its crystals.
     """
 
     number: int

@@ -56,10 +56,7 @@ class Predictor(ABC):
     """A trained model, asked for one property.
 
     Attributes:
-        name: As the user calls it.
         sha256: Of all that its answers depend on.
-        target: The property.
-        unit: Its unit.
         elements: Symbols of the elements it has learned from; None if nobody can tell.
         uncertain: Whether it has intervals of its own.
         calibration: What these rest on, in words; empty if nobody has calibrated them.

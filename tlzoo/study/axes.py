@@ -19,7 +19,6 @@ class Axis:
     """What a study varies.
 
     Attributes:
-        name: Its name.
         values: The configuration to put on top for each value.
     """
 

@@ -30,11 +30,6 @@ class Execution:
     """A study that is being run.
 
     Attributes:
-        study: The study.
-        folder: Its directory.
-        backend: Where runs are computed.
-        say: Where lines for people go.
-        only: The runs that are meant.
         limit: How many trainings to compute at most.
         retry: Compute again what failed for good: trainings that diverged.
     """

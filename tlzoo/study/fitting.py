@@ -72,8 +72,6 @@ class Fitted:
 
     Attributes:
         experiment: The network, with the weights of the epoch that is kept once it is trained, and the data.
-        trainer: Lightning's.
-        best: The epoch that is kept.
     """
 
     experiment: Experiment

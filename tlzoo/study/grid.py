@@ -62,7 +62,6 @@ class Study:
     """A grid of configurations.
 
     Attributes:
-        path: The file.
         base: What all runs share.
         axes: What they differ in.
         skip: Combinations that are left out.
@@ -70,7 +69,6 @@ class Study:
         tune: Axes of which validation chooses.
         average: Axes over which mean and spread are taken.
         ensemble: Axes along which predictions are averaged before the error is taken.
-        report: What its page shows.
         baselines: Whether trivial baselines are fitted on the splits of its runs.
         sources: Networks that it trains first, by name.
     """

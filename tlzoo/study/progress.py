@@ -21,7 +21,6 @@ class Progress:
     """What is done and what is not, of the runs that are meant.
 
     Attributes:
-        study: The study.
         rows: Results that stand, by id.
         wanted: The runs that are wanted for sure, each once.
         undecided: Values of runs that wait until tuning has chosen, but for the tuned axes.

@@ -62,8 +62,6 @@ class Drawing:
 
     Attributes:
         name: For files and links: letters, digits, hyphens.
-        title: Its heading.
-        caption: How to read it.
         alternative: What it shows, for those who do not see it.
         figure: The figure; None while there is nothing to draw.
     """

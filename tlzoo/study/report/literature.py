@@ -17,13 +17,7 @@ COLUMNS: Final = ("unit", "mae_mean", "mae_sd")
 
 @dataclass(frozen=True)
 class Published:
-    """A reference table at hand.
-
-    Attributes:
-        reference: What the study says about it.
-        path: The file.
-        rows: Its lines.
-    """
+    """A reference table at hand."""
 
     reference: Reference
     path: Path

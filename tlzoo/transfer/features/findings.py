@@ -28,8 +28,6 @@ class Result:
     """One way from crystals to a property.
 
     Attributes:
-        features: Where the features come from.
-        estimator: The regression on them.
         group: What was left out together.
         outcome: Its predictions, in the space it learned in.
         seen: Crystals among these that the features' model learned from; None if nobody can tell.
@@ -55,16 +53,12 @@ class Report:
     """Everything that was asked and found.
 
     Attributes:
-        tables: The data.
-        target: What is learned.
         unit: Its unit; empty if unknown.
         log: Whether its natural logarithm is learned.
         crystals: Those with a known target.
         truth: Their targets, in the unit, ``(crystals,)``.
         data_sha256: SHA-256 of their structures.
         cv: Outer folds.
-        repeats: How often they were drawn.
-        seed: Seed of all draws.
         results: What was found, in the order asked for.
     """
 

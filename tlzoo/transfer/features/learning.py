@@ -34,7 +34,6 @@ class Problem:
     """What was asked, with everything that was read for it.
 
     Attributes:
-        request: What was asked.
         labels: The crystals with a known target, and their targets.
         features: By source and layer, ``(crystals, dim)`` each.
     """

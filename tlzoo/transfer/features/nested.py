@@ -21,13 +21,7 @@ INNER: Final = 10
 
 @dataclass(frozen=True)
 class Candidate:
-    """Features and a regression with its settings.
-
-    Attributes:
-        source: Where the features come from.
-        layer: Which of its layers they are.
-        settings: Settings of the regression.
-    """
+    """Features and a regression with its settings."""
 
     source: str
     layer: str

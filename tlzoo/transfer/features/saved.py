@@ -53,14 +53,7 @@ LEARNED: Final[Mapping[str, tuple[type, Sequence[str]]]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """A source of features and the regression on one of its layers.
-
-    Attributes:
-        name: The source, as it was asked for.
-        layer: The layer.
-        source: Where the features come from.
-        model: Scaler and regression.
-    """
+    """A source of features and the regression on one of its layers."""
 
     name: str
     layer: str
@@ -73,8 +66,6 @@ class SavedFeatures:
     """A property of crystals from frozen features; with several parts, the mean of what they say.
 
     Attributes:
-        parts: Sources of features, with the regressions on them.
-        card: Target, unit, the data and what else is known.
         known: Standardised features of the crystals it learned from, ``(crystals, dim)``.
     """
 

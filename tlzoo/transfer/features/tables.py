@@ -41,8 +41,6 @@ class Table:
     """A table and what is learned from it.
 
     Attributes:
-        source: Path or name.
-        target: The column.
         ids: Crystals that are learned from.
         repeats: Those that are not, because an earlier table holds them.
     """

@@ -26,10 +26,7 @@ class Training:
     """One training: an experiment with what is tried and a seed, and its run directory.
 
     Attributes:
-        side: Which of the two it belongs to.
-        choice: Learning rate and pooling.
         seed: Seed of weights and batches.
-        tree: The configuration.
         folder: Directory of the whole comparison.
     """
 

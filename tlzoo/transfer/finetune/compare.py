@@ -116,16 +116,7 @@ def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdi
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same data for two experiments.
-
-    Attributes:
-        request: What was asked.
-        starts: The models that one of them starts from.
-        data: Crystals, targets and split of both.
-        plan: Both experiments.
-        strategy: What trains in fine-tuning.
-        say: Tells the user how it goes.
-    """
+    """The same data for two experiments."""
 
     request: Request
     starts: Mapping[str, Loaded]

@@ -27,7 +27,6 @@ class Recipe:
 
     Attributes:
         up_to: Largest number of training crystals this is for.
-        strategy: One of ``STRATEGIES``.
         epochs: Passes over the training part, for both.
         batch_size: Crystals per batch, for both.
         rates: Learning rates to try, for both; validation chooses.

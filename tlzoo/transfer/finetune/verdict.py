@@ -97,8 +97,6 @@ class Verdict:
     """The whole result.
 
     Attributes:
-        source: The data.
-        target: What was learned.
         unit: Its unit; empty if unknown.
         starts: The model that transfer began with, or those whose trainings answer together, the best first,
             and the SHA-256 of their weights.
@@ -107,7 +105,6 @@ class Verdict:
         seen: Test crystals that such a model learned from, at most; None if nobody can tell.
         epochs: Passes over the training part, on both sides.
         trainings: How many answer together, on both sides.
-        sides: How both were trained.
         rows: The models on the test part, transfer first.
         model: The side with the least validation error, whose model stands for the directory.
     """

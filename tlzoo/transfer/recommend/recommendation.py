@@ -20,13 +20,10 @@ class Report:
     """What to start from, for some data.
 
     Attributes:
-        source: The data, as given.
-        target: What is to be learned.
         unit: Its unit; empty if unknown.
         crystals: How many were scored on.
         part: Which these are.
         scores: The models, best first.
-        baselines: What the composition alone gives.
         recipe: How to fine-tune with so many crystals.
         options: What else the fine-tuning command needs to read the same data.
     """
