@@ -1,8 +1,7 @@
 """The axes of a study, their values, and conditions on them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 from tlzoo.errors import UserError, did_you_mean
@@ -81,12 +80,6 @@ def known(axes: Axes, name: object, where: str) -> str:
 def holds(wanted: Condition, labels: Labels) -> bool:
     """Whether a combination has the values that are wanted."""
     return all(labels[name] in values for name, values in wanted.items())
-
-
-def combinations(axes: Axes) -> Iterable[dict[str, Label]]:
-    """Yield all combinations of values; the last axis changes first."""
-    for values in product(*(axis.values for axis in axes.values())):
-        yield dict(zip(axes, values, strict=True))
 
 
 def text(labels: Labels) -> str:

@@ -49,10 +49,7 @@ class Execution:
         self._gathered = time.monotonic()
 
     def run(self) -> Progress:
-        """Compute what is wanted and not there yet.
-
-        Returns:
-            What is done and what is not.
+        """Compute what is wanted and not there yet; return what is done then, and what is not.
 
         Raises:
             UserError: A configuration is wrong, it was stopped, or results cannot be written.

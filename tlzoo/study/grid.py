@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Final
 
 from tlzoo.errors import UserError
-from tlzoo.study.axes import Axes, Condition, Labels, Tree, combinations, condition, holds, known
+from tlzoo.study.axes import Axes, Condition, Labels, Tree, condition, holds, known
 from tlzoo.study.identity import canonical, identity, of_split
 from tlzoo.study.report.outline import Outline
 from tlzoo.study.start_networks import Models, Source, Sources, key, starts
@@ -110,7 +111,8 @@ class Study:
     def _runs(self) -> tuple[StudyRun, ...]:
         known: dict[str, tuple[Models, tuple[Source, ...]]] = {}
         found = []
-        for labels in combinations(self.axes):
+        for values in product(*(axis.values for axis in self.axes.values())):  # the last axis changes first
+            labels = dict(zip(self.axes, values, strict=True))
             if any(holds(rule, labels) for rule in self.skip):
                 continue
             tree = self.tree(labels)

@@ -24,10 +24,7 @@ from tlzoo.study.study_folder import Folder
 def write(study: Study, folder: Folder, page: Path, only: Condition, command: str) -> list[Path]:
     """Write a study's page, and its figures beside it: ``<stem>-figure-1.png`` and ``.svg``.
 
-    The command is told on it as what makes it.
-
-    Returns:
-        The files, the page first.
+    The command is told on it as what makes it. Returns the files, the page first.
 
     Raises:
         UserError: There is no result yet, the reference is wrong, or a file cannot be written.
