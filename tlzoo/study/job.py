@@ -19,12 +19,13 @@ from tlzoo.errors import DivergedError, UserError
 from tlzoo.evaluation.baselines import baselines
 from tlzoo.heads import Classification
 from tlzoo.study.axes import Label, Labels, Tree, text
-from tlzoo.study.fitting import Fitted, Memory
+from tlzoo.study.fitting import Memory, prepared
 from tlzoo.study.grid import StudyRun
 from tlzoo.study.start_networks import Source
 from tlzoo.training.configuration import Configuration
 from tlzoo.training.fitting import calm, fit
 from tlzoo.training.run import predict_part
+from tlzoo.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -126,21 +127,24 @@ def ending() -> dict[str, Any]:
 
 def _measured(job: Job, memory: Memory) -> tuple[dict[str, Any], pd.DataFrame | None]:
     with calm(quiet=True):
-        fitted = Fitted.prepared(job.tree, job.folder, memory)
-        data, head = fitted.experiment.data, fitted.experiment.task.head
-        if len(data.targets) != 1 or isinstance(head, Classification):
+        experiment, trainer, best = prepared(job.tree, job.folder, memory)
+        task, data = experiment.task, experiment.data
+        if len(data.targets) != 1 or isinstance(task.head, Classification):
             raise UserError(
                 f"a study wants one number per crystal to learn, got {', '.join(data.targets)} with the head "
-                f"{type(head).__name__}"
+                f"{type(task.head).__name__}"
             )
         if job.trivial:
             labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
             found = baselines(data.crystals, labels, data.split)
             return {**_facts(data), "baselines": found}, None
         begun = time.monotonic()
-        fitted.train()
-        seconds = time.monotonic() - begun
-        return _numbers(fitted, seconds)
+        trainer.fit(task, datamodule=data)
+        task.load_state_dict(best.weights)
+        epochs = {"best_epoch": best.epoch, "epochs": trainer.current_epoch}
+        seconds = round(time.monotonic() - begun, 2)
+        errors, predictions = _errors(task.to(trainer.strategy.root_device), data)
+        return {**_facts(data), **errors, **epochs, "training_seconds": seconds}, predictions
 
 
 def _kept(job: Job, folder: Path) -> dict[str, Any]:
@@ -158,16 +162,15 @@ def _kept(job: Job, folder: Path) -> dict[str, Any]:
     return {**heading, **errors, **sizes, "epochs": len(pd.read_csv(run.history))}
 
 
-def _numbers(fitted: Fitted, seconds: float) -> tuple[dict[str, Any], pd.DataFrame | None]:
-    task, data = fitted.experiment.task, fitted.experiment.data
-    task.to(fitted.trainer.strategy.root_device)
-    row, predictions = _facts(data), None
+def _errors(task: Task, data: CrystalDataModule) -> tuple[dict[str, float], pd.DataFrame | None]:
+    found: dict[str, float] = {}
+    predictions = None
     for part, names in (("val", ("mae", "rmse")), ("test", ("mae", "rmse", "r2"))):
         rows = getattr(data.split, part)
         if not len(rows):
             continue
         predicted, metrics = predict_part(task, data, part)
-        row |= {f"{part}_{name}": metrics[name] for name in names}
+        found |= {f"{part}_{name}": metrics[name] for name in names}
         if part == "test":
             predictions = pd.DataFrame(
                 {
@@ -176,8 +179,7 @@ def _numbers(fitted: Fitted, seconds: float) -> tuple[dict[str, Any], pd.DataFra
                     "prediction": predicted[:, 0],
                 }
             )
-    epochs = {"best_epoch": fitted.best.epoch, "epochs": fitted.trainer.current_epoch}
-    return {**row, **epochs, "training_seconds": round(seconds, 2)}, predictions
+    return found, predictions
 
 
 def _facts(data: CrystalDataModule) -> dict[str, Any]:
