@@ -198,7 +198,7 @@ def test_a_run_that_fails_says_why(done, tmp_path, monkeypatch):
         "a study wants one number per crystal to learn, got band_gap with the head"
     )
     assert "traceback" not in row
-    monkeypatch.setattr("tlzoo.study.job.Fitted.prepared", lambda *_: {}["no"])
+    monkeypatch.setattr("tlzoo.study.job.prepared", lambda *_: {}["no"])
     row = perform(job(tree, tmp_path), Memory()).row
     assert (row["status"], row["error"]) == ("failed", "KeyError: 'no'")
     assert "Traceback" in row["traceback"]

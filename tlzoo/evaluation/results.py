@@ -1,7 +1,7 @@
 """The results of a run as a table for people."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 PARTS = ("train", "val", "test")
@@ -23,6 +23,19 @@ def error_text(mean: float, spread: float | None = None, digits: int = 4) -> str
     if spread is None or math.isnan(spread):
         return text
     return f"{text} ± {spread:.0f}" if spread >= 100 else f"{text} ± {spread:.2g}"
+
+
+def aligned(rows: Sequence[Sequence[str]], sides: str, between: str = "  ") -> list[str]:
+    """Return a table's rows as lines, each column flush left (``<``) or right (``>``).
+
+    >>> aligned([("model", "MAE"), ("a", "0.125")], "<>")
+    ['model    MAE', 'a      0.125']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        between.join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True))
+        for row in rows
+    ]
 
 
 def results_table(metrics: Mapping[str, Any]) -> str:

@@ -119,11 +119,9 @@ class Domain:
         """
         volumes = facts.volume_per_atom
         pairs = zip(keys(facts).tolist(), volumes.tolist(), strict=True)
-        return np.array([self._has(key, volume) for key, volume in pairs], dtype=bool)
-
-    def _has(self, key: int, volume: float) -> bool:
-        near = self._by_formula.get(key)
-        return near is not None and bool((np.abs(near - volume) <= VOLUME_TOLERANCE * near).any())
+        near = [(self._by_formula.get(key, np.empty(0)), volume) for key, volume in pairs]
+        found = [(np.abs(known - volume) <= VOLUME_TOLERANCE * known).any() for known, volume in near]
+        return np.array(found, dtype=bool)
 
     @cached_property
     def _by_formula(self) -> dict[int, Values]:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,7 @@ SYMPREC: Final = 0.01  # Å
 class Facts:
     """Facts of a table of crystals, computed when first asked for.
 
-    Args:
-        crystals: The table.
-
     Attributes:
-        crystals: The same.
         unknown: Why something cannot be told of a crystal, by row; filled by what was asked for.
     """
 
@@ -53,8 +49,7 @@ class Facts:
     @property
     def nsites(self) -> Values:
         """Atoms in the cell, ``(crystals,)``."""
-        count: Values = self.crystals.num_atoms.astype(np.float64)
-        return count
+        return self.crystals.num_atoms.astype(np.float64)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -83,8 +78,7 @@ class Facts:
     def density(self) -> Values:
         """Mass over volume, g/cm³, ``(crystals,)``."""
         mass = np.add.reduceat(_masses()[self.crystals.numbers], self.crystals.offsets[:-1])
-        found: Values = DALTON * mass / self.crystals.num_atoms / self.volume_per_atom
-        return found
+        return DALTON * mass / self.crystals.num_atoms / self.volume_per_atom
 
     @cached_property
     def formulas(self) -> NDArray[np.object_]:
@@ -95,9 +89,6 @@ class Facts:
         """Whether every atom has four neighbours around it, at about one distance, towards a tetrahedron.
 
         So it is in diamond, zinc blende, wurtzite, chalcopyrite and their kin.
-
-        Args:
-            rows: Crystals to look at.
         """
         some = self.crystals.select(rows)
         found = np.zeros(len(rows), dtype=bool)
@@ -122,30 +113,25 @@ class Facts:
         return found
 
     def spacegroup(self, rows: Rows) -> Values:
-        """Number of the space group by spglib, tolerance 0.01 Å, ``(rows,)``; NaN if it finds none.
-
-        Args:
-            rows: Crystals to look at; each takes some milliseconds.
-        """
+        """Number of the space group by spglib, tolerance 0.01 Å, ``(rows,)``; some ms each; NaN if none."""
         numbers = np.full(len(rows), np.nan)
         for place, row in enumerate(rows.tolist()):
-            found = symmetry(self.crystals, row)
-            if found is None:
+            if (found := analysed(self.crystals, row)) is None:
                 self.unknown[row] = "spglib finds no space group"
             else:
-                numbers[place] = found[0]
+                numbers[place] = found.get_space_group_number()
         return numbers
 
 
-def symmetry(crystals: Crystals, row: int) -> tuple[int, str] | None:
-    """Return number and symbol of a space group by spglib, tolerance 0.01 Å; None if it finds none."""
+def analysed(crystals: Crystals, row: int) -> Any:  # noqa: ANN401 (pymatgen has no types)
+    """Return pymatgen's analysis by spglib, tolerance 0.01 Å; None if that finds no space group."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             found = SpacegroupAnalyzer(crystals.structure(row), symprec=SYMPREC)
-            return int(found.get_space_group_number()), str(found.get_space_group_symbol())
+            return found if found.get_space_group_number() else None
         except (SymmetryUndeterminedError, ValueError, TypeError):
             return None
 

@@ -25,10 +25,6 @@ def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
     A run directory has their ids in ``split.json``; a checkpoint of the zoo has its recipe, and a hash of the
     ids. Both need the data set that the model was trained on.
 
-    Args:
-        weights: Where the weights are.
-        card: The card beside them.
-
     Raises:
         UserError: Nobody has written down which crystals these are, or the data are not on this machine, or
             they changed since.
@@ -55,9 +51,6 @@ def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
 
 def fitted_crystals(card: Mapping[str, Any]) -> Crystals:
     """Return the crystals that a regression on frozen features was fitted to.
-
-    Args:
-        card: Its ``features.json``.
 
     Raises:
         UserError: The data are not on this machine, or they changed since.

@@ -23,10 +23,7 @@ from tlzoo.screen.screening import Screening
 def run(screening: Screening, wanted: Sequence[int], jobs: int) -> Iterator[int]:
     """Compute and keep shards; yield the crystals of each when it is done.
 
-    Args:
-        screening: What is asked for.
-        wanted: Numbers of the shards.
-        jobs: Worker processes, and threads; with one job there is no process but this one.
+    With one job there is no process but this one.
 
     Raises:
         UserError: The pool is damaged, a worker was killed, or the disk is full.

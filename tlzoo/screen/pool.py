@@ -21,7 +21,6 @@ class Slice(NamedTuple):
     Attributes:
         number: Which shard, from 0.
         first: Row of its first crystal in the pool.
-        crystals: Its crystals.
     """
 
     number: int
@@ -53,12 +52,7 @@ class Pool(ABC):
 
     @abstractmethod
     def slices(self, size: int, wanted: Collection[int], columns: Sequence[str]) -> Iterator[Slice]:
-        """Yield shards, in order.
-
-        Args:
-            size: Crystals in a shard; the last may have fewer.
-            wanted: Numbers of the shards.
-            columns: Which of the further columns are read.
+        """Yield the wanted shards of so many crystals, the last perhaps of fewer, in order.
 
         Raises:
             UserError: The pool is damaged.
@@ -156,10 +150,7 @@ class MemoryPool(Pool):
 
 
 def open_pool(name: str) -> Pool:
-    """Return a pool.
-
-    Args:
-        name: A named data set, a table in the columnar format, or whatever else `tlzoo predict` reads.
+    """Return a named data set, a table in the columnar format, or whatever else `tlzoo predict` reads.
 
     Raises:
         UserError: There is no such thing, or nothing in it can be read.

@@ -56,10 +56,7 @@ class Predictor(ABC):
     """A trained model, asked for one property.
 
     Attributes:
-        name: As the user calls it.
         sha256: Of all that its answers depend on.
-        target: The property.
-        unit: Its unit.
         elements: Symbols of the elements it has learned from; None if nobody can tell.
         uncertain: Whether it has intervals of its own.
         calibration: What these rest on, in words; empty if nobody has calibrated them.
@@ -80,11 +77,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def answers(self, stores: Stores) -> Answers:
-        """Answer for crystals.
-
-        Args:
-            stores: What was made of them, for each of :attr:`needs`.
-        """
+        """Answer for crystals, by what was made of them for each of :attr:`needs`."""
 
     def known(self) -> Values | None:
         """Return embeddings of training crystals, if they come with the model, ``(crystals, dim)``."""
@@ -100,12 +93,7 @@ class Predictor(ABC):
 
 
 class Network(Predictor):
-    """A backbone and a head.
-
-    Args:
-        name: As the user calls it.
-        model: The same, loaded.
-        target: Which of its properties; its only one by default.
+    """A backbone and a head, asked for the only property that they predict if none is named.
 
     Raises:
         UserError: It does not predict that, or several properties of which none was chosen.
@@ -151,11 +139,6 @@ class Network(Predictor):
 class Frozen(Predictor):
     """A regression on frozen features, as `tlzoo features --save` keeps it.
 
-    Args:
-        name: The folder.
-        model: The same, loaded.
-        target: The property it must predict; any by default.
-
     Raises:
         UserError: It predicts another one.
     """
@@ -199,11 +182,7 @@ class Frozen(Predictor):
 
 
 def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]:
-    """Load models that predict the same.
-
-    Args:
-        names: As of :func:`tlzoo.load`, or folders of `tlzoo features --save`.
-        target: Which of their properties.
+    """Load models that predict the same: as of :func:`tlzoo.load`, or what `tlzoo features --save` wrote.
 
     Raises:
         UserError: There is no such model, or they predict different things.
@@ -212,7 +191,12 @@ def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]
         raise UserError("name at least one model")
     if len(set(names)) < len(names):
         raise UserError(f"a model is named twice: {', '.join(names)}")
-    found = [_open(name, target) for name in names]
+    found: list[Predictor] = []
+    for name in names:
+        saved = features.is_saved(name)
+        found.append(
+            Frozen(name, features.load(name), target) if saved else Network(name, load(name), target)
+        )
     kinds = {(predictor.target, predictor.unit) for predictor in found}
     if len(kinds) > 1:
         listing = ", ".join(f"{each.name}: {each.target} in {each.unit or '1'}" for each in found)
@@ -220,20 +204,10 @@ def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]
     return found
 
 
-def _open(name: str, target: str | None) -> Predictor:
-    if features.is_saved(name):
-        return Frozen(name, features.load(name), target)
-    return Network(name, load(name), target)
-
-
 def interval(columns: Mapping[str, Values], target: str) -> tuple[Values, Values]:
     """Return the ends of a model's own 95 % intervals; NaN where it has none.
 
     Quantiles at another level are moved out, or in, as those of a normal distribution would be.
-
-    Args:
-        columns: What the head predicts, by name.
-        target: The property.
     """
     value = columns[target]
     ends = [np.full_like(value, np.nan), np.full_like(value, np.nan)]

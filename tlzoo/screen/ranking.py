@@ -91,15 +91,7 @@ def rank(shards: Shards, size: int, target: str, *, top: int | None, ascending: 
 
 
 def write(ranking: Ranking, path: Path, target: str, unit: str, about: Mapping[str, Any]) -> None:
-    """Write the ranking, with units and origin in its schema.
-
-    Args:
-        ranking: What came out.
-        path: The parquet file.
-        target: The property.
-        unit: Its unit.
-        about: What was screened with what.
-    """
+    """Write the ranking, with units and origin in its schema."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -32,15 +32,7 @@ def write(
     *,
     ascending: bool,
 ) -> None:
-    """Write the page.
-
-    Args:
-        path: The HTML file.
-        ranking: What came out.
-        types: Structure types of the first hundred.
-        screening: What was asked for.
-        ascending: Whether the smallest are first.
-    """
+    """Write the page, with the structure types of the first hundred."""
     names = ", ".join(model.name for model in screening.predictors)
     content = render(
         "screen/ranking.html",

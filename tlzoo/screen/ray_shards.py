@@ -34,10 +34,7 @@ def check() -> None:
 def run(screening: Screening, wanted: Sequence[int], jobs: int) -> Iterator[int]:
     """Compute and keep shards; yield the crystals of each when it is done.
 
-    Args:
-        screening: What is asked for; its domains are known.
-        wanted: Numbers of the shards.
-        jobs: Workers, of one core each. On the cluster that ``RAY_ADDRESS`` names, else on this machine.
+    The workers have one core each, on the cluster that ``RAY_ADDRESS`` names, else on this machine.
 
     Raises:
         UserError: Ray is not installed or not to be reached, a worker cannot begin, or the pool is damaged.
@@ -76,13 +73,7 @@ def run(screening: Screening, wanted: Sequence[int], jobs: int) -> Iterator[int]
 
 
 class Worker:
-    """Computes shards in a process of Ray's.
-
-    Args:
-        place: Where the screening runs.
-        request: What is asked for.
-        folder: The directory of the screening.
-    """
+    """Computes shards in a process of Ray's."""
 
     def __init__(self, place: Place, request: Request, folder: str) -> None:
         place.settle(threads=1)

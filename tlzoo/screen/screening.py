@@ -26,10 +26,6 @@ Values = NDArray[np.float64]
 class Screening:
     """Models, a pool and a condition, ready to answer.
 
-    Args:
-        request: What is asked for.
-        shards: The directory of the screening.
-
     Raises:
         UserError: A model, the pool or the condition is no such thing.
     """
@@ -74,12 +70,7 @@ class Screening:
         return self.pool.slices(self.request.shard, set(wanted), columns)
 
     def table(self, part: Slice, make: Make = alone) -> Any:  # noqa: ANN401 (pyarrow has no types)
-        """Return the answers for a shard, a row for each crystal that is not filtered out.
-
-        Args:
-            part: The shard.
-            make: From options and chunks of crystals to graphs or descriptors, in their order.
-        """
+        """Return the answers for a shard, a row for each crystal that is not filtered out."""
         import pyarrow as pa
 
         facts = Facts(part.crystals)
@@ -106,15 +97,12 @@ class Screening:
     def _answers(self, facts: Facts, stores: Stores) -> dict[str, Any]:
         """Return the columns of answers for some crystals."""
         none = np.empty(0)
-        answers = [
+        answers: list[Answers] = [
             model.answers(stores)
             if len(facts.crystals)
             else Answers(none, none, none, np.empty((0, domain.points.shape[1])))
             for model, domain in zip(self.predictors, self.domains, strict=True)
         ]
-        return self._columns(answers, facts)
-
-    def _columns(self, answers: Sequence[Answers], facts: Facts) -> dict[str, Any]:
         columns: dict[str, Any] = combined(self.target, answers, uncertain=self.uncertain)
         if len(answers) > 1:
             columns |= {
@@ -154,11 +142,6 @@ def combined(target: str, answers: Sequence[Answers], *, uncertain: bool) -> dic
     .. math::
         \bar v \pm \sqrt{\langle u_m^2 \rangle + (1.96 s)^2}, \quad
         s^2 = \langle (v_m - \bar v)^2 \rangle
-
-    Args:
-        target: Name of the property.
-        answers: Of each model.
-        uncertain: Whether there is any interval.
     """
     values, low, high = (np.array(ends) for ends in zip(*(one[:3] for one in answers), strict=True))
     mean = values.mean(axis=0)

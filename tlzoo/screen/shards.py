@@ -37,9 +37,6 @@ class Shards:
     def opened(self, manifest: Mapping[str, Any]) -> Iterator[None]:
         """Make the directory, or make sure that it belongs to the same screening; keep other processes out.
 
-        Args:
-            manifest: What is screened with what.
-
         Raises:
             UserError: It belongs to another screening, is in use, or cannot be written.
         """

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from tlzoo.crystals import Crystals
-from tlzoo.screen.facts import SYMPREC
+from tlzoo.screen.facts import SYMPREC, analysed
 from tlzoo.screen.screening import Screening
 
 # By Pearson symbol, space group and the Wyckoff positions of each element in alphabetical order, whichever
@@ -64,13 +64,11 @@ def structure_type(crystals: Crystals, row: int) -> StructureType:
     """Return the structure type of a crystal, by spglib with a tolerance of 0.01 Å; takes some 50 ms."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
+    if (found := analysed(crystals, row)) is None:
+        return UNKNOWN
+    group = f"{found.get_space_group_symbol()} ({found.get_space_group_number()})"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            found = SpacegroupAnalyzer(crystals.structure(row), symprec=SYMPREC)
-            group = f"{found.get_space_group_symbol()} ({found.get_space_group_number()})"
-        except (SymmetryUndeterminedError, ValueError, TypeError):
-            return UNKNOWN
         try:
             # positions of a supercell would be counted several times
             primitive = SpacegroupAnalyzer(found.find_primitive(), symprec=SYMPREC)
@@ -108,12 +106,7 @@ def name_of(prototype: str) -> str:
 
 
 def structure_types(rows: Sequence[int], screening: Screening) -> list[StructureType]:
-    """Return the structure types of some crystals of the pool.
-
-    Args:
-        rows: Where they are in the pool.
-        screening: Of which pool.
-    """
+    """Return the structure types of some crystals of the pool."""
     found = {}
     size = screening.request.shard
     for part in screening.slices(sorted({row // size for row in rows})):

@@ -68,11 +68,7 @@ COMPARISONS: Final[Mapping[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
 
 
 class Where:
-    """A condition on crystals.
-
-    Args:
-        text: As in the module's docstring.
-        columns: Further columns of the table that may be named.
+    """A condition on crystals, as in the module's docstring; it may name further columns of the table.
 
     Raises:
         UserError: It cannot be understood; the message names what is wrong and lists what there is.
@@ -95,8 +91,7 @@ class Where:
 
     def keeps(self, facts: Facts) -> NDArray[np.bool_]:
         """Return which crystals meet the condition, ``(crystals,)``; see also ``facts.unknown``."""
-        found: NDArray[np.bool_] = self._term.evaluate(facts, np.arange(len(facts.crystals)))
-        return found
+        return self._term.evaluate(facts, np.arange(len(facts.crystals)))
 
     def _condition(self, node: ast.expr) -> Term:
         term = self._read(node)

@@ -1,8 +1,7 @@
 """The axes of a study, their values, and conditions on them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 from tlzoo.errors import UserError, did_you_mean
@@ -19,7 +18,6 @@ class Axis:
     """What a study varies.
 
     Attributes:
-        name: Its name.
         values: The configuration to put on top for each value.
     """
 
@@ -46,12 +44,7 @@ Axes = Mapping[str, Axis]
 
 
 def condition(axes: Axes, given: object, where: str) -> Condition:
-    """Return a condition on axes from what was written.
-
-    Args:
-        axes: The axes there are.
-        given: A value or a list of values by name of the axis.
-        where: Where it was written, for messages.
+    """Return a condition on axes from what was written: a value or a list of values by name of the axis.
 
     Raises:
         UserError: An axis or a value is unknown.
@@ -87,12 +80,6 @@ def known(axes: Axes, name: object, where: str) -> str:
 def holds(wanted: Condition, labels: Labels) -> bool:
     """Whether a combination has the values that are wanted."""
     return all(labels[name] in values for name, values in wanted.items())
-
-
-def combinations(axes: Axes) -> Iterable[dict[str, Label]]:
-    """Yield all combinations of values; the last axis changes first."""
-    for values in product(*(axis.values for axis in axes.values())):
-        yield dict(zip(axes, values, strict=True))
 
 
 def text(labels: Labels) -> str:

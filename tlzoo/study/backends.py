@@ -66,11 +66,7 @@ class Here(Backend):
 
 
 class Processes(Backend):
-    """Several processes with one thread each, which live as long as the study and keep its data in memory.
-
-    Args:
-        slots: How many.
-    """
+    """Several processes with one thread each, which live as long as the study and keep its data in memory."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots

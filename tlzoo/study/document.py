@@ -195,19 +195,13 @@ def _scalars(path: Path, name: str, given: Mapping[str, Any]) -> Axis:
         raise UserError(f"{path}: axes.{name}: a value is there twice: {', '.join(map(str, scalars))}")
     values: dict[Label, Tree] = {}
     for value in scalars:
-        tree: Tree = {}
+        values[value] = {}
         for key in keys:
-            tree = merge(tree, _nested(key, value))
-        values[value] = tree
+            nested: Any = value
+            for part in reversed(key.split(".")):
+                nested = {part: nested}
+            values[value] = merge(values[value], nested)
     return Axis(name, values)
-
-
-def _nested(key: str, value: Label) -> Tree:
-    tree: Any = value
-    for part in reversed(key.split(".")):
-        tree = {part: tree}
-    nested: Tree = tree
-    return nested
 
 
 def _list(path: Path, given: Any, where: str) -> list[Any]:  # noqa: ANN401 (what a user wrote)

@@ -29,11 +29,7 @@ def ensembles(study: Study, folder: Folder, results: pd.DataFrame, only: Conditi
     Its id is those of its members. Its test errors are those of the mean of their predictions, NaN if some
     are lost. Its validation errors are the mean of theirs: what they predicted there is not kept.
 
-    Args:
-        study: The study.
-        folder: Where the predictions are.
-        results: A row per run, of :func:`tlzoo.study.results`.
-        only: The runs that are meant: smaller ensembles, if it holds for some of the members.
+    ``only`` are the runs that are meant: smaller ensembles, if it holds for some of the members.
 
     Raises:
         UserError: The members of an ensemble were tested on different crystals.
@@ -59,10 +55,6 @@ def ensembles(study: Study, folder: Folder, results: pd.DataFrame, only: Conditi
 
 def predictions(folder: Folder, name: str) -> pd.DataFrame | None:
     """Return what a run or an ensemble predicted for the test part; None if it is lost.
-
-    Args:
-        folder: Where the predictions are.
-        name: Id of the run, or those of the members.
 
     Returns:
         ``target`` and ``prediction`` by id of the crystal, in the order of the ids.

@@ -30,11 +30,6 @@ class Execution:
     """A study that is being run.
 
     Attributes:
-        study: The study.
-        folder: Its directory.
-        backend: Where runs are computed.
-        say: Where lines for people go.
-        only: The runs that are meant.
         limit: How many trainings to compute at most.
         retry: Compute again what failed for good: trainings that diverged.
     """
@@ -54,10 +49,7 @@ class Execution:
         self._gathered = time.monotonic()
 
     def run(self) -> Progress:
-        """Compute what is wanted and not there yet.
-
-        Returns:
-            What is done and what is not.
+        """Compute what is wanted and not there yet; return what is done then, and what is not.
 
         Raises:
             UserError: A configuration is wrong, it was stopped, or results cannot be written.

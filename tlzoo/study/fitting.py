@@ -2,9 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -32,12 +31,7 @@ class Memory:
         self._splits: OrderedDict[str, LabelledTable] = OrderedDict()
 
     def share(self, data: CrystalDataModule, section: Tree) -> None:
-        """Give a data module what is known of its table and split, and remember its own.
-
-        Args:
-            data: The data module.
-            section: The section ``data`` that it was made from.
-        """
+        """Give a data module, made from a section ``data``, the table and split known; remember its own."""
         same_split = of_split(section)
         same_table = {key: value for key, value in same_split.items() if key != "split"}
         if named.known(data.source):
@@ -71,40 +65,17 @@ class Best(TorchCheckpointIO):
         self.epoch = checkpoint["epoch"] + 1
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A training that is over, or has not begun.
+def prepared(tree: Tree, folder: Path, memory: Memory) -> tuple[Experiment, pl.Trainer, Best]:
+    """Build everything; take table and split from memory.
 
-    Attributes:
-        experiment: The network, with the weights of the epoch that is kept once it is trained, and the data.
-        trainer: Lightning's.
-        best: The epoch that is kept.
+    The folder is for what callbacks of the configuration may write.
     """
-
-    experiment: Experiment
-    trainer: pl.Trainer
-    best: Best
-
-    @classmethod
-    def prepared(cls, tree: Tree, folder: Path, memory: Memory) -> Self:
-        """Build everything; take table and split from memory.
-
-        Args:
-            tree: The configuration.
-            folder: For what callbacks of the configuration may write.
-            memory: Data that are read already.
-        """
-        experiment = Configuration.parsed({**tree, "run_dir": str(folder)}).build()
-        memory.share(experiment.data, tree.get("data") or {})
-        best = Best()
-        keep = Keep(folder, "best", monitor=experiment.task.monitor)
-        settings = {"logger": False, "enable_progress_bar": False, "default_root_dir": folder}
-        return cls(experiment, trainer_of(experiment, [keep], [best], **settings), best)
-
-    def train(self) -> None:
-        """Train, and take the epoch that is kept."""
-        self.trainer.fit(self.experiment.task, datamodule=self.experiment.data)
-        self.experiment.task.load_state_dict(self.best.weights)
+    experiment = Configuration.parsed({**tree, "run_dir": str(folder)}).build()
+    memory.share(experiment.data, tree.get("data") or {})
+    best = Best()
+    keep = Keep(folder, "best", monitor=experiment.task.monitor)
+    settings = {"logger": False, "enable_progress_bar": False, "default_root_dir": folder}
+    return experiment, trainer_of(experiment, [keep], [best], **settings), best
 
 
 def _recalled(shelf: "OrderedDict[str, T]", key: str, size: int, made: Callable[[], T]) -> T:

@@ -17,9 +17,7 @@ def results(study: Study, folder: Folder | Path | None = None) -> pd.DataFrame:
 
     ``chosen`` says whether validation chose the run's values on the tuned axes; without tuning it is true.
 
-    Args:
-        study: The study.
-        folder: Where its results are; the study's own directory by default.
+    The results are in the study's own directory unless another one is given.
     """
     if not isinstance(folder, Folder):
         folder = Folder(folder or study.folder)
@@ -50,9 +48,7 @@ def baselines(study: Study, folder: Folder | Path | None = None) -> pd.DataFrame
 
     An axis is empty where the runs of a split differ in it.
 
-    Args:
-        study: The study.
-        folder: Where its results are; the study's own directory by default.
+    The results are in the study's own directory unless another one is given.
     """
     if not isinstance(folder, Folder):
         folder = Folder(folder or study.folder)

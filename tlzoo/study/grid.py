@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Final
 
 from tlzoo.errors import UserError
-from tlzoo.study.axes import Axes, Condition, Labels, Tree, combinations, condition, holds, known
+from tlzoo.study.axes import Axes, Condition, Labels, Tree, condition, holds, known
 from tlzoo.study.identity import canonical, identity, of_split
 from tlzoo.study.report.outline import Outline
 from tlzoo.study.start_networks import Models, Source, Sources, key, starts
@@ -16,18 +17,8 @@ from tlzoo.transfer.finetune.experiment import merge
 
 # Columns of the results; an axis must be called otherwise.
 COLUMNS: Final = (
-    *(
-        "id",
-        "status",
-        "chosen",
-        "property",
-        "unit",
-        "val_mae",
-        "val_rmse",
-        "test_mae",
-        "test_rmse",
-        "test_r2",
-    ),
+    *("id", "status", "chosen", "property", "unit"),
+    *("val_mae", "val_rmse", "test_mae", "test_rmse", "test_r2"),
     *("n_train", "n_val", "n_test", "best_epoch", "epochs", "seconds", "training_seconds"),
     *("started_from", "finished", "error"),
 )
@@ -72,7 +63,6 @@ class Study:
     """A grid of configurations.
 
     Attributes:
-        path: The file.
         base: What all runs share.
         axes: What they differ in.
         skip: Combinations that are left out.
@@ -80,7 +70,6 @@ class Study:
         tune: Axes of which validation chooses.
         average: Axes over which mean and spread are taken.
         ensemble: Axes along which predictions are averaged before the error is taken.
-        report: What its page shows.
         baselines: Whether trivial baselines are fitted on the splits of its runs.
         sources: Networks that it trains first, by name.
     """
@@ -122,7 +111,8 @@ class Study:
     def _runs(self) -> tuple[StudyRun, ...]:
         known: dict[str, tuple[Models, tuple[Source, ...]]] = {}
         found = []
-        for labels in combinations(self.axes):
+        for values in product(*(axis.values for axis in self.axes.values())):  # the last axis changes first
+            labels = dict(zip(self.axes, values, strict=True))
             if any(holds(rule, labels) for rule in self.skip):
                 continue
             tree = self.tree(labels)

@@ -15,12 +15,7 @@ BATCHES: Final = ("batch_size", "max_rows", "oversample", "cache_dir")
 
 
 def identity(tree: Tree, started_from: Iterable[Mapping[str, str]]) -> str:
-    """Return the id of a training: 16 hexadecimal digits of a SHA-256.
-
-    Args:
-        tree: Its configuration.
-        started_from: The models it starts from, with the SHA-256 of their weights.
-    """
+    """Return the id of a training: 16 hexadecimal digits of a SHA-256 of configuration and weights."""
     content = {"config": _without(tree, FREE_KEYS), "weights": sorted(str(m["sha256"]) for m in started_from)}
     return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
 

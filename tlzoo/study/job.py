@@ -19,26 +19,21 @@ from tlzoo.errors import DivergedError, UserError
 from tlzoo.evaluation.baselines import baselines
 from tlzoo.heads import Classification
 from tlzoo.study.axes import Label, Labels, Tree, text
-from tlzoo.study.fitting import Fitted, Memory
+from tlzoo.study.fitting import Memory, prepared
 from tlzoo.study.grid import StudyRun
 from tlzoo.study.start_networks import Source
 from tlzoo.training.configuration import Configuration
 from tlzoo.training.fitting import calm, fit
 from tlzoo.training.run import predict_part
+from tlzoo.training.task import Task
 
 
 @dataclass(frozen=True)
 class Job:
     """A run, as a process is told to do it.
 
-    Attributes:
-        id: Its id.
-        labels: Its values on the axes.
-        tree: Its configuration.
-        started_from: Models it starts from.
-        folder: Where it may write while it lasts.
-        trivial: Fit the trivial baselines to its data instead of training.
-        keep: Run directory to train in, and to go on in; None if nothing but numbers is wanted.
+    It may write into ``folder`` while it lasts; if trivial, it fits the trivial baselines to its data.
+    ``keep`` is the run directory to train in, and to go on in; None if nothing but numbers is wanted.
     """
 
     id: str
@@ -132,19 +127,24 @@ def ending() -> dict[str, Any]:
 
 def _measured(job: Job, memory: Memory) -> tuple[dict[str, Any], pd.DataFrame | None]:
     with calm(quiet=True):
-        fitted = Fitted.prepared(job.tree, job.folder, memory)
-        data, head = fitted.experiment.data, fitted.experiment.task.head
-        if len(data.targets) != 1 or isinstance(head, Classification):
+        experiment, trainer, best = prepared(job.tree, job.folder, memory)
+        task, data = experiment.task, experiment.data
+        if len(data.targets) != 1 or isinstance(task.head, Classification):
             raise UserError(
                 f"a study wants one number per crystal to learn, got {', '.join(data.targets)} with the head "
-                f"{type(head).__name__}"
+                f"{type(task.head).__name__}"
             )
         if job.trivial:
-            return _baselines(data), None
+            labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
+            found = baselines(data.crystals, labels, data.split)
+            return {**_facts(data), "baselines": found}, None
         begun = time.monotonic()
-        fitted.train()
-        seconds = time.monotonic() - begun
-        return _numbers(fitted, seconds)
+        trainer.fit(task, datamodule=data)
+        task.load_state_dict(best.weights)
+        epochs = {"best_epoch": best.epoch, "epochs": trainer.current_epoch}
+        seconds = round(time.monotonic() - begun, 2)
+        errors, predictions = _errors(task.to(trainer.strategy.root_device), data)
+        return {**_facts(data), **errors, **epochs, "training_seconds": seconds}, predictions
 
 
 def _kept(job: Job, folder: Path) -> dict[str, Any]:
@@ -162,17 +162,15 @@ def _kept(job: Job, folder: Path) -> dict[str, Any]:
     return {**heading, **errors, **sizes, "epochs": len(pd.read_csv(run.history))}
 
 
-def _numbers(fitted: Fitted, seconds: float) -> tuple[dict[str, Any], pd.DataFrame | None]:
-    task, data = fitted.experiment.task, fitted.experiment.data
-    task.to(fitted.trainer.strategy.root_device)
-    row: dict[str, Any] = {"property": data.targets[0], "unit": data.units[0]}
+def _errors(task: Task, data: CrystalDataModule) -> tuple[dict[str, float], pd.DataFrame | None]:
+    found: dict[str, float] = {}
     predictions = None
     for part, names in (("val", ("mae", "rmse")), ("test", ("mae", "rmse", "r2"))):
         rows = getattr(data.split, part)
         if not len(rows):
             continue
         predicted, metrics = predict_part(task, data, part)
-        row |= {f"{part}_{name}": metrics[name] for name in names}
+        found |= {f"{part}_{name}": metrics[name] for name in names}
         if part == "test":
             predictions = pd.DataFrame(
                 {
@@ -181,15 +179,9 @@ def _numbers(fitted: Fitted, seconds: float) -> tuple[dict[str, Any], pd.DataFra
                     "prediction": predicted[:, 0],
                 }
             )
-    epochs = {"best_epoch": fitted.best.epoch, "epochs": fitted.trainer.current_epoch}
-    return {**row, **_sizes(data), **epochs, "training_seconds": round(seconds, 2)}, predictions
+    return found, predictions
 
 
-def _baselines(data: CrystalDataModule) -> dict[str, Any]:
-    labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
-    found = baselines(data.crystals, labels, data.split)
-    return {"property": data.targets[0], "unit": data.units[0], "baselines": found, **_sizes(data)}
-
-
-def _sizes(data: CrystalDataModule) -> dict[str, int]:
-    return {f"n_{part}": len(rows) for part, rows in data.split.parts.items()}
+def _facts(data: CrystalDataModule) -> dict[str, Any]:
+    sizes = {f"n_{part}": len(rows) for part, rows in data.split.parts.items()}
+    return {"property": data.targets[0], "unit": data.units[0], **sizes}

@@ -24,15 +24,7 @@ LISTS: Final = {"id": "crystals", "target": "targets", "prediction": "prediction
 
 
 def pack(study: Study, folder: Folder, path: Path) -> int:
-    """Write what is done into one file.
-
-    Args:
-        study: The study.
-        folder: Where its results are.
-        path: The file.
-
-    Returns:
-        Number of runs in it, trivial baselines not counted.
+    """Write what is done into one file; return how many runs, trivial baselines not counted.
 
     Raises:
         UserError: There is nothing to write, or it cannot be written.
@@ -57,15 +49,9 @@ def pack(study: Study, folder: Folder, path: Path) -> int:
 
 
 def unpack(study: Study, folder: Folder, path: Path) -> int:
-    """Take over from a file what this study wants and its directory has not.
+    """Take over from a file what this study wants and its directory has not; return how many runs, as there.
 
-    Args:
-        study: The study; of runs that are none of its own nothing is taken.
-        folder: Its directory.
-        path: A file that :func:`pack` wrote, of this study or of one that shares runs with it.
-
-    Returns:
-        Number of runs taken over, trivial baselines not counted.
+    Of runs that are none of its own nothing is taken: the file may be of a study that shares runs with it.
 
     Raises:
         UserError: The file is none, or the directory cannot be written.

@@ -21,7 +21,6 @@ class Progress:
     """What is done and what is not, of the runs that are meant.
 
     Attributes:
-        study: The study.
         rows: Results that stand, by id.
         wanted: The runs that are wanted for sure, each once.
         undecided: Values of runs that wait until tuning has chosen, but for the tuned axes.
@@ -36,13 +35,7 @@ class Progress:
 
     @classmethod
     def of(cls, study: Study, rows: Rows, only: Condition) -> "Progress":
-        """Look at the results.
-
-        Args:
-            study: The study.
-            rows: Results that stand, by id.
-            only: The runs that are meant.
-        """
+        """Look at the results."""
         decision = decide(study, rows)
         wanted = once(run for run in decision.wanted if holds(only, run.labels))
         undecided = tuple(labels for labels in decision.undecided if meant(only, labels))
@@ -91,11 +84,7 @@ class Progress:
         return sum(means.get(_kind(labels, alike), overall) for labels in rest)
 
     def line(self, claimed: Collection[str] = ()) -> str:
-        """Return the numbers in a line.
-
-        Args:
-            claimed: Ids of what is being computed in the directory, for other studies too.
-        """
+        """Return the numbers in a line; ``claimed`` is what is being computed, for other studies too."""
         needed = {source.id for source in before(source for run in self.missing for source in run.needs)}
         under_way = len((needed | {run.id for run in self.missing}) & set(claimed))
         parts = [f"{self.done} of {self.total} runs done"]

@@ -107,12 +107,7 @@ class Ray(Backend):
 
 
 class Worker:
-    """Computes runs in a process of Ray's.
-
-    Args:
-        place: Where the study runs.
-        threads: Threads of an operation.
-    """
+    """Computes runs in a process of Ray's."""
 
     def __init__(self, place: Place, threads: int) -> None:
         place.settle(threads=threads)

@@ -29,12 +29,7 @@ class Decision:
 
 
 def decide(study: Study, rows: Rows) -> Decision:
-    """Return which runs are wanted.
-
-    Args:
-        study: The study.
-        rows: Results that will not change any more, by id.
-    """
+    """Return which runs are wanted, by the results that will not change any more."""
     if study.tune is None:
         return Decision(study.runs())
     best = chosen(study, rows)

@@ -29,12 +29,7 @@ RESULTS, BASELINES = "results.parquet", "baselines.parquet"
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to compute a run.
-
-    Attributes:
-        path: The locked file.
-        lock: Its lock.
-    """
+    """The right to compute a run."""
 
     path: Path
     lock: FileLock

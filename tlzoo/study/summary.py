@@ -1,18 +1,17 @@
 """Mean and spread of the errors of a study. Whatever is chosen is chosen by validation errors."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pandas as pd
 
 from tlzoo.errors import UserError
-from tlzoo.evaluation.results import error_text
+from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.study.axes import Label
 from tlzoo.study.gathering import column, finished
 from tlzoo.study.grid import Study
 
 Format = Literal["text", "markdown", "csv"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 MEASURES = ("val_mae", "test_mae")
 
 Cells = list[list[str]]
@@ -78,12 +77,9 @@ def best(table: pd.DataFrame, fixed: list[str]) -> pd.DataFrame:
 def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequence[str], form: Format) -> str:
     """Return a summary for people or for programs.
 
-    Args:
-        study: The study.
-        table: The summary.
-        by: Axes down the side, in this order; the others go across. Empty: all go down the side.
-        choose: Axes whose values were chosen; they are told beside the error.
-        form: How to write it; CSV has numbers alone, all axes down the side.
+    ``by`` are the axes down the side, in this order, and the others go across; without any, all go down the
+    side. The values that were chosen are told beside the error. CSV has numbers alone, all axes down the
+    side.
 
     Raises:
         UserError: An axis of ``by`` was averaged over, or tuned.
@@ -99,17 +95,11 @@ def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequenc
     else:
         across = [name for name in axes if name not in {*by, *choose, *study.tuned}]
         cells = _across(table, by, across, choose)
-    return _markdown(cells) if form == "markdown" else _aligned(cells)
+    return _written(cells, form)
 
 
 def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
-    """Return mean and sample standard deviation of the trivial baselines over the averaged axes.
-
-    Args:
-        study: The study.
-        baselines: A row per split and baseline, of :func:`tlzoo.study.baselines`.
-        form: How to write it.
-    """
+    """Return mean and sample standard deviation of the trivial baselines over the averaged axes."""
     kept = [axis for axis in study.axes if axis not in study.average and baselines[axis].notna().any()]
     groups = baselines.groupby([*kept, "baseline", "unit"], sort=False, dropna=False)
     table = groups.agg(
@@ -124,9 +114,9 @@ def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
         return table.to_csv(index=False).rstrip("\n")
     lines = [[*kept, "baseline", "splits", "validation MAE", "test MAE", "unit"]]
     for _, row in table.iterrows():
-        names = [_value(row[name]) for name in (*kept, "baseline", "splits")]
+        names = [value_text(row[name]) for name in (*kept, "baseline", "splits")]
         lines.append([*names, *(_error(row, measure) for measure in MEASURES), str(row["unit"])])
-    return _markdown(lines) if form == "markdown" else _aligned(lines)
+    return _written(lines, form)
 
 
 def _long(table: pd.DataFrame, axes: Sequence[str]) -> Cells:
@@ -134,7 +124,7 @@ def _long(table: pd.DataFrame, axes: Sequence[str]) -> Cells:
     for _, row in table.iterrows():
         errors = [_error(row, measure) for measure in MEASURES]
         runs = str(row["runs"]) if row["runs"] == row["of"] else f"{row['runs']}/{row['of']}"
-        lines.append([*(_value(row[name]) for name in axes), runs, *errors, str(row["unit"])])
+        lines.append([*(value_text(row[name]) for name in axes), runs, *errors, str(row["unit"])])
     return lines
 
 
@@ -142,21 +132,22 @@ def _across(table: pd.DataFrame, by: Sequence[str], across: Sequence[str], choos
     side: dict[tuple[str, ...], dict[str, str]] = {}
     heads: dict[str, None] = {}
     for _, row in table.iterrows():
-        head = " ".join(_value(row[name]) for name in across) or "test MAE"
+        head = " ".join(value_text(row[name]) for name in across) or "test MAE"
         heads[head] = None
         cell = _error(row, "test_mae")
         if row["runs"] < row["of"]:
             cell += f" ({row['runs']}/{row['of']})"
         if choose:
-            cell += f" ({', '.join(_value(row[name]) for name in choose)})"
-        key = (*(_value(row[name]) for name in by), str(row["unit"]))
+            cell += f" ({', '.join(value_text(row[name]) for name in choose)})"
+        key = (*(value_text(row[name]) for name in by), str(row["unit"]))
         side.setdefault(key, {})[head] = cell
     lines = [[*by, *heads, "unit"]]
     lines += [[*key[:-1], *(found.get(head, "–") for head in heads), key[-1]] for key, found in side.items()]
     return lines
 
 
-def _value(value: Label) -> str:
+def value_text(value: Label) -> str:
+    """Return the value of an axis as tables show it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -164,14 +155,8 @@ def _error(row: "pd.Series[float]", measure: str) -> str:
     return error_text(row[measure], row[f"{measure}_sd"])
 
 
-def _aligned(cells: Cells) -> str:
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    )
-
-
-def _markdown(cells: Cells) -> str:
+def _written(cells: Cells, form: Format) -> str:
+    if form == "text":
+        return "\n".join(line.rstrip() for line in aligned(cells, "<" * len(cells[0])))
     head, *body = (f"| {' | '.join(line)} |" for line in cells)
     return "\n".join([head, "|" + "---|" * len(cells[0]), *body])

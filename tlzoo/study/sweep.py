@@ -12,10 +12,7 @@ def sweep(study: Study, folder: Folder, progress: Progress) -> dict[str, Any]:
 
     Its one parameter is the id of a run: an agent calls ``tlzoo study run FILE --dir DIR --id=ID``.
 
-    Args:
-        study: The study.
-        folder: Its directory, which all agents must see.
-        progress: What is done and what is not.
+    All agents must see the folder.
     """
     command = ["tlzoo", "study", "run", str(study.path.resolve()), "--dir", str(folder.path.resolve())]
     return {

@@ -54,10 +54,6 @@ def check(trainer: pl.Trainer, model: nn.Module) -> None:
 def check_start(trainer: pl.Trainer, command: str | None) -> None:
     """Refuse to start processes where that cannot work.
 
-    Args:
-        trainer: The trainer.
-        command: The command of `tlzoo` that is running.
-
     Raises:
         UserError: Says what is wrong.
     """
@@ -137,8 +133,7 @@ class Stop(pl.Callback):
     queue. Lightning's own answer is a resume file in the middle of an epoch, from which the batches of that
     epoch begin anew, and in several processes it waits for those that are at another point.
 
-    Args:
-        farewell: Says where the state is.
+    ``farewell`` says where the state is.
     """
 
     def __init__(self, farewell: Callable[[], str]) -> None:

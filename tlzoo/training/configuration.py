@@ -96,13 +96,7 @@ class TlzooCLI(LightningCLI):
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """What a configuration builds.
-
-    Attributes:
-        task: The network and how it learns.
-        data: The data module.
-        trainer: Arguments of Lightning's trainer.
-    """
+    """What a configuration builds: a task, its data, and arguments of Lightning's trainer."""
 
     task: Task
     data: CrystalDataModule
@@ -111,12 +105,7 @@ class Experiment:
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """A configuration that has been read and checked.
-
-    Attributes:
-        values: What the parser made of it, defaults included.
-        parser: The parser.
-    """
+    """A configuration that has been read and checked: what the parser made of it, defaults included."""
 
     values: Namespace
     parser: LightningArgumentParser

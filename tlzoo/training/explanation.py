@@ -20,12 +20,7 @@ KINDS = {
 
 
 def explained(message: str, parser: argparse.ArgumentParser) -> str:
-    """Add to the message on an unknown class, key or option which there are, or the nearest.
-
-    Args:
-        message: Of the parser.
-        parser: The parser.
-    """
+    """Add to the message on an unknown class, key or option which there are, or the nearest."""
     unknown = re.search(r'key "(?P<key>[\w.]+)":.*dot import path string: (?P<name>\S+)', message, re.DOTALL)
     if unknown is not None and unknown["key"] in KINDS:
         there = sorted(kind.__name__ for kind in concrete(KINDS[unknown["key"]]))

@@ -77,86 +77,59 @@ def fit(
                 source = stored(data, tree.get("run_dir", RUN_DIR))
                 tree["data"] = {**tree.get("data", {}), "source": source}
             config = Configuration.parsed(tree)
-        return _Fit(config, known, bar=False if quiet else None).run
+        return _trained(config, known, quiet=quiet)
 
 
-class _Fit:
-    """One training, step by step."""
-
-    def __init__(self, config: Configuration, known: CrystalDataModule | None, *, bar: bool | None) -> None:
-        self.config, self.run = config, config.run
-        begin = self._beginning()
-        self.experiment = config.build()
-        self.task, self.data = self.experiment.task, self.experiment.data
-        checkpoint.check_storable(self.task.backbone, self.task.head, export=self.task.export)
-        if known is not None:
-            self.data.share(known)
-        self.trainer = self._trainer(bar)
-        self.trackers = trackers(self.trainer)
-        if self.trainer.is_global_zero:
-            self._open()
-        try:
-            self.trainer.fit(
-                self.task,
-                datamodule=self.data,
-                ckpt_path=begin,
-                weights_only=config.values.weights_only,
-            )
-        except (KeyboardInterrupt, SystemExit) as stop:
-            raise UserError(stopped(self.run)) from stop
-        if not config.values.trainer.fast_dev_run:
-            self._close()
-
-    def _beginning(self) -> str | None:
-        """Return the resume file to go on from, if there is one."""
-        begin: str | None = self.config.values.ckpt_path
-        if self.run.last.exists():
-            refuse_changes(self.run, self.config.resolved)
-            begin = begin or str(self.run.last)
-        if begin is not None:
-            resume_file(Path(begin))
-        return begin
-
-    def _trainer(self, bar: bool | None) -> pl.Trainer:
-        folder = self.run.path
-        shown = bar if bar is not None else progress_bar(self.experiment)
-        return started(
-            self.experiment,
-            "fit",
-            [
-                History(folder, lines=not shown),
-                Keep(folder, "best", monitor=self.task.monitor),
-                Keep(folder, "last"),
-                cluster.Stop(lambda: stopped(self.run)),
-            ],
-            [ResumeFiles(), *cluster.plugins()],
-            default_root_dir=folder,
-            enable_progress_bar=shown,
-        )
-
-    def _open(self) -> None:
-        """Write what is known before training."""
-        self.run.open(self.data, int(self.config.values.seed_everything))
-        write_text(self.run.config, yaml.safe_dump(self.config.resolved, sort_keys=False))
-        for tracker in self.trackers:
-            tracker.begin(self.run)
-
-    def _close(self) -> None:
-        """Take the epoch that is kept, predict training and validation part, export the model."""
-        load_weights(self.task, self.run.best)
-        evaluate(self.run, self.experiment, self.trainer, "train", "val")
-        if distributed.rank() > 0:
-            return
-        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        self.run.close(sum(callback.seconds for callback in callbacks if isinstance(callback, History)))
-        self.run.export(self.task, self.data)
-        log_results(self.trackers, self.run)
+def _trained(config: Configuration, known: CrystalDataModule | None, *, quiet: bool) -> Run:
+    run, values = config.run, config.values
+    begin = _beginning(config)
+    experiment = config.build()
+    task, data = experiment.task, experiment.data
+    checkpoint.check_storable(task.backbone, task.head, export=task.export)
+    if known is not None:
+        data.share(known)
+    # in a file of a batch job a bar would be thousands of lines
+    bar = experiment.trainer["enable_progress_bar"]
+    shown = not quiet and (sys.stdout.isatty() if bar is None else bool(bar))
+    history = History(run.path, lines=not shown)
+    keep = [Keep(run.path, "best", monitor=task.monitor), Keep(run.path, "last")]
+    trainer = started(
+        experiment,
+        "fit",
+        [history, *keep, cluster.Stop(lambda: stopped(run))],
+        [ResumeFiles(), *cluster.plugins()],
+        default_root_dir=run.path,
+        enable_progress_bar=shown,
+    )
+    told = trackers(trainer)
+    if trainer.is_global_zero:
+        run.open(data, int(values.seed_everything))
+        write_text(run.config, yaml.safe_dump(config.resolved, sort_keys=False))
+        for tracker in told:
+            tracker.begin(run)
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=begin, weights_only=values.weights_only)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        raise UserError(stopped(run)) from stop
+    if not values.trainer.fast_dev_run:
+        load_weights(task, run.best)
+        evaluate(run, experiment, trainer, "train", "val")
+        if distributed.rank() == 0:
+            run.close(history.seconds)
+            run.export(task, data)
+            log_results(told, run)
+    return run
 
 
-def progress_bar(experiment: Experiment) -> bool:
-    """Return whether to show a bar; in a file of a batch job it would be thousands of lines."""
-    given = experiment.trainer["enable_progress_bar"]
-    return sys.stdout.isatty() if given is None else bool(given)
+def _beginning(config: Configuration) -> str | None:
+    """Return the resume file to go on from, if there is one."""
+    begin: str | None = config.values.ckpt_path
+    if config.run.last.exists():
+        refuse_changes(config.run, config.resolved)
+        begin = begin or str(config.run.last)
+    if begin is not None:
+        resume_file(Path(begin))
+    return begin
 
 
 def started(

@@ -44,24 +44,16 @@ def validate(
     return _measure(run, "val", data)
 
 
-def configuration_of(run: Run) -> dict[str, Any]:
-    """Return the configuration of a run, for one process.
-
-    Raises:
-        UserError: It is no run directory.
-    """
-    if not run.config.is_file():
-        raise UserError(f"{run.path} is no run directory: it has no config.yaml")
-    tree = read_yaml(run.config)
-    return {**tree, "run_dir": str(run.path), "trainer": {**tree.get("trainer", {}), **MEASURING}}
-
-
 def _measure(
     run: Run | Configuration | str | Path, part: Part, known: CrystalDataModule | None
 ) -> Mapping[str, Any]:
     if not isinstance(run, Configuration):
         run = run if isinstance(run, Run) else Run(Path(run))
-        run = Configuration.parsed(configuration_of(run))
+        if not run.config.is_file():
+            raise UserError(f"{run.path} is no run directory: it has no config.yaml")
+        tree = read_yaml(run.config)
+        alone = {**tree.get("trainer", {}), **MEASURING}
+        run = Configuration.parsed({**tree, "run_dir": str(run.path), "trainer": alone})
     run.values.trainer.precision = MEASURING["precision"]
     weights = Path(run.values.ckpt_path or run.run.best)
     resume_file(weights)

@@ -52,12 +52,9 @@ class ResumeFiles(TorchCheckpointIO):
 
 
 class Keep(ModelCheckpoint):
-    """Keep the resume file of the last epoch, or of the best one; the run directory may be moved meanwhile.
+    """Keep the resume file of the last epoch, or of the one in which what is monitored is least.
 
-    Args:
-        folder: The run directory.
-        name: Name of the file, without suffix.
-        monitor: What is least in the best epoch; the last epoch is kept if nothing is monitored.
+    The run directory may be moved meanwhile.
     """
 
     def __init__(self, folder: Path, name: str, *, monitor: str | None = None) -> None:

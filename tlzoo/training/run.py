@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,51 +39,30 @@ from tlzoo.training.task import Task
 PACKAGES = ("tlzoo", "torch", "lightning", "torch-geometric", "numpy", "pymatgen", "vesin")
 
 
-@dataclass(frozen=True)
 class Run:
-    """A run directory and the names in it."""
+    """A run directory and the names in it.
 
-    path: Path
+    Attributes:
+        path: The directory.
+        config: The resolved configuration.
+        split: Ids of the crystals of each part.
+        history: A row of metrics per epoch.
+        predictions: Targets and predictions of the parts measured so far.
+        environment: Versions, machine, seed, hash of the data, time.
+        best: Resume file of the epoch with the best validation metric.
+        last: Resume file of the last finished epoch.
+        model: The exported model, without suffix.
+    """
 
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.yaml"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.split = path / "config.yaml", path / "split.json"
+        self.history, self.predictions = path / "history.csv", path / "predictions.csv"
+        self.environment, self.model = path / "environment.json", path / "model"
+        self.best, self.last = path / "best.ckpt", path / "last.ckpt"
 
-    @property
-    def split(self) -> Path:
-        """Ids of the crystals of each part."""
-        return self.path / "split.json"
-
-    @property
-    def history(self) -> Path:
-        """A row of metrics per epoch."""
-        return self.path / "history.csv"
-
-    @property
-    def predictions(self) -> Path:
-        """Targets and predictions of the parts measured so far."""
-        return self.path / "predictions.csv"
-
-    @property
-    def environment(self) -> Path:
-        """Versions, machine, seed, hash of the data, time."""
-        return self.path / "environment.json"
-
-    @property
-    def best(self) -> Path:
-        """Resume file of the epoch with the best validation metric."""
-        return self.path / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        """Resume file of the last finished epoch."""
-        return self.path / "last.ckpt"
-
-    @property
-    def model(self) -> Path:
-        """The exported model, without suffix."""
-        return self.path / "model"
+    def __repr__(self) -> str:
+        return f"Run(path={self.path!r})"
 
     @property
     def parity_plots(self) -> list[Path]:
@@ -95,8 +73,7 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """What was measured so far, in the units of the targets; empty before training ends."""
         path = self.path / "metrics.json"
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return content
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def open(self, data: CrystalDataModule, seed: int) -> None:
         """Write what is known before training: split and environment.
@@ -162,7 +139,11 @@ class Run:
             The content of ``metrics.json``: metrics by part, in physical units, and sizes.
         """
         metrics = self.metrics
-        tables = self._read_predictions(keep=[p for p in PARTS if p not in parts])
+        tables = []
+        if self.predictions.exists():
+            before = read_table(self.predictions)
+            kept = before[~before["part"].isin(list(parts))]
+            tables = [kept] if len(kept) else []
         for part in parts:
             rows = getattr(data.split, part)
             if len(rows) == 0:
@@ -197,8 +178,12 @@ class Run:
         for name in properties:
             rows = table[table["property"] == name]
             file = "parity.png" if len(properties) == 1 else f"parity-{name}.png"
+            parts = {
+                str(part): (values["target"].to_numpy(), values["prediction"].to_numpy())
+                for part, values in rows.groupby("part", sort=False)
+            }
             log = task.head.transform == "log10"
-            plots.parity(self.path / file, _by_part(rows), name=name, unit=rows["unit"].iloc[0], log=log)
+            plots.parity(self.path / file, parts, name=name, unit=rows["unit"].iloc[0], log=log)
         if self.history.exists():
             monitor = task.head.monitor
             unit = str(table["unit"].iloc[0]) if monitor == "mae" else ""
@@ -210,13 +195,6 @@ class Run:
         write_text(
             self.path / "metrics.json", json.dumps(plain(metrics, "metrics"), indent=1, allow_nan=False)
         )
-
-    def _read_predictions(self, keep: Sequence[str]) -> list[pd.DataFrame]:
-        if not self.predictions.exists():
-            return []
-        table = read_table(self.predictions)
-        kept = table[table["part"].isin(list(keep))]
-        return [kept] if len(kept) else []
 
 
 def predict_part(
@@ -240,14 +218,6 @@ def predict_part(
     metrics = task.head.metrics(data.targets)
     metrics.update(predicted, data.target_values(wanted))
     return predicted.numpy(), {name: float(value) for name, value in metrics.compute().items()}
-
-
-def _by_part(rows: pd.DataFrame) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return the targets and predictions of each part."""
-    return {
-        str(part): (values["target"].to_numpy(), values["prediction"].to_numpy())
-        for part, values in rows.groupby("part", sort=False)
-    }
 
 
 def _long_table(

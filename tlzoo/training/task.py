@@ -112,8 +112,7 @@ class Task(pl.LightningModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict in physical units, ``(crystals, columns)``."""
-        prediction: Tensor = self.head.predict(self._raw(batch))
-        return prediction
+        return self.head.predict(self._raw(batch))
 
     def _raw(self, batch: Batch) -> Tensor:
         """Return the head's raw output, computed in parts once memory ran out."""
@@ -236,11 +235,6 @@ class Task(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Accumulate the metrics of the test part."""
         self._evaluate("test", batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Predict in physical units, ``(crystals, columns)``."""
-        prediction: Tensor = self(batch)
-        return prediction
 
     def _evaluate(self, stage: Stage, batch: Batch) -> None:
         raw = self._raw(batch)

@@ -7,7 +7,6 @@ run, so that a resumed training and a later test go on with the same one.
 """
 
 import importlib.metadata
-import json
 import logging
 import os
 import secrets
@@ -68,7 +67,8 @@ class Wandb(Logger):
                 "or go on without it: --trainer.logger false"
             ) from error
         self._project = project
-        self._options = {"entity": entity, "name": name, "group": group, "tags": list(tags) if tags else None}
+        options = {"entity": entity, "name": name, "group": group, "tags": list(tags) if tags else None}
+        self._options: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
         self._experiment: Any = None
 
     @property
@@ -103,7 +103,7 @@ class Wandb(Logger):
                 resume="allow",
                 mode=mode,
                 settings=settings,
-                **{"name": run.path.resolve().name, **_given(self._options)},
+                **{"name": run.path.resolve().name, **self._options},
             )
         except wandb.Error as error:
             raise UserError(
@@ -121,7 +121,7 @@ class Wandb(Logger):
         for curves in ("train/*", "val/*"):
             self._experiment.define_metric(curves, step_metric="epoch")
         if run.config.exists():
-            config = _read(run.config)
+            config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
             self.log_hyperparams(config)
             for origin in started_from(config.get("model", {})):
                 self._start_from(origin["name"])
@@ -171,7 +171,7 @@ class Wandb(Logger):
         plots = {path.stem: wandb.Image(str(path)) for path in sorted(run.path.glob("*.png"))}
         self._experiment.log({"predictions": wandb.Table(dataframe=predictions), **plots})
         # Beside the last values of the curves: metrics of the best epoch, in full precision.
-        self._experiment.summary.update({"results": _read(run.path / "metrics.json")})
+        self._experiment.summary.update({"results": run.metrics})
         card = run.model.with_suffix(".json")
         if card.exists():
             weights = run.model.with_suffix(".safetensors")
@@ -213,12 +213,7 @@ def configured(config: Mapping[str, Any]) -> list[Wandb]:
 
 
 def tell_sweep(config: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:
-    """Tell the sweep whose agent called this process what the run gave.
-
-    Args:
-        config: Where the run is in the grid.
-        numbers: What it gave; texts and missing numbers are left out.
-    """
+    """Tell the sweep whose agent called this process what the run gave; texts and None are left out."""
     import wandb
 
     experiment = wandb.init(config=dict(config), settings=wandb.Settings(silent=True, console="off"))
@@ -253,13 +248,3 @@ def run_id(run: Run) -> str:
 def trackers(trainer: pl.Trainer) -> list[Wandb]:
     """Return the loggers of a trainer that show a whole run directory."""
     return [tracker for tracker in trainer.loggers if isinstance(tracker, Wandb)]
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    text = path.read_text()
-    content: dict[str, Any] = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    return content

@@ -1,10 +1,7 @@
 """The figures of a study's page, as its outline wants them."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
-
-from matplotlib.figure import Figure
 
 from tlzoo.study.axes import Condition
 from tlzoo.study.report import error_charts, gain_charts
@@ -17,10 +14,6 @@ from tlzoo.study.summary import best
 
 def drawings(numbers: Measures, only: Condition) -> Iterator[Drawing]:
     """Yield the figures of a study's page.
-
-    Args:
-        numbers: The numbers.
-        only: The runs to show.
 
     Raises:
         UserError: A panel would have errors in different units.
@@ -39,37 +32,15 @@ def drawings(numbers: Measures, only: Condition) -> Iterator[Drawing]:
 
 
 def _drawing(view: View, name: str, which: str) -> Drawing:
-    title = view.plan.title or _title(view)
-    title = f"{title}: {which}" if which else title
-    kind = KINDS[view.plan.kind]
-    shown = view.part["gain" if view.plan.kind in OF_GAINS else "test_mae"]
-    if not shown.notna().any():
+    gains, axes = view.plan.kind in OF_GAINS, " × ".join(view.plan.roles.values())
+    own = f"Gain over {view.against}: {axes}" if gains else f"Test error against {axes}"
+    title = ": ".join(filter(None, (view.plan.title or own, which)))
+    if not view.part["gain" if gains else "test_mae"].notna().any():
         return Drawing(name, title, "", "", None)
+    draw, caption, alternative = KINDS[view.plan.kind]
     with style():
-        drawn = kind.draw(view)
-    return Drawing(name, title, kind.caption(view), f"{title}. {kind.alternative(view)}", drawn)
-
-
-def _title(view: View) -> str:
-    axes = list(view.plan.roles.values())
-    if view.plan.kind in OF_GAINS:
-        return f"Gain over {view.against}: {' × '.join(axes)}"
-    return f"Test error against {' × '.join(axes)}"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of figure.
-
-    Attributes:
-        draw: Draws it.
-        caption: Says how to read it.
-        alternative: Says what it shows, without a picture.
-    """
-
-    draw: Callable[[View], Figure]
-    caption: Callable[[View], str]
-    alternative: Callable[[View], str]
+        drawn = draw(view)
+    return Drawing(name, title, caption(view), f"{title}. {alternative(view)}", drawn)
 
 
 def _beside(view: View, text: str) -> str:
@@ -134,9 +105,10 @@ def _errors_told(view: View) -> str:
     return "; ".join(parts) + "."
 
 
+# What draws a kind of figure, says how to read it, and says what it shows without a picture.
 KINDS: Final = {
-    "heatmap": Kind(gain_charts.heatmap, _heatmap_caption, _gains_told),
-    "gain": Kind(gain_charts.intervals, _gain_caption, _gains_told),
-    "curve": Kind(error_charts.curve, _curve_caption, _errors_told),
-    "bars": Kind(error_charts.bars, _bars_caption, _errors_told),
+    "heatmap": (gain_charts.heatmap, _heatmap_caption, _gains_told),
+    "gain": (gain_charts.intervals, _gain_caption, _gains_told),
+    "curve": (error_charts.curve, _curve_caption, _errors_told),
+    "bars": (error_charts.bars, _bars_caption, _errors_told),
 }

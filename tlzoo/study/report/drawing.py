@@ -62,8 +62,6 @@ class Drawing:
 
     Attributes:
         name: For files and links: letters, digits, hyphens.
-        title: Its heading.
-        caption: How to read it.
         alternative: What it shows, for those who do not see it.
         figure: The figure; None while there is nothing to draw.
     """
@@ -76,18 +74,17 @@ class Drawing:
 
     def png(self) -> bytes:
         """Return it as PNG, on white."""
-        assert self.figure is not None
-        file = io.BytesIO()
-        with style():
-            self.figure.savefig(file, format="png", dpi=200, facecolor="white", metadata={"Software": None})
-        return file.getvalue()
+        return self._saved("png", dpi=200, facecolor="white", metadata={"Software": None})
 
     def svg(self) -> str:
         """Return it as SVG, the same each time."""
+        return self._saved("svg", metadata={"Date": None, "Creator": None}).decode()
+
+    def _saved(self, form: str, **options: Any) -> bytes:  # noqa: ANN401 (of matplotlib)
         assert self.figure is not None
-        file = io.StringIO()
+        file = io.BytesIO()
         with style():
-            self.figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+            self.figure.savefig(file, format=form, **options)
         return file.getvalue()
 
     def inline(self) -> str:
@@ -118,16 +115,9 @@ def figure(width: float, height: float) -> Figure:
 
 
 def grid(count: int, columns: int, *, height: float, sides: int = 1) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure with panels.
+    """Return a figure with panels, at most so many beside each other, and the axes of each panel.
 
-    Args:
-        count: Panels.
-        columns: Panels beside each other, at most.
-        height: Of a panel, in inches.
-        sides: Axes in a panel, beside each other.
-
-    Returns:
-        The figure, and the axes of each panel.
+    A panel is so many inches high, and has axes on so many sides of it, beside each other.
     """
     across = min(count, columns)
     rows = -(-count // columns)

@@ -17,13 +17,7 @@ COLUMNS: Final = ("unit", "mae_mean", "mae_sd")
 
 @dataclass(frozen=True)
 class Published:
-    """A reference table at hand.
-
-    Attributes:
-        reference: What the study says about it.
-        path: The file.
-        rows: Its lines.
-    """
+    """A reference table at hand."""
 
     reference: Reference
     path: Path
@@ -35,10 +29,6 @@ class Published:
 
         Looked for beside the study, from the working directory, in the folder ``TLZOO_REFERENCE``, then in
         ``reference`` beside the folder ``TLZOO_DATA``.
-
-        Args:
-            reference: What the study says about it.
-            beside: Directory of the study's file.
 
         Raises:
             UserError: It cannot be read, or columns are missing.
@@ -70,9 +60,6 @@ class Published:
 
     def error(self, labels: Labels) -> tuple[float, float, str]:
         """Return mean and standard deviation of the test MAE, and its unit; NaN where nothing is published.
-
-        Args:
-            labels: Values on axes.
 
         Raises:
             UserError: Several lines are meant.

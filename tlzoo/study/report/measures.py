@@ -1,6 +1,6 @@
 """The numbers of a study's page: mean errors, gains over the baseline, published numbers beside them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from math import nan
@@ -110,11 +110,7 @@ class Measures:
 def measure(study: Study, folder: Folder, only: Condition, *, resamples: int = RESAMPLES) -> Measures:
     """Return the numbers of a study.
 
-    Args:
-        study: The study.
-        folder: Where its results are.
-        only: The runs that are meant; gains over baselines that are not among them are told all the same.
-        resamples: Draws of the bootstrap.
+    Gains over baselines that are not among the runs meant are told all the same.
 
     Raises:
         UserError: The reference table is wrong.
@@ -141,7 +137,10 @@ def _with_gains(numbers: Measures, folder: Folder, resamples: int) -> pd.DataFra
 
     @cache
     def errors(name: str) -> "Errors | None":
-        return absolute_errors(folder, name)
+        if (read := predictions(folder, name)) is None:
+            return None
+        read = read.dropna(subset="target")
+        return (read["prediction"] - read["target"]).abs()
 
     more = []
     for row in rows(numbers.table):
@@ -157,14 +156,6 @@ def _with_gains(numbers: Measures, folder: Folder, resamples: int) -> pd.DataFra
     extra[list(MORE)] = extra[list(MORE)].astype("float64")
     extra["note"] = extra["note"].fillna("").astype(str)
     return pd.concat([numbers.table, extra], axis=1)
-
-
-def absolute_errors(folder: Folder, name: str) -> "Errors | None":
-    """Return the absolute test errors of a run by id of the crystal; None if its predictions are lost."""
-    if (read := predictions(folder, name)) is None:
-        return None
-    read = read.dropna(subset="target")
-    return (read["prediction"] - read["target"]).abs()
 
 
 def compared(
@@ -205,11 +196,10 @@ def compared(
     return {**found, "gain": told.value, "gain_low": told.low, "gain_high": told.high}
 
 
-def _pairs(runs: pd.DataFrame, baseline: pd.DataFrame, average: Iterable[str]) -> pd.DataFrame:
+def _pairs(runs: pd.DataFrame, baseline: pd.DataFrame, average: Sequence[str]) -> pd.DataFrame:
     names = ["id", "test_mae", "n_test", *average]
-    if list(average):
-        return runs[names].merge(baseline[names], on=list(average), suffixes=("", "_baseline"))
-    return runs[names].merge(baseline[names], how="cross", suffixes=("", "_baseline"))
+    how: dict[str, Any] = {"on": list(average)} if average else {"how": "cross"}
+    return runs[names].merge(baseline[names], suffixes=("", "_baseline"), **how)
 
 
 def _published(numbers: Measures, key: Key, other: Key, unit: str) -> dict[str, object]:

@@ -46,7 +46,6 @@ class Reference:
 
     Attributes:
         file: Name of a CSV table with the columns ``unit``, ``mae_mean`` and ``mae_sd``.
-        name: What it is called.
         where: Values of columns that hold for the whole study.
         axes: For each axis what columns hold for its values, or the column that holds the values.
     """
@@ -64,8 +63,6 @@ class Outline:
     Attributes:
         title: Heading of the page; empty for the study's name.
         baseline: Values of axes that make a run the baseline of all that differ from it in these axes alone.
-        plans: The figures.
-        reference: Published numbers.
     """
 
     title: str = ""
@@ -77,11 +74,7 @@ class Outline:
 def outline(axes: Axes, averaged: Collection[str], given: object, where: str) -> Outline:
     """Return the outline that was written.
 
-    Args:
-        axes: The axes of the study.
-        averaged: Those that a figure cannot show: averaged over, or tuned.
-        given: The section; None for a figure of all axes.
-        where: Where it was written, for messages.
+    Axes that are averaged over, or tuned, cannot be shown. Without a section there is a figure of all others.
 
     Raises:
         UserError: Something is misspelt or does not fit; the message says what would.

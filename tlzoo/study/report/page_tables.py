@@ -10,6 +10,7 @@ from tlzoo.evaluation.page import Cell, Table
 from tlzoo.evaluation.results import error_text
 from tlzoo.study.report.drawing import percent, powers
 from tlzoo.study.report.measures import BASELINE, Measures, Row, rows
+from tlzoo.study.summary import value_text
 
 
 def all_numbers(numbers: Measures, table: pd.DataFrame) -> Table:
@@ -22,7 +23,7 @@ def all_numbers(numbers: Measures, table: pd.DataFrame) -> Table:
     heads += ["published MAE"] if published else []
     lines = []
     for row in rows(table):
-        cells = [Cell(_plain(row[name]), str(row[name])) for name in (*numbers.kept, *tuned)]
+        cells = [Cell(value_text(row[name]), str(row[name])) for name in (*numbers.kept, *tuned)]
         cells.append(
             Cell(f"{row['runs']}/{row['of']}", str(row["runs"]), "" if row["runs"] == row["of"] else "bad")
         )
@@ -66,10 +67,6 @@ def _error(row: Row, mean: str, spread: str) -> Cell:
     if isnan(row[mean]):
         return Cell("–", look="number")
     return Cell(error_text(row[mean], row[spread]), str(row[mean]), "number")
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _data(table: pd.DataFrame) -> str:

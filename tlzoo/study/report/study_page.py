@@ -22,17 +22,9 @@ from tlzoo.study.study_folder import Folder
 
 
 def write(study: Study, folder: Folder, page: Path, only: Condition, command: str) -> list[Path]:
-    """Write a study's page, and its figures beside it.
+    """Write a study's page, and its figures beside it: ``<stem>-figure-1.png`` and ``.svg``.
 
-    Args:
-        study: The study.
-        folder: Where its results are.
-        page: The HTML file; figures are ``<stem>-figure-1.png`` and ``.svg``.
-        only: The runs to show.
-        command: What makes the page, as it is told on it.
-
-    Returns:
-        The files, the page first.
+    The command is told on it as what makes it. Returns the files, the page first.
 
     Raises:
         UserError: There is no result yet, the reference is wrong, or a file cannot be written.
@@ -124,19 +116,15 @@ def _gains(numbers: Measures, table: pd.DataFrame) -> dict[str, Any]:
             f"Median gain: {percent(known['gain'].median())}."
         ),
         "lists": [
-            (head, [f"{_labels(numbers, row)}: {_interval(row)}" for row in rows(several)])
+            (head, [_gain(numbers, row) for row in rows(several)])
             for head, several in lists.items()
             if len(several)
         ],
     }
 
 
-def _labels(numbers: Measures, row: Row) -> str:
-    return text({name: row[name] for name in numbers.kept})
-
-
-def _interval(row: Row) -> str:
-    told = f"{percent(row['gain'])}"
+def _gain(numbers: Measures, row: Row) -> str:
+    told = f"{text({name: row[name] for name in numbers.kept})}: {percent(row['gain'])}"
     if not isnan(row["gain_low"]):
         told += f" ({percent(row['gain_low'])} … {percent(row['gain_high'])})".replace(" %", "")
     return f"{told}, better in {row['better']:.0f} of {row['pairs']:.0f}"

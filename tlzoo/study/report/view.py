@@ -12,13 +12,7 @@ from tlzoo.study.report.outline import OF_GAINS, Plan
 
 @dataclass(frozen=True)
 class View:
-    """What a figure shows.
-
-    Attributes:
-        numbers: All numbers.
-        plan: Which axis has which role.
-        part: The rows of the table that it shows.
-    """
+    """What a figure shows: some rows of the numbers, by a plan of which axis has which role."""
 
     numbers: Measures
     plan: Plan

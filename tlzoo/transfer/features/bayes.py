@@ -33,12 +33,7 @@ class BayesianRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sci
     """
 
     def fit(self, x: Values, y: Values) -> Self:
-        """Fit.
-
-        Args:
-            x: ``(crystals, features)``.
-            y: ``(crystals,)``.
-        """
+        """Fit to features, ``(crystals, features)``, and labels, ``(crystals,)``."""
         self.centre_, self.intercept_ = x.mean(axis=0), float(y.mean())
         squares, self.axes_ = _axes(x - self.centre_)
         singular, centred = np.sqrt(squares), y - self.intercept_

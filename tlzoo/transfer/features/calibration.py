@@ -36,9 +36,7 @@ def widths(outcome: Outcome, truth: Values) -> dict[str, float]:
 
     Too few crystals for a level (fewer than 19 for 0.95) give the largest of their deviations.
 
-    Args:
-        outcome: Crystals predicted by models that did not see them; of several repeats all count.
-        truth: What was learned, ``(crystals,)``.
+    ``truth`` is what was learned, ``(crystals,)``; of several repeats all count.
     """
     scores = np.sort((np.abs(outcome.predictions - truth) / outcome.deviations).reshape(-1))
     each = len(scores) / len(truth)
@@ -62,15 +60,7 @@ def coverage(
     Each of ten parts is left out; on the rest all is done as for a regression that is kept: cross-validation,
     widths, choice of a layer, fit.
 
-    Args:
-        features: By source and layer, ``(crystals, dim)`` each.
-        truth: What is learned, ``(crystals,)``.
-        groups: Label of each crystal, ``(crystals,)``; equal labels are left out together.
-        estimator: The regression.
-        choices: What there is to choose among, by source; of several sources it is the mean.
-        cv: As of :func:`~tlzoo.transfer.features.nested.nested`, like the rest.
-        repeats: Number of times the folds are drawn anew.
-        seed: Seed of all draws.
+    Arguments as of :func:`~tlzoo.transfer.features.nested.nested`; of several ``choices`` it is the mean.
 
     Returns:
         By level, with and without calibration: ``{"calibrated": {"0.9": …}, "as stated": {"0.9": …}}``.

@@ -66,14 +66,7 @@ class Estimator:
     grid: Sequence[Settings] = ({},)
 
     def fit(self, x: Values, y: Values, settings: Settings, seed: int) -> Pipeline:
-        """Fit scaler and regressor.
-
-        Args:
-            x: Features, ``(crystals, features)``.
-            y: ``(crystals,)``.
-            settings: One of the grid.
-            seed: Seed of what is drawn.
-        """
+        """Fit scaler and regressor to features, ``(crystals, features)``, and labels, ``(crystals,)``."""
         fresh = make_pipeline(Scale(), self.make(*x.shape, seed, **settings))
         with warnings.catch_warnings():
             # a length scale at the end of its range: the kernel ignores that there is more
@@ -104,16 +97,7 @@ def find(name: str) -> Estimator:
     return ESTIMATORS[name]
 
 
-def _ridge(crystals: int, features: int, seed: int) -> RidgeCV:  # noqa: ARG001 (of all makers)
-    # penalties of standardised features; chosen by leave-one-out in closed form
-    return RidgeCV(alphas=np.logspace(-2, 5, 29))
-
-
-def _bayesian_ridge(crystals: int, features: int, seed: int) -> BayesianRidge:  # noqa: ARG001
-    return BayesianRidge()
-
-
-def _gaussian_process(crystals: int, features: int, seed: int, kernel: str) -> GaussianProcessRegressor:  # noqa: ARG001
+def _gaussian_process(_: int, features: int, seed: int, kernel: str) -> GaussianProcessRegressor:
     # two standardised crystals are about so far apart
     far = float(np.sqrt(2 * features))
     bounds = (far / 100, far * 100)
@@ -123,11 +107,7 @@ def _gaussian_process(crystals: int, features: int, seed: int, kernel: str) -> G
     )
 
 
-def _forest(crystals: int, features: int, seed: int, max_features: float) -> RandomForestRegressor:  # noqa: ARG001
-    return RandomForestRegressor(TREES, max_features=max_features, random_state=seed)
-
-
-def _boosting(crystals: int, features: int, seed: int, max_depth: int) -> Any:  # noqa: ANN401, ARG001
+def _boosting(crystals: int, _: int, seed: int, max_depth: int) -> Any:  # noqa: ANN401
     if crystals >= MANY:
         return HistGradientBoostingRegressor(max_iter=TREES, max_depth=max_depth, random_state=seed)
     return GradientBoostingRegressor(
@@ -143,10 +123,15 @@ def _boosting(crystals: int, features: int, seed: int, max_depth: int) -> Any:  
 ESTIMATORS: Final = {
     estimator.name: estimator
     for estimator in (
-        Estimator("bayesian-ridge", _bayesian_ridge),
-        Estimator("ridge", _ridge),
+        Estimator("bayesian-ridge", lambda *_: BayesianRidge()),
+        # penalties of standardised features; chosen by leave-one-out in closed form
+        Estimator("ridge", lambda *_: RidgeCV(alphas=np.logspace(-2, 5, 29))),
         Estimator("gp", _gaussian_process, [{"kernel": "rbf"}, {"kernel": "matern"}]),
-        Estimator("forest", _forest, [{"max_features": 1 / 3}, {"max_features": 1.0}]),
+        Estimator(
+            "forest",
+            lambda _, __, seed, **more: RandomForestRegressor(TREES, random_state=seed, **more),
+            [{"max_features": 1 / 3}, {"max_features": 1.0}],
+        ),
         Estimator("boosting", _boosting, [{"max_depth": 2}, {"max_depth": 4}]),
     )
 }

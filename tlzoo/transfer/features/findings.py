@@ -1,7 +1,7 @@
 """What cross-validation found, as a table for people, figures for programs and predictions for both."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import stdev
 from typing import Any, Final
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.evaluation.baselines import errors
-from tlzoo.evaluation.results import error_text
+from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.model.description import plain
 from tlzoo.transfer.features.nested import Outcome
 from tlzoo.transfer.features.tables import Table, content, described
@@ -28,8 +28,6 @@ class Result:
     """One way from crystals to a property.
 
     Attributes:
-        features: Where the features come from.
-        estimator: The regression on them.
         group: What was left out together.
         outcome: Its predictions, in the space it learned in.
         seen: Crystals among these that the features' model learned from; None if nobody can tell.
@@ -55,16 +53,12 @@ class Report:
     """Everything that was asked and found.
 
     Attributes:
-        tables: The data.
-        target: What is learned.
         unit: Its unit; empty if unknown.
         log: Whether its natural logarithm is learned.
         crystals: Those with a known target.
         truth: Their targets, in the unit, ``(crystals,)``.
         data_sha256: SHA-256 of their structures.
         cv: Outer folds.
-        repeats: How often they were drawn.
-        seed: Seed of all draws.
         results: What was found, in the order asked for.
     """
 
@@ -189,15 +183,7 @@ class Report:
             heads = ["MAE (ln)", "RMSE (ln)", "R² (ln)", *heads[:2]]
         cells = [("features", "estimator", "grouped by", "from", *heads, "layer")]
         cells += [self._cells(result) for result in self.results]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-        names = len(widths) - len(heads) - 1
-        lines = []
-        for row in cells:
-            texts = [
-                f"{cell:<{width}}" if i < names else f"{cell:>{width}}"
-                for i, (cell, width) in enumerate(zip(row[:-1], widths[:-1], strict=True))
-            ]
-            lines.append("  ".join([*texts, row[-1]]).rstrip())
+        lines = [line.rstrip() for line in aligned(cells, f"<<<<{'>' * len(heads)}<")]
         learned = f"ln {self.target}" if self.log else self.target
         repeats = f", {self.repeats} times" if self.repeats > 1 else ""
         about = (
@@ -212,7 +198,10 @@ class Report:
         wanted = [("unit", name) for name in METRICS]
         if self.log:
             wanted = [*(("ln", name) for name in METRICS), *wanted[:2]]
-        numbers = [_text(figures[space], name) for space, name in wanted]
+        numbers = [
+            error_text(figures[space][name], figures[space].get(f"{name}_sd"), digits=3)
+            for space, name in wanted
+        ]
         layers, total = result.layers, sum(result.layers.values())
         shown = [f"{name} {100 * count / total:.0f} %" for name, count in list(layers.items())[:3]]
         layer = next(iter(layers)) if len(layers) == 1 else ", ".join(shown)
@@ -226,7 +215,3 @@ def _figures(truth: Values, predictions: Values) -> dict[str, Any]:
     if len(each) > 1:
         figures |= {f"{name}_sd": stdev(one[name] for one in each) for name in METRICS}
     return figures
-
-
-def _text(figures: Mapping[str, Any], name: str) -> str:
-    return error_text(figures[name], figures.get(f"{name}_sd"), digits=3)

@@ -18,9 +18,7 @@ GROUPINGS = ("composition", "none")
 def groups_of(crystals: Crystals, group: str) -> Rows:
     """Label the crystals, ``(crystals,)``; equal labels are never fitted and predicted at once.
 
-    Args:
-        crystals: The crystals.
-        group: ``composition``, so that polymorphs never straddle, or ``none``.
+    By ``composition``, so that polymorphs never straddle, or ``none``.
 
     Raises:
         UserError: Another word.
@@ -29,17 +27,13 @@ def groups_of(crystals: Crystals, group: str) -> Rows:
         raise UserError(f"crystals are grouped by {' or '.join(GROUPINGS)}, got {group!r}")
     if group == "none":
         return np.arange(len(crystals))
-    labels: Rows = np.unique(crystals.formulas, return_inverse=True)[1].reshape(-1)
-    return labels
+    return np.unique(crystals.formulas, return_inverse=True)[1].reshape(-1)
 
 
 def folds_of(groups: Rows, cv: str, generator: np.random.Generator) -> Rows:
     """Return the fold of each crystal, ``(crystals,)``; whole groups.
 
-    Args:
-        groups: Label of each crystal.
-        cv: ``leave-one-out``: each group is a fold; ``5-fold``: they are dealt to so many, at random.
-        generator: Where chance comes from.
+    ``leave-one-out``: each group is a fold; ``5-fold``: they are dealt to so many, at random.
 
     Raises:
         UserError: Another word, or fewer groups than folds.

@@ -45,11 +45,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # 
         self.layer = layer
 
     def fit(self, X: "Crystals | Sequence[Structure]", y: Sequence[float] | None = None) -> Self:  # noqa: N803
-        """Choose the layer.
-
-        Args:
-            X: Crystals.
-            y: What is to be learned, ``(crystals,)``; only ``layer="auto"`` looks at it.
+        """Choose the layer; only ``auto`` looks at what is to be learned, ``(crystals,)``.
 
         Raises:
             UserError: There is no such model or layer, a crystal cannot be read, or ``auto`` has nothing to

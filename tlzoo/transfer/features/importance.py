@@ -73,10 +73,6 @@ def importance(problem: Problem, report: Report) -> pd.DataFrame:
     statistics, over the cell or its atoms) are those of a random crystal of another group; the features are
     computed from that, and predicted from.
 
-    Args:
-        problem: What was read.
-        report: What cross-validation found.
-
     Returns:
         One row per result, level (``property``, ``family``) and name: ``descriptors``, how many numbers were
         replaced; ``growth`` of the mean absolute error, in the space that was learned, with its
@@ -87,17 +83,18 @@ def importance(problem: Problem, report: Report) -> pd.DataFrame:
     """
     places = dict.fromkeys(problem.request.features)
     sources = {name: source(name) for name in places}
-    if graphs := [name for name, each in sources.items() if not _of_descriptors(each)]:
-        raise UserError(f"importance is that of descriptors; {', '.join(graphs)} reads graphs")
+    needs = [(name, options) for name, each in sources.items() for options in each.needs()]
+    if graphs := [name for name, options in needs if not isinstance(options, DescriptorOptions)]:
+        raise UserError(f"importance is that of descriptors; {', '.join(dict.fromkeys(graphs))} reads graphs")
     everything = Descriptors().activations(problem.crystals, ["both"])["both"].astype(np.float64)
     pieces = {("property", name): columns for name, columns in _properties().items()}
     pieces |= {("family", name): columns for name, columns in _families(_properties()).items()}
     judged = [result for result in report.results if result.features in sources and result.most is None]
     tables = []
-    for kind in dict.fromkeys((result.estimator, result.group) for result in judged):
-        results = [result for result in judged if (result.estimator, result.group) == kind]
+    for estimator, group in dict.fromkeys((result.estimator, result.group) for result in judged):
+        results = [result for result in judged if (result.estimator, result.group) == (estimator, group)]
         told: dict[str, dict[tuple[str, str], Values]] = {result.features: {} for result in results}
-        others = _others(groups_of(problem.crystals, kind[1]), problem.request.seed)
+        others = _others(groups_of(problem.crystals, group), problem.request.seed)
         models = {result.features: list(_models(problem, result)) for result in results}
         for piece, columns in tqdm(pieces.items(), desc="importance", disable=None):
             changed = np.repeat(everything[None], DRAWS, axis=0)
@@ -115,37 +112,21 @@ def importance(problem: Problem, report: Report) -> pd.DataFrame:
             before = np.abs(base[name] - problem.learned).mean(axis=0)
             for (level, label), values in found.items():
                 growth = np.abs(values - problem.learned).mean(axis=(0, 1)) - before
-                facts = {
-                    "features": name,
-                    "estimator": kind[0],
-                    "group": kind[1],
-                    "level": level,
-                    "name": label,
-                }
-                count = len(pieces[level, label])
-                error = growth.std(ddof=1) / np.sqrt(len(growth))
-                tables.append(
-                    {**facts, "descriptors": count, "growth": growth.mean(), "standard_error": error}
-                )
-    table = pd.DataFrame(tables)
+                count, error = len(pieces[level, label]), growth.std(ddof=1) / np.sqrt(len(growth))
+                tables.append((name, estimator, group, level, label, count, growth.mean(), error))
+    names = ["features", "estimator", "group", "level", "name", "descriptors", "growth", "standard_error"]
+    table = pd.DataFrame(tables, columns=names)
     return table.sort_values(
         ["features", "level", "growth"], ascending=[True, True, False], ignore_index=True
     )
 
 
 def draw(table: pd.DataFrame, path: Path, *, unit: str) -> None:
-    """Draw the most important families and properties as bars with their standard errors.
-
-    Args:
-        table: What :func:`importance` returned.
-        path: PNG to write.
-        unit: Unit of the errors.
-    """
+    """Draw the most important families and properties as bars with their standard errors."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    short = _short(list(dict.fromkeys(table["features"])))
-    names = sorted(short, key=list(short).index)
+    names = list(dict.fromkeys(table["features"]))
     figure = Figure(figsize=(4.6 * len(names) + 1, 9.5), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(2, len(names), squeeze=False, height_ratios=(15, SHOWN))
@@ -157,23 +138,16 @@ def draw(table: pd.DataFrame, path: Path, *, unit: str) -> None:
             )
             axes.axvline(0, color="black", linewidth=0.8)
             axes.tick_params(labelsize=8)
-            axes.set_title(short[name] if i == 0 else "", fontsize=10)
+            axes.set_title(_short(name) if i == 0 else "", fontsize=10)
             axes.set_xlabel(f"growth of the MAE ({unit})" if i else "")
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=150)
 
 
-def _short(names: Sequence[str]) -> dict[str, str]:
-    """Return names for titles: of many parts joined, the first and how many there are."""
-    parts = {name: name.split("+") for name in names}
-    return {
-        name: Path(each[0]).name + (f" and {len(each) - 1} more" if len(each) > 1 else "")
-        for name, each in parts.items()
-    }
-
-
-def _of_descriptors(of: Source) -> bool:
-    return all(isinstance(options, DescriptorOptions) for options in of.needs())
+def _short(name: str) -> str:
+    """Return a name for a title: of many parts joined, the first and how many there are."""
+    first, *others = name.split("+")
+    return Path(first).name + (f" and {len(others)} more" if others else "")
 
 
 def _properties() -> dict[str, Rows]:
@@ -225,16 +199,9 @@ def _predictions(
     result: Result,
     models: Sequence[tuple[int, Rows, str, Pipeline]],
 ) -> Values:
-    """Predict crystals with other descriptors by the models that did not see them.
+    """Predict with other descriptors, ``(draws, crystals, descriptors)``, by models that did not see it.
 
-    Args:
-        of: The source.
-        changed: All descriptors, ``(draws, crystals, descriptors)``.
-        result: What cross-validation found.
-        models: As of :func:`_models`.
-
-    Returns:
-        ``(draws, repeats, crystals)``.
+    Returns ``(draws, repeats, crystals)``.
     """
     draws, crystals, _ = changed.shape
     stores = {options: _store(changed, options) for options in of.needs()}

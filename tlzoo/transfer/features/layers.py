@@ -1,6 +1,5 @@
 """Where frozen features come from: the layers of a trained model, or descriptors as they are."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_chunk import names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
@@ -55,9 +53,8 @@ class Source(ABC):
     def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return the values of layers, ``(crystals, dim)`` each.
 
-        Args:
-            stores: What was made of the crystals, for what these or all layers need; sources may share it.
-            layers: The layers.
+        The stores are what was made of the crystals, for what these or all layers need; sources may share
+        them.
         """
 
     def activations(self, crystals: Crystals, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -201,10 +198,6 @@ def activations(
 
     Each crystal is looked at once: what several sources read is made for all of them.
 
-    Args:
-        wanted: Sources and which of their layers, by a name.
-        crystals: The crystals.
-
     Raises:
         UserError: There is no such layer, or it cannot be had for a crystal.
     """
@@ -231,10 +224,7 @@ def activations(
 
 
 def source(name: str) -> Source:
-    """Return where features come from.
-
-    Args:
-        name: ``descriptors``, a model as :func:`tlzoo.load` takes it, or several of them joined by ``+``.
+    """Return ``descriptors``, a model as :func:`tlzoo.load` takes it, or several of them joined by ``+``.
 
     Raises:
         UserError: There is no such model, or it is damaged.
@@ -243,11 +233,7 @@ def source(name: str) -> Source:
 
 
 def sources(places: Mapping[str, str]) -> Source:
-    """Return where features come from, joined if there are several.
-
-    Args:
-        places: ``descriptors``, or where a model is, by the name it is to have.
-    """
+    """Return where features come from, joined if there are several, by the name each is to have."""
     parts = {
         name: Descriptors() if place == DESCRIPTORS else Network(load(place))
         for name, place in places.items()
@@ -262,28 +248,3 @@ def parts_of(name: str) -> list[str]:
     ['runs/p3', 'descriptors']
     """
     return [name] if Path(name).exists() else list(dict.fromkeys(name.split("+")))
-
-
-def seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
-    """Count crystals that a model learned from, if it is a run on the same table; None if nobody can tell.
-
-    Args:
-        name: As for :func:`source`; of several models that which has seen most counts.
-        crystals: The whole table.
-        rows: The crystals in question.
-    """
-    told = [_seen(part, crystals, rows) for part in parts_of(name)]
-    return None if None in told else max(count for count in told if count is not None)
-
-
-def _seen(name: str, crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
-    if name == DESCRIPTORS:
-        return 0
-    weights = locate(name)
-    split, card = weights.with_name("split.json"), weights.with_suffix(".json")
-    if not split.is_file():
-        return None
-    if json.loads(card.read_text(encoding="utf-8")).get("data_sha256") != crystals.content_hash:
-        return None
-    parts = json.loads(split.read_text(encoding="utf-8"))
-    return int(np.isin(crystals.ids[rows], [*parts["train"], *parts["val"]]).sum())

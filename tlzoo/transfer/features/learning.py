@@ -18,7 +18,7 @@ from tlzoo.transfer.features.folds import groups_of
 from tlzoo.transfer.features.frozen import AUTO
 from tlzoo.transfer.features.layers import Source, activations, source
 from tlzoo.transfer.features.nested import Learner, candidates, mean, nested
-from tlzoo.transfer.features.saved import LEARNED, Part, SavedFeatures
+from tlzoo.transfer.features.saved import LEARNED, Part, SavedFeatures, standardised
 from tlzoo.transfer.features.tables import Labels
 
 Values = NDArray[np.float64]
@@ -34,7 +34,6 @@ class Problem:
     """What was asked, with everything that was read for it.
 
     Attributes:
-        request: What was asked.
         labels: The crystals with a known target, and their targets.
         features: By source and layer, ``(crystals, dim)`` each.
     """
@@ -72,10 +71,6 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
 
     With several sources there are two more: for ``any of these`` the source is chosen within each fold too,
     ``mean of these`` is the mean of the predictions with each.
-
-    Args:
-        request: What is asked.
-        problem: What :func:`read` gave for it, if it is there already.
 
     Raises:
         UserError: As of :func:`read`, or there is no such regression.
@@ -128,10 +123,7 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
 
     Layer and settings are chosen as within a fold; intervals are calibrated on what was left out.
 
-    Args:
-        problem: What was read.
-        report: What cross-validation found; it becomes part of the card.
-        cover: See what the intervals hold, too, which takes ten times as long as the report.
+    With ``cover`` it is seen what the intervals hold, too, which takes ten times as long as the report.
 
     Raises:
         UserError: There are several regressions, or one that cannot be kept without pickling it.
@@ -179,7 +171,7 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
             if cover
             else None,
         }
-    return SavedFeatures.of(parts, features, card)
+    return SavedFeatures(parts, card, standardised(parts, features))
 
 
 def check_saved(names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Nested cross-validation: whatever is chosen, scaled or fitted is so within the fold."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tlzoo.transfer.features.estimators import Estimator, Settings, predict
+from tlzoo.transfer.features.estimators import Estimator, predict
 from tlzoo.transfer.features.folds import folds_of
 from tlzoo.transfer.recommend.crossval import deal
 
@@ -21,13 +21,7 @@ INNER: Final = 10
 
 @dataclass(frozen=True)
 class Candidate:
-    """Features and a regression with its settings.
-
-    Attributes:
-        source: Where the features come from.
-        layer: Which of its layers they are.
-        settings: Settings of the regression.
-    """
+    """Features and a regression with its settings."""
 
     source: str
     layer: str
@@ -122,11 +116,7 @@ def nested(
 def few(rows: Rows, groups: Rows, most: int, generator: np.random.Generator) -> Rows:
     """Return so many of some crystals at most, group by group in random order.
 
-    Args:
-        rows: The crystals, ``(crystals,)``.
-        groups: Label of each crystal there is.
-        most: How many.
-        generator: Where chance comes from; in the same state it gives fewer as the first of more.
+    The generator, in the same state, gives fewer as the first of more.
     """
     labels, group = np.unique(groups[rows], return_inverse=True)
     place = generator.permutation(len(labels))[group.reshape(-1)]
@@ -151,13 +141,7 @@ def mixture(means: Values, deviations: Values) -> tuple[Values, Values]:
 class Learner:
     """What can be learned from some of the crystals, and nothing of the others.
 
-    Args:
-        features: By source and layer, ``(crystals, dim)`` each.
-        target: ``(crystals,)``.
-        groups: Label of each crystal, ``(crystals,)``.
-        estimator: The regression.
-        seed: Seed of all draws.
-        train: The crystals to learn from.
+    Arguments as of :func:`nested`; ``train`` are the crystals to learn from.
     """
 
     def __init__(
@@ -182,26 +166,18 @@ class Learner:
     def error(self, candidate: Candidate) -> float:
         """Return the mean absolute error of a candidate, cross-validated within the training part."""
         if candidate not in self._errors:
-            errors = [
-                np.abs(self._fit_predict(candidate, train, left)[0] - self.target[left])
-                for train, left in self._inner()
-            ]
+            groups, errors = self.groups[self.train], []
+            count = min(INNER, len(np.unique(groups)))
+            fold = deal(groups, count, np.random.default_rng(self.seed))
+            for part in range(count):
+                train, left = self.train[fold != part], self.train[fold == part]
+                errors.append(np.abs(self.predict(candidate, left, train)[0] - self.target[left]))
             self._errors[candidate] = float(np.concatenate(errors).mean())
         return self._errors[candidate]
 
-    def predict(self, candidate: Candidate, left: Rows) -> tuple[Values, Values]:
+    def predict(self, candidate: Candidate, left: Rows, train: Rows | None = None) -> tuple[Values, Values]:
         """Fit a candidate to the training part; return predictions of others and standard deviations."""
-        return self._fit_predict(candidate, self.train, left)
-
-    def _inner(self) -> Iterator[tuple[Rows, Rows]]:
-        groups = self.groups[self.train]
-        count = min(INNER, len(np.unique(groups)))
-        fold = deal(groups, count, np.random.default_rng(self.seed))
-        for part in range(count):
-            yield self.train[fold != part], self.train[fold == part]
-
-    def _fit_predict(self, candidate: Candidate, train: Rows, left: Rows) -> tuple[Values, Values]:
+        train = self.train if train is None else train
         x = self.features[candidate.source, candidate.layer]
-        settings: Settings = dict(candidate.settings)
-        model = self.estimator.fit(x[train], self.target[train], settings, self.seed)
+        model = self.estimator.fit(x[train], self.target[train], dict(candidate.settings), self.seed)
         return predict(model, x[left])

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -53,14 +53,7 @@ LEARNED: Final[Mapping[str, tuple[type, Sequence[str]]]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """A source of features and the regression on one of its layers.
-
-    Attributes:
-        name: The source, as it was asked for.
-        layer: The layer.
-        source: Where the features come from.
-        model: Scaler and regression.
-    """
+    """A source of features and the regression on one of its layers."""
 
     name: str
     layer: str
@@ -73,8 +66,6 @@ class SavedFeatures:
     """A property of crystals from frozen features; with several parts, the mean of what they say.
 
     Attributes:
-        parts: Sources of features, with the regressions on them.
-        card: Target, unit, the data and what else is known.
         known: Standardised features of the crystals it learned from, ``(crystals, dim)``.
     """
 
@@ -104,9 +95,6 @@ class SavedFeatures:
 
         Where the logarithm was learned the prediction is the median, and the deviation is of first order,
         that of the logarithm times the prediction.
-
-        Args:
-            crystals: A table of crystals or pymatgen structures.
 
         Returns:
             One row per crystal: ``id``, the target; if the regression is Bayesian also ``…_std``, half of the
@@ -142,12 +130,7 @@ class SavedFeatures:
         return dict(zip(self.columns, lines, strict=False))
 
     def half_width(self, deviation: Values, level: str) -> Values:
-        """Return half widths of intervals that hold as many crystals as the level says, ``(crystals,)``.
-
-        Args:
-            deviation: Deviations as of :meth:`learned`, ``(crystals,)``.
-            level: One of :data:`~tlzoo.transfer.features.calibration.LEVELS`.
-        """
+        """Return half widths of intervals that hold as many crystals as the level says, ``(crystals,)``."""
         if "calibration" not in self.card:
             return deviation  # a ridge states none, and all are NaN
         wide: Values = deviation * self.card["calibration"]["widths"][level]
@@ -155,9 +138,6 @@ class SavedFeatures:
 
     def learned(self, stores: Stores) -> tuple[Values, Values, NDArray[np.float32]]:
         """Return predictions as they were learned, of logarithms perhaps, their deviations, and features.
-
-        Args:
-            stores: As of :meth:`answers`.
 
         Returns:
             Means and standard deviations, ``(crystals,)``, as the regressions state them, NaN if they do not;
@@ -169,18 +149,7 @@ class SavedFeatures:
             estimators.predict(part.model, values) for part, values in zip(self.parts, features, strict=True)
         ]
         mean, deviation = mixture(*(np.stack(each) for each in zip(*told, strict=True)))
-        return mean, deviation, _standardised(self.parts, features)
-
-    @classmethod
-    def of(cls, parts: Sequence[Part], features: Sequence[Values], card: Mapping[str, Any]) -> Self:
-        """Put fitted parts together.
-
-        Args:
-            parts: The parts.
-            features: What each was fitted to, ``(crystals, dim)``.
-            card: ``target``, ``unit``, ``log``, ``estimator``, and what else is known.
-        """
-        return cls(parts, dict(card), _standardised(parts, features))
+        return mean, deviation, standardised(self.parts, features)
 
     def save(self, folder: Path) -> None:
         """Write the folder; ``features.json`` comes last: without it there is no model.
@@ -255,7 +224,8 @@ def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, ND
     return Part("+".join(paths), layer, sources(paths), make_pipeline(*steps))
 
 
-def _standardised(parts: Sequence[Part], features: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+def standardised(parts: Sequence[Part], features: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Return the features that each part learned from or reads, side by side, ``(crystals, dim)``."""
     scaled = [part.model[0].transform(np.asarray(x)) for part, x in zip(parts, features, strict=True)]
     return np.concatenate(scaled, axis=1).astype(np.float32)
 

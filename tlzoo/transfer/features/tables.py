@@ -12,7 +12,8 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.errors import UserError
-from tlzoo.transfer.features.layers import seen
+from tlzoo.transfer.features.layers import DESCRIPTORS, parts_of
+from tlzoo.transfer.finetune.experiment import seen
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -40,8 +41,6 @@ class Table:
     """A table and what is learned from it.
 
     Attributes:
-        source: Path or name.
-        target: The column.
         ids: Crystals that are learned from.
         repeats: Those that are not, because an earlier table holds them.
     """
@@ -76,8 +75,9 @@ class Labels:
 
     def seen(self, model: str) -> int | None:
         """Count crystals that a model learned from, as far as it is a run on one of the tables."""
+        parts = [part for part in parts_of(model) if part != DESCRIPTORS]
         pairs = zip(self.data, self.rows, strict=True)
-        counts = [seen(model, data.crystals, rows) for data, rows in pairs]
+        counts = [seen(parts, data.crystals, rows) for data, rows in pairs]
         told = [count for count in counts if count is not None]
         return sum(told) if told else None
 

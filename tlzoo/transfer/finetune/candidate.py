@@ -1,11 +1,9 @@
 """Trainings of an experiment, in this process, on data that are read once."""
 
 import contextlib
-import json
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +26,7 @@ class Training:
     """One training: an experiment with what is tried and a seed, and its run directory.
 
     Attributes:
-        side: Which of the two it belongs to.
-        choice: Learning rate and pooling.
         seed: Seed of weights and batches.
-        tree: The configuration.
         folder: Directory of the whole comparison.
     """
 
@@ -54,7 +49,8 @@ class Training:
     @property
     def val(self) -> float:
         """Validation MAE at the epoch that was kept, in the unit of the target; inf if it diverged."""
-        return float(self.metrics["val"]["mae"]) if self._metrics.exists() else inf
+        metrics = self.run.metrics
+        return float(metrics["val"]["mae"]) if metrics else inf
 
     @property
     def best_epoch(self) -> int:
@@ -63,21 +59,8 @@ class Training:
             return self.epochs
         return int(np.nanargmin(pd.read_csv(self.run.history)["val/mae"].to_numpy())) + 1
 
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """What was measured so far."""
-        content: dict[str, Any] = json.loads(self._metrics.read_text(encoding="utf-8"))
-        return content
-
-    @property
-    def _metrics(self) -> Path:
-        return self.run.path / "metrics.json"
-
     def fit(self, data: CrystalDataModule) -> None:
         """Train, or go on with it; a finished training stays as it is.
-
-        Args:
-            data: The data of all trainings, read already.
 
         Raises:
             UserError: It was stopped, or the run directory holds another configuration.

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
@@ -14,7 +14,6 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from tlzoo.cards.library import locate
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.pretraining import keeps_out
 from tlzoo.errors import UserError
@@ -27,7 +26,7 @@ from tlzoo.training.in_memory import Table, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import finished, verdict
 from tlzoo.transfer.finetune.candidate import Training, read
-from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, plan
+from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, plan, seen
 from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import recipe
 
@@ -94,7 +93,11 @@ def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdi
     tried = comparison.tune()
     answering = comparison.answering(tried)
     for side, trainings in answering.items():
-        _write_experiment(request, side, trainings[0])
+        training, file = trainings[0], request.run_dir / f"{side}.yaml"
+        about = f"from {request.start(training.choice)}" if side == "transfer" else "from scratch"
+        how = f"{training.choice}, as validation chose. tlzoo fit --config {file}"
+        tree = yaml.safe_dump(training.tree, sort_keys=False)
+        write_text(file, f"# {request.source} {about}; {how}\n{tree}")
     found = comparison.judge(tried, answering)
     first, *others = (
         training.run.model for training in next(v for s, v in answering.items() if s == found.model)
@@ -113,16 +116,7 @@ def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdi
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same data for two experiments.
-
-    Attributes:
-        request: What was asked.
-        starts: The models that one of them starts from.
-        data: Crystals, targets and split of both.
-        plan: Both experiments.
-        strategy: What trains in fine-tuning.
-        say: Tells the user how it goes.
-    """
+    """The same data for two experiments."""
 
     request: Request
     starts: Mapping[str, Loaded]
@@ -143,7 +137,10 @@ class Comparison:
         if request.head is None:
             for start, model in starts.items():
                 if kin := in_unit(model.card, data.units[0]):
-                    say(_hint(start, kin, data.units[0]))
+                    say(
+                        f"{start} has learned {', '.join(kin)} in {data.units[0]}: if your property is "
+                        f"nearly the same, --head {' or '.join(kin)} starts from what it predicts"
+                    )
         experiments = plan(request, starts, row, data.targets)
         return cls(request, starts, data, experiments, request.strategy or row.strategy, say)
 
@@ -201,7 +198,7 @@ class Comparison:
             starts={start: self.starts[start].card["sha256"] for start in starts},
             split=self.data.split.describe(),
             test_crystals=len(self.data.split.test),
-            seen=_most([self._seen(start) for start in starts]),
+            seen=self._seen(starts),
             epochs=answering["transfer"][0].epochs,
             trainings=len(answering["transfer"]),
             sides={side: self._side(side, tried[side], answering[side][0]) for side in SIDES},
@@ -241,26 +238,12 @@ class Comparison:
         predicted = regressions(features, target, known, rows)
         return {name: (values - target[rows])[None] for name, values in predicted.items()}
 
-    def _seen(self, start: str) -> int | None:
-        """Count the test crystals that a model learned from, where its records tell."""
-        card = self.starts[start].card
-        pretrained = card.get("training", {}).get("source") == "pretraining"
-        if pretrained and keeps_out(self.request.source):
-            return 0
-        split = locate(start).with_name("split.json")
-        same = card.get("data_sha256") == self.data.crystals.content_hash
-        if not same or not split.is_file():
-            return None
-        parts = json.loads(split.read_text(encoding="utf-8"))
-        ids = self.data.crystals.ids[self.data.split.test]
-        return int(np.isin(ids, [*parts["train"], *parts["val"]]).sum())
-
-
-def _hint(start: str, targets: Sequence[str], unit: str) -> str:
-    return (
-        f"{start} has learned {', '.join(targets)} in {unit}: if your property is nearly the same, "
-        f"--head {' or '.join(targets)} starts from what it predicts"
-    )
+    def _seen(self, starts: Iterable[str]) -> int | None:
+        """Count the test crystals that one of some models learned from, where its records tell."""
+        if keeps_out(self.request.source):
+            cards = {start: self.starts[start].card for start in starts}
+            starts = [s for s in starts if cards[s].get("training", {}).get("source") != "pretraining"]
+        return seen(starts, self.data.crystals, self.data.split.test)
 
 
 def best(side: str, trainings: Sequence[Training]) -> Training:
@@ -274,17 +257,3 @@ def best(side: str, trainings: Sequence[Training]) -> Training:
         rates = ", ".join(dict.fromkeys(f"{training.choice.rate:g}" for training in trainings))
         raise UserError(f"{side} diverged with the learning rate(s) {rates}; give lower --learning-rates")
     return found
-
-
-def _most(seen: Sequence[int | None]) -> int | None:
-    """Return the largest of several counts; None if one of them is not known."""
-    known = [count for count in seen if count is not None]
-    return max(known) if len(known) == len(seen) else None
-
-
-def _write_experiment(request: Request, side: Side, training: Training) -> None:
-    about = f"from {request.start(training.choice)}" if side == "transfer" else "from scratch"
-    file: Path = request.run_dir / f"{side}.yaml"
-    lines: dict[str, Any] = training.tree
-    first = f"# {request.source} {about}; {training.choice}, as validation chose. tlzoo fit --config {file}\n"
-    write_text(file, first + yaml.safe_dump(lines, sort_keys=False))

@@ -1,19 +1,22 @@
 """The two experiments that are compared, as the configurations that `tlzoo fit` takes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
+import numpy as np
+from numpy.typing import NDArray
 
 from tlzoo import zoo
+from tlzoo.cards.library import locate
+from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.description import describe
 from tlzoo.nn import Pooling
+from tlzoo.training.configuration import read_yaml
 from tlzoo.transfer.finetune.finetune_request import Request, called
 from tlzoo.transfer.finetune.recipes import KEPT_HEAD_RATES, Recipe, strategy
 
@@ -28,13 +31,28 @@ OURS: Final = ("backbone", "freezing", "layer_decay")
 def in_unit(card: Mapping[str, Any], unit: str) -> list[str]:
     """Name the targets of a model that have a unit: what it predicts of them may nearly be the property.
 
-    Args:
-        card: Of the model.
-        unit: The unit; in none, ``""`` or ``"1"``, are too many properties for that to mean anything.
+    In no unit, ``""`` or ``"1"``, are too many properties for that to mean anything.
     """
     if unit in {"", "1"}:
         return []
     return [name for name, its in zip(card["targets"], card["units"], strict=True) if its == unit]
+
+
+def seen(names: Iterable[str], crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
+    """Count crystals that a model learned from, if it is a run on the same table; None if nobody can tell.
+
+    Of several models that which has seen most counts.
+    """
+    counts = []
+    for weights in map(locate, names):
+        split, card = weights.with_name("split.json"), weights.with_suffix(".json")
+        if not split.is_file():
+            return None
+        if json.loads(card.read_text(encoding="utf-8")).get("data_sha256") != crystals.content_hash:
+            return None
+        parts = json.loads(split.read_text(encoding="utf-8"))
+        counts.append(int(np.isin(crystals.ids[rows], [*parts["train"], *parts["val"]]).sum()))
+    return max(counts, default=0)
 
 
 @dataclass(frozen=True)
@@ -66,9 +84,7 @@ class Choice:
 class Plan:
     """Both experiments, but for what is chosen and the seed.
 
-    Attributes:
-        trees: The configuration of each side with each model to start from, as choices name it.
-        choices: What to try on each side.
+    There is a tree for each side with each model to start from, as choices name it.
     """
 
     trees: Mapping[tuple[Side, str | None], Tree]
@@ -92,17 +108,14 @@ def draft(request: Request, start: Loaded) -> Tree:
 def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: Sequence[str]) -> Plan:
     """Write both experiments in full.
 
-    Args:
-        request: What was asked.
-        starts: The models to start from; of equal networks one is trained from scratch.
-        row: What to do where nothing was asked.
-        targets: Names of the target columns.
+    Of equal networks one is trained from scratch; the recipe is for what was not asked.
     """
     several = len(starts) > 1
     networks: dict[str, str] = {}
     trees: dict[tuple[Side, str | None], Tree] = {}
     choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
-    rates = _rates(request, row)
+    kept = KEPT_HEAD_RATES if request.head is not None else row.rates
+    rates = {"transfer": request.rates or kept, "scratch": request.rates or row.rates}
     for name, start in starts.items():
         models = _models(request, name, start.network, row)
         poolings = _poolings(request, name, start.network, row)
@@ -135,11 +148,6 @@ def _models(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, 
         "transfer": {"backbone": backbone, "head": kept, **strategic},
         "scratch": {"backbone": spec, "head": head},
     }
-
-
-def _rates(request: Request, row: Recipe) -> dict[Side, tuple[float, ...]]:
-    kept = KEPT_HEAD_RATES if request.head is not None else row.rates
-    return {"transfer": request.rates or kept, "scratch": request.rates or row.rates}
 
 
 def _poolings(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, tuple[Pooling | None, ...]]:
@@ -184,23 +192,14 @@ def _data(request: Request) -> Tree:
 
 def _on_top(request: Request, tree: Tree) -> Tree:
     for path in request.configs:
-        tree = merge(tree, _read(path))
+        given = read_yaml(path)
+        if ours := [name for name in OURS if name in (given.get("model") or {})]:
+            raise UserError(
+                f"{path} sets model.{ours[0]}, which differs between the two sides that are compared; "
+                "use --from and --strategy"
+            )
+        tree = merge(tree, given)
     return tree
-
-
-def _read(path: Path) -> Tree:
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(given, dict):
-        raise UserError(f"{path} is no configuration: wanted sections such as model, data and trainer")
-    if ours := [name for name in OURS if name in (given.get("model") or {})]:
-        raise UserError(
-            f"{path} sets model.{ours[0]}, which differs between the two sides that are compared; "
-            "use --from and --strategy"
-        )
-    return given
 
 
 def merge(below: Tree, above: Tree) -> Tree:

@@ -4,7 +4,6 @@
 what was said.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,11 +29,7 @@ RESULTS: Final = ("model.safetensors", "model.json", "verdict.json", "verdict.md
 def keep(request: "Request", trees: Iterable[Mapping[str, Any]], said: Sequence[str]) -> None:
     """Write down that a comparison is finished.
 
-    Args:
-        request: What was asked.
-        trees: The configurations of its trainings: of every file or data set that they name the content is
-            remembered.
-        said: What was said, line by line.
+    Of every file or data set that the configurations of its trainings name the content is remembered.
     """
     named_there = {text for tree in trees for text in _texts(tree)} | {request.source}
     runs = sorted(path.relative_to(request.run_dir) for path in request.run_dir.glob("*/*/metrics.json"))
@@ -68,8 +63,7 @@ def shown(request: "Request") -> list[str] | None:
 
 def _asked(request: "Request") -> dict[str, Any]:
     """Return a request as plain data, with the texts of its files and the hashes of its models."""
-    fields = {name: getattr(request, name) for name in (field.name for field in dataclasses.fields(request))}
-    asked = {**fields, "configs": [Path(path).read_text(encoding="utf-8") for path in request.configs]}
+    asked = {**vars(request), "configs": [Path(path).read_text(encoding="utf-8") for path in request.configs]}
     models = {start: _sha256([locate(start)]) for start in request.starts}
     plain: dict[str, Any] = json.loads(json.dumps({**asked, "models": models}, default=str))
     return {**plain, "tlzoo": tlzoo.__version__}

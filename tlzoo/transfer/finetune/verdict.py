@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.evaluation.gain import Gain, gain
-from tlzoo.evaluation.results import error_text
+from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.model.description import plain
 from tlzoo.transfer.finetune.experiment import Choice
 
@@ -97,8 +97,6 @@ class Verdict:
     """The whole result.
 
     Attributes:
-        source: The data.
-        target: What was learned.
         unit: Its unit; empty if unknown.
         starts: The model that transfer began with, or those whose trainings answer together, the best first,
             and the SHA-256 of their weights.
@@ -107,7 +105,6 @@ class Verdict:
         seen: Test crystals that such a model learned from, at most; None if nobody can tell.
         epochs: Passes over the training part, on both sides.
         trainings: How many answer together, on both sides.
-        sides: How both were trained.
         rows: The models on the test part, transfer first.
         model: The side with the least validation error, whose model stands for the directory.
     """
@@ -172,15 +169,12 @@ class Verdict:
         if better := [row.name for row in trivial if row.mae <= ours.mae]:
             found.append(f"transfer is no better than the trivial baseline(s) {', '.join(better)}.")
         if self.seen:
+            of = "one of " if len(self.starts) > 1 else ""
             found.append(
-                f"{self._one_of_them} has learned from {self.seen} of the {self.test_crystals} test "
+                f"{of}{self.origin} has learned from {self.seen} of the {self.test_crystals} test "
                 "crystals: the comparison flatters transfer."
             )
         return found
-
-    @property
-    def _one_of_them(self) -> str:
-        return self.origin if len(self.starts) == 1 else f"one of {self.origin}"
 
     @property
     def notes(self) -> list[str]:
@@ -228,15 +222,10 @@ class Verdict:
         unit = f" ({self.unit})" if self.unit else ""
         cells = [("", f"test MAE{unit}", "gain of transfer", "95 % interval")]
         cells += [(row.name, error_text(row.mae, row.sd), *_gain(row.gain)) for row in self.rows]
-        widths = [max(len(line[i]) for line in cells) for i in range(4)]
-        lines = [
-            f"| {name:<{widths[0]}} | "
-            + " | ".join(f"{cell:>{w}}" for cell, w in zip(rest, widths[1:], strict=True))
-            + " |"
-            for name, *rest in cells
-        ]
-        rule = f"|{'-' * (widths[0] + 2)}|" + "|".join("-" * (w + 1) + ":" for w in widths[1:]) + "|"
-        return "\n".join([lines[0], rule, *lines[1:]])
+        head, *lines = (f"| {line} |" for line in aligned(cells, "<>>>", " | "))
+        first, *rest = ("-" * len(cell) for cell in head.split("|")[1:-1])
+        rule = f"|{first}|" + "".join(f"{dashes[1:]}:|" for dashes in rest)
+        return "\n".join([head, rule, *lines])
 
     def text(self) -> str:
         """The table, the answer and the warnings, as Markdown for people."""

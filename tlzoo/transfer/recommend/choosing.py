@@ -10,7 +10,7 @@ from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import recipe
 from tlzoo.transfer.recommend.recommend_request import Request as RecommendRequest
 from tlzoo.transfer.recommend.recommendation import Report
-from tlzoo.transfer.recommend.scores import Rows, baselines, rank
+from tlzoo.transfer.recommend.scores import baselines, rank
 
 
 def recommend(request: RecommendRequest) -> Report:
@@ -35,7 +35,9 @@ def recommend(request: RecommendRequest) -> Report:
     )
     data = read(draft(asked, next(iter(asked.start_models().values()))))
     rows = data.used_rows if request.everything else data.split.train
-    drawn = _drawn(rows, most, seed)
+    drawn = rows
+    if len(rows) > most:
+        drawn = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
     crystals = data.crystals.select(drawn)
     labels = data.target_values(drawn).numpy()[:, 0].astype(np.float64)
     if np.ptp(labels) == 0:
@@ -55,10 +57,3 @@ def recommend(request: RecommendRequest) -> Report:
             *(word for path in request.configs for word in ("--config", str(path))),
         ],
     )
-
-
-def _drawn(rows: Rows, most: int, seed: int) -> Rows:
-    if len(rows) <= most:
-        return rows
-    drawn: Rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-    return drawn

@@ -62,5 +62,4 @@ def deal(groups: Rows, folds: int, generator: np.random.Generator) -> Rows:
             f"{folds}-fold cross-validation needs at least {folds} different crystals with a known target, "
             f"there are {len(labels)}; bring more data"
         )
-    drawn: Rows = (generator.permutation(len(labels)) % folds)[index.reshape(-1)]
-    return drawn
+    return (generator.permutation(len(labels)) % folds)[index.reshape(-1)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tlzoo.evaluation.results import error_text
+from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.model.description import plain
 from tlzoo.transfer.finetune.recipes import Recipe
 from tlzoo.transfer.recommend.scores import Score
@@ -20,13 +20,10 @@ class Report:
     """What to start from, for some data.
 
     Attributes:
-        source: The data, as given.
-        target: What is to be learned.
         unit: Its unit; empty if unknown.
         crystals: How many were scored on.
         part: Which these are.
         scores: The models, best first.
-        baselines: What the composition alone gives.
         recipe: How to fine-tune with so many crystals.
         options: What else the fine-tuning command needs to read the same data.
     """
@@ -123,12 +120,6 @@ class Report:
         ]
         cells += [(str(i), *self._cells(score)) for i, score in enumerate(self.scores, start=1)]
         cells += [("", *self._cells(score)) for score in self.baselines]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-        lines = [
-            f"{number:>{widths[0]}}  {name:<{widths[1]}}  "
-            + "  ".join(f"{cell:>{width}}" for cell, width in zip(rest, widths[2:], strict=True))
-            for number, name, *rest in cells
-        ]
         about = (
             f"{self.target} of {self.source}, {self.crystals:,} crystals ({self.part}); "
             "ridge regression on frozen embeddings, cross-validated:"
@@ -143,7 +134,7 @@ class Report:
             f"Strategy for so many crystals: {self.recipe.strategy} ({self.recipe.evidence}).",
             f"Try: {self.command}",
         ]
-        return "\n".join([about, *(line.rstrip() for line in lines), *further])
+        return "\n".join([about, *(line.rstrip() for line in aligned(cells, "><>>>>>")), *further])
 
     def _cells(self, score: Score) -> tuple[str, ...]:
         first, behind = self.scores[0], score.behind(self.scores[0])
