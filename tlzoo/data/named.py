@@ -64,9 +64,9 @@ def files(name: str) -> list[Path]:
     if card.file:
         return [Path(card.file)]
     if not card.matminer and not card.sources:
-        from tlzoo.data.example import build
+        from tlzoo.data import example
 
-        return [path for path in (build.BUILT, build.TABLE) if path.is_file()]
+        return [example.BUILT, example.TABLE]
     there = [folder / f"{card.name}.parquet" for folder in folders()]
     return [path for path in there if path.is_file()][:1]
 

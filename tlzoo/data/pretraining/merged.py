@@ -76,7 +76,7 @@ def build(tables: Mapping[str, Crystals]) -> Crystals:
             raise UserError(
                 f"this data set {name!r} ({len(source):,} crystals) is not the one whose crystals were "
                 "compared with the test sets, so that some of them might be test crystals: take the tables "
-                "that the list was made of, or make a new one with python -m tlzoo.data.pretraining"
+                "that the list was made of, or make a new one with python -m maintenance.exclusions"
             )
         here = out[out["data_set"] == name].set_index("id")
         part = _renamed(source, name)
