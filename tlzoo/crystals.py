@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.machine.files import whole
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ class Crystals:
             UserError: There is no such column; the message lists those there are.
         """
         if name not in self.columns:
-            there = ", ".join(self.columns) or "none"
-            raise UserError(
-                f"there is no column {name!r}; there are: {there}{did_you_mean(name, self.columns)}"
-            )
+            raise UserError(no_such("column", name, self.columns))
         return self.columns[name]
 
     def select(self, rows: NDArray[np.int64] | Sequence[int]) -> Crystals:

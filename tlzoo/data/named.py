@@ -13,7 +13,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.dataset_cards import DATASETS, DatasetCard, Target
 from tlzoo.data.dataset_cards.convert import convert
 from tlzoo.data.dataset_cards.retrieve import frame, matminer_home
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.graphs.cache import default_dir as cache_dir
 
 __all__ = ["DATASETS", "cache_dir", "every", "find", "folders", "in_order", "known", "load"]
@@ -110,9 +110,7 @@ def find(name: str) -> DatasetCard:
         return card
     path = _own_file(name)
     if path is None:
-        raise UserError(
-            f"there is no data set {name!r}; there are: {', '.join(DATASETS)}{did_you_mean(name, DATASETS)}"
-        )
+        raise UserError(no_such("data set", name, DATASETS))
     return _own_card(path)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tlzoo.backbones.backbone import Backbone, Layer
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.heads.head import Head
@@ -41,10 +41,7 @@ def check_layers(layers: Sequence[str], there: Mapping[str, int]) -> None:
         UserError: Names the first, and those there are.
     """
     if unknown := [name for name in layers if name not in there]:
-        raise UserError(
-            f"there is no layer {unknown[0]!r}; there are: {', '.join(there)}"
-            f"{did_you_mean(unknown[0], there)}"
-        )
+        raise UserError(no_such("layer", unknown[0], there))
 
 
 def activations(

@@ -13,7 +13,7 @@ import numpy as np
 from tlzoo.data.sources.parse import Sites
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import ID_NAMES, Columns, Record, find_column
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -82,10 +82,7 @@ def _collect(
 def _record(place: Place, sites: Sites, facts: dict[str, Any], id_column: str | None, default: str) -> Record:
     name = find_column(list(facts), [id_column.lower()] if id_column else ID_NAMES)
     if id_column and name is None:
-        raise UserError(
-            f"{place}: there is no key {id_column!r}; there are: {', '.join(facts) or 'none'}"
-            f"{did_you_mean(id_column, facts)}"
-        )
+        raise UserError(f"{place}: {no_such('key', id_column, facts)}")
     values = {
         key: value.item() if isinstance(value, np.generic) else value
         for key, value in facts.items()

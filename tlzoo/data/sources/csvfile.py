@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlzoo.data.sources.problems import Place, Problem
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 
 
 @dataclass
@@ -39,10 +39,7 @@ class Rows:
             UserError: There is no such column; the message lists those there are.
         """
         if column not in self.columns:
-            raise UserError(
-                f"{self.file}: there is no column {column!r}; there are: {', '.join(self.columns)}"
-                f"{did_you_mean(column, self.columns)}"
-            )
+            raise UserError(f"{self.file}: {no_such('column', column, self.columns)}")
         return column
 
 

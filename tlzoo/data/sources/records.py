@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.sources.parse import Parsed, Sites, Source, parse_all
 from tlzoo.data.sources.problems import Place, Problem, raise_errors
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 
 ID_NAMES = (
     "id",
@@ -122,10 +122,8 @@ def finish(
     crystals, problems = read.crystals, list(read.problems)
     missing = [name for name in dict.fromkeys([*(targets or ()), *units]) if name not in crystals.columns]
     for name in missing if len(crystals) else []:
-        there = ", ".join(crystals.columns) or "none"
         file = Place(read.labels[0].file if read.labels else "the input")
-        text = f"there is no column {name!r}; there are: {there}{did_you_mean(name, crystals.columns)}"
-        problems.append(Problem(file, "missing column", text))
+        problems.append(Problem(file, "missing column", no_such("column", name, crystals.columns)))
     keep = np.ones(len(crystals), dtype=bool)
     columns: dict[str, NDArray[Any]] = {}
     for name, values in crystals.columns.items():

@@ -15,7 +15,7 @@ from tlzoo.data.sources.csvfile import read_rows, read_text
 from tlzoo.data.sources.parse import Source, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Table, find_column
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 
 COLUMNAR = ("id", "lattice", "numbers", "frac_coords")
 
@@ -164,10 +164,7 @@ def records_of(
     structure = _structure_column(rows, names, label, columns.structure, folder)
     id_column = columns.id or find_column([name for name in names if name != structure], ID_NAMES)
     if id_column is not None and id_column not in names:
-        raise UserError(
-            f"{label}: there is no column {id_column!r}; there are: {', '.join(names)}"
-            f"{did_you_mean(id_column, names)}"
-        )
+        raise UserError(f"{label}: {no_such('column', id_column, names)}")
     records, problems = [], []
     for number, (row, place) in enumerate(zip(rows, places, strict=True), start=1):
         source = _source(row.get(structure), folder)
@@ -209,10 +206,7 @@ def _structure_column(
 ) -> str:
     if wanted is not None:
         if wanted not in names:
-            raise UserError(
-                f"{label}: there is no column {wanted!r}; there are: {', '.join(names)}"
-                f"{did_you_mean(wanted, names)}"
-            )
+            raise UserError(f"{label}: {no_such('column', wanted, names)}")
         return wanted
     found = find_column(names, STRUCTURE_NAMES)
     if found is not None:
