@@ -140,14 +140,14 @@ def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) 
     values = crystals.columns[name]
     if values.dtype == object:
         return [Problem(Place(source), "not a number", f"column {name!r} is text; a target must be numbers")]
-    unknown = np.flatnonzero(np.isnan(values))
+    unknown = np.flatnonzero(np.isnan(values)).tolist()
     if len(unknown) == len(values):
         return [Problem(Place(source), "missing target", f"column {name!r} has no value in any row")]
     text = f"column {name!r} has no value"
     problems = [_warning(crystals, row, "missing target", text) for row in unknown] if each else []
     unit = crystals.units.get(name, "")
     distance, median = _robust_distance(values)
-    far = np.flatnonzero(distance > OUTLIER)
+    far = np.flatnonzero(distance > OUTLIER).tolist()
     if len(far) > max(1, HEAVY_TAIL * len(values)):
         text = (
             f"{name}: {len(far):,} of {len(values):,} values are far from the median, "

@@ -60,11 +60,6 @@ class Problem:
         return f"{self.place}: {self.message}"
 
 
-def errors(problems: Sequence[Problem]) -> list[Problem]:
-    """Return the problems that are errors."""
-    return [problem for problem in problems if problem.severity == "error"]
-
-
 def raise_errors(path: str, problems: Sequence[Problem]) -> None:
     """Raise one error for all errors among the problems, if there are any.
 
@@ -75,7 +70,7 @@ def raise_errors(path: str, problems: Sequence[Problem]) -> None:
     Raises:
         UserError: There are errors; the message counts them and lists the first ten.
     """
-    wrong = errors(problems)
+    wrong = [problem for problem in problems if problem.severity == "error"]
     if not wrong:
         return
     if len(wrong) == 1:
