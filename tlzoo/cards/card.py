@@ -27,25 +27,14 @@ Positive = Annotated[float, Meta(ge=0, le=LARGEST, description="a finite number,
 
 
 class Part(Record, frozen=True, kw_only=True):
-    """Crystals of one part of the split.
-
-    Attributes:
-        crystals: How many.
-        ids_sha256: SHA-256 of their ids, sorted, one a line.
-    """
+    """Crystals of one part of the split: how many, and SHA-256 of their ids, sorted, one a line."""
 
     crystals: Size
     ids_sha256: Sha256
 
 
 class Excluded(Record, frozen=True, kw_only=True):
-    """Crystals of the data set that no part of the split may hold.
-
-    Attributes:
-        crystals: How many.
-        ids_sha256: SHA-256 of their ids, sorted, one a line.
-        published_list: Name of the list of them.
-    """
+    """Crystals of the data set that no part of the split may hold; as :class:`Part`, and who lists them."""
 
     crystals: Count
     ids_sha256: Sha256
@@ -199,11 +188,7 @@ class Card(Record, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, content: Mapping[str, Any], where: str | Path) -> "Card":
-        """Check the content of a card.
-
-        Args:
-            content: What ``json.loads`` returned.
-            where: File or name, for messages.
+        """Check the content of a card, of a file or by the name ``where``.
 
         Raises:
             UserError: It is no card; the message names the first field that is wrong.
@@ -242,10 +227,8 @@ class Card(Record, frozen=True, kw_only=True):
         rows = [("network", f"{_short(self.spec.backbone)}, {self.parameters:,} parameters")]
         if graph := self.spec.backbone.get("init_args", {}).get("graph"):
             rows += [("graph", _arguments(graph))]
-        rows += [
-            ("predicts", f"{name} [{unit}]: {self.score(name)}")
-            for name, unit in zip(self.targets, self.units, strict=True)
-        ]
+        units = zip(self.targets, self.units, strict=True)
+        rows += [("predicts", f"{name} [{unit}]: {self.score(name)}") for name, unit in units]
         parts = (
             f"{training.train.crystals:,} crystals to learn from, {training.val.crystals:,} to choose the "
             f"epoch, {training.test.crystals:,} for the test"
@@ -287,9 +270,7 @@ def duration(seconds: float) -> str:
 
 def _short(part: Mapping[str, Any]) -> str:
     """Say a class and its plain arguments in one line."""
-    arguments = {
-        name: value for name, value in part.get("init_args", {}).items() if not isinstance(value, dict)
-    }
+    arguments = {key: v for key, v in part.get("init_args", {}).items() if not isinstance(v, dict)}
     return f"{str(part.get('class_path')).rpartition('.')[2]}({_arguments(arguments)})"
 
 

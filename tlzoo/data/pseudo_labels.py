@@ -46,12 +46,10 @@ def read_pseudo_labels(path: str | Path, crystals: Crystals, targets: Sequence[s
     if twice := ids[ids.duplicated()].tolist():
         raise UserError(f"{where} has {twice[0]!r} twice; one line for each crystal is wanted")
     rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
+    if not len(ids):
+        raise UserError(f"{where} is empty")
     if not (rows >= 0).any():
-        raise UserError(
-            f"{where} has none of the crystals; its first is {ids.iloc[0]!r}"
-            if len(ids)
-            else f"{where} is empty"
-        )
+        raise UserError(f"{where} has none of the crystals; its first is {ids.iloc[0]!r}")
     labels = np.full((len(crystals), len(targets)), np.nan, dtype=np.float32)
     for name in there:
         values = pd.to_numeric(table[name], errors="coerce")
@@ -78,12 +76,12 @@ def with_unlabelled(
 
     Args:
         split: The parts of the crystals with a known target; they stay as they are.
-        splitter: What divided them.
+        splitter: What divided them; it gets the table and the other arguments (:class:`Table`).
         crystals: The table.
         targets: Names of the targets.
         labels: Pseudo-labels, NaN where there is none, ``(crystals, targets)``.
-        groups: Label of each crystal, ``(crystals,)``; equal labels are duplicates. None if nobody looked.
-        excluded: Ids that are not in the table on purpose.
+        groups: See :class:`Table`.
+        excluded: See there.
     """
     everything = np.ones(len(crystals), dtype=np.bool_)
     given = splitter.divide(Table(crystals, everything, groups, targets, excluded))

@@ -34,11 +34,7 @@ class RowBudget:
         self.rows = rows
 
     def apply(self, compute: Compute, batch: Batch) -> Tensor:
-        """Compute a batch without derivatives, in parts if need be.
-
-        Args:
-            compute: From a batch to one row per crystal.
-            batch: Fields of :mod:`tlzoo.graphs.keys`.
+        """Compute one row per crystal of a batch, without derivatives, in parts if need be.
 
         Raises:
             UserError: A single crystal does not fit.

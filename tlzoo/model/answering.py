@@ -208,9 +208,8 @@ def answer_inputs(
 
 def joined(parts: Sequence[Columns], names: Sequence[str]) -> Columns:
     """Return the columns of all parts, one after another; of no part the columns are empty."""
-    return {
-        name: np.concatenate([np.empty(0, np.float32), *(part[name] for part in parts)]) for name in names
-    }
+    none = np.empty(0, np.float32)
+    return {name: np.concatenate([none, *(part[name] for part in parts)]) for name in names}
 
 
 def _store(chunks: Sequence[Chunk], options: Options) -> Store:

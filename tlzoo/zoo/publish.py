@@ -55,18 +55,10 @@ def publish(
     if not NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
     run = Run(Path(directory))
-    needed = (
-        run.config,
-        run.split,
-        run.environment,
-        run.history,
-        run.predictions,
-        run.model.with_suffix(".json"),
-    )
-    if lacking := [path.name for path in needed if not path.is_file()]:
-        raise UserError(
-            f"{directory} lacks {', '.join(lacking)}; finish the run first: tlzoo fit, tlzoo test"
-        )
+    card_file = run.model.with_suffix(".json")
+    needed = (run.config, run.split, run.environment, run.history, run.predictions, card_file)
+    if lacking := ", ".join(path.name for path in needed if not path.is_file()):
+        raise UserError(f"{directory} lacks {lacking}; finish the run first: tlzoo fit, tlzoo test")
     loaded = checkpoint.load(run.model)
     if isinstance(loaded.head, Classification):
         raise UserError("a classification has no MAE in units: only regressions become checkpoints")

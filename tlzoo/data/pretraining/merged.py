@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from tlzoo.crystals import Crystals
+from tlzoo.crystals import Crystals, note_of
 from tlzoo.data.dataset_cards import DATASETS
 from tlzoo.data.dataset_cards.convert import same_cells
 from tlzoo.data.pretraining import exclusions
@@ -32,12 +31,7 @@ VALIDATION: Final = 0.04
 
 
 def load(folders: Sequence[Path], source: Callable[[str], Crystals]) -> Crystals:
-    """Return the table: the file of this version in one of the folders, else built and kept in the last.
-
-    Args:
-        folders: Where to look.
-        source: From the name of a source to its crystals.
-    """
+    """Return the table: the file of this version in one of the folders, else built and kept in the last."""
     version = _version()
     for folder in folders:
         path = folder / f"{NAME}.parquet"
@@ -131,8 +125,6 @@ def _version_of(path: Path) -> str | None:
     import pyarrow.parquet as pq
 
     try:
-        note = (pq.read_schema(path).metadata or {}).get(b"tlzoo", b"{}")
+        return note_of(pq.read_schema(path)).get("version")
     except (OSError, pa.ArrowInvalid):
         return None
-    version: str | None = json.loads(note).get("version")
-    return version

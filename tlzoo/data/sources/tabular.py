@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tlzoo.crystals import SYMBOLS, Crystals
+from tlzoo.crystals import COLUMNAR, SYMBOLS, Crystals
 from tlzoo.data.sources.csvfile import read_rows, read_text
 from tlzoo.data.sources.parse import Source, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Records, Table, find_column
 from tlzoo.errors import UserError, no_such
-
-COLUMNAR = ("id", "lattice", "numbers", "frac_coords")
 
 
 def read_csv(path: Path, columns: Columns) -> Records:

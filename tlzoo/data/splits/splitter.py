@@ -98,15 +98,9 @@ class Split:
         """
         content = _parse(text)
         where = rows_by_id(ids)
-        train, val, test = (rows_of(content[part], where, f"the {part} part") for part in PARTS)
-        return cls(
-            train,
-            val,
-            test,
-            spec=content.get("splitter", {}),
-            notes=tuple(content.get("notes", ())),
-            left_out=int(content.get("left_out", 0)),
-        )
+        parts = {part: rows_of(content[part], where, f"the {part} part") for part in PARTS}
+        spec, notes = content.get("splitter", {}), tuple(content.get("notes", ()))
+        return cls(**parts, spec=spec, notes=notes, left_out=int(content.get("left_out", 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,17 +177,14 @@ class Splitter(ABC):
                     f"none of the {len(parts[name])} crystals of the {name} part has a known value of "
                     f"{', '.join(targets)}; choose another target or another split"
                 )
-        split = Split(
-            kept["train"], kept["val"], kept["test"], spec=self.spec(), left_out=int(np.count_nonzero(~known))
-        )
+        left_out = int(np.count_nonzero(~known))
+        split = Split(kept["train"], kept["val"], kept["test"], spec=self.spec(), left_out=left_out)
         unused = int(np.count_nonzero(known)) - sum(len(rows) for rows in kept.values())
         return replace(split, notes=tuple(_notes(split, groups, unused)))
 
     def spec(self) -> dict[str, Any]:
         """Return the class path and the constructor arguments of this splitter."""
-        arguments = {
-            name: value.spec() if isinstance(value, Splitter) else value for name, value in vars(self).items()
-        }
+        arguments = {key: v.spec() if isinstance(v, Splitter) else v for key, v in vars(self).items()}
         return {"class_path": plugins.class_path(type(self)), "init_args": arguments}
 
 
@@ -214,8 +205,7 @@ def _parse(text: str) -> dict[str, Any]:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"the split is no JSON: {error}; write it anew") from error
-    lacking = [name for name in PARTS if not isinstance(content, dict) or name not in content]
-    if lacking:
+    if lacking := [name for name in PARTS if not isinstance(content, dict) or name not in content]:
         raise UserError(
             f"the split lacks the part(s) {', '.join(lacking)}; wanted lists of ids: {', '.join(PARTS)}"
         )
