@@ -27,14 +27,25 @@ Positive = Annotated[float, Meta(ge=0, le=LARGEST, description="a finite number,
 
 
 class Part(Record, frozen=True, kw_only=True):
-    """Crystals of one part of the split: how many, and SHA-256 of their ids, sorted, one a line."""
+    """Crystals of one part of the split.
+
+    Attributes:
+        crystals: How many.
+        ids_sha256: SHA-256 of their ids, sorted, one a line.
+    """
 
     crystals: Size
     ids_sha256: Sha256
 
 
 class Excluded(Record, frozen=True, kw_only=True):
-    """Crystals of the data set that no part of the split may hold; as :class:`Part`, and who lists them."""
+    """Crystals of the data set that no part of the split may hold.
+
+    Attributes:
+        crystals: How many.
+        ids_sha256: SHA-256 of their ids, sorted, one a line.
+        published_list: Name of the list of them.
+    """
 
     crystals: Count
     ids_sha256: Sha256
