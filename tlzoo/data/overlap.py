@@ -41,13 +41,7 @@ class Overlap:
 
 
 def overlap(name: str, crystals: Crystals, other: Crystals) -> Overlap:
-    """Count the crystals of one table that are in another.
-
-    Args:
-        name: Name of the first, for the answer.
-        crystals: What is looked for.
-        other: Where it is looked for.
-    """
+    """Count the crystals of one table, called ``name``, that are in another."""
     ours = np.flatnonzero(np.isin(crystals.formulas, other.formulas))
     theirs = np.flatnonzero(np.isin(other.formulas, crystals.formulas))
     if not len(ours):

@@ -22,10 +22,8 @@ Rows = NDArray[np.int64]
 def read_pseudo_labels(path: str | Path, crystals: Crystals, targets: Sequence[str]) -> NDArray[np.float32]:
     """Read labels from a table as ``tlzoo predict MODEL DATA -o FILE`` writes it.
 
-    Args:
-        path: A ``.csv`` or ``.parquet`` file with the column ``id`` and one for each target, or for some.
-        crystals: The crystals; the file may have others.
-        targets: Names of the targets.
+    The ``.csv`` or ``.parquet`` file has the column ``id`` and one for each target, or for some; it may
+    have other crystals.
 
     Returns:
         The labels in the unit of the targets, NaN where there is none, ``(crystals, targets)``.
@@ -73,15 +71,8 @@ def with_unlabelled(
     """Add to the training part crystals that have nothing but pseudo-labels.
 
     Those the splitter would train on if it knew them, without duplicates of validation and test crystals.
-
-    Args:
-        split: The parts of the crystals with a known target; they stay as they are.
-        splitter: What divided them; it gets the table and the other arguments (:class:`Table`).
-        crystals: The table.
-        targets: Names of the targets.
-        labels: Pseudo-labels, NaN where there is none, ``(crystals, targets)``.
-        groups: See :class:`Table`.
-        excluded: See there.
+    Pseudo-labels are ``(crystals, targets)``, NaN where there is none; for the other arguments see
+    :class:`~tlzoo.data.splits.splitter.Table`.
     """
     everything = np.ones(len(crystals), dtype=np.bool_)
     given = splitter.divide(Table(crystals, everything, groups, targets, excluded))

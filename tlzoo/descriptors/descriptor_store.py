@@ -96,11 +96,7 @@ class DescriptorStore:
         return DescriptorStore(self.values[rows], self.names)
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
-        """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
-
-        Args:
-            rows: Crystals to take, ``(crystals,)``, in any order, also repeatedly.
-        """
+        """Gather crystals, in any order, also repeatedly, into a batch (fields: :mod:`tlzoo.graphs.keys`)."""
         values = torch.from_numpy(self.values[np.asarray(rows, dtype=np.int64)])
         return Batch(**{keys.DESCRIPTORS: values, keys.NUM_CRYSTALS: len(rows)})
 

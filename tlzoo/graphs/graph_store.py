@@ -162,11 +162,7 @@ class GraphStore:
         return GraphStore(**arrays, **_offsets([np.stack(sizes)]), angles=self.angles)
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
-        """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
-
-        Args:
-            rows: Crystals to take, ``(crystals,)``, in any order, also repeatedly.
-        """
+        """Gather crystals, in any order, also repeatedly, into a batch (fields: :mod:`tlzoo.graphs.keys`)."""
         rows = np.asarray(rows, dtype=np.int64)
         atoms, num_atoms = _places(self.atom_offsets, rows)
         bonds, num_bonds = _places(self.bond_offsets, rows)

@@ -105,10 +105,6 @@ def all_neighbours(cells: Cells, options: GraphOptions) -> tuple[Cells, Bonds, d
     the k-th smallest distance of i. Fewer than k within the cut-off: all are kept. The cut-off has the
     same tolerance, so that a shell right on it is complete too.
 
-    Args:
-        cells: Crystals.
-        options: Cut-off (Å), k, tolerance of ties (Å), symmetric or not.
-
     Returns:
         The crystals that have a graph, their bonds, and what is wrong with the others, by row: the cell is
         flat or not finite, a coordinate is not finite, an atom has no neighbour, two are in one place.
@@ -203,13 +199,9 @@ def _bonds(cells: Cells, options: GraphOptions) -> Bonds:
 def _nearest(
     cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64], options: GraphOptions
 ) -> tuple[Bonds, NDArray[np.bool_]]:
-    """Return the nearest neighbours within a sphere, and for which crystals the cut-off would give the same.
+    """Return the neighbours within a radius (Å, per crystal), and where the cut-off would give the same.
 
-    Args:
-        cells: Crystals.
-        rows: Which of them, ascending.
-        radius: Radius of the sphere for each crystal, Å.
-        options: The rule.
+    Of some crystals alone, ``rows``, ascending.
     """
     pairs = _search(cells, rows, radius)
     pairs = pairs.keep(np.lexsort((pairs.length, pairs.target)))

@@ -54,11 +54,7 @@ class RowBudget:
         in the backward pass.
 
         Where several processes train together they compute as many parts each, some perhaps of no crystal.
-
-        Args:
-            compute: From a batch to one row per crystal.
-            batch: Fields of :mod:`tlzoo.graphs.keys`.
-            module: What ``compute`` runs; its running statistics take in each part once.
+        The running statistics of ``module``, which ``compute`` runs, take in each part once.
         """
         pieces = list(parts(batch, self.rows))
         if self.rows is not None and (together := distributed.together()):

@@ -34,9 +34,8 @@ def check(asked: str, instead: str) -> None:
 def start(cores: int, address: str | None = None) -> None:
     """Join a cluster, or start Ray on this machine; ``ray.shutdown`` leaves or ends it.
 
-    Args:
-        cores: Of Ray on this machine.
-        address: Of a cluster; by default that of ``RAY_ADDRESS``, else Ray is started on this machine.
+    The cluster is that of the address, else of ``RAY_ADDRESS``; if there is none Ray is started, with so
+    many cores.
 
     Raises:
         UserError: The cluster cannot be reached, or Ray does not start.

@@ -47,14 +47,7 @@ def check_layers(layers: Sequence[str], there: Mapping[str, int]) -> None:
 def activations(
     backbone: Backbone, head: Head, batch: Batch, layers: Sequence[str]
 ) -> Float[Tensor, "crystals width"]:
-    """Return the activations of layers for the crystals of a batch, side by side in the order given.
-
-    Args:
-        backbone: In eval mode.
-        head: In eval mode.
-        batch: Fields of :mod:`tlzoo.graphs.keys`.
-        layers: Some of :func:`widths`.
-    """
+    """Return the activations of layers for the crystals of a batch, side by side; all in eval mode."""
     named = backbone.layers()
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
     with ExitStack() as hooks:

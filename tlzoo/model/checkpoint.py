@@ -63,11 +63,8 @@ class Loaded:
 def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, Any]) -> None:
     """Write a model as ``<path>.safetensors`` and ``<path>.json``; each is complete or what it was before.
 
-    Args:
-        path: Without suffix, or with either.
-        backbone: The backbone.
-        head: The head, bound to it.
-        card: Further facts, anything JSON can hold; numbers that are not finite become null.
+    The path has either suffix or none, the head is bound to the backbone. The card is anything JSON can
+    hold; numbers that are not finite become null.
 
     Raises:
         UserError: The files cannot be written, for example because the disk is full; the classes are neither
@@ -102,10 +99,7 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
 def check_storable(backbone: Backbone, head: Head, *, export: bool = True) -> None:
     """Refuse, before it is trained, a model that :func:`save` would refuse or :func:`load` could not build.
 
-    Args:
-        backbone: The backbone.
-        head: The head, bound to it.
-        export: Whether the model is to be stored; if not, only a resume file must describe it.
+    If it is not to be stored (``export``), only a resume file must describe it.
 
     Raises:
         UserError: A class is neither tlzoo's nor registered, or cannot be built again from its attributes.

@@ -39,14 +39,9 @@ def publish(
 ) -> Card:
     """Make a checkpoint of a run that was trained and tested.
 
-    Args:
-        directory: The run directory.
-        name: Name of the checkpoint.
-        description: What it is good for, in a sentence.
-        folder: Where both files go; a checkpoint of the same name there is replaced.
-        citation: Work to cite for the data; that of the data set's card by default.
-        licence: Licence of the data; that of the data set's card by default.
-        control: Take a run on shuffled labels too; the description of its checkpoint begins with that.
+    A checkpoint of the same name in the folder is replaced. Whom to cite for the data, and their licence,
+    say the card of the data set by default. A control, of shuffled labels, must be asked for; the
+    description of its checkpoint begins with that.
 
     Raises:
         UserError: The run is not finished or not tested, its labels were shuffled, or nobody says whose the

@@ -48,16 +48,13 @@ def load(folders: Sequence[Path], source: Callable[[str], Crystals]) -> Crystals
 
 
 def build(tables: Mapping[str, Crystals]) -> Crystals:
-    """Put the table together.
+    """Put the table together of the sources by name, in order.
 
     To learn from, in the parts ``train`` and ``val`` of the column ``part``: what is not kept out. A crystal
     of several sources with the same cell is one row with the labels of all; where two sources label the same
     property, the later one counts. The formula decides on the part: polymorphs are in the same.
 
     The part ``test``: crystals of the paper's test sets in ``TESTED``. Ids are ``<source>:<id>``.
-
-    Args:
-        tables: The sources by name, in order.
 
     Raises:
         UserError: A source is another version than the one whose crystals were compared with the test sets.

@@ -104,12 +104,7 @@ def parse(source: Source) -> Parsed:
 
 
 def parse_all(sources: Sequence[Source], *, workers: int | None = None) -> list[Parsed]:
-    """Parse many structures, files and texts in worker processes if there are many; with a progress bar.
-
-    Args:
-        sources: See `parse`.
-        workers: Number of processes; by default the cores of the machine, at most 8.
-    """
+    """Parse structures, with a bar; many files and texts by a process per core, at most 8 of them."""
     workers = min(os.cpu_count() or 1, 8) if workers is None else workers
     many = len(sources) >= PARALLEL_FROM
     hidden = None if len(sources) >= CHUNK else True

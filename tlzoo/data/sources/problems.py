@@ -61,11 +61,7 @@ class Problem:
 
 
 def raise_errors(path: str, problems: Sequence[Problem]) -> None:
-    """Raise one error for all errors among the problems, if there are any.
-
-    Args:
-        path: What they are in; a path can be checked by itself.
-        problems: The problems.
+    """Raise one error for all errors among the problems of an input, if there are any.
 
     Raises:
         UserError: There are errors; the message counts them and lists the first ten.

@@ -145,12 +145,7 @@ def records_of(
 ) -> Records:
     """Find the columns of ids and structures, and return the crystals of a table, to be parsed.
 
-    Args:
-        rows: Cells by column, row by row.
-        places: Where each row is.
-        label: What the table is called in messages.
-        columns: The columns that are known.
-        folder: What paths are relative to.
+    ``label`` is what the table is called in messages, ``folder`` what paths are relative to.
 
     Raises:
         UserError: A column is not there, or none holds structures.

@@ -67,10 +67,7 @@ class Split:
         return "; ".join([sizes, *self.notes])
 
     def to_json(self, ids: Sequence[str] | NDArray[np.object_]) -> str:
-        """Return the split as JSON text that names crystals by id, not by row.
-
-        Args:
-            ids: Identifiers of the table's crystals, ``(crystals,)``, each once.
+        """Return the split as JSON text that names crystals by the ids of the table, not by row.
 
         Raises:
             UserError: An identifier occurs twice.
@@ -87,11 +84,7 @@ class Split:
 
     @classmethod
     def from_json(cls, text: str, ids: Sequence[str] | NDArray[np.object_]) -> Split:
-        """Return the rows that a text of :meth:`to_json` names.
-
-        Args:
-            text: The JSON text.
-            ids: Identifiers of the table's crystals, ``(crystals,)``, each once.
+        """Return the rows of the table with these ids that a text of :meth:`to_json` names.
 
         Raises:
             UserError: The text is no split, or it names a crystal the table lacks.
