@@ -35,23 +35,12 @@ FLOORS = ("finetune", "recommend", "features")
 # Heavy or optional: who may import them, and whether only inside functions.
 ROOMS = {
     "lightning": ({"training", "data.module", "study.fitting"}, False),
-    "pymatgen": (
-        {
-            "data",
-            "graphs",
-            "crystals",
-            "descriptors.element_table",
-            "screen.facts",
-            "screen.structure_types",
-            "testing",
-        },
-        True,
-    ),
+    "pymatgen": ({"data", "graphs", "crystals", "screen.facts", "screen.structure_types", "testing"}, True),
     "pytest": ({"testing"}, False),
     "torch_geometric": ({"graphs.batch"}, True),
     "vesin": ({"graphs.neighbours"}, True),
     "ase": ({"data"}, True),
-    "matminer": ({"data", "descriptors.element_table"}, True),
+    "matminer": ({"data"}, True),
     "wandb": ({"training.tracking", "cards"}, True),
     "ray": ({"machine.ray_cluster", "study.ray_runs", "screen.ray_shards"}, True),
     # not on every machine: filelock locks on all
@@ -159,8 +148,7 @@ def test_heavy_imports_stay_in_their_rooms(heavy):
     for name, tree in MODULES.items():
         found = [at_once for imported, at_once in imports(tree) if imported.split(".")[0] == heavy]
         assert not found or below(name, rooms), f"tlzoo.{name} imports {heavy}"
-        # the builder of the embedded data set runs on its own, when the table is made
-        if lazily and name != "data.example.build":
+        if lazily:
             assert not any(found), f"tlzoo.{name} must import {heavy} inside the functions that need it"
 
 

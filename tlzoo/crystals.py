@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.machine.files import whole
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+
+
+# The columns of the columnar format that every file has.
+COLUMNAR = ("id", "lattice", "numbers", "frac_coords")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +76,7 @@ class Crystals:
             UserError: There is no such column; the message lists those there are.
         """
         if name not in self.columns:
-            there = ", ".join(self.columns) or "none"
-            raise UserError(
-                f"there is no column {name!r}; there are: {there}{did_you_mean(name, self.columns)}"
-            )
+            raise UserError(no_such("column", name, self.columns))
         return self.columns[name]
 
     def select(self, rows: NDArray[np.int64] | Sequence[int]) -> Crystals:
@@ -170,8 +171,7 @@ class Crystals:
         Raises:
             UserError: A structure is empty or disordered; the message names it.
         """
-        if ids is None:
-            ids = [str(i) for i in range(len(structures))]
+        ids = [str(i) for i in (range(len(structures)) if ids is None else ids)]
         numbers: list[list[int]] = []
         for row, structure in enumerate(structures):
             name = origins[row] if origins else f"structure {ids[row]!r}"
@@ -185,7 +185,7 @@ class Crystals:
                 )
             numbers.append([site.specie.Z for site in structure])
         return cls(
-            ids=np.array([str(i) for i in ids], dtype=object),
+            ids=np.array(ids, dtype=object),
             lattice=np.array([s.lattice.matrix for s in structures], dtype=np.float64).reshape(-1, 3, 3),
             offsets=np.concatenate([[0], np.cumsum([len(n) for n in numbers])]).astype(np.int64),
             numbers=np.array([z for zs in numbers for z in zs], dtype=np.uint8),
@@ -217,8 +217,7 @@ class Crystals:
                 pa.array(self.frac_coords.astype(np.float32).reshape(-1)),
             ),
         }
-        for name, values in self.columns.items():
-            columns[name] = pa.array(values, from_pandas=True)
+        columns |= {name: pa.array(values, from_pandas=True) for name, values in self.columns.items()}
         note = json.dumps({"rows": len(self), "units": dict(self.units), **metadata})
         table = pa.table(columns).replace_schema_metadata({"tlzoo": note})
         with whole(Path(path)) as partial:
@@ -242,24 +241,16 @@ class Crystals:
 
     @classmethod
     def from_arrow(cls, table: Any, path: str | Path) -> Crystals:  # noqa: ANN401 (pyarrow has no types)
-        """Return crystals of a table in the columnar format, or of a slice of one.
-
-        Args:
-            table: A ``pyarrow.Table``.
-            path: The file it is of, for messages.
+        """Return crystals of a ``pyarrow.Table`` in the columnar format, or of a slice of one, of a file.
 
         Raises:
             UserError: It lacks one of the four structure columns, or they do not fit together.
         """
-        missing = [
-            name for name in ("id", "lattice", "numbers", "frac_coords") if name not in table.column_names
-        ]
-        if missing:
+        if missing := [name for name in COLUMNAR if name not in table.column_names]:
             raise UserError(
                 f"{path} lacks the column(s) {', '.join(missing)} of the columnar format; "
                 f"it has: {', '.join(table.column_names)}"
             )
-        note = json.loads((table.schema.metadata or {}).get(b"tlzoo", b"{}"))
         numbers = _list_column(table, "numbers")
         n = len(table)
         lattice, frac_coords = _values(table, "lattice"), _values(table, "frac_coords")
@@ -271,7 +262,7 @@ class Crystals:
         columns = {
             name: as_column(table[name].to_numpy(zero_copy_only=False))
             for name in table.column_names
-            if name not in {"id", "lattice", "numbers", "frac_coords"}
+            if name not in COLUMNAR
         }
         return cls(
             ids=np.array(table["id"].to_pylist(), dtype=object),
@@ -280,8 +271,7 @@ class Crystals:
             numbers=numbers[1].astype(np.uint8),
             frac_coords=frac_coords.astype(np.float64).reshape(-1, 3),
             columns=columns,
-            units=note.get("units", {}),
-            origins=(),
+            units=note_of(table.schema).get("units", {}),
         )
 
 
@@ -309,6 +299,17 @@ def _list_column(table: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any]
 def _values(table: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 (pyarrow has no types)
     values: NDArray[Any] = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return values
+
+
+def note_of(schema: Any) -> dict[str, Any]:  # noqa: ANN401 (pyarrow has no types)
+    """Return what the schema of a file in the columnar format says of it, beside names and types."""
+    note: dict[str, Any] = json.loads((schema.metadata or {}).get(b"tlzoo", b"{}"))
+    return note
+
+
+def symbol(number: int) -> str:
+    """Return the symbol of an element, ``Z = 119`` if it has none."""
+    return SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"Z = {number}"
 
 
 # Index 0 is empty, so that SYMBOLS[Z] is the element of atomic number Z.

@@ -87,9 +87,8 @@ class TwoBody(Freezing):
 
     def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
         """Name the two-body groups and the head's."""
-        pairs = {
-            name for name in groups for part in ("*.twobody", "gcn.*", "conv.*") if fnmatchcase(name, part)
-        }
+        parts = ("*.twobody", "gcn.*", "conv.*")
+        pairs = {name for name in groups if any(fnmatchcase(name, part) for part in parts)}
         if not pairs:
             raise UserError(
                 "this backbone has no two-body part: no group matches '*.twobody', 'gcn.*' or 'conv.*'; "
@@ -143,13 +142,7 @@ class Gradual(Freezing):
 
 @dataclass(frozen=True)
 class GroupRow:
-    """What happened to a group.
-
-    Attributes:
-        name: Name of the group.
-        parameters: Number of its parameters.
-        trainable: Whether it trains.
-    """
+    """What happened to a group: how many parameters it has, and whether it trains."""
 
     name: str
     parameters: int
@@ -235,12 +228,9 @@ def table(rows: Sequence[GroupRow]) -> str:
     """
     moving = sum(row.parameters for row in rows if row.trainable)
     total = sum(row.parameters for row in rows)
-    cells = [(row.name, f"{row.parameters:,}", "trains" if row.trainable else "frozen") for row in rows]
-    cells = [
-        ("group", "parameters", ""),
-        *cells,
-        ("total", f"{total:,}", f"{moving:,} train, {total - moving:,} frozen"),
-    ]
+    cells = [("group", "parameters", "")]
+    cells += [(row.name, f"{row.parameters:,}", "trains" if row.trainable else "frozen") for row in rows]
+    cells += [("total", f"{total:,}", f"{moving:,} train, {total - moving:,} frozen")]
     wide, number = (max(len(row[i]) for row in cells) for i in (0, 1))
     return "\n".join(f"{name:<{wide}}  {count:>{number}}  {state}".rstrip() for name, count, state in cells)
 

@@ -266,9 +266,6 @@ def test_commands(tlzoo, mine, run):
         2,
         "tlzoo: there is no checkpoint 'nothing'; there are: again, tiny-mpt\n",
     )
-    answer = tlzoo("zoo", "table")
-    assert (answer.code, answer.out) == (2, "")
-    assert "tlzoo does not run from one" in answer.err
 
 
 def test_an_empty_zoo(tlzoo, mine):

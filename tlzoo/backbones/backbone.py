@@ -64,7 +64,4 @@ class Backbone(nn.Module, ABC):
         """Take from the training part, and nothing else, what inputs are standardised with.
 
         A trained backbone keeps what it was trained with: this is only called where ``fitted`` is false.
-
-        Args:
-            batches: The training part.
         """

@@ -74,9 +74,8 @@ def _download(reference: str, artifact: Any, folder: Path) -> None:  # noqa: ANN
     found = _weights(folder)
     if len(found) != 1:
         there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        raise UserError(
-            f"{reference} is no model of tlzoo: wanted one .safetensors file and its card, got {there}"
-        )
+        wanted = "one .safetensors file and its card"
+        raise UserError(f"{reference} is no model of tlzoo: wanted {wanted}, got {there}")
 
 
 def _weights(folder: Path) -> list[Path]:

@@ -199,11 +199,7 @@ class Card(Record, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, content: Mapping[str, Any], where: str | Path) -> "Card":
-        """Check the content of a card.
-
-        Args:
-            content: What ``json.loads`` returned.
-            where: File or name, for messages.
+        """Check the content of a card, of a file or by the name ``where``.
 
         Raises:
             UserError: It is no card; the message names the first field that is wrong.
@@ -242,10 +238,8 @@ class Card(Record, frozen=True, kw_only=True):
         rows = [("network", f"{_short(self.spec.backbone)}, {self.parameters:,} parameters")]
         if graph := self.spec.backbone.get("init_args", {}).get("graph"):
             rows += [("graph", _arguments(graph))]
-        rows += [
-            ("predicts", f"{name} [{unit}]: {self.score(name)}")
-            for name, unit in zip(self.targets, self.units, strict=True)
-        ]
+        units = zip(self.targets, self.units, strict=True)
+        rows += [("predicts", f"{name} [{unit}]: {self.score(name)}") for name, unit in units]
         parts = (
             f"{training.train.crystals:,} crystals to learn from, {training.val.crystals:,} to choose the "
             f"epoch, {training.test.crystals:,} for the test"
@@ -287,9 +281,7 @@ def duration(seconds: float) -> str:
 
 def _short(part: Mapping[str, Any]) -> str:
     """Say a class and its plain arguments in one line."""
-    arguments = {
-        name: value for name, value in part.get("init_args", {}).items() if not isinstance(value, dict)
-    }
+    arguments = {key: v for key, v in part.get("init_args", {}).items() if not isinstance(v, dict)}
     return f"{str(part.get('class_path')).rpartition('.')[2]}({_arguments(arguments)})"
 
 

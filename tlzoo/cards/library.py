@@ -19,12 +19,7 @@ PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".tar"})
 
 @dataclass(frozen=True)
 class Shelved:
-    """A checkpoint in one of the folders.
-
-    Attributes:
-        card: What is known about it.
-        path: Where its weights belong: beside the card, in the same folder.
-    """
+    """A checkpoint in one of the folders: its card, and the path where its weights belong, beside it."""
 
     card: Card
     path: Path

@@ -9,12 +9,7 @@ from tlzoo.cards.library import locate, names
 
 
 def model_artifact(name: str, weights: Path) -> Any:  # noqa: ANN401 (of an optional package)
-    """Return the two files of a model as an artifact; the same content is the same version on W&B.
-
-    Args:
-        name: Name of the artifact.
-        weights: The weights, with their card beside them.
-    """
+    """Return the two files of a model as an artifact; the same content is the same version on W&B."""
     import wandb
 
     facts = _card(weights)

@@ -1,11 +1,11 @@
-"""`tlzoo zoo list|info|verify|pull|path|publish|table`: the published checkpoints."""
+"""`tlzoo zoo list|info|verify|pull|path|publish`: the published checkpoints."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from tlzoo.cards import Card, library, listing
+from tlzoo.cards import library
 from tlzoo.commands import arguments
 from tlzoo.errors import UserError
 
@@ -19,7 +19,6 @@ def main(args: Sequence[str]) -> int:
         "pull": pull,
         "path": path,
         "publish": publish,
-        "table": table,
     }
     return arguments.dispatch(args, functions, prog="tlzoo zoo", about=__doc__)
 
@@ -136,23 +135,6 @@ def publish(
     )
     say(f"{card.text()}\n{folders[0] / card.name}.safetensors")
     return 0
-
-
-def table(*, check: bool = False) -> int:
-    """Write the tables of the repository from the cards.
-
-    Args:
-        check: Only say whether they are current.
-    """
-    root = library.repository()
-    if root is None:
-        raise UserError("the tables are part of the repository, and tlzoo does not run from one")
-    folder = root / "checkpoints"
-    cards = [Card.read(folder / f"{name}.json") for name in library.names(folder)]
-    changed = listing.stale(root, cards) if check else listing.write(root, cards)
-    for file in changed:
-        say(f"{file.relative_to(root)} {'is not current: tlzoo zoo table' if check else 'written'}")
-    return 1 if check and changed else 0
 
 
 def say(text: str) -> None:

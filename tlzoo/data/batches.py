@@ -74,12 +74,10 @@ class EpochSampler(Sampler[Positions]):
         if sizes is not None and budget is not None:
             # one more: a last single crystal joins the batch before it
             self.limited = int(np.sort(sizes)[-batch_size - 1 :].sum()) > budget
-        if self.limited:
-            assert sizes is not None
-            assert budget is not None
-            self._loads = loads(sizes, batch_size, budget)
-            self._batch_of_rank = dealt(np.sort(self._loads)[::-1])
-            self._pieces = consecutive(sizes, most=batch_size, budget=budget)
+            if self.limited:
+                self._loads = loads(sizes, batch_size, budget)
+                self._batch_of_rank = dealt(np.sort(self._loads)[::-1])
+                self._pieces = consecutive(sizes, most=batch_size, budget=budget)
         self._length = len(self._batches())
 
     def set_epoch(self, epoch: int) -> None:

@@ -15,8 +15,10 @@ from tlzoo.data.duplicates import MANY, candidates, duplicate_groups, exact_copi
 from tlzoo.data.known_elements import uncovered_rows, uncovered_text
 from tlzoo.data.sources import Place, Problem, read_all
 from tlzoo.descriptors.suitability import Options, unusable
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.graphs.graph_options import GraphOptions
+
+Numbers = Mapping[str, NDArray[np.float64]]
 
 # A value this many robust standard deviations from the median is worth a look.
 OUTLIER = 8.0
@@ -99,9 +101,9 @@ def check(
     Args:
         source: A path, or crystals that are read already.
         targets: Columns that must be numbers; None: every column that mostly is.
-        id_column: Column of the identifiers; found by name if not given.
-        structure_column: Column of the structures; found if not given.
-        units: Units of columns, where the file does not say.
+        id_column: See `tlzoo.data.sources.read`, as for ``structure_column`` and ``units``.
+        structure_column: See there.
+        units: See there.
         options: The neighbours a model will ask for.
         progress: Whether to show bars on a terminal.
     """
@@ -115,48 +117,37 @@ def check(
                 source, targets=targets, id_column=id_column, structure_column=structure_column, units=units
             )
         except UserError as error:
-            return Report(
-                name, [], [Problem(Place(name), "unreadable", str(error).removeprefix(f"{name}: "))]
-            )
+            text = str(error).removeprefix(f"{name}: ")
+            return Report(name, [], [Problem(Place(name), "unreadable", text)])
     if len(crystals) == 0:
         nothing = Problem(Place(name), "empty", "there is not a single crystal that can be read")
         return Report(name, [], [*problems, nothing])
-    names = (
-        list(targets)
-        if targets is not None
-        else [n for n, v in crystals.columns.items() if v.dtype != object]
-    )
-    for target in names:
+    numbers = {column: values for column, values in crystals.columns.items() if values.dtype != object}
+    for target in numbers if targets is None else targets:
         if target in crystals.columns or isinstance(source, Crystals):
             problems += _target_problems(crystals, target, name, each=targets is not None)
+    if targets is not None:
+        numbers = {column: numbers[column] for column in targets if column in numbers}
     problems += element_problems(crystals)
     problems += graph_problems(crystals, options or GraphOptions(), progress=progress)
-    problems += _duplicates(crystals, names, name, progress=progress)
-    return Report(name, _summary(crystals, names), problems)
-
-
-def _place(crystals: Crystals, row: int) -> Place:
-    return Place(crystals.origin(row))
+    problems += _duplicates(crystals, numbers, name, progress=progress)
+    return Report(name, _summary(crystals, numbers), problems)
 
 
 def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) -> list[Problem]:
     if name not in crystals.columns:
-        there = ", ".join(crystals.columns) or "none"
-        text = f"there is no column {name!r}; there are: {there}{did_you_mean(name, crystals.columns)}"
-        return [Problem(Place(source), "missing column", text)]
+        return [Problem(Place(source), "missing column", no_such("column", name, crystals.columns))]
     values = crystals.columns[name]
     if values.dtype == object:
         return [Problem(Place(source), "not a number", f"column {name!r} is text; a target must be numbers")]
-    unknown = np.flatnonzero(np.isnan(values))
+    unknown = np.flatnonzero(np.isnan(values)).tolist()
     if len(unknown) == len(values):
         return [Problem(Place(source), "missing target", f"column {name!r} has no value in any row")]
-    problems = []
-    if each:
-        text = f"column {name!r} has no value"
-        problems = [Problem(_place(crystals, int(row)), "missing target", text, "warning") for row in unknown]
+    text = f"column {name!r} has no value"
+    problems = [_warning(crystals, row, "missing target", text) for row in unknown] if each else []
     unit = crystals.units.get(name, "")
     distance, median = _robust_distance(values)
-    far = np.flatnonzero(distance > OUTLIER)
+    far = np.flatnonzero(distance > OUTLIER).tolist()
     if len(far) > max(1, HEAVY_TAIL * len(values)):
         text = (
             f"{name}: {len(far):,} of {len(values):,} values are far from the median, "
@@ -168,8 +159,12 @@ def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) 
             f"{name} is {_quantity(values[row], unit)}, {distance[row]:.0f} robust standard deviations "
             f"from the median, {_quantity(median, unit)}"
         )
-        problems.append(Problem(_place(crystals, int(row)), "outlier", text, "warning"))
+        problems.append(_warning(crystals, row, "outlier", text))
     return problems
+
+
+def _warning(crystals: Crystals, row: int, kind: str, text: str) -> Problem:
+    return Problem(Place(crystals.origin(row)), kind, text, "warning")
 
 
 def _robust_distance(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -183,10 +178,8 @@ def _robust_distance(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
 
 def element_problems(crystals: Crystals) -> list[Problem]:
     """Return an error for each crystal with an element that has no features."""
-    return [
-        Problem(_place(crystals, int(row)), "elements", uncovered_text(crystals, row))
-        for row in uncovered_rows(crystals)
-    ]
+    rows = uncovered_rows(crystals)
+    return [Problem(Place(crystals.origin(row)), "elements", uncovered_text(crystals, row)) for row in rows]
 
 
 def graph_problems(crystals: Crystals, options: Options, *, progress: bool = False) -> list[Problem]:
@@ -196,10 +189,10 @@ def graph_problems(crystals: Crystals, options: Options, *, progress: bool = Fal
     """
     kind = "neighbours" if isinstance(options, GraphOptions) else "descriptors"
     found = unusable(crystals, options, progress=progress)
-    return [Problem(_place(crystals, row), kind, text) for row, text in found]
+    return [Problem(Place(crystals.origin(row)), kind, text) for row, text in found]
 
 
-def _duplicates(crystals: Crystals, targets: Sequence[str], source: str, *, progress: bool) -> list[Problem]:
+def _duplicates(crystals: Crystals, targets: Numbers, source: str, *, progress: bool) -> list[Problem]:
     problems = []
     alike = sum(map(len, candidates(crystals)))
     if alike > MANY:
@@ -210,21 +203,17 @@ def _duplicates(crystals: Crystals, targets: Sequence[str], source: str, *, prog
         groups = duplicate_groups(crystals, progress=progress)
     for row in np.flatnonzero(groups != np.arange(len(groups))).tolist():
         first = int(groups[row])
-        text = (
-            f"is the same structure as {crystals.origin(first)} ({crystals.structure(row).reduced_formula})"
-        )
-        for name in targets:
-            values = crystals.columns.get(name)
-            if values is None or values.dtype == object:
-                continue
+        formula = crystals.structure(row).reduced_formula
+        text = f"is the same structure as {crystals.origin(first)} ({formula})"
+        for name, values in targets.items():
             one, other = values[first], values[row]
             if not np.isnan(one) and not np.isnan(other) and not np.isclose(one, other):
                 text += f"; its {name} is {_quantity(other, crystals.units.get(name, ''))}, not {one:.6g}"
-        problems.append(Problem(_place(crystals, row), "duplicate structure", text, "warning"))
+        problems.append(_warning(crystals, row, "duplicate structure", text))
     return problems
 
 
-def _summary(crystals: Crystals, targets: Sequence[str]) -> list[str]:
+def _summary(crystals: Crystals, targets: Numbers) -> list[str]:
     sizes = crystals.num_atoms
     elements = [SYMBOLS[z] for z in np.unique(crystals.numbers) if z < len(SYMBOLS)]
     lines = [
@@ -232,12 +221,11 @@ def _summary(crystals: Crystals, targets: Sequence[str]) -> list[str]:
         f"atoms per crystal: {sizes.min()} to {sizes.max()}, median {np.median(sizes):g}",
         f"{len(elements)} elements: {' '.join(elements)}",
     ]
-    for name in targets:
-        values = crystals.columns.get(name)
-        if values is None or values.dtype == object or np.isnan(values).all():
-            continue
+    for name, values in targets.items():
         unit = crystals.units.get(name, "")
         known = values[~np.isnan(values)]
+        if not len(known):
+            continue
         facts = [
             f"{known.min():.6g} to {_quantity(known.max(), unit)}{'' if unit else ' (no unit given)'}",
             f"median {np.median(known):.6g}, mean {known.mean():.6g}, s.d. {known.std():.6g}",

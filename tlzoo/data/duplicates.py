@@ -14,8 +14,9 @@ from tqdm import tqdm
 from tlzoo.crystals import Crystals
 
 if TYPE_CHECKING:
-    from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.core import Structure
+
+Volumes = NDArray[np.float64]
 
 # Relative difference in volume per atom up to which two crystals are compared. The cells of one compound
 # from different functionals, or from experiment, differ by up to 4 % in length.
@@ -34,10 +35,6 @@ def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np
 
     In a table with more than 10,000 crystals to compare, all of one formula with close volumes share a label
     without a comparison. No two equal structures get different labels, but different ones may get the same.
-
-    Args:
-        crystals: The table.
-        progress: Whether to show a bar on a terminal if many are compared.
 
     Returns:
         ``(crystals,)`` int64; the label is the row of the first crystal of the group.
@@ -81,13 +78,13 @@ def candidates(crystals: Crystals) -> list[list[int]]:
     return [part for rows in by_formula.values() for part in _close_in_volume(rows, volumes)]
 
 
-def _volumes(crystals: Crystals) -> NDArray[np.float64]:
+def _volumes(crystals: Crystals) -> Volumes:
     """Volume per atom in Å³, ``(crystals,)``."""
-    volumes: NDArray[np.float64] = np.abs(np.linalg.det(crystals.lattice)) / crystals.num_atoms
+    volumes: Volumes = np.abs(np.linalg.det(crystals.lattice)) / crystals.num_atoms
     return volumes
 
 
-def _close_in_volume(rows: Sequence[int], volumes: NDArray[np.float64]) -> Iterator[list[int]]:
+def _close_in_volume(rows: Sequence[int], volumes: Volumes) -> Iterator[list[int]]:
     """Cut rows of one formula into runs whose neighbours in volume are close; runs of one are left out."""
     if len(rows) < 2:
         return
@@ -98,9 +95,7 @@ def _close_in_volume(rows: Sequence[int], volumes: NDArray[np.float64]) -> Itera
             yield sorted(int(row) for row in part)
 
 
-def _matches(
-    crystals: Crystals, rows: Sequence[int], volumes: NDArray[np.float64]
-) -> Iterator[tuple[int, int]]:
+def _matches(crystals: Crystals, rows: Sequence[int], volumes: Volumes) -> Iterator[tuple[int, int]]:
     """Yield (first of the group, row) for each row that is the same structure as an earlier one."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
@@ -111,7 +106,7 @@ def _matches(
         for first, other in firsts:
             if abs(volumes[row] - volumes[first]) > VOLUME_TOLERANCE * volumes[first]:
                 continue
-            if len(structure) == len(other) and _same(matcher, structure, other):
+            if len(structure) == len(other) and matcher.fit(structure, other, skip_structure_reduction=True):
                 yield first, row
                 break
         else:
@@ -121,13 +116,8 @@ def _matches(
 def _primitive(crystals: Crystals, row: int) -> Structure:
     """As `StructureMatcher` prepares structures, once per structure instead of once per pair."""
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="No Pauling electronegativity"
-        )  # of noble gases; not needed
+        # of noble gases; not needed
+        warnings.filterwarnings("ignore", message="No Pauling electronegativity")
         structure = crystals.structure(row).get_reduced_structure(reduction_algo="niggli")
         primitive: Structure = structure.get_primitive_structure()
     return primitive
-
-
-def _same(matcher: StructureMatcher, one: Structure, other: Structure) -> bool:
-    return bool(matcher.fit(one, other, skip_structure_reduction=True))

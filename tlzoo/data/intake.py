@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Number
 from pathlib import Path
@@ -12,9 +12,8 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.sources import read
 from tlzoo.data.sources.parse import is_structure
-from tlzoo.data.sources.problems import Place
 from tlzoo.data.sources.records import ID_NAMES, Columns, Record, assemble, find_column, finish, sound
-from tlzoo.data.sources.tabular import records_of
+from tlzoo.data.sources.tabular import numbered, records_of
 from tlzoo.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,14 +58,13 @@ def crystals_from(
     if isinstance(data, str | Path):
         if named.known(str(data)):
             return named.load(str(data))
-        return read(
-            data, targets=targets, id_column=id_column, structure_column=structure_column, units=units
-        )
+        columns = {"id_column": id_column, "structure_column": structure_column}
+        return read(data, targets=targets, units=units, **columns)
     if hasattr(data, "itertuples"):
-        columns = Columns(id_column, structure_column)
-        rows = _rows(data, columns)
-        places = [Place(TABLE, number + 1, "row") for number in range(len(rows))]
-        label, found = TABLE, records_of(rows, places, TABLE, columns, Path())
+        known = Columns(id_column, structure_column)
+        rows = _rows(data, known)
+        places = numbered(TABLE, len(rows), "row")
+        label, found = TABLE, records_of(rows, places, TABLE, known, Path())
     elif _is_list(data):
         label, found = LIST, (_records(data, labels or {}), [])
     else:
@@ -102,17 +100,11 @@ def _records(structures: Sequence[Any], labels: Mapping[str, Sequence[Any]]) -> 
                 f"labels: {name!r} has {len(values)} values for {len(structures)} structures; wanted one "
                 "each, None if unknown"
             )
-    return [
-        Record(
-            str(row),
-            Place(LIST, row + 1, "structure"),
-            structure,
-            {**_facts(structure), **{name: values[row] for name, values in labels.items()}},
-        )
-        for row, structure in enumerate(structures)
-    ]
-
-
-def _facts(structure: Any) -> dict[str, Any]:  # noqa: ANN401 (pymatgen's class, imported by whoever made it)
-    properties: Iterable[tuple[str, Any]] = structure.properties.items()
-    return {str(name): value for name, value in properties if isinstance(value, Number | str)}
+    records = []
+    for row, (structure, place) in enumerate(
+        zip(structures, numbered(LIST, len(structures), "structure"), strict=True)
+    ):
+        facts = {str(name): v for name, v in structure.properties.items() if isinstance(v, Number | str)}
+        facts |= {name: values[row] for name, values in labels.items()}
+        records.append(Record(str(row), place, structure, facts))
+    return records

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.crystals import SYMBOLS, Crystals
+from tlzoo.crystals import SYMBOLS, Crystals, symbol
 from tlzoo.errors import UserError
 from tlzoo.nn.elements import covered
 
@@ -17,12 +17,9 @@ def uncovered_rows(crystals: Crystals) -> NDArray[np.int64]:
 def uncovered_text(crystals: Crystals, row: int) -> str:
     """Say which elements of a crystal have no features."""
     numbers = crystals.numbers[crystals.offsets[row] : crystals.offsets[row + 1]]
-    names = ", ".join(
-        SYMBOLS[z] if z < len(SYMBOLS) else f"Z = {z}" for z in sorted(set(numbers) - set(covered()))
-    )
-    return (
-        f"the model has no features for {names or 'its elements'}; it covers H to {SYMBOLS[max(covered())]}"
-    )
+    names = ", ".join(map(symbol, sorted(set(numbers.tolist()) - set(covered()))))
+    last = SYMBOLS[max(covered())]
+    return f"the model has no features for {names or 'its elements'}; it covers H to {last}"
 
 
 def check_elements(crystals: Crystals) -> None:
@@ -34,10 +31,8 @@ def check_elements(crystals: Crystals) -> None:
     rows = uncovered_rows(crystals)
     if len(rows):
         lines = [f"{crystals.origin(row)}: {uncovered_text(crystals, row)}" for row in rows[:10]]
-        more = f"\n  and {len(rows) - 10} more" if len(rows) > 10 else ""
-        raise UserError(
-            "some crystals have unknown elements; leave them out:\n  " + "\n  ".join(lines) + more
-        )
+        lines += [f"and {len(rows) - 10} more"] if len(rows) > 10 else []
+        raise UserError("\n  ".join(["some crystals have unknown elements; leave them out:", *lines]))
 
 
 def symbols(crystals: Crystals) -> list[str]:

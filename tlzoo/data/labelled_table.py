@@ -32,17 +32,8 @@ SHUFFLED = "a control: labels of the training and validation part are shuffled, 
 class LabelledTable:
     """Crystals with labels and a split; read, filtered and divided when first asked for.
 
-    Args:
-        source: A named data set, a path, or what the crystals are called that :meth:`take` gets.
-        targets: See :class:`tlzoo.data.module.CrystalDataModule`, as for the other arguments.
-        split: See there.
-        units: See there.
-        id_column: See there.
-        structure_column: See there.
-        exclude: See there.
-        leave_out: See there.
-        pseudo_labels: See there.
-        shuffle_labels: See there.
+    Arguments are those of :class:`tlzoo.data.module.CrystalDataModule`; ``source`` may also be what the
+    crystals are called that :meth:`take` gets.
     """
 
     def __init__(
@@ -70,11 +61,8 @@ class LabelledTable:
         self.pseudo_labels = pseudo_labels
         self.shuffle_labels = shuffle_labels
         self._targets = list(targets) if targets else None
-        self._reading: dict[str, Any] = {
-            "units": units,
-            "id_column": id_column,
-            "structure_column": structure_column,
-        }
+        columns = {"id_column": id_column, "structure_column": structure_column}
+        self._reading: dict[str, Any] = {"units": units, **columns}
         self._crystals: Crystals | None = None
         self._taken_out: frozenset[str] = frozenset()
         self._split: Split | None = None
@@ -96,11 +84,9 @@ class LabelledTable:
         crystals = crystals_from(data, targets=self._targets, labels=labels, **self._reading)
         ids = frozenset(crystals.ids)
         if self.exclude:
-            unknown = sorted(set(self.exclude) - ids)
-            if unknown:
-                raise UserError(
-                    f"data.exclude names ids that are not in {self.source}: {', '.join(unknown[:5])}"
-                )
+            if unknown := sorted(set(self.exclude) - ids):
+                names = ", ".join(unknown[:5])
+                raise UserError(f"data.exclude names ids that are not in {self.source}: {names}")
             crystals = crystals.select(np.flatnonzero(~np.isin(crystals.ids, self.exclude)))
         if self.leave_out:
             there = [_compositions(source, column) for source, column in self.leave_out.items()]
@@ -111,9 +97,7 @@ class LabelledTable:
     def share(self, other: LabelledTable, *, split: bool = True) -> None:
         """Take over the crystals of a table with the same arguments: nothing is read again.
 
-        Args:
-            other: The table.
-            split: Take over the split too; False if the arguments differ in it, or in the targets.
+        The split too, unless the arguments differ in it, or in the targets.
         """
         self._crystals, self._taken_out = other.crystals, other._taken_out
         if split:

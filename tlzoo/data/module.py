@@ -184,11 +184,7 @@ class CrystalDataModule(pl.LightningDataModule):
         wanted = getattr(module, "graph", None) or getattr(backbone, "graph", None) or self._options
         if isinstance(wanted, GraphOptions | DescriptorOptions):
             return wanted
-        asked = (
-            "the data module has no trainer"
-            if module is None
-            else f"{type(module).__name__}.graph is {wanted}"
-        )
+        asked = f"{type(module).__name__}.graph is {wanted}" if module else "the data module has no trainer"
         raise UserError(
             f"{asked}, so that nobody says which graphs to make: give the LightningModule an attribute "
             "graph, for example GraphOptions() of tlzoo.graphs.graph_options, or call "

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
 
 import numpy as np
 
-from tlzoo.crystals import Crystals
+from tlzoo.crystals import Crystals, note_of
 from tlzoo.data.dataset_cards import DATASETS, DatasetCard, Target
 from tlzoo.data.dataset_cards.convert import convert
 from tlzoo.data.dataset_cards.retrieve import frame, matminer_home
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.graphs.cache import default_dir as cache_dir
 
 __all__ = ["DATASETS", "cache_dir", "every", "find", "folders", "in_order", "known", "load"]
@@ -36,21 +35,16 @@ def load(name: str) -> Crystals:
         UserError: The name is unknown, or the data set is nowhere to be had; the message says how to get it.
     """
     card = find(name)
-    if card.file:
-        return in_order(Crystals.read_parquet(card.file))
     if card.sources:
         from tlzoo.data import pretraining
 
         return pretraining.load(folders(), load)
-    if not card.matminer:
+    if not card.matminer and not card.file:
         from tlzoo.data.example import semiconductors
 
         return semiconductors()
-    for folder in folders():
-        path = folder / f"{card.name}.parquet"
-        if path.is_file():
-            return in_order(Crystals.read_parquet(path))
-    return _converted(card)
+    there = files(name)
+    return in_order(Crystals.read_parquet(there[0])) if there else _converted(card)
 
 
 def known(name: str) -> bool:
@@ -64,9 +58,9 @@ def files(name: str) -> list[Path]:
     if card.file:
         return [Path(card.file)]
     if not card.matminer and not card.sources:
-        from tlzoo.data.example import build
+        from tlzoo.data import example
 
-        return [path for path in (build.BUILT, build.TABLE) if path.is_file()]
+        return [example.BUILT, example.TABLE]
     there = [folder / f"{card.name}.parquet" for folder in folders()]
     return [path for path in there if path.is_file()][:1]
 
@@ -90,10 +84,9 @@ def _converted(card: DatasetCard) -> Crystals:
     homes = [*(folder / "matminer" for folder in given), *matminer_home(), cache_dir() / "matminer"]
     crystals = convert(card, {name: frame(name, homes, wanted_for=card.name) for name in card.matminer})
     path = cache / f"{card.name}.parquet"
+    source = f"matminer {', '.join(card.matminer)}"
     try:
-        crystals.write_parquet(
-            path, source=f"matminer {', '.join(card.matminer)}", citation=card.citation, license=card.licence
-        )
+        crystals.write_parquet(path, source=source, citation=card.citation, license=card.licence)
     except UserError as error:
         log.warning("%s; else %s will be converted again next time", error, card.name)
     return crystals
@@ -110,9 +103,7 @@ def find(name: str) -> DatasetCard:
         return card
     path = _own_file(name)
     if path is None:
-        raise UserError(
-            f"there is no data set {name!r}; there are: {', '.join(DATASETS)}{did_you_mean(name, DATASETS)}"
-        )
+        raise UserError(no_such("data set", name, DATASETS))
     return _own_card(path)
 
 
@@ -132,7 +123,7 @@ def _own_card(path: Path) -> DatasetCard:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path} cannot be read as parquet: {error}") from error
-    note = json.loads((file.schema_arrow.metadata or {}).get(b"tlzoo", b"{}"))
+    note = note_of(file.schema_arrow)
     about = note.get("columns", {})
     targets = {name: Target(unit, about.get(name, "")) for name, unit in note.get("units", {}).items()}
     return DatasetCard(

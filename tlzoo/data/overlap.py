@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups
 from tlzoo.data.intake import crystals_from
-from tlzoo.data.pretraining.fingerprints import Fingerprint, fingerprint
+from tlzoo.data.pretraining.fingerprints import fingerprint
 from tlzoo.data.pretraining.merged import NAME as PRETRAINING
 from tlzoo.data.splits.published import paper_test
 
@@ -41,13 +41,7 @@ class Overlap:
 
 
 def overlap(name: str, crystals: Crystals, other: Crystals) -> Overlap:
-    """Count the crystals of one table that are in another.
-
-    Args:
-        name: Name of the first, for the answer.
-        crystals: What is looked for.
-        other: Where it is looked for.
-    """
+    """Count the crystals of one table, called ``name``, that are in another."""
     ours = np.flatnonzero(np.isin(crystals.formulas, other.formulas))
     theirs = np.flatnonzero(np.isin(other.formulas, crystals.formulas))
     if not len(ours):
@@ -70,18 +64,13 @@ def _near(both: Crystals, is_ours: NDArray[np.bool_]) -> NDArray[np.int64]:
         rows.setdefault(formula, []).append(row)
     near: set[int] = set()
     for members in map(np.array, rows.values()):
-        prints = np.stack([_fingerprint(both, row) for row in members])
+        prints = np.stack([fingerprint(both, row) for row in members])
         theirs = ~is_ours[members]
         for row, one in zip(members[~theirs], prints[~theirs], strict=True):
             close = np.abs(prints - one).mean(axis=(1, 2, 3)) <= NEAR
             if (close & theirs).any():
                 near |= {int(row), *members[close & theirs].tolist()}
     return np.array(sorted(near), dtype=np.int64)
-
-
-def _fingerprint(crystals: Crystals, row: int) -> Fingerprint:
-    atoms = slice(crystals.offsets[row], crystals.offsets[row + 1])
-    return fingerprint(crystals.lattice[row], crystals.frac_coords[atoms], crystals.numbers[atoms])
 
 
 def load(source: str, *, test: bool = False) -> Crystals:

@@ -22,10 +22,8 @@ Rows = NDArray[np.int64]
 def read_pseudo_labels(path: str | Path, crystals: Crystals, targets: Sequence[str]) -> NDArray[np.float32]:
     """Read labels from a table as ``tlzoo predict MODEL DATA -o FILE`` writes it.
 
-    Args:
-        path: A ``.csv`` or ``.parquet`` file with the column ``id`` and one for each target, or for some.
-        crystals: The crystals; the file may have others.
-        targets: Names of the targets.
+    The ``.csv`` or ``.parquet`` file has the column ``id`` and one for each target, or for some; it may
+    have other crystals.
 
     Returns:
         The labels in the unit of the targets, NaN where there is none, ``(crystals, targets)``.
@@ -46,12 +44,10 @@ def read_pseudo_labels(path: str | Path, crystals: Crystals, targets: Sequence[s
     if twice := ids[ids.duplicated()].tolist():
         raise UserError(f"{where} has {twice[0]!r} twice; one line for each crystal is wanted")
     rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
+    if not len(ids):
+        raise UserError(f"{where} is empty")
     if not (rows >= 0).any():
-        raise UserError(
-            f"{where} has none of the crystals; its first is {ids.iloc[0]!r}"
-            if len(ids)
-            else f"{where} is empty"
-        )
+        raise UserError(f"{where} has none of the crystals; its first is {ids.iloc[0]!r}")
     labels = np.full((len(crystals), len(targets)), np.nan, dtype=np.float32)
     for name in there:
         values = pd.to_numeric(table[name], errors="coerce")
@@ -75,15 +71,8 @@ def with_unlabelled(
     """Add to the training part crystals that have nothing but pseudo-labels.
 
     Those the splitter would train on if it knew them, without duplicates of validation and test crystals.
-
-    Args:
-        split: The parts of the crystals with a known target; they stay as they are.
-        splitter: What divided them.
-        crystals: The table.
-        targets: Names of the targets.
-        labels: Pseudo-labels, NaN where there is none, ``(crystals, targets)``.
-        groups: Label of each crystal, ``(crystals,)``; equal labels are duplicates. None if nobody looked.
-        excluded: Ids that are not in the table on purpose.
+    Pseudo-labels are ``(crystals, targets)``, NaN where there is none; for the other arguments see
+    :class:`~tlzoo.data.splits.splitter.Table`.
     """
     everything = np.ones(len(crystals), dtype=np.bool_)
     given = splitter.divide(Table(crystals, everything, groups, targets, excluded))

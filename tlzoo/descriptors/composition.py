@@ -26,10 +26,7 @@ def composition(cells: Cells) -> Values:
     With :math:`n_e` atoms of element e, of property :math:`p_e`, in the *reduced* formula, and fractions
     :math:`x_e = n_e / \sum n`: the mean :math:`\bar p = \sum x_e p_e`, the sum :math:`\sum n_e p_e`, the
     variance :math:`\sum x_e (p_e - \bar p)^2`, the largest and the smallest :math:`p_e`. They do not depend
-    on the choice of the cell.
-
-    Args:
-        cells: Crystals of covered elements.
+    on the choice of the cell. All elements must be covered.
     """
     crystal = np.repeat(np.arange(len(cells.num_atoms)), cells.num_atoms)
     found, count = np.unique(crystal << 8 | cells.numbers, return_counts=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlzoo.crystals import SYMBOLS
+from tlzoo.crystals import SYMBOLS, symbol
 from tlzoo.descriptors import composition, structure
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.element_properties import covered
@@ -58,15 +58,8 @@ def _uncovered(cells: Cells) -> dict[int, str]:
     strange = ~good[cells.numbers]
     crystal = np.repeat(np.arange(len(cells.num_atoms)), cells.num_atoms)
     last = SYMBOLS[int(np.flatnonzero(known)[-1])]
-    return {
-        row: (
-            "there are no descriptors of "
-            f"{', '.join(_name(z) for z in np.unique(cells.numbers[strange & (crystal == row)]).tolist())}; "
-            f"they cover H to {last}: leave this crystal out"
-        )
-        for row in np.unique(crystal[strange]).tolist()
-    }
-
-
-def _name(number: int) -> str:
-    return SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"Z = {number}"
+    problems = {}
+    for row in np.unique(crystal[strange]).tolist():
+        names = ", ".join(map(symbol, np.unique(cells.numbers[strange & (crystal == row)]).tolist()))
+        problems[row] = f"there are no descriptors of {names}; they cover H to {last}: leave this crystal out"
+    return problems

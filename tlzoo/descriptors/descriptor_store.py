@@ -58,12 +58,7 @@ class DescriptorStore:
     ) -> DescriptorStore:
         """Return the memory-mapped store of these structures and options, computed if it is not there yet.
 
-        Args:
-            crystals: Crystals; ids, targets and origins do not matter for the content.
-            options: Which descriptors.
-            cache_dir: Where stores are kept; None is ``$TLZOO_CACHE``, else the user's cache folder.
-            progress: Show a progress bar while computing, on a terminal.
-            workers: Processes that compute; None is ``$TLZOO_WORKERS``, else one per usable core.
+        Arguments are those of :meth:`tlzoo.graphs.graph_store.GraphStore.open`.
 
         Raises:
             NoGraphError: A crystal has no descriptors; all such are listed.
@@ -72,20 +67,14 @@ class DescriptorStore:
         _some(crystals)
         key = store_key(crystals, options)
         folder = (cache_dir or cache.default_dir()) / "descriptors" / key[:32]
-        arrays = cache.read(folder, key)
-        if arrays is None:
-            with cache.Writer(folder, key, "descriptors") as writer:
-                pieces = written(writer, descriptors(), crystals, options, progress=progress, workers=workers)
-                for _ in pieces:
-                    pass
-                facts = {"format": FORMAT, "options": asdict(options), "crystals": len(crystals)}
-                writer.finish({**facts, "names": names(options)})
-            arrays = cache.read(folder, key)
-        if arrays is None:
-            raise UserError(
-                f"{folder} changed while it was read; check the disk, delete the folder, run again"
-            )
-        return cls(arrays["values"], names(options))
+
+        def build(writer: cache.Writer) -> None:
+            for _ in written(writer, descriptors(), crystals, options, progress=progress, workers=workers):
+                pass
+            facts = {"format": FORMAT, "options": asdict(options), "crystals": len(crystals)}
+            writer.finish({**facts, "names": names(options)})
+
+        return cls(cache.kept(folder, key, "descriptors", build)["values"], names(options))
 
     @classmethod
     def in_memory(cls, crystals: Crystals, options: DescriptorOptions) -> DescriptorStore:
@@ -107,11 +96,7 @@ class DescriptorStore:
         return DescriptorStore(self.values[rows], self.names)
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
-        """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
-
-        Args:
-            rows: Crystals to take, ``(crystals,)``, in any order, also repeatedly.
-        """
+        """Gather crystals, in any order, also repeatedly, into a batch (fields: :mod:`tlzoo.graphs.keys`)."""
         values = torch.from_numpy(self.values[np.asarray(rows, dtype=np.int64)])
         return Batch(**{keys.DESCRIPTORS: values, keys.NUM_CRYSTALS: len(rows)})
 

@@ -17,17 +17,9 @@ Options: TypeAlias = GraphOptions | DescriptorOptions
 
 
 def unusable(crystals: Crystals, options: Options, *, progress: bool = False) -> Iterator[tuple[int, str]]:
-    """Yield the rows of crystals of which nothing can be made, with the reason.
-
-    Args:
-        crystals: Crystals.
-        options: What is to be made of them.
-        progress: Show a bar, on a terminal.
-    """
-    bar = tqdm(
-        range(0, len(crystals), CHUNK), desc="neighbours", unit="chunk", disable=None if progress else True
-    )
-    for start in bar:
+    """Yield the rows of crystals of which nothing can be made, with the reason."""
+    starts, hidden = range(0, len(crystals), CHUNK), None if progress else True
+    for start in tqdm(starts, desc="neighbours", unit="chunk", disable=hidden):
         cells = cells_of(crystals, start, min(start + CHUNK, len(crystals)))
         if isinstance(options, DescriptorOptions):
             problems = descriptors_of(cells, options).problems

@@ -69,16 +69,6 @@ def element_fractions(crystals: Crystals) -> Values:
     return crystals.element_fractions[:, :last]
 
 
-def mean_baseline(train: Values, count: int) -> Values:
-    """Predict the mean of the training targets for everything, ``(count,)``."""
-    return np.full(count, np.mean(train))
-
-
-def median_baseline(train: Values, count: int) -> Values:
-    """Predict the median of the training targets, the constant of least absolute error, ``(count,)``."""
-    return np.full(count, np.median(train))
-
-
 def random_forest(features: Values, target: Values, train: Rows, rows: Rows, *, seed: int = 0) -> Values:
     """Predict by a random forest of 300 trees.
 
@@ -107,13 +97,8 @@ def random_forest(features: Values, target: Values, train: Rows, rows: Rows, *, 
 def ridge(features: Values, target: Values, train: Rows, rows: Rows) -> Values:
     """Predict by ridge regression on standardised features, the penalty chosen by leave-one-out on ``train``.
 
-    Missing values are replaced by the mean of the training part.
-
-    Args:
-        features: Of each crystal, ``(crystals, features)``.
-        target: Of each crystal, ``(crystals,)``.
-        train: Rows to fit.
-        rows: Rows to predict.
+    Missing values are replaced by the mean of the training part. Arguments and result are those of
+    :func:`random_forest`.
 
     Returns:
         Predictions, ``(rows,)``.
@@ -187,8 +172,8 @@ def regressions(
 ) -> dict[str, Values]:
     """Return the predictions of each baseline, ``(rows,)``; arguments as of :func:`random_forest`."""
     return {
-        "mean": mean_baseline(target[train], len(rows)),
-        "median": median_baseline(target[train], len(rows)),
+        "mean": np.full(len(rows), np.mean(target[train])),
+        "median": np.full(len(rows), np.median(target[train])),  # the constant of least absolute error
         "ridge": ridge(features, target, train, rows),
         "random forest": random_forest(features, target, train, rows, seed=seed),
     }
@@ -240,11 +225,8 @@ def _class_metrics(target: Values, probability: Values) -> Metrics:
 
 
 def _size(train: Rows) -> dict[str, Any]:
-    return (
-        {"n_estimators": TREES // 3, "max_features": 1 / 3, "max_samples": MANY}
-        if len(train) > MANY
-        else {"n_estimators": TREES}
-    )
+    few = {"n_estimators": TREES // 3, "max_features": 1 / 3, "max_samples": MANY}
+    return few if len(train) > MANY else {"n_estimators": TREES}
 
 
 def _statistics(fractions: Values, values: Values) -> Values:

@@ -44,12 +44,7 @@ class Table:
 
 
 def render(template: str, **content: Any) -> str:  # noqa: ANN401 (what the template wants)
-    """Return a page.
-
-    Args:
-        template: Its place in the package; it extends ``evaluation/page.html``. Text is escaped.
-        **content: What it shows; ``title`` at least.
-    """
+    """Return the page that a template of the package makes of some content; text is escaped."""
     return _environment().get_template(template).render(version=tlzoo.__version__, **content) + "\n"
 
 

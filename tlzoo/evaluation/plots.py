@@ -57,7 +57,7 @@ def parity(
         x, y = target[known].astype(np.float64), prediction[known].astype(np.float64)
         shown.extend([x, y])
         bars = None if uncertainty is None or part not in uncertainty else uncertainty[part][known]
-        _cloud(axes, x, y, bars, _colour(part, parts), f"{_label(part)}: {_score(x, y, unit)}")
+        _cloud(axes, x, y, bars, _colour(part, parts), f"{PART_NAMES.get(part, part)}: {_score(x, y, unit)}")
     if not shown:
         raise UserError(f"no value of {name} is known in any part, so there is nothing to draw")
     ends = _ends(np.concatenate(shown), log=log)
@@ -94,9 +94,8 @@ def learning_curve(path: str | Path, history: pd.DataFrame, *, metric: str, unit
             curves[part] = curve[column].to_numpy(dtype=np.float64)
             epochs = curve["epoch"].to_numpy()
             marker = "o" if len(curve) < 20 else ""
-            axes.plot(
-                epochs, curves[part], color=COLOURS[part], marker=marker, markersize=3, label=_label(part)
-            )
+            look: dict[str, Any] = {"color": COLOURS[part], "marker": marker, "markersize": 3}
+            axes.plot(epochs, curves[part], **look, label=PART_NAMES[part])
             if part == "val" and np.isfinite(curves[part]).any():
                 best = int(np.nanargmin(curves[part]))
                 _mark_best(axes, float(epochs[best]), float(curves[part][best]), unit)
@@ -176,12 +175,8 @@ def _colour(part: str, parts: Mapping[str, Any]) -> str:
     return COLOURS[part] if part in COLOURS else OTHERS[unnamed.index(part) % len(OTHERS)]
 
 
-def _label(part: str) -> str:
-    return PART_NAMES.get(part, part)
-
-
 def _quantity(name: str, unit: str) -> str:
-    return f"{name.replace('_', ' ')}{f' ({unit})' if unit not in {'', '1'} else ''}"
+    return f"{name.replace('_', ' ')}{f' ({unit})' if _suffix(unit) else ''}"
 
 
 def _suffix(unit: str) -> str:

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -34,6 +34,28 @@ def default_dir() -> Path:
     if folder := os.environ.get("TLZOO_CACHE"):
         return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tlzoo"
+
+
+def kept(folder: Path, key: str, noun: str, make: Callable[[Writer], None]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a folder as :func:`read` does, made first if they are not there.
+
+    Args:
+        folder: The folder.
+        key: What it is made for.
+        noun: What is kept, for messages.
+        make: Appends all arrays, and finishes.
+
+    Raises:
+        UserError: The folder cannot be written, or was changed at once by somebody else.
+    """
+    arrays = read(folder, key)
+    if arrays is None:
+        with Writer(folder, key, noun) as writer:
+            make(writer)
+        arrays = read(folder, key)
+    if arrays is None:
+        raise UserError(f"{folder} changed while it was read; check the disk, delete the folder, run again")
+    return arrays
 
 
 def read(folder: Path, key: str) -> dict[str, NDArray[Any]] | None:

@@ -49,9 +49,6 @@ class Graph(NamedTuple):
 def refine(graph: Graph) -> tuple[Colours, Colours]:
     """Return colours of atoms and bonds: equal where the coarsest equitable partition has one class.
 
-    Args:
-        graph: Atoms, bonds and angles.
-
     Returns:
         Colours of atoms, ``(atoms,)``, and of bonds, ``(bonds,)``. A bond's colour implies its target's.
     """
@@ -60,13 +57,13 @@ def refine(graph: Graph) -> tuple[Colours, Colours]:
     first_bond, first_angle = _starts(target), _starts(lines.target)
     atoms = colour(graph.start)
     found = 0
-    while (now := _distinct(atoms)) > found:
+    while (now := len(np.unique(atoms))) > found:
         found = now
         atoms = _mix(ODD * atoms + np.add.reduceat(atoms[source] * length, first_bond))
     bonds = _mix(ODD * atoms[target] + atoms[source] * length)
     found = 0
     # atoms do not split unless bonds do
-    while len(lines.target) and (now := _distinct(bonds)) > found:
+    while len(lines.target) and (now := len(np.unique(bonds))) > found:
         found = now
         angles = np.add.reduceat(bonds.take(lines.source) * cosine, first_angle)
         bonds = _mix(ODD * bonds + angles + _mix(ODD * atoms[target] + atoms[source]))
@@ -120,7 +117,3 @@ def _mix(colours: Colours) -> Colours:
 def _starts(index: Ints) -> Ints:
     """Return where each block of equal indices starts."""
     return np.flatnonzero(np.diff(index, prepend=-1))
-
-
-def _distinct(colours: Colours) -> int:
-    return len(np.unique(colours))

@@ -124,15 +124,15 @@ class GraphStore:
         _some(crystals)
         key = store_key(crystals, options)
         folder = (cache_dir or cache.default_dir()) / "graphs" / key[:32]
-        arrays = cache.read(folder, key)
-        if arrays is None:
-            _build(folder, key, crystals, options, progress=progress, workers=workers)
-            arrays = cache.read(folder, key)
-        if arrays is None:
-            raise UserError(
-                f"{folder} changed while it was read; check the disk, delete the folder, run again"
-            )
-        return cls(**arrays, angles=options.angles)
+
+        def build(writer: cache.Writer) -> None:
+            chunks = written(writer, graphs(), crystals, options, progress=progress, workers=workers)
+            sizes = [chunk.sizes for chunk in chunks]
+            for name, values in _offsets(sizes).items():
+                writer.append(name, values)
+            writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
+
+        return cls(**cache.kept(folder, key, "graphs", build), angles=options.angles)
 
     @classmethod
     def in_memory(cls, crystals: Crystals, options: GraphOptions) -> GraphStore:
@@ -162,11 +162,7 @@ class GraphStore:
         return GraphStore(**arrays, **_offsets([np.stack(sizes)]), angles=self.angles)
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
-        """Gather crystals into one batch (fields: :mod:`tlzoo.graphs.keys`).
-
-        Args:
-            rows: Crystals to take, ``(crystals,)``, in any order, also repeatedly.
-        """
+        """Gather crystals, in any order, also repeatedly, into a batch (fields: :mod:`tlzoo.graphs.keys`)."""
         rows = np.asarray(rows, dtype=np.int64)
         atoms, num_atoms = _places(self.atom_offsets, rows)
         bonds, num_bonds = _places(self.bond_offsets, rows)
@@ -194,17 +190,6 @@ def store_key(crystals: Crystals, options: GraphOptions) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _build(
-    folder: Path, key: str, crystals: Crystals, options: GraphOptions, *, progress: bool, workers: int | None
-) -> None:
-    with cache.Writer(folder, key) as writer:
-        chunks = written(writer, graphs(), crystals, options, progress=progress, workers=workers)
-        sizes = [chunk.sizes for chunk in chunks]
-        for name, values in _offsets(sizes).items():
-            writer.append(name, values)
-        writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
-
-
 def written(
     writer: cache.Writer,
     product: Product,
@@ -214,16 +199,7 @@ def written(
     progress: bool,
     workers: int | None,
 ) -> Generator[Chunk]:
-    """Make something of crystals, write its arrays, and yield each chunk then; arguments of `all_chunks`.
-
-    Args:
-        writer: Where the arrays go, one after another.
-        product: What is made.
-        crystals: Crystals.
-        options: Its options.
-        progress: Show a bar, on a terminal.
-        workers: Processes.
-    """
+    """Make something of crystals, write its arrays, and yield each chunk then; arguments of `all_chunks`."""
     hidden = None if progress else True
     bar = tqdm(total=len(crystals), desc=product.noun, unit=" crystals", disable=hidden)
     with bar, closing(all_chunks(product, crystals, options, workers)) as chunks:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tlzoo.graphs.colours import Colours, Floats, Graph, Ints, colour, groups, refine
 from tlzoo.graphs.line_graph import LineGraph, line_graph
-from tlzoo.graphs.neighbours import Bonds, Cells
+from tlzoo.graphs.neighbours import Bonds, Cells, mask
 
 # Angles at a time, for the processor's caches; the table of cosines makes a crystal cost some more.
 BLOCK = 1 << 18
@@ -79,12 +79,8 @@ def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool) -> Grap
     parts = []
     for start, stop in pairwise(edges):
         of_atoms, of_bonds = slice(atoms[start], atoms[stop]), slice(firsts[start], firsts[stop])
-        some = Bonds(
-            bonds.source[of_bonds] - atoms[start],
-            bonds.target[of_bonds] - atoms[start],
-            bonds.vector[of_bonds],
-            bonds.length[of_bonds],
-        )
+        some = bonds.keep(of_bonds)
+        some = some._replace(source=some.source - atoms[start], target=some.target - atoms[start])
         num_atoms = cells.num_atoms[start:stop]
         parts.append(_merge(cells.numbers[of_atoms], num_atoms, some, tolerance, angles=angles))
     return Graphs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
@@ -109,7 +105,7 @@ def _merge(
         colours = colour(np.arange(len(numbers))), colour(np.arange(len(of_bond)))
 
     atom = _classes(colours[0])
-    of_first = np.flatnonzero(_mask(atom.first, len(numbers))[bonds.target])
+    of_first = np.flatnonzero(mask(atom.first, len(numbers))[bonds.target])
     bond = _classes(colours[1][of_first])
     first = of_first[bond.first]
     source, target = atom.row[bonds.source[first]], atom.row[bonds.target[first]]
@@ -198,7 +194,7 @@ def _angles(lines: LineGraph, cosines: Ints, row: Ints, first: Ints, source: Int
     """
     if not len(lines.target):
         return _Angles(lines.source, lines.target, cosines, cosines)
-    chosen = np.flatnonzero(_mask(first, len(row))[lines.target])
+    chosen = np.flatnonzero(mask(first, len(row))[lines.target])
     of = row[lines.target[chosen]]
     # counted among the bonds into an atom, so that the key below fits into 64 bits
     place = row[lines.source[chosen]] - np.searchsorted(target, source)[of]
@@ -213,9 +209,3 @@ def _means(values: Floats, group: Ints) -> Floats:
     """Return the mean of each group."""
     means: Floats = np.bincount(group, values) / np.bincount(group)
     return means
-
-
-def _mask(rows: Ints, size: int) -> NDArray[np.bool_]:
-    mask = np.zeros(size, dtype=bool)
-    mask[rows] = True
-    return mask

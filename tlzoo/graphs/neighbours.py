@@ -65,7 +65,7 @@ class Bonds(NamedTuple):
     vector: NDArray[np.float64]
     length: NDArray[np.float64]
 
-    def keep(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Bonds:
+    def keep(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Bonds:
         """Return some of the bonds."""
         return Bonds(self.source[rows], self.target[rows], self.vector[rows], self.length[rows])
 
@@ -104,10 +104,6 @@ def all_neighbours(cells: Cells, options: GraphOptions) -> tuple[Cells, Bonds, d
     Atom j is a neighbour of i if its distance is within the cut-off and at most ``tie_tolerance`` beyond
     the k-th smallest distance of i. Fewer than k within the cut-off: all are kept. The cut-off has the
     same tolerance, so that a shell right on it is complete too.
-
-    Args:
-        cells: Crystals.
-        options: Cut-off (Å), k, tolerance of ties (Å), symmetric or not.
 
     Returns:
         The crystals that have a graph, their bonds, and what is wrong with the others, by row: the cell is
@@ -155,12 +151,12 @@ def _checked(
     """Search those crystals that make sense; leave out those where something is wrong with what is found."""
     problems = dict(_unusable(cells))
     rows = np.delete(np.arange(len(cells.lattice)), list(problems))
-    cells = cells.keep(_mask(rows, len(cells.lattice)))
+    cells = cells.keep(mask(rows, len(cells.lattice)))
     bonds = search(cells)
     wrong = dict(_unconnected(cells, bonds, cutoff))
     if wrong:
         problems |= {int(rows[row]): text for row, text in wrong.items()}
-        good = ~_mask(np.array(list(wrong)), len(rows))
+        good = ~mask(np.array(list(wrong)), len(rows))
         of_good = np.repeat(good, cells.num_atoms)
         bonds = bonds.keep(of_good[bonds.target])
         place = np.cumsum(of_good) - 1
@@ -177,14 +173,12 @@ def _unusable(cells: Cells) -> Iterator[tuple[int, str]]:
     lattice = np.where(finite[:, None, None], cells.lattice, 0)
     volume = np.abs(np.linalg.det(lattice))
     flat = volume <= FLATTEST * np.prod(np.linalg.norm(lattice, axis=2), axis=1)
-    for row in np.flatnonzero(flat):
-        yield (
-            int(row),
-            f"the cell is flat (volume {volume[row]:.3g} Å³); "
-            "the lattice must be three independent vectors, in Å"
-            if finite[row]
-            else "a lattice vector or a fractional coordinate is not a finite number",
-        )
+    for row in np.flatnonzero(flat).tolist():
+        text = "a lattice vector or a fractional coordinate is not a finite number"
+        if finite[row]:
+            text = f"the cell is flat (volume {volume[row]:.3g} Å³); "
+            text += "the lattice must be three independent vectors, in Å"
+        yield row, text
 
 
 def _bonds(cells: Cells, options: GraphOptions) -> Bonds:
@@ -205,13 +199,9 @@ def _bonds(cells: Cells, options: GraphOptions) -> Bonds:
 def _nearest(
     cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64], options: GraphOptions
 ) -> tuple[Bonds, NDArray[np.bool_]]:
-    """Return the nearest neighbours within a sphere, and for which crystals the cut-off would give the same.
+    """Return the neighbours within a radius (Å, per crystal), and where the cut-off would give the same.
 
-    Args:
-        cells: Crystals.
-        rows: Which of them, ascending.
-        radius: Radius of the sphere for each crystal, Å.
-        options: The rule.
+    Of some crystals alone, ``rows``, ascending.
     """
     pairs = _search(cells, rows, radius)
     pairs = pairs.keep(np.lexsort((pairs.length, pairs.target)))
@@ -281,28 +271,20 @@ def _unconnected(cells: Cells, bonds: Bonds, cutoff: float) -> Iterator[tuple[in
         there = alone[row[alone] == found]
         names = ", ".join(name(atom) for atom in there[:5])
         more = f" and {len(there) - 5} more" if len(there) > 5 else ""
-        yield (
-            int(found),
-            (
-                f"{'atom' if len(there) == 1 else 'atoms'} {names}{more} of {cells.num_atoms[found]}: "
-                f"no neighbour within {cutoff:g} Å; raise the cutoff or leave this crystal out"
-            ),
-        )
+        text = f"{'atom' if len(there) == 1 else 'atoms'} {names}{more} of {cells.num_atoms[found]}: "
+        text += f"no neighbour within {cutoff:g} Å; raise the cutoff or leave this crystal out"
+        yield int(found), text
     close = np.flatnonzero(bonds.length < CLOSEST)
     for found in np.setdiff1d(row[bonds.target[close]], lonely):
         there = close[row[bonds.target[close]] == found]
         closest = there[bonds.length[there].argmin()]
-        yield (
-            int(found),
-            (
-                f"atoms {name(bonds.target[closest])} and {name(bonds.source[closest])} of "
-                f"{cells.num_atoms[found]} are {bonds.length[closest]:.3f} Å apart, less than {CLOSEST} Å; "
-                "correct the structure or leave this crystal out"
-            ),
-        )
+        text = f"atoms {name(bonds.target[closest])} and {name(bonds.source[closest])} of "
+        text += f"{cells.num_atoms[found]} are {bonds.length[closest]:.3f} Å apart, less than {CLOSEST} Å; "
+        yield int(found), f"{text}correct the structure or leave this crystal out"
 
 
-def _mask(rows: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
-    mask = np.zeros(size, dtype=bool)
-    mask[rows] = True
-    return mask
+def mask(rows: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    """Return which of so many things are among the rows, ``(size,)``."""
+    there = np.zeros(size, dtype=bool)
+    there[rows] = True
+    return there

@@ -1,6 +1,7 @@
 """How large a batch is, and a batch in parts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,15 +56,16 @@ def parts(batch: Batch, budget: int | None) -> Sequence[Batch]:
         return [batch]
     crystals = batch[keys.NUM_CRYSTALS]
     if keys.DESCRIPTORS in batch:
-        starts = range(0, crystals, budget)
-        return [_rows(batch, slice(start, min(start + budget, crystals))) for start in starts]
+        pieces = [slice(start, min(start + budget, crystals)) for start in range(0, crystals, budget)]
+        return [Batch(**_per_crystal(batch, piece)) for piece in pieces]
+    # edges are sorted by target, nodes by crystal
     atom_ends = torch.bincount(batch[keys.BATCH], minlength=crystals).cumsum(0)
-    bond_ends = _ends(batch[keys.EDGE_INDEX][1], atom_ends)
-    rows = bond_ends
+    rows = bond_ends = torch.searchsorted(batch[keys.EDGE_INDEX][1].contiguous(), atom_ends)
     angle_ends = None
     if keys.ANGLE_INDEX in batch:
-        rows = angle_ends = _ends(batch[keys.ANGLE_INDEX][1], bond_ends)
-    pieces = consecutive(rows.diff(prepend=rows.new_zeros(1)).cpu().numpy(), most=crystals, budget=budget)
+        rows = angle_ends = torch.searchsorted(batch[keys.ANGLE_INDEX][1].contiguous(), bond_ends)
+    sizes = rows.diff(prepend=rows.new_zeros(1)).cpu().numpy()
+    pieces = consecutive(sizes, most=crystals, budget=budget)
     return [_part(batch, piece, atom_ends, bond_ends, angle_ends) for piece in pieces]
 
 
@@ -75,11 +77,6 @@ def nothing(batch: Batch) -> Batch:
         if name != keys.NUM_CRYSTALS
     }
     return Batch(**fields, **{keys.NUM_CRYSTALS: 0})
-
-
-def _ends(target: Tensor, node_ends: Tensor) -> Tensor:
-    """Return where the edges of each crystal end: edges are sorted by target, nodes by crystal."""
-    return torch.searchsorted(target.contiguous(), node_ends)
 
 
 def _part(
@@ -98,16 +95,12 @@ def _part(
         angles = _span(angle_ends, piece)
         fields[keys.ANGLE_INDEX] = batch[keys.ANGLE_INDEX][:, angles] - bonds.start
         fields |= {name: batch[name][angles] for name in ANGLE_FIELDS}
-    return Batch(**fields, **{keys.NUM_CRYSTALS: piece.stop - piece.start})
+    return Batch(**fields)
 
 
-def _rows(batch: Batch, piece: slice) -> Batch:
-    """Return a part of a batch of descriptors."""
-    return Batch(**_per_crystal(batch, piece), **{keys.NUM_CRYSTALS: piece.stop - piece.start})
-
-
-def _per_crystal(batch: Batch, piece: slice) -> dict[str, Tensor]:
-    return {name: batch[name][piece] for name in CRYSTAL_FIELDS if name in batch}
+def _per_crystal(batch: Batch, piece: slice) -> dict[str, Any]:
+    fields = {name: batch[name][piece] for name in CRYSTAL_FIELDS if name in batch}
+    return {**fields, keys.NUM_CRYSTALS: piece.stop - piece.start}
 
 
 def _span(ends: Tensor, piece: slice) -> slice:

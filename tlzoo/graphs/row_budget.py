@@ -34,11 +34,7 @@ class RowBudget:
         self.rows = rows
 
     def apply(self, compute: Compute, batch: Batch) -> Tensor:
-        """Compute a batch without derivatives, in parts if need be.
-
-        Args:
-            compute: From a batch to one row per crystal.
-            batch: Fields of :mod:`tlzoo.graphs.keys`.
+        """Compute one row per crystal of a batch, without derivatives, in parts if need be.
 
         Raises:
             UserError: A single crystal does not fit.
@@ -58,11 +54,7 @@ class RowBudget:
         in the backward pass.
 
         Where several processes train together they compute as many parts each, some perhaps of no crystal.
-
-        Args:
-            compute: From a batch to one row per crystal.
-            batch: Fields of :mod:`tlzoo.graphs.keys`.
-            module: What ``compute`` runs; its running statistics take in each part once.
+        The running statistics of ``module``, which ``compute`` runs, take in each part once.
         """
         pieces = list(parts(batch, self.rows))
         if self.rows is not None and (together := distributed.together()):

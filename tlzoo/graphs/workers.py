@@ -102,11 +102,7 @@ def all_chunks(
 ) -> Generator[tuple[int, Chunk]]:
     """Yield what is made of all crystals in chunks, each with the row after its last.
 
-    Args:
-        product: What is made.
-        crystals: Crystals.
-        options: Its options.
-        workers: See :func:`worker_count`; a few thousand crystals are done by this process alone.
+    A few thousand crystals are done by this process alone, more by :func:`worker_count` others.
 
     Raises:
         NoGraphError: After the last chunk, if there are crystals of which it cannot be made; all are listed.

@@ -124,11 +124,7 @@ class Head(nn.Module, ABC):
         self.scaler.check(targets, names)
 
     def fit(self, targets: Float[Tensor, "crystals targets"], names: Sequence[str] = ()) -> None:
-        """Fit the scaler on the targets of the training part.
-
-        Args:
-            targets: Physical units, NaN where unknown.
-            names: Names of the targets, for messages.
+        """Fit the scaler on the targets of the training part: physical units, NaN where unknown.
 
         Raises:
             UserError: A target has no label, or labels this head cannot learn.

@@ -44,12 +44,7 @@ class Metrics(Metric):
     def update(
         self, prediction: Float[Tensor, "crystals columns"], target: Float[Tensor, "crystals targets"]
     ) -> None:
-        """Add a batch.
-
-        Args:
-            prediction: Columns of ``Head.predict``, physical units.
-            target: Physical units, NaN where unknown.
-        """
+        """Add a batch: what ``Head.predict`` gives, and targets, NaN where unknown; physical units."""
         self.prediction.append(prediction.detach())
         self.target.append(target.detach())
 

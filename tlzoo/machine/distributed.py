@@ -254,9 +254,7 @@ def average(parameters: Sequence[nn.Parameter]) -> None:
     """Make the gradient of each parameter its mean over the processes; one that is missing counts as 0."""
     for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
         some = [parameter for parameter in parameters if parameter.dtype == dtype]
-        flat = torch.cat(
-            [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in some]
-        )
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in some])
         dist.all_reduce(flat)
         flat /= world()
         for parameter, gradient in zip(some, torch.split(flat, [p.numel() for p in some]), strict=True):

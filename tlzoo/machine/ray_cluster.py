@@ -18,11 +18,7 @@ HANDED_ON = ("TLZOO_", "MATMINER_DATA")
 
 
 def check(asked: str, instead: str) -> None:
-    """Make sure that Ray is installed.
-
-    Args:
-        asked: The option that asks for it.
-        instead: What to do without it.
+    """Make sure that Ray is installed, else say which option asks for it, and what to take instead.
 
     Raises:
         UserError: It is not.
@@ -31,17 +27,15 @@ def check(asked: str, instead: str) -> None:
         # not find_spec: a folder of this name would do for it
         importlib.metadata.version("ray")
     except importlib.metadata.PackageNotFoundError as error:
-        raise UserError(
-            f"{asked} needs the package ray: pip install tlzoo[ray]; or take {instead}"
-        ) from error
+        text = f"{asked} needs the package ray: pip install tlzoo[ray]; or take {instead}"
+        raise UserError(text) from error
 
 
 def start(cores: int, address: str | None = None) -> None:
     """Join a cluster, or start Ray on this machine; ``ray.shutdown`` leaves or ends it.
 
-    Args:
-        cores: Of Ray on this machine.
-        address: Of a cluster; by default that of ``RAY_ADDRESS``, else Ray is started on this machine.
+    The cluster is that of the address, else of ``RAY_ADDRESS``; if there is none Ray is started, with so
+    many cores.
 
     Raises:
         UserError: The cluster cannot be reached, or Ray does not start.
@@ -74,20 +68,12 @@ class Place:
 
     @classmethod
     def here(cls, **variables: str) -> Self:
-        """Return the place of this process.
-
-        Args:
-            **variables: Further variables to set.
-        """
+        """Return the place of this process, with further variables to set."""
         handed_on = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
         return cls(str(Path.cwd()), handed_on | variables)
 
     def settle(self, *, threads: int) -> None:
-        """Make it that of this process, a worker's.
-
-        Args:
-            threads: Threads of an operation.
-        """
+        """Make it that of this process, a worker's, with so many threads of an operation."""
         os.environ.update(self.environment)
         if Path(self.directory).is_dir():
             os.chdir(self.directory)

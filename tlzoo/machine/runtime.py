@@ -80,11 +80,7 @@ def keep_memory(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Return how many cores this process may use, by affinity and by the quota of its control group.
-
-    Args:
-        root: Where ``proc`` and ``sys`` are.
-    """
+    """Return how many cores this process may use, by affinity and by the quota of its control group."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *(int(quota) for quota in _quotas(root))]))
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tlzoo.backbones.backbone import Backbone, Layer
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.heads.head import Head
@@ -41,23 +41,13 @@ def check_layers(layers: Sequence[str], there: Mapping[str, int]) -> None:
         UserError: Names the first, and those there are.
     """
     if unknown := [name for name in layers if name not in there]:
-        raise UserError(
-            f"there is no layer {unknown[0]!r}; there are: {', '.join(there)}"
-            f"{did_you_mean(unknown[0], there)}"
-        )
+        raise UserError(no_such("layer", unknown[0], there))
 
 
 def activations(
     backbone: Backbone, head: Head, batch: Batch, layers: Sequence[str]
 ) -> Float[Tensor, "crystals width"]:
-    """Return the activations of layers for the crystals of a batch, side by side in the order given.
-
-    Args:
-        backbone: In eval mode.
-        head: In eval mode.
-        batch: Fields of :mod:`tlzoo.graphs.keys`.
-        layers: Some of :func:`widths`.
-    """
+    """Return the activations of layers for the crystals of a batch, side by side; all in eval mode."""
     named = backbone.layers()
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
     with ExitStack() as hooks:

@@ -145,13 +145,8 @@ def answered(
 ) -> list[T]:
     """Return what is said of all crystals, part by part.
 
-    Args:
-        crystals: The table.
-        options: What is to be made of each crystal.
-        answer: From what was made of some crystals to what is said of them.
-        kept: What was made of the whole table before.
-        most: Crystals in a part, at most.
-        atoms: Atoms in a part, at most; None for no limit.
+    ``kept`` is what was made of the whole table before; a part has at most so many crystals, and atoms if
+    there is a limit.
 
     Raises:
         UserError: There are unknown elements.
@@ -175,11 +170,8 @@ def answer_inputs(
 ) -> Columns:
     """Return ``id`` and what is said of all crystals that the inputs hold, in their order.
 
-    Args:
-        inputs: Paths, and names of data sets.
-        options: What is to be made of each crystal.
-        answer: From what was made of some crystals to columns of what is said of them.
-        skip_bad: Leave out what cannot be read, and say so, instead of stopping.
+    Inputs are paths and names of data sets. With ``skip_bad`` what cannot be read is left out, and that
+    is said, instead of stopping.
 
     Raises:
         UserError: Something cannot be read and ``skip_bad`` is off; the message names all of it.
@@ -208,9 +200,8 @@ def answer_inputs(
 
 def joined(parts: Sequence[Columns], names: Sequence[str]) -> Columns:
     """Return the columns of all parts, one after another; of no part the columns are empty."""
-    return {
-        name: np.concatenate([np.empty(0, np.float32), *(part[name] for part in parts)]) for name in names
-    }
+    none = np.empty(0, np.float32)
+    return {name: np.concatenate([none, *(part[name] for part in parts)]) for name in names}
 
 
 def _store(chunks: Sequence[Chunk], options: Options) -> Store:

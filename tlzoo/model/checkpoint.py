@@ -63,11 +63,8 @@ class Loaded:
 def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, Any]) -> None:
     """Write a model as ``<path>.safetensors`` and ``<path>.json``; each is complete or what it was before.
 
-    Args:
-        path: Without suffix, or with either.
-        backbone: The backbone.
-        head: The head, bound to it.
-        card: Further facts, anything JSON can hold; numbers that are not finite become null.
+    The path has either suffix or none, the head is bound to the backbone. The card is anything JSON can
+    hold; numbers that are not finite become null.
 
     Raises:
         UserError: The files cannot be written, for example because the disk is full; the classes are neither
@@ -84,20 +81,15 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
     pinned = {name: facts[name] for name in PINNED if name in facts}
     header = json.dumps({"format": FORMAT, "spec": spec, **pinned}, sort_keys=True)
     content = safetensors.torch.save(tensors, metadata={HEADER_KEY: header})
-    ours = {
-        "format": FORMAT,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-        "spec": spec,
-    }
+    sha256 = hashlib.sha256(content).hexdigest()
+    ours = {"format": FORMAT, "sha256": sha256, "bytes": len(content), "spec": spec}
     facts = {name: value for name, value in facts.items() if name not in RESERVED}
     text = json.dumps({**facts, **ours}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
-            f"{weights.parent} cannot be made: {error.strerror}; choose another folder"
-        ) from error
+        text = f"{weights.parent} cannot be made: {error.strerror}; choose another folder"
+        raise UserError(text) from error
     # the large file first, so that a full disk leaves both as they were
     with whole(document) as new_card, whole(weights) as new_weights:
         new_weights.write_bytes(content)
@@ -107,10 +99,7 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
 def check_storable(backbone: Backbone, head: Head, *, export: bool = True) -> None:
     """Refuse, before it is trained, a model that :func:`save` would refuse or :func:`load` could not build.
 
-    Args:
-        backbone: The backbone.
-        head: The head, bound to it.
-        export: Whether the model is to be stored; if not, only a resume file must describe it.
+    If it is not to be stored (``export``), only a resume file must describe it.
 
     Raises:
         UserError: A class is neither tlzoo's nor registered, or cannot be built again from its attributes.
@@ -217,9 +206,7 @@ def _read_card(weights: Path, document: Path) -> dict[str, Any]:
     try:
         card = json.loads(_read(document))
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{document} is no JSON ({error}); restore the card that came with the model"
-        ) from error
+        raise UserError(f"{document} is no JSON ({error}); {RESTORE}") from error
     if not isinstance(card, dict) or "format" not in card:
         raise UserError(f"{document} is no card of tlzoo")
     _check_format(document, card["format"])
@@ -231,9 +218,8 @@ def _read_card(weights: Path, document: Path) -> dict[str, Any]:
 
 def _check_format(file: Path, version: object) -> None:
     if version != FORMAT:
-        raise UserError(
-            f"{file} has format {version}, this tlzoo reads format {FORMAT}; update tlzoo to read it"
-        )
+        reads = f"this tlzoo reads format {FORMAT}"
+        raise UserError(f"{file} has format {version}, {reads}; update tlzoo to read it")
 
 
 def _verify(weights: Path, content: bytes, card: Mapping[str, Any]) -> None:
@@ -283,16 +269,14 @@ def _module(weights: Path, spec: Any, part: str) -> nn.Module:  # noqa: ANN401 (
     except UserError:
         raise
     except UNBUILT as error:
-        raise UserError(
-            f"the header of {weights} describes a {part} that cannot be built: {error}"
-        ) from error
+        text = f"the header of {weights} describes a {part} that cannot be built: {error}"
+        raise UserError(text) from error
 
 
 def _fill(weights: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
     """Copy the weights of a file into modules that they must fit exactly."""
-    wanted = {
-        f"{part}.{name}": value for part, m in modules.items() for name, value in m.state_dict().items()
-    }
+    parts = modules.items()
+    wanted = {f"{part}.{name}": value for part, m in parts for name, value in m.state_dict().items()}
     problems = [f"{name} is missing" for name in wanted if name not in tensors]
     problems += [f"{name} is not expected" for name in tensors if name not in wanted]
     problems += [
@@ -303,7 +287,7 @@ def _fill(weights: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str,
     if problems:
         more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise UserError(f"{weights}: weights do not fit the specification: {'; '.join(problems[:8])}{more}")
-    for part, module in modules.items():
+    for part, module in parts:
         module.load_state_dict({name: tensors[f"{part}.{name}"] for name in module.state_dict()})
 
 

@@ -13,12 +13,7 @@ FORMAT: Final = 1
 
 
 def write(model: Path, others: Sequence[Path]) -> None:
-    """Let a model answer together with others.
-
-    Args:
-        model: ``model.safetensors`` of a run directory.
-        others: Weights of the others, in folders below that directory; none undoes it.
-    """
+    """Let the model of a run directory answer together with others, below that directory; none undoes it."""
     path = model.with_name(FILE)
     if not others:
         path.unlink(missing_ok=True)

@@ -68,12 +68,7 @@ class Model:
         return names + [f"{name}_spread" for name in self.card["targets"] if self.others]
 
     def answer(self, batch: Batch, embedding: Tensor | None = None) -> Tensor:
-        """Predict for graphs, ``(crystals, columns)`` in physical units.
-
-        Args:
-            batch: The graphs.
-            embedding: What the backbone says of them, if it is known.
-        """
+        """Predict for graphs, or from their embedding if known, ``(crystals, columns)`` in physical units."""
         own = self.head.predict(self.head(self.backbone(batch) if embedding is None else embedding))
         if not self.others:
             return own
@@ -111,12 +106,7 @@ class Model:
         return pd.DataFrame({"id": crystals.ids, **joined(found, self.columns)})
 
     def answers(self, stores: Stores, **limits: int) -> dict[str, NDArray[np.float32]]:
-        """Predict for what was made of crystals; return the columns by name, ``(crystals,)`` each.
-
-        Args:
-            stores: What was made, for each of :attr:`options`.
-            **limits: ``batch_size`` and ``max_rows``, as of `predict`.
-        """
+        """Predict, with the limits of `predict`, for what was made of crystals: columns by name."""
         values = self.rows(self.answer, stores[self.backbone.graph], **limits)
         return dict(zip(self.columns, values.T, strict=True))
 
@@ -191,14 +181,7 @@ class Model:
         batch_size: int = BATCH_SIZE,
         max_rows: int = MAX_ROWS,
     ) -> NDArray[np.float32]:
-        """Return one row of results per crystal, ``(crystals, width)``; crystals of one size go together.
-
-        Args:
-            compute: From a batch to its rows.
-            store: What was made of the crystals.
-            batch_size: Crystals computed at a time, at most.
-            max_rows: Rows computed at a time, at most.
-        """
+        """Return one row of results per crystal, ``(crystals, width)``; crystals of one size go together."""
         device = next(self.backbone.parameters()).device
         order = np.argsort(store.num_rows, kind="stable")
         with torch.inference_mode():
@@ -262,12 +245,8 @@ def _check_alike(first: Model, other: Model) -> None:
                 f"models that answer together need the same {name}, got {', '.join(first.card[name])} and "
                 f"{', '.join(other.card[name])}; remove {ensemble.FILE} from the run directory"
             )
-    wrong = [
-        model
-        for model in (first, other)
-        if model.head.columns(model.card["targets"]) != model.card["targets"]
-    ]
-    if wrong or first.backbone.graph != other.backbone.graph:
+    plain = all(m.head.columns(m.card["targets"]) == m.card["targets"] for m in (first, other))
+    if not plain or first.backbone.graph != other.backbone.graph:
         raise UserError(
             "models that answer together need the same graphs and a number for each property; remove "
             f"{ensemble.FILE} from the run directory"

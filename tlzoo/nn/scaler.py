@@ -50,11 +50,7 @@ class Scaler(nn.Module):
         return self._fitted
 
     def check(self, targets: Float[Tensor, "crystals targets"], names: Sequence[str] = ()) -> None:
-        """Make sure that labels can be transformed.
-
-        Args:
-            targets: Labels in physical units, NaN where unknown.
-            names: Names of the targets, for messages.
+        """Make sure that labels (physical units, NaN where unknown) can be transformed.
 
         Raises:
             UserError: There are infinite labels, or labels that have no logarithm under ``log10``.
@@ -72,11 +68,7 @@ class Scaler(nn.Module):
 
     @torch.no_grad()
     def fit(self, targets: Float[Tensor, "crystals targets"], names: Sequence[str] = ()) -> None:
-        """Take mean and standard deviation from the labels of the training part.
-
-        Args:
-            targets: Labels in physical units, NaN where unknown.
-            names: Names of the targets, for messages.
+        """Take mean and standard deviation from the labels of the training part; arguments of :meth:`check`.
 
         Raises:
             UserError: A target has no known label, or one that cannot be transformed.

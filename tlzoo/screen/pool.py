@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tlzoo.crystals import Crystals
+from tlzoo.crystals import COLUMNAR, Crystals
 from tlzoo.data import named
 from tlzoo.data.sources import read_all
-from tlzoo.data.sources.tabular import COLUMNAR
 from tlzoo.errors import UserError
 
 

@@ -51,9 +51,8 @@ class Verdict:
     def text(self) -> str:
         """Say it in a line."""
         if self.passed:
-            return (
-                f"{self.name}: sha256 and golden predictions agree (largest deviation {self.deviation:.1e})"
-            )
+            agree = "sha256 and golden predictions agree"
+            return f"{self.name}: {agree} (largest deviation {self.deviation:.1e})"
         return (
             f"{self.name}: DIFFERS, its answer for {self.where} deviates by {self.deviation:.1e}, "
             f"more than {self.tolerance:.0e}"
@@ -71,11 +70,6 @@ def golden(model: Model) -> dict[str, dict[str, float]]:
 
 def verify(name: str, *, device: Device = "cpu", precision: Precision = "32-true") -> Verdict:
     """Compare a checkpoint with its card: hash of the weights, golden predictions.
-
-    Args:
-        name: The checkpoint.
-        device: Where to predict.
-        precision: As of Lightning's trainer.
 
     Raises:
         UserError: There is no such checkpoint or device, or the weights are not those of the card.
@@ -104,9 +98,8 @@ def deviation(answers: Golden, wanted: Golden) -> tuple[float, str]:
         UserError: They are about other crystals or columns.
     """
     columns = list(next(iter(wanted.values()), {}))
-    if list(answers) != list(wanted) or any(
-        list(row) != columns for row in (*answers.values(), *wanted.values())
-    ):
+    rows = (*answers.values(), *wanted.values())
+    if list(answers) != list(wanted) or any(list(row) != columns for row in rows):
         raise UserError(
             "the golden predictions of the card are about other crystals or columns than this version of "
             "tlzoo computes; take the version that made the card, or publish the checkpoint anew"

@@ -39,14 +39,9 @@ def publish(
 ) -> Card:
     """Make a checkpoint of a run that was trained and tested.
 
-    Args:
-        directory: The run directory.
-        name: Name of the checkpoint.
-        description: What it is good for, in a sentence.
-        folder: Where both files go; a checkpoint of the same name there is replaced.
-        citation: Work to cite for the data; that of the data set's card by default.
-        licence: Licence of the data; that of the data set's card by default.
-        control: Take a run on shuffled labels too; the description of its checkpoint begins with that.
+    A checkpoint of the same name in the folder is replaced. Whom to cite for the data, and their licence,
+    say the card of the data set by default. A control, of shuffled labels, must be asked for; the
+    description of its checkpoint begins with that.
 
     Raises:
         UserError: The run is not finished or not tested, its labels were shuffled, or nobody says whose the
@@ -55,18 +50,10 @@ def publish(
     if not NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
     run = Run(Path(directory))
-    needed = (
-        run.config,
-        run.split,
-        run.environment,
-        run.history,
-        run.predictions,
-        run.model.with_suffix(".json"),
-    )
-    if lacking := [path.name for path in needed if not path.is_file()]:
-        raise UserError(
-            f"{directory} lacks {', '.join(lacking)}; finish the run first: tlzoo fit, tlzoo test"
-        )
+    card_file = run.model.with_suffix(".json")
+    needed = (run.config, run.split, run.environment, run.history, run.predictions, card_file)
+    if lacking := ", ".join(path.name for path in needed if not path.is_file()):
+        raise UserError(f"{directory} lacks {lacking}; finish the run first: tlzoo fit, tlzoo test")
     loaded = checkpoint.load(run.model)
     if isinstance(loaded.head, Classification):
         raise UserError("a classification has no MAE in units: only regressions become checkpoints")

@@ -95,10 +95,7 @@ CELLS: Final[dict[str, Cell]] = {
     "TiO2 rutile": (orthogonal(4.594, 4.594, 2.959), {"Ti": [ORIGIN, BODY], "O": rutile(0.305)}),
     "MoS2 2H": (
         hexagonal(3.160, 12.295),
-        {
-            "Mo": [(THIRD, TWO_THIRDS, 0.25), (TWO_THIRDS, THIRD, 0.75)],
-            "S": molybdenite(0.621),
-        },
+        {"Mo": [(THIRD, TWO_THIRDS, 0.25), (TWO_THIRDS, THIRD, 0.75)], "S": molybdenite(0.621)},
     ),
     "Fe bcc": (2.866 / 2 * (1 - 2 * np.eye(3)), {"Fe": [ORIGIN]}),
     "Cu fcc": (primitive(3.615), {"Cu": [ORIGIN]}),

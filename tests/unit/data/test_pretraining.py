@@ -9,11 +9,13 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
+from maintenance import exclusions as search
+from maintenance.exclusions import HELD_OUT, HeldOut, alike
 from tlzoo.crystals import Crystals
 from tlzoo.data import named, pretraining
-from tlzoo.data.pretraining import HeldOut, exclusions
+from tlzoo.data.pretraining import exclusions
 from tlzoo.data.pretraining import merged as tables_of
-from tlzoo.data.pretraining.fingerprints import NEAREST, alike, fingerprint
+from tlzoo.data.pretraining.fingerprints import NEAREST, fingerprint
 from tlzoo.data.splits import Pretraining
 from tlzoo.data.splits.published import paper_lists
 from tlzoo.errors import UserError
@@ -34,9 +36,7 @@ def lonely():
 
 
 def print_of(structure):
-    return fingerprint(
-        structure.lattice.matrix, structure.frac_coords, np.array(structure.atomic_numbers, dtype=np.uint8)
-    )
+    return fingerprint(Crystals.from_structures([structure]), 0)
 
 
 def is_alike(one, other):
@@ -110,7 +110,7 @@ TESTS = (
 
 
 def test_what_is_kept_out_and_why():
-    found = exclusions.find(SETS, ["large", "small"], held_out=TESTS, lists=LISTS)
+    found = search.find(SETS, ["large", "small"], held_out=TESTS, lists=LISTS)
     assert found.to_numpy().tolist() == [
         ["large", "a", "", "small all_small"],
         ["large", "c", "large", "gaps"],
@@ -125,11 +125,12 @@ def test_what_is_kept_out_and_why():
 def test_a_whole_data_set_can_be_kept_out(name, expected):
     # phonon peaks are learnt from phonons, gaps from those of mp that are in no test set
     assert pretraining.keeps_out(name) is expected
+    assert expected is any(test.data_set == name and test.paper is None and not test.but for test in HELD_OUT)
 
 
 def test_a_test_crystal_that_is_not_there_is_an_error():
     with pytest.raises(UserError, match="1 of 1 ids of test of small are not in the data"):
-        exclusions.find(SETS, ["large"], held_out=TESTS, lists={**LISTS, "small": {"test": ["7"]}})
+        search.find(SETS, ["large"], held_out=TESTS, lists={**LISTS, "small": {"test": ["7"]}})
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def listed(tmp_path, monkeypatch):
     sources = {name: SETS[name] for name in ("large", "small")}
     path = tmp_path / "excluded.csv"
     tests = [test for test in TESTS if test.name != "all_small"]
-    exclusions.write(exclusions.find(SETS, sources, held_out=tests, lists=LISTS), sources, path)
+    search.write(search.find(SETS, sources, held_out=tests, lists=LISTS), sources, path)
     monkeypatch.setattr(exclusions, "LIST", path)
     monkeypatch.setattr(tables_of, "SOURCES", tuple(sources))
     monkeypatch.setattr(tables_of, "TESTED", ("large",))
@@ -147,7 +148,7 @@ def listed(tmp_path, monkeypatch):
 
 def test_the_list_is_read_as_it_was_written(listed):
     found = exclusions.read()
-    assert found.columns.tolist() == exclusions.COLUMNS
+    assert found.columns.tolist() == search.COLUMNS
     assert found["reasons"].tolist() == ["small", "gaps", "gaps", "no_graph", ""]
     assert set(exclusions.signatures()) == {"large", "small"}
 
@@ -205,7 +206,7 @@ def test_parts_go_by_formula():
 
 @pytest.fixture(scope="module")
 def sources(data_dir):
-    names = {*pretraining.SOURCES, *(test.data_set for test in pretraining.HELD_OUT)}
+    names = {*pretraining.SOURCES, *(test.data_set for test in HELD_OUT)}
     return {name: named.load(name) for name in names}
 
 
@@ -218,7 +219,7 @@ def test_the_list_speaks_of_these_data(sources):
 def test_the_list_has_every_test_crystal_of_the_paper(data_dir):
     found = exclusions.read()
     members = found[found["member_of"] != ""]
-    for test in pretraining.HELD_OUT:
+    for test in HELD_OUT:
         if test.data_set in pretraining.SOURCES and test.paper:
             ids = paper_lists()[test.paper]["test"]
             assert sorted(members.loc[members["member_of"] == test.name, "id"]) == sorted(ids), test.name
@@ -247,10 +248,10 @@ def check(tables):
     ids = {name: set(crystals.ids) for name, crystals in tables.items()}
     lists = {
         test.paper: {"test": [i for i in paper_lists()[test.paper]["test"] if i in ids[test.data_set]]}
-        for test in pretraining.HELD_OUT
+        for test in HELD_OUT
         if test.paper
     }
-    found = exclusions.find(tables, pretraining.SOURCES, lists=lists)
+    found = search.find(tables, pretraining.SOURCES, lists=lists)
     listed = exclusions.read()
     here = [name in ids[source] for source, name in zip(listed["data_set"], listed["id"], strict=True)]
     assert found.to_numpy().tolist() == listed[here].to_numpy().tolist()
@@ -335,7 +336,7 @@ def test_labels_are_those_of_the_sources(crystals, sources):
 
 def test_the_document_has_the_counts(crystals):
     text = (Path(__file__).parents[3] / "docs" / "pretraining.md").read_text(encoding="utf-8")
-    counts = exclusions.counts(exclusions.read())
+    counts = search.counts(exclusions.read())
     for reason, numbers in counts.iterrows():
         assert f"| `{reason}` | {' | '.join(f'{number:,}' for number in numbers)} |" in text
     split = Pretraining().split(crystals)

@@ -31,8 +31,7 @@ def convert(card: DatasetCard, frames: Mapping[str, pd.DataFrame]) -> Crystals:
         UserError: A column that the card names is not there, as in another version of the matminer file.
     """
     for name, frame in frames.items():
-        needed = [column for column in card.columns[name] if column not in frame]
-        if needed:
+        if needed := [column for column in card.columns[name] if column not in frame]:
             raise UserError(
                 f"matminer data set {name!r} lacks the column(s) {', '.join(map(repr, needed))} that "
                 f"{card.name!r} needs; it has: {', '.join(map(repr, frame.columns))}. "
@@ -53,11 +52,8 @@ def _table(card: DatasetCard, frame: pd.DataFrame, source: str) -> Crystals:
     import pandas as pd
     from tqdm import tqdm
 
-    columns = {
-        card.mapping[c]: pd.to_numeric(frame[c], errors="coerce")
-        for c in card.columns[source]
-        if c in card.mapping
-    }
+    ours = {column: card.mapping[column] for column in card.columns[source] if column in card.mapping}
+    columns = {name: pd.to_numeric(frame[column], errors="coerce") for column, name in ours.items()}
     ids = frame[card.id_column] if card.id_column else pd.Series(range(len(frame)), index=frame.index)
     kept = pd.DataFrame(columns).notna().any(axis=1) & ~ids.duplicated()
     return Crystals.from_structures(
@@ -84,9 +80,8 @@ def _labelled(crystals: Crystals, labels: Crystals) -> Crystals:
         name: np.where(rows >= 0, values[rows], np.nan) if len(labels) else np.full(len(crystals), np.nan)
         for name, values in labels.columns.items()
     }
-    return replace(
-        crystals, columns={**crystals.columns, **columns}, units={**crystals.units, **labels.units}
-    )
+    units = {**crystals.units, **labels.units}
+    return replace(crystals, columns={**crystals.columns, **columns}, units=units)
 
 
 def same_cells(crystals: Crystals, others: Crystals) -> NDArray[np.int64]:

@@ -86,13 +86,10 @@ class DatasetCard:
             default = " (default)" if name == self.default_target and len(self.targets) > 1 else ""
             rows.append(("target", f"{name} [{target.unit}]{default}: {target.description}"))
         rows.append(("source", self._source()))
-        rows.extend(
-            ("column", f"{theirs!r} of matminer is {ours!r} here") for theirs, ours in self.mapping.items()
-        )
-        rows.append(("changes", self.transformation))
-        rows.extend([("cite", self.citation), ("licence", self.licence)])
-        if self.notes:
-            rows.append(("note", self.notes))
+        for theirs, ours in self.mapping.items():
+            rows.append(("column", f"{theirs!r} of matminer is {ours!r} here"))
+        rows += [("changes", self.transformation), ("cite", self.citation), ("licence", self.licence)]
+        rows += [("note", self.notes)] if self.notes else []
         lines = [
             fill(
                 value, 100, initial_indent=f"  {key:<9} ", subsequent_indent=" " * 12, break_on_hyphens=False

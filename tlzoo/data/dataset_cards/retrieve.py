@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 def frame(name: str, homes: Sequence[Path], *, wanted_for: str) -> pd.DataFrame:
     """Return a matminer data set.
 
-    Args:
-        name: Name in matminer.
-        homes: Folders with matminer's files, in order; it is downloaded to the last if in none of them.
-        wanted_for: Name of our data set, for messages.
+    It is looked for in ``homes``, folders with matminer's files, in order, and downloaded to the last if
+    it is in none; ``wanted_for`` is our name of it, for messages.
 
     Raises:
         UserError: matminer is not installed, the file is damaged, or there is no network; the message says

@@ -1,8 +1,16 @@
-"""The embedded example: a small real data set, built from structure types and lattice parameters."""
+"""The embedded example: a small real data set, built from structure types and lattice parameters.
+
+The space groups take seconds to expand, so that the result is kept beside the table. After a change of the
+table: ``python -m maintenance.example``.
+"""
+
+from pathlib import Path
+from typing import Final
 
 from tlzoo.crystals import Crystals
 
-__all__ = ["semiconductors"]
+TABLE: Final = Path(__file__).with_name("semiconductors.csv")
+BUILT: Final = TABLE.with_suffix(".parquet")
 
 
 def semiconductors() -> Crystals:
@@ -10,6 +18,4 @@ def semiconductors() -> Crystals:
 
     Columns: ``band_gap`` (eV, 300 K), ``structure_type``, and ``handbook``, where the gap stands.
     """
-    from tlzoo.data.example import build
-
-    return Crystals.read_parquet(build.BUILT) if build.BUILT.is_file() else build.build()
+    return Crystals.read_parquet(BUILT)

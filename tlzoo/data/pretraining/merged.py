@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from tlzoo.crystals import Crystals
+from tlzoo.crystals import Crystals, note_of
 from tlzoo.data.dataset_cards import DATASETS
 from tlzoo.data.dataset_cards.convert import same_cells
 from tlzoo.data.pretraining import exclusions
@@ -32,12 +31,7 @@ VALIDATION: Final = 0.04
 
 
 def load(folders: Sequence[Path], source: Callable[[str], Crystals]) -> Crystals:
-    """Return the table: the file of this version in one of the folders, else built and kept in the last.
-
-    Args:
-        folders: Where to look.
-        source: From the name of a source to its crystals.
-    """
+    """Return the table: the file of this version in one of the folders, else built and kept in the last."""
     version = _version()
     for folder in folders:
         path = folder / f"{NAME}.parquet"
@@ -54,16 +48,13 @@ def load(folders: Sequence[Path], source: Callable[[str], Crystals]) -> Crystals
 
 
 def build(tables: Mapping[str, Crystals]) -> Crystals:
-    """Put the table together.
+    """Put the table together of the sources by name, in order.
 
     To learn from, in the parts ``train`` and ``val`` of the column ``part``: what is not kept out. A crystal
     of several sources with the same cell is one row with the labels of all; where two sources label the same
     property, the later one counts. The formula decides on the part: polymorphs are in the same.
 
     The part ``test``: crystals of the paper's test sets in ``TESTED``. Ids are ``<source>:<id>``.
-
-    Args:
-        tables: The sources by name, in order.
 
     Raises:
         UserError: A source is another version than the one whose crystals were compared with the test sets.
@@ -76,7 +67,7 @@ def build(tables: Mapping[str, Crystals]) -> Crystals:
             raise UserError(
                 f"this data set {name!r} ({len(source):,} crystals) is not the one whose crystals were "
                 "compared with the test sets, so that some of them might be test crystals: take the tables "
-                "that the list was made of, or make a new one with python -m tlzoo.data.pretraining"
+                "that the list was made of, or make a new one with python -m maintenance.exclusions"
             )
         here = out[out["data_set"] == name].set_index("id")
         part = _renamed(source, name)
@@ -131,8 +122,6 @@ def _version_of(path: Path) -> str | None:
     import pyarrow.parquet as pq
 
     try:
-        note = (pq.read_schema(path).metadata or {}).get(b"tlzoo", b"{}")
+        return note_of(pq.read_schema(path)).get("version")
     except (OSError, pa.ArrowInvalid):
         return None
-    version: str | None = json.loads(note).get("version")
-    return version

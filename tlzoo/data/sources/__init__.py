@@ -11,8 +11,8 @@ from tlzoo.data.sources.ase import read_database, read_extxyz
 from tlzoo.data.sources.folder import is_structure_file, read_folder, structure_files, unzipped
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.reader import Reader
-from tlzoo.data.sources.records import Columns, Record, Table, assemble, finish, sound
-from tlzoo.data.sources.tabular import read_csv, read_json, read_parquet
+from tlzoo.data.sources.records import Columns, Record, Records, Table, assemble, finish, sound
+from tlzoo.data.sources.tabular import numbered, read_csv, read_json, read_parquet
 from tlzoo.errors import UserError
 
 __all__ = ["Place", "Problem", "Reader", "read", "read_all"]
@@ -22,7 +22,7 @@ WANTED = (
     ".extxyz or an ASE .db"
 )
 
-READERS: dict[tuple[str, ...], Callable[[Path, Columns], Table | tuple[list[Record], list[Problem]]]] = {
+READERS: dict[tuple[str, ...], Callable[[Path, Columns], Table | Records]] = {
     (".csv", ".tsv"): read_csv,
     (".parquet", ".pq"): read_parquet,
     (".json", ".jsonl", ".ndjson"): read_json,
@@ -46,8 +46,7 @@ def read(
             CIF or POSCAR file, a CSV/TSV/parquet/JSON/JSONL table with structures or paths in a column,
             extended XYZ, or an ASE db.
         targets: Columns that must be numbers (empty cells are unknown, NaN); every structure must then have
-            a row in the CSV beside it. None: every column that mostly is numbers; ``()``: none, as for
-            prediction.
+            a row in the CSV beside it. None: every column that mostly is numbers; ``()``: none.
         id_column: Column of the identifiers; found by name if not given.
         structure_column: Column of the structures; found by name, then by content, if not given.
         units: Units of columns, where the file does not say.
@@ -55,10 +54,8 @@ def read(
     Raises:
         UserError: Something cannot be read; the message lists the first ten problems by file and row.
     """
-    found = read_all(
-        path, targets=targets, id_column=id_column, structure_column=structure_column, units=units
-    )
-    return sound(str(path), *found)
+    columns = {"id_column": id_column, "structure_column": structure_column}
+    return sound(str(path), *read_all(path, targets=targets, units=units, **columns))
 
 
 def read_all(
@@ -69,18 +66,11 @@ def read_all(
     structure_column: str | None = None,
     units: Mapping[str, str] | None = None,
 ) -> tuple[Crystals, list[Problem]]:
-    """Read what can be read, and say by file and row what cannot.
-
-    Args:
-        path: See `read`, as for the other arguments.
-        targets: See `read`.
-        id_column: See `read`.
-        structure_column: See `read`.
-        units: See `read`.
+    """Read what can be read, and say by file and row what cannot; arguments of `read`.
 
     Returns:
-        The good rows in the order of the input, and the problems: errors are of rows
-        left out or columns missing.
+        The good rows in the order of the input, and the problems: errors are of rows left out or columns
+        missing.
 
     Raises:
         UserError: Nothing at all can be read from the path.
@@ -88,27 +78,23 @@ def read_all(
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist; wanted {WANTED}")
-    found = _open(
-        path, Columns(id_column, structure_column), labels_wanted=targets is None or len(targets) > 0
-    )
+    labels_wanted = targets is None or len(targets) > 0
+    if path.name == "id_prop.csv" and structure_column is None and structure_files(path.parent):
+        path = path.parent
+    found = _open(path, Columns(id_column, structure_column), labels_wanted=labels_wanted)
     if not isinstance(found, Table):
         found = assemble(*found)
     return finish(found, targets=targets, units=units or {})
 
 
-def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | tuple[list[Record], list[Problem]]:
+def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | Records:
     kinds = {suffix.lower() for suffix in path.suffixes}
     if path.is_file() and ".zip" in kinds:
         with unzipped(path) as folder:  # parsed here, before the temporary folder goes
-            return assemble(
-                *read_folder(folder, str(path), id_column=columns.id, labels_wanted=labels_wanted)
-            )
-    is_labels = (
-        path.name == "id_prop.csv" and columns.structure is None and bool(structure_files(path.parent))
-    )
-    if path.is_dir() or is_labels:
-        folder = path.parent if is_labels else path
-        return read_folder(folder, str(folder), id_column=columns.id, labels_wanted=labels_wanted)
+            found = read_folder(folder, str(path), id_column=columns.id, labels_wanted=labels_wanted)
+            return assemble(*found)
+    if path.is_dir():
+        return read_folder(path, str(path), id_column=columns.id, labels_wanted=labels_wanted)
     for endings, reader in READERS.items():
         if kinds & set(endings):
             return reader(path, columns)
@@ -117,6 +103,6 @@ def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | tuple
     for kind in plugins.classes(Reader):
         if kinds & set(kind.endings):
             crystals = kind().read(path)
-            places = [Place(str(path), row, "crystal") for row in range(1, len(crystals) + 1)]
+            places = numbered(path, len(crystals), "crystal")
             return Table(crystals, places, places, [])
     raise UserError(f"{path} is of no known kind; wanted {WANTED}")

@@ -12,14 +12,14 @@ import numpy as np
 
 from tlzoo.data.sources.parse import Sites
 from tlzoo.data.sources.problems import Place, Problem
-from tlzoo.data.sources.records import ID_NAMES, Columns, Record, find_column
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.data.sources.records import ID_NAMES, Columns, Record, Records, find_column
+from tlzoo.errors import UserError, no_such
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 
-def read_extxyz(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]:
+def read_extxyz(path: Path, columns: Columns) -> Records:
     """Read extended XYZ: one crystal a frame, the keys of its comment line are the columns.
 
     Raises:
@@ -30,7 +30,7 @@ def read_extxyz(path: Path, columns: Columns) -> tuple[list[Record], list[Proble
     return _collect(_frames(path), path, columns.id, "frame")
 
 
-def read_database(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]:
+def read_database(path: Path, columns: Columns) -> Records:
     """Read an ASE database: one crystal a row, its key-value pairs are the columns.
 
     Raises:
@@ -57,7 +57,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Atoms, dict[str, Any]]]:
 
 def _collect(
     source: Iterable[tuple[int, Atoms, dict[str, Any]]], path: Path, id_column: str | None, word: str
-) -> tuple[list[Record], list[Problem]]:
+) -> Records:
     records: list[Record] = []
     problems: list[Problem] = []
     number = 0
@@ -82,10 +82,7 @@ def _collect(
 def _record(place: Place, sites: Sites, facts: dict[str, Any], id_column: str | None, default: str) -> Record:
     name = find_column(list(facts), [id_column.lower()] if id_column else ID_NAMES)
     if id_column and name is None:
-        raise UserError(
-            f"{place}: there is no key {id_column!r}; there are: {', '.join(facts) or 'none'}"
-            f"{did_you_mean(id_column, facts)}"
-        )
+        raise UserError(f"{place}: {no_such('key', id_column, facts)}")
     values = {
         key: value.item() if isinstance(value, np.generic) else value
         for key, value in facts.items()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlzoo.data.sources.problems import Place, Problem
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 
 
 @dataclass
@@ -39,10 +39,7 @@ class Rows:
             UserError: There is no such column; the message lists those there are.
         """
         if column not in self.columns:
-            raise UserError(
-                f"{self.file}: there is no column {column!r}; there are: {', '.join(self.columns)}"
-                f"{did_you_mean(column, self.columns)}"
-            )
+            raise UserError(f"{self.file}: {no_such('column', column, self.columns)}")
         return column
 
 
@@ -81,20 +78,17 @@ def read_rows(path: Path, label: str, *, first_cells: Collection[str] = ()) -> R
         head = ["id", "target", *(f"target_{i}" for i in range(2, len(head)))][: len(head)]
     else:
         lines = lines[1:]
-    if len(set(head)) < len(head):
-        twice = sorted({name for name in head if head.count(name) > 1})
-        raise UserError(
-            f"{label}, line 1: several columns are called {', '.join(map(repr, twice))}; rename them"
-        )
+    if twice := sorted({name for name in head if head.count(name) > 1}):
+        names = ", ".join(map(repr, twice))
+        raise UserError(f"{label}, line 1: several columns are called {names}; rename them")
     rows = Rows(label, head)
     for line, cells in lines:
-        place = Place(label, line)
-        if len(cells) != len(head):
+        if len(cells) == len(head):
+            rows.values.append(dict(zip(head, cells, strict=True)))
+            rows.places.append(Place(label, line))
+        else:
             text = f"has {len(cells)} cells where {len(head)} are wanted ({', '.join(head)})"
-            rows.problems.append(Problem(place, "cells", text))
-            continue
-        rows.values.append(dict(zip(head, cells, strict=True)))
-        rows.places.append(place)
+            rows.problems.append(Problem(Place(label, line), "cells", text))
     return rows
 
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from tlzoo.data.sources.csvfile import Rows, read_rows
 from tlzoo.data.sources.problems import Place, Problem
-from tlzoo.data.sources.records import Record
+from tlzoo.data.sources.records import Record, Records
 from tlzoo.errors import UserError
 
 PATTERNS = ("*.cif", "*.vasp", "*.poscar", "POSCAR*", "CONTCAR*", "*.json")
@@ -28,9 +28,7 @@ def is_structure_file(path: Path) -> bool:
     return not name.startswith(".") and any(fnmatchcase(name, pattern.lower()) for pattern in PATTERNS)
 
 
-def read_folder(
-    folder: Path, label: str, *, id_column: str | None, labels_wanted: bool
-) -> tuple[list[Record], list[Problem]]:
+def read_folder(folder: Path, label: str, *, id_column: str | None, labels_wanted: bool) -> Records:
     """Read a folder: one crystal a file, in the order of the CSV if there is one, else of the names.
 
     Args:
@@ -62,13 +60,9 @@ def structure_files(folder: Path) -> list[Path]:
     found = [path for path in folder.iterdir() if path.is_file() and is_structure_file(path)]
     if not any(path.suffix != ".json" for path in found):
         deep = [path for path in folder.rglob("*") if path.is_file() and is_structure_file(path)]
-        found = [
-            path for path in deep if not any(part.startswith((".", "__MACOSX")) for part in path.parts)
-        ] or found
-    return sorted(
-        (path for path in found if _is_structure(path)),
-        key=lambda path: _natural(str(path.relative_to(folder))),
-    )
+        hidden = (".", "__MACOSX")
+        found = [path for path in deep if not any(part.startswith(hidden) for part in path.parts)] or found
+    return sorted(filter(_is_structure, found), key=lambda path: _natural(str(path.relative_to(folder))))
 
 
 def _joined(
@@ -79,7 +73,7 @@ def _joined(
     id_column: str | None,
     labels_wanted: bool,
     problems: list[Problem],
-) -> tuple[list[Record], list[Problem]]:
+) -> Records:
     by_name: dict[str, Path] = {}
     for path in reversed(files):
         by_name |= dict.fromkeys(_names(path, folder), path)
@@ -91,19 +85,15 @@ def _joined(
         cell = values.pop(column).strip()
         match = by_name.get(cell)
         if not cell:
-            problems.append(
-                Problem(place, "missing id", f"column {column!r} is empty; it names the structure file")
-            )
+            text = f"column {column!r} is empty; it names the structure file"
+            problems.append(Problem(place, "missing id", text))
         elif match is None:
-            problems.append(
-                Problem(place, "missing file", f"there is no structure file for {cell!r} in {label}")
-            )
+            text = f"there is no structure file for {cell!r} in {label}"
+            problems.append(Problem(place, "missing file", text))
         else:
             records.append(Record(_name(match, folder), _place(match, folder, label), match, values, place))
             used.add(match)
-    for path in files:
-        if path in used:
-            continue
+    for path in (file for file in files if file not in used):
         text = f"has no row in {table.name}"
         place = _place(path, folder, label)
         if labels_wanted:
@@ -118,7 +108,7 @@ def _id_column(rows: Rows, names: Collection[str], id_column: str | None) -> str
     if id_column is not None:
         return rows.checked(id_column)
     matches = {c: sum(values[c].strip() in names for values in rows.values) for c in rows.columns}
-    best = max(matches, key=lambda column: matches[column])
+    best = max(matches, key=matches.__getitem__)
     if matches[best] == 0:
         raise UserError(
             f"{rows.file}: no column names the structure files; one must hold file names, with or without "
@@ -128,14 +118,8 @@ def _id_column(rows: Rows, names: Collection[str], id_column: str | None) -> str
 
 
 def _names(path: Path, folder: Path) -> list[str]:
-    relative = path.relative_to(folder)
-    return [
-        path.name,
-        path.stem,
-        relative.as_posix(),
-        relative.with_suffix("").as_posix(),
-        _name(path, folder),
-    ]
+    inside = path.relative_to(folder)
+    return [path.name, path.stem, inside.as_posix(), inside.with_suffix("").as_posix(), _name(path, folder)]
 
 
 def _name(path: Path, folder: Path) -> str:
@@ -160,13 +144,10 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _ignored(folder: Path, label: str, used: Sequence[Path]) -> list[Problem]:
-    taken = set(used)
-    others = sorted(
-        p.name for p in folder.iterdir() if p.is_file() and p not in taken and not p.name.startswith(".")
-    )
+    others = {p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")}.difference(used)
     if not others:
         return []
-    names = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
+    names = ", ".join(sorted(path.name for path in others)[:5]) + (" …" if len(others) > 5 else "")
     text = f"{len(others)} other file(s) were not read: {names}"
     return [Problem(Place(label), "other files", text, "note")]
 

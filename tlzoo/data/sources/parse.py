@@ -98,20 +98,13 @@ def parse(source: Source) -> Parsed:
         return Parsed(None, "incomplete", fatal[0])
     notes = tuple(h for h in heard if not any(text in h for text in HARMLESS))
     if kind == "unreadable" and notes:
-        message, notes = (
-            f"{message.removesuffix('; is it complete?')} ({'; '.join(notes)}); is it complete?",
-            (),
-        )
+        message = f"{message.removesuffix('; is it complete?')} ({'; '.join(notes)}); is it complete?"
+        notes = ()
     return Parsed(sites, kind, message, notes)
 
 
 def parse_all(sources: Sequence[Source], *, workers: int | None = None) -> list[Parsed]:
-    """Parse many structures, files and texts in worker processes if there are many; with a progress bar.
-
-    Args:
-        sources: See `parse`.
-        workers: Number of processes; by default the cores of the machine, at most 8.
-    """
+    """Parse structures, with a bar; many files and texts by a process per core, at most 8 of them."""
     workers = min(os.cpu_count() or 1, 8) if workers is None else workers
     many = len(sources) >= PARALLEL_FROM
     hidden = None if len(sources) >= CHUNK else True
@@ -190,22 +183,17 @@ def is_structure_text(value: object) -> bool:
 def _structure(source: Source) -> Structure:
     if isinstance(source, Mapping):
         return _from_dict(source)
-    if isinstance(source, str):
-        text = source
-    elif not isinstance(source, Path):
+    if not isinstance(source, str | Path):
         return source
-    else:
-        if not source.exists():
-            raise _BadStructureError("missing file", "there is no such file")
-        text = source.read_bytes().decode("utf-8", errors="replace")
+    if isinstance(source, Path) and not source.exists():
+        raise _BadStructureError("missing file", "there is no such file")
+    text = source if isinstance(source, str) else source.read_bytes().decode("utf-8", errors="replace")
     if not text.strip():
         raise _BadStructureError("empty", "is empty")
     if text.lstrip().startswith("{"):
         return _from_dict(json.loads(text))
     looks_like_cif = "_cell_length" in text or text.lstrip().startswith(("data_", "#"))
-    if (isinstance(source, Path) and source.suffix.lower() == ".cif") or (
-        isinstance(source, str) and looks_like_cif
-    ):
+    if source.suffix.lower() == ".cif" if isinstance(source, Path) else looks_like_cif:
         return _from_cif(text)
     from pymatgen.io.vasp import Poscar  # not above: it imports half of pymatgen
 
@@ -235,17 +223,11 @@ def _from_dict(value: Mapping[str, Any]) -> Structure:
             "is a molecule without a lattice; tlzoo knows periodic crystals only: give it a cell",
         )
     if "lattice_mat" in value:
-        symbols = [str(symbol).strip() for symbol in value["elements"]]
-        return Structure(
-            Lattice(value["lattice_mat"]),
-            symbols,
-            value["coords"],
-            coords_are_cartesian=bool(value.get("cartesian")),
-        )
+        lattice, symbols = Lattice(value["lattice_mat"]), [str(s).strip() for s in value["elements"]]
+        return Structure(lattice, symbols, value["coords"], coords_are_cartesian=bool(value.get("cartesian")))
     if "sites" not in value:
-        raise _BadStructureError(
-            "unreadable", f"is no structure: it has the keys {', '.join(map(str, value))[:200] or 'none'}"
-        )
+        keys = ", ".join(map(str, value))[:200] or "none"
+        raise _BadStructureError("unreadable", f"is no structure: it has the keys {keys}")
     structure: Structure = Structure.from_dict(dict(value))
     return structure
 
@@ -274,9 +256,8 @@ def _sites(structure: Structure) -> Sites:
     if not (np.isfinite(sites.lattice).all() and np.isfinite(sites.frac_coords).all()):
         raise _BadStructureError("unreadable", "has a cell or coordinates that are not finite numbers")
     if not structure.volume > 0.1:
-        raise _BadStructureError(
-            "not periodic", f"has a cell of {structure.volume:.2g} Å³; three independent vectors are wanted"
-        )
+        text = f"has a cell of {structure.volume:.2g} Å³; three independent vectors are wanted"
+        raise _BadStructureError("not periodic", text)
     return sites
 
 

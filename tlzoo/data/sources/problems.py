@@ -60,22 +60,13 @@ class Problem:
         return f"{self.place}: {self.message}"
 
 
-def errors(problems: Sequence[Problem]) -> list[Problem]:
-    """Return the problems that are errors."""
-    return [problem for problem in problems if problem.severity == "error"]
-
-
 def raise_errors(path: str, problems: Sequence[Problem]) -> None:
-    """Raise one error for all errors among the problems, if there are any.
-
-    Args:
-        path: What they are in; a path can be checked by itself.
-        problems: The problems.
+    """Raise one error for all errors among the problems of an input, if there are any.
 
     Raises:
         UserError: There are errors; the message counts them and lists the first ten.
     """
-    wrong = errors(problems)
+    wrong = [problem for problem in problems if problem.severity == "error"]
     if not wrong:
         return
     if len(wrong) == 1:

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,33 +14,17 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.sources.parse import Parsed, Sites, Source, parse_all
 from tlzoo.data.sources.problems import Place, Problem, raise_errors
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 
+# fmt: off
 ID_NAMES = (
-    "id",
-    "material_id",
-    "mp_id",
-    "mpid",
-    "mp-id",
-    "jid",
-    "cif_id",
-    "identifier",
-    "name",
-    "uid",
-    "index",
+    "id", "material_id", "mp_id", "mpid", "mp-id", "jid", "cif_id", "identifier", "name", "uid", "index",
 )
 STRUCTURE_NAMES = (
-    "structure",
-    "cif",
-    "poscar",
-    "atoms",
-    "path",
-    "file",
-    "filename",
-    "file_name",
-    "cif_file",
+    "structure", "cif", "poscar", "atoms", "path", "file", "filename", "file_name", "cif_file",
     "structure_file",
 )
+# fmt: on
 UNKNOWN = frozenset({"", "nan", "na", "n/a", "null", "none"})
 
 
@@ -69,6 +53,9 @@ class Record:
     structure: Source | Sites
     values: Mapping[str, Any] = field(default_factory=dict)
     labels: Place | None = None
+
+
+Records: TypeAlias = tuple[list[Record], list[Problem]]
 
 
 @dataclass
@@ -113,24 +100,19 @@ def finish(
 ) -> tuple[Crystals, list[Problem]]:
     """Turn columns into numbers, check targets and ids, and leave out the rows that are wrong.
 
-    Args:
-        read: What a reader found.
-        targets: Columns that must be numbers; None: every column that mostly is.
-            Columns that are none and need not be become text.
-        units: Units of columns, in addition to those in the file.
+    Columns that need not be numbers and are none become text.
     """
     crystals, problems = read.crystals, list(read.problems)
     missing = [name for name in dict.fromkeys([*(targets or ()), *units]) if name not in crystals.columns]
     for name in missing if len(crystals) else []:
-        there = ", ".join(crystals.columns) or "none"
         file = Place(read.labels[0].file if read.labels else "the input")
-        text = f"there is no column {name!r}; there are: {there}{did_you_mean(name, crystals.columns)}"
-        problems.append(Problem(file, "missing column", text))
+        problems.append(Problem(file, "missing column", no_such("column", name, crystals.columns)))
     keep = np.ones(len(crystals), dtype=bool)
     columns: dict[str, NDArray[Any]] = {}
     for name, values in crystals.columns.items():
         numbers, wrong = as_numbers(values)
-        is_target = name in targets if targets is not None else 0 < len(wrong) < 0.5 * _known(values)
+        known = sum(not _is_unknown(value) for value in values) if targets is None else 0
+        is_target = 0 < len(wrong) < 0.5 * known if targets is None else name in targets
         if is_target or len(wrong) == 0:
             columns[name] = numbers
             keep[wrong] = False
@@ -143,22 +125,13 @@ def finish(
             keep[row] = False
             text = f"the id {name!r} is taken by {read.places[first[name]]}; ids must be unique"
             problems.append(Problem(read.places[row], "duplicate id", text))
-    crystals = replace(
-        crystals,
-        columns=columns,
-        units={**crystals.units, **units},
-        origins=[str(place) for place in read.places],
-    )
+    origins = [str(place) for place in read.places]
+    crystals = replace(crystals, columns=columns, units={**crystals.units, **units}, origins=origins)
     return (crystals if keep.all() else crystals.select(np.flatnonzero(keep))), problems
 
 
 def sound(name: str, crystals: Crystals, problems: Sequence[Problem]) -> Crystals:
     """Return crystals if nothing is wrong with what they were read from; what is remarkable is logged.
-
-    Args:
-        name: What they were read from.
-        crystals: What was read.
-        problems: What is wrong or remarkable.
 
     Raises:
         UserError: There are errors, the first ten are listed, or there is no crystal.
@@ -205,26 +178,16 @@ def find_column(names: Sequence[str], wanted: Sequence[str]) -> str | None:
 def _no_number(place: Place, column: str, value: object) -> Problem:
     text = str(value)
     shown = text if len(text) <= 40 else text[:37] + "…"
-    hint = (
-        "use a decimal point"
-        if text.count(",") == 1 and text.replace(",", "").lstrip("-").isdigit()
-        else "correct it"
-    )
-    return Problem(
-        place,
-        "not a number",
-        f"column {column!r} holds {shown!r}, which is no finite number; {hint}, or leave it empty if unknown",
-    )
+    comma = text.count(",") == 1 and text.replace(",", "").lstrip("-").isdigit()
+    hint = f"{'use a decimal point' if comma else 'correct it'}, or leave it empty if unknown"
+    said = f"column {column!r} holds {shown!r}, which is no finite number; {hint}"
+    return Problem(place, "not a number", said)
 
 
 def _is_unknown(value: object) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in UNKNOWN
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _known(values: NDArray[Any]) -> int:
-    return sum(not _is_unknown(value) for value in values)
 
 
 def _objects(values: Sequence[Any]) -> NDArray[np.object_]:

@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tlzoo.crystals import SYMBOLS, Crystals
+from tlzoo.crystals import COLUMNAR, SYMBOLS, Crystals
 from tlzoo.data.sources.csvfile import read_rows, read_text
 from tlzoo.data.sources.parse import Source, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem
-from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Table, find_column
-from tlzoo.errors import UserError, did_you_mean
-
-COLUMNAR = ("id", "lattice", "numbers", "frac_coords")
+from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Records, Table, find_column
+from tlzoo.errors import UserError, no_such
 
 
-def read_csv(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]:
+def read_csv(path: Path, columns: Columns) -> Records:
     """Read a CSV or TSV file with the text of CIFs or paths, relative to the file, in a column.
 
     Raises:
@@ -31,7 +29,7 @@ def read_csv(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]
     return records, [*rows.problems, *problems]
 
 
-def read_json(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]:
+def read_json(path: Path, columns: Columns) -> Records:
     """Read JSON or JSONL, perhaps gzipped: records, or a data frame as pandas or matminer write it.
 
     Raises:
@@ -52,11 +50,11 @@ def read_json(path: Path, columns: Columns) -> tuple[list[Record], list[Problem]
             f"{path} is JSON of another shape; wanted a list of records, a data frame with the keys "
             "'columns' and 'data', or a pymatgen structure"
         )
-    places = [Place(str(path), i + 1, "record") for i in range(len(rows))]
+    places = numbered(path, len(rows), "record")
     return records_of(rows, places, str(path), columns, path.parent)
 
 
-def read_parquet(path: Path, columns: Columns) -> Table | tuple[list[Record], list[Problem]]:
+def read_parquet(path: Path, columns: Columns) -> Table | Records:
     """Read parquet in the columnar format, or with structures as text in a column.
 
     Raises:
@@ -66,22 +64,18 @@ def read_parquet(path: Path, columns: Columns) -> Table | tuple[list[Record], li
     import pyarrow.parquet as pq
 
     try:
-        names = pq.read_schema(path).names
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} cannot be read as parquet: {error}; is it complete?") from error
-    if set(COLUMNAR) <= set(names) and columns.structure is None:
-        return _columnar(path)
-    try:
+        if set(COLUMNAR) <= set(pq.read_schema(path).names) and columns.structure is None:
+            return _columnar(path)
         rows = pq.read_table(path).to_pylist()
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path} cannot be read as parquet: {error}; is it complete?") from error
-    places = [Place(str(path), i + 1, "row") for i in range(len(rows))]
+    places = numbered(path, len(rows), "row")
     return records_of(rows, places, str(path), columns, path.parent)
 
 
 def _columnar(path: Path) -> Table:
     crystals = Crystals.read_parquet(path)
-    places = [Place(str(path), i + 1, "row") for i in range(len(crystals))]
+    places = numbered(path, len(crystals), "row")
     ids = np.array([str(name) for name in crystals.ids], dtype=object)
     bad = np.abs(np.linalg.det(np.nan_to_num(crystals.lattice))) < 0.1
     rows = np.repeat(np.arange(len(crystals)), crystals.num_atoms)
@@ -98,7 +92,7 @@ def _columnar(path: Path) -> Table:
     return Table(table, places, places, problems)
 
 
-def _read_lines(text: str, path: Path, columns: Columns) -> tuple[list[Record], list[Problem]]:
+def _read_lines(text: str, path: Path, columns: Columns) -> Records:
     rows, places, problems = [], [], []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -107,11 +101,8 @@ def _read_lines(text: str, path: Path, columns: Columns) -> tuple[list[Record], 
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            problems.append(
-                Problem(
-                    place, "unreadable", f"is not JSON ({error.msg} at column {error.colno}); is it complete?"
-                )
-            )
+            text = f"is not JSON ({error.msg} at column {error.colno}); is it complete?"
+            problems.append(Problem(place, "unreadable", text))
             continue
         if not isinstance(row, dict):
             problems.append(Problem(place, "unreadable", f"is a JSON {type(row).__name__}; wanted an object"))
@@ -120,6 +111,11 @@ def _read_lines(text: str, path: Path, columns: Columns) -> tuple[list[Record], 
         places.append(place)
     records, more = records_of(rows, places, str(path), columns, path.parent) if rows else ([], [])
     return records, [*problems, *more]
+
+
+def numbered(path: object, count: int, word: str) -> list[Place]:
+    """Return the places of the rows of a file, whatever these are called."""
+    return [Place(str(path), number, word) for number in range(1, count + 1)]
 
 
 def _rows(content: object) -> list[Mapping[str, Any]] | None:
@@ -137,9 +133,8 @@ def _rows(content: object) -> list[Mapping[str, Any]] | None:
     values = list(content.values())
     if not all(isinstance(value, dict) for value in values):
         return None
-    if any(is_structure_dict(cell) for cell in values[0].values()) and find_column(
-        list(values[0]), STRUCTURE_NAMES
-    ):
+    by_row = any(map(is_structure_dict, values[0].values()))
+    if by_row and find_column(list(values[0]), STRUCTURE_NAMES):
         return [{"index": name, **row} for name, row in content.items()]
     keys = list(dict.fromkeys(key for value in values for key in value))
     return [{"index": key, **{name: value.get(key) for name, value in content.items()}} for key in keys]
@@ -147,15 +142,10 @@ def _rows(content: object) -> list[Mapping[str, Any]] | None:
 
 def records_of(
     rows: Sequence[Mapping[str, Any]], places: Sequence[Place], label: str, columns: Columns, folder: Path
-) -> tuple[list[Record], list[Problem]]:
+) -> Records:
     """Find the columns of ids and structures, and return the crystals of a table, to be parsed.
 
-    Args:
-        rows: Cells by column, row by row.
-        places: Where each row is.
-        label: What the table is called in messages.
-        columns: The columns that are known.
-        folder: What paths are relative to.
+    ``label`` is what the table is called in messages, ``folder`` what paths are relative to.
 
     Raises:
         UserError: A column is not there, or none holds structures.
@@ -164,35 +154,24 @@ def records_of(
     structure = _structure_column(rows, names, label, columns.structure, folder)
     id_column = columns.id or find_column([name for name in names if name != structure], ID_NAMES)
     if id_column is not None and id_column not in names:
-        raise UserError(
-            f"{label}: there is no column {id_column!r}; there are: {', '.join(names)}"
-            f"{did_you_mean(id_column, names)}"
-        )
+        raise UserError(f"{label}: {no_such('column', id_column, names)}")
     records, problems = [], []
     for number, (row, place) in enumerate(zip(rows, places, strict=True), start=1):
         source = _source(row.get(structure), folder)
-        if source is None:
-            problems.append(
-                Problem(place, "no structure", f"column {structure!r} is empty; wanted a structure")
-            )
-            continue
-        if isinstance(source, Path) and not source.is_file():
-            problems.append(
-                Problem(
-                    place, "missing file", f"column {structure!r} names {row[structure]!r}, which is no file"
-                )
-            )
-            continue
         name = str(row[id_column]).strip() if id_column and row.get(id_column) is not None else ""
-        if id_column and not name:
-            problems.append(
-                Problem(place, "missing id", f"column {id_column!r} is empty; every crystal needs an id")
-            )
-            continue
-        if not name:
-            name = source.stem if isinstance(source, Path) else str(number)
-        values = {key: value for key, value in row.items() if key not in {structure, id_column}}
-        records.append(Record(name, place, source, values))
+        if source is None:
+            text = f"column {structure!r} is empty; wanted a structure"
+            problems.append(Problem(place, "no structure", text))
+        elif isinstance(source, Path) and not source.is_file():
+            text = f"column {structure!r} names {row[structure]!r}, which is no file"
+            problems.append(Problem(place, "missing file", text))
+        elif id_column and not name:
+            text = f"column {id_column!r} is empty; every crystal needs an id"
+            problems.append(Problem(place, "missing id", text))
+        else:
+            name = name or (source.stem if isinstance(source, Path) else str(number))
+            values = {key: value for key, value in row.items() if key not in {structure, id_column}}
+            records.append(Record(name, place, source, values))
     return records, problems
 
 
@@ -209,27 +188,18 @@ def _structure_column(
 ) -> str:
     if wanted is not None:
         if wanted not in names:
-            raise UserError(
-                f"{label}: there is no column {wanted!r}; there are: {', '.join(names)}"
-                f"{did_you_mean(wanted, names)}"
-            )
+            raise UserError(f"{label}: {no_such('column', wanted, names)}")
         return wanted
     found = find_column(names, STRUCTURE_NAMES)
     if found is not None:
         return found
     for name in names:
         value = next((row[name] for row in rows if row.get(name)), None)
-        if any(kind(value) for kind in (is_structure, is_structure_dict, is_structure_text)) or _is_file(
-            value, folder
-        ):
+        if is_structure(value) or is_structure_dict(value) or is_structure_text(value):
+            return name
+        if isinstance(value, str) and len(value) < 255 and "\n" not in value and (folder / value).is_file():
             return name
     raise UserError(
         f"{label}: no column holds structures (the text of a CIF or POSCAR, a path, or a structure dict); "
         f"there are: {', '.join(names) or 'none'}; name it with structure_column"
-    )
-
-
-def _is_file(value: object, folder: Path) -> bool:
-    return (
-        isinstance(value, str) and 0 < len(value) < 255 and "\n" not in value and (folder / value).is_file()
     )

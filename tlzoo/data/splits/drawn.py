@@ -12,6 +12,8 @@ from tlzoo.data.splits.ids import Rows
 from tlzoo.data.splits.splitter import Splitter, Table
 from tlzoo.errors import UserError
 
+Parts = dict[str, Rows]
+
 
 @dataclass(frozen=True)
 class Random(Splitter):
@@ -86,9 +88,8 @@ class LeaveElementOut(Splitter):
                 "choose another element"
             )
         units = table.units(together=self.keep_duplicates_together)
-        return inner(
-            np.flatnonzero(table.known & ~has), np.flatnonzero(has), units, val=self.val, seed=[self.seed]
-        )
+        rest, test = np.flatnonzero(table.known & ~has), np.flatnonzero(has)
+        return inner(rest, test, units, val=self.val, seed=[self.seed])
 
 
 @dataclass(frozen=True)
@@ -153,15 +154,10 @@ class RepeatedKFold(Splitter):
         return _fold(table.rows, units, self.folds, fold, val=self.val, seed=[self.seed, repeat])
 
 
-def inner(rest: Rows, test: Rows, units: Rows, *, val: float, seed: Sequence[int]) -> dict[str, Rows]:
-    """Draw the validation part from what a test part leaves.
+def inner(rest: Rows, test: Rows, units: Rows, *, val: float, seed: Sequence[int]) -> Parts:
+    """Draw the validation part, a fraction or a count, from what a test part leaves.
 
-    Args:
-        rest: Rows for training and validation.
-        test: Rows of the test part, passed through.
-        units: Label of each crystal of the table; equal labels stay together.
-        val: A fraction of ``rest`` or a count.
-        seed: Seed of the draw.
+    ``units`` has a label of each crystal of the table; equal labels stay together.
     """
     return {**_random(rest, units, val=val, test=0, seed=seed), "test": test}
 
@@ -182,7 +178,7 @@ def _count(share: float, total: int, name: str) -> int:
     return max(1, round(share * total)) if share > 0 else 0
 
 
-def _random(rows: Rows, units: Rows, *, val: float, test: float, seed: Sequence[int]) -> dict[str, Rows]:
+def _random(rows: Rows, units: Rows, *, val: float, test: float, seed: Sequence[int]) -> Parts:
     wanted = {"test": _count(test, len(rows), "test"), "val": _count(val, len(rows), "val")}
     if sum(wanted.values()) >= len(rows):
         raise UserError(
@@ -206,9 +202,7 @@ def _random(rows: Rows, units: Rows, *, val: float, test: float, seed: Sequence[
     return {name: np.sort(np.concatenate([[], *members]).astype(np.int64)) for name, members in parts.items()}
 
 
-def _fold(
-    rows: Rows, units: Rows, folds: int, fold: int, *, val: float, seed: Sequence[int]
-) -> dict[str, Rows]:
+def _fold(rows: Rows, units: Rows, folds: int, fold: int, *, val: float, seed: Sequence[int]) -> Parts:
     groups = _shuffled(rows, units, seed)
     if len(groups) < folds:
         raise UserError(

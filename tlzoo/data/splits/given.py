@@ -35,18 +35,14 @@ class FromColumn(Splitter):
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Read the column."""
-        values = table.crystals.column(self.column)
-        parts: dict[str, list[int]] = {name: [] for name in PARTS}
+        values = table.crystals.column(self.column).astype(object)
         for row, value in enumerate(values):
-            if pd.isna(value) or value == "":
-                continue
-            if value not in parts:
+            if not (pd.isna(value) or value == "" or value in PARTS):
                 raise UserError(
                     f"{table.crystals.origin(row)}: the column {self.column!r} holds {value!r}; "
                     "wanted train, val, test or nothing"
                 )
-            parts[value].append(row)
-        rows = {name: np.array(members, dtype=np.int64) for name, members in parts.items()}
+        rows = {name: np.flatnonzero(values == name) for name in PARTS}
         return with_validation(rows, table, val=self.val, seed=self.seed, source=f"column {self.column!r}")
 
 
@@ -104,9 +100,8 @@ class FromFile(Splitter):
             content = content[self.index]
         if not isinstance(content, dict) or "train" not in content:
             raise UserError(f"{self.path} is no split: wanted an object with lists train, val and test")
-        rows = {
-            name: _entries(content.get(name, []), table.crystals, f"{name} in {self.path}") for name in PARTS
-        }
+        entries = {name: content.get(name, []) for name in PARTS}
+        rows = {name: _entries(e, table.crystals, f"{name} in {self.path}") for name, e in entries.items()}
         return with_validation(rows, table, val=self.val, seed=self.seed, source=self.path)
 
 
@@ -139,8 +134,7 @@ def _entries(entries: Any, crystals: Crystals, what: str) -> Rows:  # noqa: ANN4
         raise UserError(
             f"{what} must be a list of ids (all text) or rows (all whole numbers), got {str(entries)[:60]!r}"
         )
-    outside = [e for e in entries if not 0 <= e < len(crystals)]
-    if outside:
+    if outside := [e for e in entries if not 0 <= e < len(crystals)]:
         raise UserError(f"{what} names row {outside[0]}, but the data have rows 0 to {len(crystals) - 1}")
     return np.array(entries, dtype=np.int64)
 

@@ -39,8 +39,7 @@ def rows_of(names: Sequence[str], where: Mapping[str, int], what: str) -> Rows:
     Raises:
         UserError: Some are unknown; the message names the first few.
     """
-    unknown = [str(name) for name in names if str(name) not in where]
-    if unknown:
+    if unknown := [str(name) for name in names if str(name) not in where]:
         raise UserError(
             f"{len(unknown)} of {len(names)} ids of {what} are not in the data ({len(where)} crystals), "
             f"among them {', '.join(unknown[:5])}; is it a split of this data set?"

@@ -112,10 +112,8 @@ class PaperTrial(Splitter):
         lists = paper_lists(str(path))
         name = self.dataset or _dataset(crystals, list(lists))
         if name not in lists:
-            raise UserError(
-                f"{path} has no split for the data set {name!r}; there are: {', '.join(lists)}"
-                f"{did_you_mean(name, lists)}"
-            )
+            there = ", ".join(lists) + did_you_mean(name, lists)
+            raise UserError(f"{path} has no split for the data set {name!r}; there are: {there}")
         return name, lists[name]
 
     def _training(self, lists: Mapping[str, Any], name: str) -> tuple[list[str], list[str]]:
@@ -167,11 +165,8 @@ def paper_test(crystals: Crystals, name: str) -> Rows:
     Raises:
         UserError: The lists are not there, or none of them is of this data set.
     """
-    known = name in paper_lists()
-    _, test = PaperTrial(dataset=name if known else None).pool(
-        Table(crystals, known_rows(crystals, ()), None)
-    )
-    return test
+    trial = PaperTrial(dataset=name if name in paper_lists() else None)
+    return trial.pool(Table(crystals, known_rows(crystals, ()), None))[1]
 
 
 def _paper_file(given: str | None) -> Path:

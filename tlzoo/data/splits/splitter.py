@@ -67,10 +67,7 @@ class Split:
         return "; ".join([sizes, *self.notes])
 
     def to_json(self, ids: Sequence[str] | NDArray[np.object_]) -> str:
-        """Return the split as JSON text that names crystals by id, not by row.
-
-        Args:
-            ids: Identifiers of the table's crystals, ``(crystals,)``, each once.
+        """Return the split as JSON text that names crystals by the ids of the table, not by row.
 
         Raises:
             UserError: An identifier occurs twice.
@@ -87,26 +84,16 @@ class Split:
 
     @classmethod
     def from_json(cls, text: str, ids: Sequence[str] | NDArray[np.object_]) -> Split:
-        """Return the rows that a text of :meth:`to_json` names.
-
-        Args:
-            text: The JSON text.
-            ids: Identifiers of the table's crystals, ``(crystals,)``, each once.
+        """Return the rows of the table with these ids that a text of :meth:`to_json` names.
 
         Raises:
             UserError: The text is no split, or it names a crystal the table lacks.
         """
         content = _parse(text)
         where = rows_by_id(ids)
-        train, val, test = (rows_of(content[part], where, f"the {part} part") for part in PARTS)
-        return cls(
-            train,
-            val,
-            test,
-            spec=content.get("splitter", {}),
-            notes=tuple(content.get("notes", ())),
-            left_out=int(content.get("left_out", 0)),
-        )
+        parts = {part: rows_of(content[part], where, f"the {part} part") for part in PARTS}
+        spec, notes = content.get("splitter", {}), tuple(content.get("notes", ()))
+        return cls(**parts, spec=spec, notes=notes, left_out=int(content.get("left_out", 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,17 +170,14 @@ class Splitter(ABC):
                     f"none of the {len(parts[name])} crystals of the {name} part has a known value of "
                     f"{', '.join(targets)}; choose another target or another split"
                 )
-        split = Split(
-            kept["train"], kept["val"], kept["test"], spec=self.spec(), left_out=int(np.count_nonzero(~known))
-        )
+        left_out = int(np.count_nonzero(~known))
+        split = Split(kept["train"], kept["val"], kept["test"], spec=self.spec(), left_out=left_out)
         unused = int(np.count_nonzero(known)) - sum(len(rows) for rows in kept.values())
         return replace(split, notes=tuple(_notes(split, groups, unused)))
 
     def spec(self) -> dict[str, Any]:
         """Return the class path and the constructor arguments of this splitter."""
-        arguments = {
-            name: value.spec() if isinstance(value, Splitter) else value for name, value in vars(self).items()
-        }
+        arguments = {key: v.spec() if isinstance(v, Splitter) else v for key, v in vars(self).items()}
         return {"class_path": plugins.class_path(type(self)), "init_args": arguments}
 
 
@@ -214,8 +198,7 @@ def _parse(text: str) -> dict[str, Any]:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"the split is no JSON: {error}; write it anew") from error
-    lacking = [name for name in PARTS if not isinstance(content, dict) or name not in content]
-    if lacking:
+    if lacking := [name for name in PARTS if not isinstance(content, dict) or name not in content]:
         raise UserError(
             f"the split lacks the part(s) {', '.join(lacking)}; wanted lists of ids: {', '.join(PARTS)}"
         )

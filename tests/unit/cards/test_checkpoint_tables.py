@@ -1,8 +1,12 @@
 """The tables of the documents say what the cards say."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from tlzoo.cards import library, listing
+from maintenance import checkpoints as listing
+from tlzoo.cards import library
 from tlzoo.cards.card import Card
 from tlzoo.errors import UserError
 
@@ -68,7 +72,8 @@ def test_the_tables_of_this_repository_are_current():
     assert root is not None
     folder = root / "checkpoints"
     cards = [Card.read(folder / f"{name}.json") for name in library.names(folder)]
-    assert listing.stale(root, cards) == [], "call: tlzoo zoo table"
+    assert root == listing.ROOT
+    assert listing.stale(root, cards) == [], "call: python -m maintenance.checkpoints"
 
 
 def test_checkpoints_of_this_repository_are_small_and_complete():
@@ -77,3 +82,17 @@ def test_checkpoints_of_this_repository_are_small_and_complete():
     stems = {suffix: {p.stem for p in folder.glob(f"*{suffix}")} for suffix in (".json", ".safetensors")}
     assert stems[".json"] == stems[".safetensors"]
     assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".md"}
+
+
+def test_the_command_writes_or_only_says(root, content, capsys):
+    path = root / "checkpoints" / "tiny-gap.json"
+    path.write_text(json.dumps(content))
+    path.with_suffix(".safetensors").write_bytes(b"")
+    names = [Path("checkpoints", "README.md"), Path("README.md")]
+    assert listing.main(["--check"], root) == 1
+    told = [f"{name} is not current: python -m maintenance.checkpoints" for name in names]
+    assert capsys.readouterr().out.splitlines() == told
+    assert listing.main([], root) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{name} written" for name in names]
+    assert listing.main(["--check"], root) == 0
+    assert capsys.readouterr().out == ""

@@ -1,9 +1,9 @@
 """From published tables of the elements to ``elements.csv``: only facts, an unknown value stays empty.
 
-``properties.csv`` says for each of the 58 properties where it comes from: this package's own table
+``tlzoo/descriptors/properties.csv`` says for each of the 58 properties where it comes from: tlzoo's own table
 (``tlzoo.nn``), mendeleev, pymatgen, or the table of Magpie that matminer carries (Ward et al., npj Comput.
 Mater. 2, 16028, 2016). The properties are those of Ju et al., Phys. Rev. Materials 5, 053801 (2021).
-After a change of it, with matminer and mendeleev installed: ``python -m tlzoo.descriptors.element_table``.
+After a change of it, with matminer and mendeleev installed: ``python -m maintenance.element_table``.
 """
 
 from __future__ import annotations

@@ -1,15 +1,19 @@
-"""The table of checkpoints for people, written from the cards."""
+"""Write the tables of checkpoints in the documents from the cards, or only say whether they are current."""
 
+import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tlzoo.cards import library
 from tlzoo.cards.card import Card, duration
 from tlzoo.errors import UserError
 from tlzoo.machine.files import write_text
 
-BEGIN: Final = "<!-- checkpoints: `tlzoo zoo table` writes what follows -->"
+BEGIN: Final = "<!-- checkpoints: `python -m maintenance.checkpoints` writes what follows -->"
 END: Final = "<!-- checkpoints: end -->"
+ROOT: Final = Path(__file__).parents[1]
 NONE: Final = "There are no checkpoints yet."
 
 INTRODUCTION: Final = """\
@@ -18,7 +22,7 @@ INTRODUCTION: Final = """\
 Trained networks, each as `<name>.safetensors` (weights) and `<name>.json` (card: architecture and graph,
 data, recipe, errors, golden predictions, licence, SHA-256). `tlzoo zoo list` names them, `tlzoo zoo info`
 shows a card, `tlzoo zoo verify` checks them; [docs/zoo.md](../docs/zoo.md) says how they are used. This file
-is written by `tlzoo zoo table`.
+is written by `python -m maintenance.checkpoints`.
 """
 
 
@@ -134,3 +138,21 @@ def _about(card: Card) -> str:
 
 def _unit(value: float, unit: str, digits: int = 4) -> str:
     return f"{value:.{digits}g}{'' if unit in {'', '1'} else f' {unit}'}"
+
+
+def main(args: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Bring the documents up to date, or say which are not."""
+    parser = argparse.ArgumentParser(prog="python -m maintenance.checkpoints", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether they are current")
+    check = parser.parse_args(args).check
+    folder = root / "checkpoints"
+    cards = [Card.read(folder / f"{name}.json") for name in library.names(folder)]
+    changed = stale(root, cards) if check else write(root, cards)
+    for path in changed:
+        verdict = "is not current: python -m maintenance.checkpoints" if check else "written"
+        print(f"{path.relative_to(root)} {verdict}")
+    return 1 if check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

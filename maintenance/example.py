@@ -1,8 +1,4 @@
-"""From structure type, lattice parameters and internal coordinates to crystals.
-
-The space groups take seconds to expand, so the result is kept beside the table. After a change of the table:
-``python -m tlzoo.data.example.build``.
-"""
+"""Make the embedded example: from structure type, lattice parameters and internal coordinates to crystals."""
 
 from __future__ import annotations
 
@@ -10,20 +6,16 @@ import csv
 import hashlib
 import re
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pymatgen.core import Lattice, Structure
+from pymatgen.symmetry.groups import SpaceGroup
 
+from maintenance.prototypes import PROTOTYPES
 from tlzoo.crystals import SYMBOLS, Crystals
-from tlzoo.data.example.prototypes import PROTOTYPES
-
-if TYPE_CHECKING:
-    from pymatgen.core import Lattice
-
-TABLE: Final = Path(__file__).with_name("semiconductors.csv")
-BUILT: Final = TABLE.with_suffix(".parquet")
+from tlzoo.data.example import BUILT, TABLE
 
 HANDBOOKS: Final = {
     "Madelung 2004": "O. Madelung, Semiconductors: Data Handbook, 3rd edition, Springer (2004)",
@@ -83,8 +75,6 @@ def _cell(row: dict[str, str]) -> tuple[NDArray[np.float64], NDArray[np.uint8], 
 
 def _lattice(symbol: str, row: dict[str, str]) -> Lattice:
     """Return the conventional lattice; lengths in Å and the angle beta in degrees."""
-    from pymatgen.core import Lattice
-
     a, system = float(row["a"]), _system(symbol)
     if system == "cubic":
         return Lattice.cubic(a)
@@ -97,16 +87,12 @@ def _lattice(symbol: str, row: dict[str, str]) -> Lattice:
 
 @cache
 def _system(symbol: str) -> str:
-    from pymatgen.symmetry.groups import SpaceGroup
-
     return str(SpaceGroup(symbol).crystal_system)
 
 
 @cache
 def _sites(structure_type: str, internal: str) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return each atom's place in the formula, (atoms,), and primitive fractional coordinates, (atoms, 3)."""
-    from pymatgen.core import Structure
-
     prototype = PROTOTYPES[structure_type]
     values = {name: float(value) for name, value in (part.split("=") for part in internal.split())}
     sites = prototype.sites(**values)

@@ -1,0 +1,1 @@
+"""What makes the tables that the package and the documentation carry: ``python -m maintenance.NAME``."""
