@@ -11,7 +11,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.known_elements import check_elements, uncovered_rows, uncovered_text
 from tlzoo.data.sources import read_all
-from tlzoo.descriptors.descriptor_chunk import descriptors
+from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.stores import Options, Store
@@ -20,7 +20,7 @@ from tlzoo.graphs.graph_chunk import Chunk, cells_of
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.parts import consecutive
-from tlzoo.graphs.workers import CHUNK, NoGraphError, Product, graphs
+from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product
 
 # Crystals, and atoms, whose graphs are in memory at a time.
 MOST, ATOMS = 4096, 50_000
@@ -34,12 +34,7 @@ T = TypeVar("T")
 
 
 class Part(NamedTuple):
-    """Crystals that can be answered for.
-
-    Attributes:
-        rows: Which crystals of the table, ascending.
-        stores: What was made of them, for each of the options; empty if there are none.
-    """
+    """Crystals that can be answered for (rows of the table, ascending), and what was made of them, if any."""
 
     rows: Rows
     stores: dict[Options, Store]
@@ -47,7 +42,7 @@ class Part(NamedTuple):
 
 def product(options: Options) -> Product:
     """Return what is made of crystals with some options."""
-    return descriptors() if isinstance(options, DescriptorOptions) else graphs()
+    return DESCRIPTORS if isinstance(options, DescriptorOptions) else GRAPHS
 
 
 def alone(options: Options, cells: Iterator[Cells]) -> Iterator[Chunk]:
@@ -160,8 +155,7 @@ def answered(
     found = [answer(part.stores) for part in parts if not questions.problems]
     for each, problems in questions.unmade.items():
         if problems:
-            noun = "descriptors" if isinstance(each, DescriptorOptions) else "graph"
-            raise NoGraphError(crystals, problems, noun)
+            raise NoGraphError(crystals, problems, product(each))
     return found
 
 

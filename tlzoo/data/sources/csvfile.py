@@ -16,14 +16,9 @@ from tlzoo.errors import UserError, no_such
 
 @dataclass
 class Rows:
-    """A table of text.
+    """A table of text: cells by column, row by row, and where each row begins.
 
-    Attributes:
-        file: How the user calls it.
-        columns: Names of the columns.
-        values: Cells by column, row by row.
-        places: Where each row begins.
-        problems: Rows left out because they have too many or too few cells.
+    Problems are rows left out because they have too many or too few cells.
     """
 
     file: str
