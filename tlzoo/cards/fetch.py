@@ -100,11 +100,7 @@ def cache() -> Path:
 
 
 def fetch(address: Address, *, card: bytes | None = None) -> Path:
-    """Return the weights of an address, from the cache or the network; their card is beside them.
-
-    Args:
-        address: Where they are, and their hash.
-        card: Content of the card, where it is known already.
+    """Return the weights of an address, from the cache or the network; their card is put beside them.
 
     Raises:
         UserError: ``TLZOO_OFFLINE`` is set, the network or the server fails, or what comes is something else.
@@ -131,11 +127,7 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
 
 
 def place(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder that appears complete or not at all; what was there before is replaced.
-
-    Args:
-        folder: Where it shall be.
-        fill: Writes the files into the empty folder it is given.
+    """Make and fill a folder that appears complete or not at all; what was there before is replaced.
 
     Raises:
         UserError: It cannot be written.

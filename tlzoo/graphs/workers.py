@@ -145,15 +145,14 @@ class Workers:
             for _ in range(self.count):
                 self._processes.append(_start(self.product.module))
                 self._idle.put(self._processes[-1])
-        except OSError as error:
+        except BaseException as error:
             self._end()
+            if not isinstance(error, OSError):
+                raise
             raise UserError(
                 f"cannot start a process that makes {self.product.noun} ({error}); "
                 f"{VARIABLE}=1 uses none but this one"
             ) from error
-        except BaseException:
-            self._end()
-            raise
         return self
 
     def __exit__(

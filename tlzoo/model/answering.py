@@ -87,12 +87,7 @@ class Questions:
         return {row: text for each in found for row, text in each.items()}
 
     def parts(self, *, most: int = MOST, atoms: int | None = ATOMS) -> Iterator[Part]:
-        """Yield all that can be answered for, in the order of the table.
-
-        Args:
-            most: Crystals in a part, at most.
-            atoms: Atoms in a part, at most, if it has more than one crystal; None for no limit.
-        """
+        """Yield all that can be answered for, in the order of the table; one crystal may exceed the atoms."""
         sizes = self.crystals.num_atoms[self.rows]
         for piece in consecutive(sizes, most=most, budget=int(sizes.sum()) if atoms is None else atoms):
             part = self.made(self.rows[piece])
@@ -100,12 +95,7 @@ class Questions:
                 yield part
 
     def made(self, rows: Rows, make: Make = alone) -> Part:
-        """Make all that is wanted of some crystals.
-
-        Args:
-            rows: Some of :attr:`rows`, ascending.
-            make: Who makes it: this process by default.
-        """
+        """Make all that is wanted of some of :attr:`rows`, ascending; by default in this process."""
         some, good = self.crystals.select(rows), np.ones(len(rows), dtype=bool)
         starts = range(0, len(rows), CHUNK)
         stores: dict[Options, Store] = {}

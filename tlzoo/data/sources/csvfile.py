@@ -54,13 +54,10 @@ def read_text(path: Path, label: str) -> str:
 
 
 def read_rows(path: Path, label: str, *, first_cells: Collection[str] = ()) -> Rows:
-    """Read a CSV (comma, semicolon or tab) or TSV file.
+    """Read a CSV (comma, semicolon or tab) or TSV file, which the user calls ``label``.
 
-    Args:
-        path: The file.
-        label: How the user calls it.
-        first_cells: If the very first cell is one of these, the file has no header; ``id_prop.csv`` has none
-            if its second cell is a number. The columns are then ``id``, ``target``, ``target_2`` …
+    If the very first cell is one of ``first_cells`` it has no header; ``id_prop.csv`` has none if its second
+    cell is a number. The columns are then ``id``, ``target``, ``target_2`` …
 
     Raises:
         UserError: The file is empty or two columns have the same name.
