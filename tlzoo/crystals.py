@@ -149,9 +149,7 @@ class Crystals:
             offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             numbers=np.concatenate([table.numbers for table in tables]),
             frac_coords=np.concatenate([table.frac_coords for table in tables]),
-            columns={
-                name: np.concatenate([table.columns[name] for table in tables]) for name in first.columns
-            },
+            columns={name: np.concatenate([t.columns[name] for t in tables]) for name in first.columns},
             units=first.units,
             origins=[table.origin(row) for table in tables for row in range(len(table))] if named else (),
         )
@@ -251,24 +249,21 @@ class Crystals:
                 f"{path} lacks the column(s) {', '.join(missing)} of the columnar format; "
                 f"it has: {', '.join(table.column_names)}"
             )
-        numbers = _list_column(table, "numbers")
         n = len(table)
-        lattice, frac_coords = _values(table, "lattice"), _values(table, "frac_coords")
-        if len(lattice) != 9 * n or len(frac_coords) != 3 * len(numbers[1]) or not np.diff(numbers[0]).all():
+        lattice, numbers, frac_coords = (_values(table, name) for name in COLUMNAR[1:])
+        offsets = table["numbers"].combine_chunks().offsets.to_numpy().astype(np.int64)
+        if len(lattice) != 9 * n or len(frac_coords) != 3 * len(numbers) or not np.diff(offsets).all():
             raise UserError(
                 f"{path} is damaged: wanted 9 numbers in each lattice, and 3 in frac_coords for each of the "
                 "atoms in numbers, at least one; write it again"
             )
-        columns = {
-            name: as_column(table[name].to_numpy(zero_copy_only=False))
-            for name in table.column_names
-            if name not in COLUMNAR
-        }
+        others = [name for name in table.column_names if name not in COLUMNAR]
+        columns = {name: as_column(table[name].to_numpy(zero_copy_only=False)) for name in others}
         return cls(
             ids=np.array(table["id"].to_pylist(), dtype=object),
             lattice=lattice.astype(np.float64).reshape(n, 3, 3),
-            offsets=numbers[0],
-            numbers=numbers[1].astype(np.uint8),
+            offsets=offsets - offsets[0],
+            numbers=numbers.astype(np.uint8),
             frac_coords=frac_coords.astype(np.float64).reshape(-1, 3),
             columns=columns,
             units=note_of(table.schema).get("units", {}),
@@ -288,12 +283,6 @@ def as_column(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         return array.astype(np.float64) if not any(isinstance(v, str | bytes) for v in array) else array
     except (TypeError, ValueError):
         return array
-
-
-def _list_column(table: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:  # noqa: ANN401 (pyarrow has no types)
-    chunk = table[name].combine_chunks()
-    offsets = chunk.offsets.to_numpy().astype(np.int64)
-    return offsets - offsets[0], chunk.flatten().to_numpy(zero_copy_only=False)
 
 
 def _values(table: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 (pyarrow has no types)

@@ -151,11 +151,9 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class Applied:
-    """A strategy carried out on a model.
+    """A strategy carried out on the groups of a model, from input to output.
 
-    Attributes:
-        rows: The groups, from input to output.
-        frozen: Modules that must stay in eval mode, whatever ``train()`` of the model says.
+    The frozen modules must stay in eval mode, whatever ``train()`` of the model says.
     """
 
     rows: list[GroupRow]

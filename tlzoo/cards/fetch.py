@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import tlzoo
@@ -35,6 +35,7 @@ TIMEOUT = 30.0  # seconds without an answer
 PAUSES = (1.0, 4.0)  # seconds before the second and the third attempt
 CARD_LIMIT = 10_000_000  # bytes; the cards of large runs have less than 100,000
 PIECE = 2**20
+T = TypeVar("T")
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -44,12 +45,7 @@ class _AgainError(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """Where the weights of a model are, and what they must be.
-
-    Attributes:
-        url: Of the weights; the card is beside it.
-        sha256: Of the weights.
-    """
+    """Where the weights of a model are, with the card beside them, and their SHA-256."""
 
     url: str
     sha256: str
@@ -104,11 +100,7 @@ def cache() -> Path:
 
 
 def fetch(address: Address, *, card: bytes | None = None) -> Path:
-    """Return the weights of an address, from the cache or the network; their card is beside them.
-
-    Args:
-        address: Where they are, and their hash.
-        card: Content of the card, where it is known already.
+    """Return the weights of an address, from the cache or the network; their card is put beside them.
 
     Raises:
         UserError: ``TLZOO_OFFLINE`` is set, the network or the server fails, or what comes is something else.
@@ -135,11 +127,7 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
 
 
 def place(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder that appears complete or not at all; what was there before is replaced.
-
-    Args:
-        folder: Where it shall be.
-        fill: Writes the files into the empty folder it is given.
+    """Make and fill a folder that appears complete or not at all; what was there before is replaced.
 
     Raises:
         UserError: It cannot be written.
@@ -206,22 +194,19 @@ def _save(address: Address, path: Path, size: int) -> None:
 
 
 def _get(url: str, limit: int) -> bytes:
-    content = b""
-
-    def receive(answer: http.client.HTTPResponse) -> None:
-        nonlocal content
+    def receive(answer: http.client.HTTPResponse) -> bytes:
         content = answer.read(limit + 1)
         if len(content) > limit:
             raise UserError(f"{url} has more than {limit:,} bytes: it is no card of a model")
         if answer.length:
             raise _AgainError(f"the answer ended {answer.length:,} bytes early")
+        return content
 
-    _ask(url, receive)
-    return content
+    return _ask(url, receive)
 
 
-def _ask(url: str, receive: Callable[[http.client.HTTPResponse], None]) -> None:
-    """Ask a server, up to three times, and hand its answer on.
+def _ask(url: str, receive: Callable[[http.client.HTTPResponse], T]) -> T:
+    """Ask a server, up to three times, and return what is made of its answer.
 
     Raises:
         UserError: It cannot be reached, refuses, or does not finish its answer.
@@ -229,11 +214,9 @@ def _ask(url: str, receive: Callable[[http.client.HTTPResponse], None]) -> None:
     reason = ""
     for pause in (*PAUSES, None):
         try:
-            _attempt(url, receive)
+            return _attempt(url, receive)
         except _AgainError as error:
             reason = str(error)
-        else:
-            return
         if pause is not None:
             logger.info("%s: %s; again in %g s", url, reason, pause)
             time.sleep(pause)
@@ -243,11 +226,11 @@ def _ask(url: str, receive: Callable[[http.client.HTTPResponse], None]) -> None:
     )
 
 
-def _attempt(url: str, receive: Callable[[http.client.HTTPResponse], None]) -> None:
+def _attempt(url: str, receive: Callable[[http.client.HTTPResponse], T]) -> T:
     request = urllib.request.Request(url, headers={"User-Agent": f"tlzoo/{tlzoo.__version__}"})  # noqa: S310 (http only: Address)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 (the same)
-            receive(answer)
+            return receive(answer)
     except urllib.error.HTTPError as error:
         if error.code in BUSY:
             raise _AgainError(f"the server says {error.code} {error.reason}") from error

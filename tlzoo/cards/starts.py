@@ -8,11 +8,7 @@ from tlzoo.cards.library import locate
 
 
 def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Name the models whose weights a configuration begins with, and the SHA-256 of those weights.
-
-    Args:
-        model: The section ``model`` of a configuration.
-    """
+    """Name the models whose weights a section ``model`` begins with, and the SHA-256 of those weights."""
     found = {}
     for part in ("backbone", "head"):
         given = model.get(part) or {}

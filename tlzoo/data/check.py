@@ -35,13 +35,7 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
-
-    Attributes:
-        source: What was checked.
-        summary: Sizes and ranges, one line each.
-        problems: Errors, warnings and notes.
-    """
+    """What a check found: sizes and ranges, one line each, and problems."""
 
     source: str
     summary: Sequence[str]

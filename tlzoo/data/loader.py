@@ -56,16 +56,10 @@ class LabelledGraphs(Dataset[Batch]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Loader:
-    """How crystals become batches.
+    """How crystals become batches, for a GPU or not.
 
-    Attributes:
-        store: Graphs or descriptors.
-        rows: Rows of the table that are in the store, ascending, ``(crystals,)``.
-        batch_size: Crystals in a batch, at most.
-        max_rows: Rows in a batch, at most; None for no limit.
-        oversample: Part of the crystals of a shuffled epoch that is to have each target.
-        seed: Of the orders of shuffled epochs.
-        gpu: Whether a GPU computes.
+    In the store are those ``rows`` of the table, ascending. The limits, and which part of the crystals of a
+    shuffled epoch is to have each target, are those of :class:`tlzoo.data.module.CrystalDataModule`.
     """
 
     store: Store

@@ -194,11 +194,8 @@ class CrystalDataModule(pl.LightningDataModule):
     def open_graphs(self, options: Options, *, everything: bool = False) -> None:
         """Open or build the store of all crystals that the split uses: graphs, or descriptors.
 
-        Of several processes one reads and builds, then the others open; all must call it.
-
-        Args:
-            options: Which graphs or descriptors.
-            everything: Of all crystals of the table, as predicting asks for; without a split.
+        Of several processes one reads and builds, then the others open; all must call it. ``everything`` is
+        what predicting asks for: all crystals of the table, without a split.
         """
         self._options = options
         with distributed.first():
@@ -254,11 +251,6 @@ class CrystalDataModule(pl.LightningDataModule):
         return self._loader(everything=True).batches(rows, values)
 
     def part_dataloader(self, part: str, *, whole: bool = False) -> DataLoader[Batch]:
-        """Batches of a part in the order of the split.
-
-        Args:
-            part: ``train``, ``val`` or ``test``.
-            whole: In several processes each gets the whole batches, not its share of them.
-        """
+        """Batches of a part in the order of the split; in each process its share or the ``whole`` batches."""
         rows = getattr(self.split, part)
         return self._loader().batches(rows, self.table.labels(rows), whole=whole)

@@ -74,11 +74,7 @@ def _near(both: Crystals, is_ours: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def load(source: str, *, test: bool = False) -> Crystals:
-    """Return the crystals of a data set; of ``pretraining`` those that networks learn from.
-
-    Args:
-        source: Name or path.
-        test: The crystals of the paper's test set alone.
+    """Return a data set, or its test set of the paper; of ``pretraining`` what networks learn from.
 
     Raises:
         UserError: It cannot be read, or the paper has no test set of it.

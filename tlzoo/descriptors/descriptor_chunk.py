@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from tlzoo.crystals import SYMBOLS, symbol
@@ -45,11 +47,6 @@ def descriptors_of(cells: Cells, options: DescriptorOptions) -> Chunk:
     )
 
 
-def descriptors() -> Product:
-    """Return what networks on descriptors read."""
-    return Product("descriptors", descriptors_of, DescriptorOptions, "tlzoo.descriptors.descriptor_workers")
-
-
 def _uncovered(cells: Cells) -> dict[int, str]:
     """Say of each crystal with elements that are not covered which these are."""
     known = covered()
@@ -63,3 +60,9 @@ def _uncovered(cells: Cells) -> dict[int, str]:
         names = ", ".join(map(symbol, np.unique(cells.numbers[strange & (crystal == row)]).tolist()))
         problems[row] = f"there are no descriptors of {names}; they cover H to {last}: leave this crystal out"
     return problems
+
+
+# What networks on descriptors read.
+DESCRIPTORS: Final = Product(
+    "descriptors", descriptors_of, DescriptorOptions, "tlzoo.descriptors.descriptor_workers"
+)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
-from tlzoo.descriptors.descriptor_chunk import descriptors, names
+from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS, names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.element_properties import PROPERTIES, TABLE
 from tlzoo.errors import UserError
@@ -69,7 +69,7 @@ class DescriptorStore:
         folder = (cache_dir or cache.default_dir()) / "descriptors" / key[:32]
 
         def build(writer: cache.Writer) -> None:
-            for _ in written(writer, descriptors(), crystals, options, progress=progress, workers=workers):
+            for _ in written(writer, DESCRIPTORS, crystals, options, progress=progress, workers=workers):
                 pass
             facts = {"format": FORMAT, "options": asdict(options), "crystals": len(crystals)}
             writer.finish({**facts, "names": names(options)})
@@ -84,7 +84,7 @@ class DescriptorStore:
             NoGraphError: A crystal has no descriptors; all such are listed.
         """
         _some(crystals)
-        return cls.of_chunks([chunk for _, chunk in all_chunks(descriptors(), crystals, options, 1)], options)
+        return cls.of_chunks([chunk for _, chunk in all_chunks(DESCRIPTORS, crystals, options, 1)], options)
 
     @classmethod
     def of_chunks(cls, chunks: Sequence[Chunk], options: DescriptorOptions) -> DescriptorStore:

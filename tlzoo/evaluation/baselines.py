@@ -19,17 +19,14 @@ from tlzoo.nn.elements import covered, properties
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Metrics = dict[str, float]
+Predictions = dict[str, Values]
 
+# fmt: off
 PROPERTIES: Final = (
-    "group",
-    "period",
-    "valence_electrons",
-    "electronegativity",
-    "covalent_radius",
-    "ionisation_energy",
-    "electron_affinity",
-    "molar_volume",
+    "group", "period", "valence_electrons", "electronegativity", "covalent_radius", "ionisation_energy",
+    "electron_affinity", "molar_volume",
 )
+# fmt: on
 STATISTICS: Final = ("mean", "std", "min", "max", "range")
 TREES: Final = 300
 # from here on fewer trees, each node choosing from a third of the features: minutes instead of half an hour
@@ -48,9 +45,7 @@ def composition_features(crystals: Crystals) -> Values:
     """
     fractions = element_fractions(crystals)
     rows = properties()
-    table = np.array(
-        [[float(rows[z][name] or "nan") for name in PROPERTIES] for z in covered()], dtype=np.float64
-    )
+    table = np.array([[float(rows[z][name] or "nan") for name in PROPERTIES] for z in covered()])
     return np.concatenate([fractions, *(_statistics(fractions, column) for column in table.T)], axis=1)
 
 
@@ -156,20 +151,14 @@ def baselines(
     ends = np.cumsum([len(part) for part in measured.values()])[:-1]
     features, target = composition_features(crystals.select(used)), target[used]
     fit, measure = (_classifiers, _class_metrics) if classification else (regressions, errors)
+    truths = dict(zip(measured, np.split(target[rows], ends), strict=True))
     return {
-        name: {
-            part: measure(truth, values)
-            for part, truth, values in zip(
-                measured, np.split(target[rows], ends), np.split(prediction, ends), strict=True
-            )
-        }
+        name: dict(zip(truths, map(measure, truths.values(), np.split(prediction, ends)), strict=True))
         for name, prediction in fit(features, target, train, rows, seed).items()
     }
 
 
-def regressions(
-    features: Values, target: Values, train: Rows, rows: Rows, seed: int = 0
-) -> dict[str, Values]:
+def regressions(features: Values, target: Values, train: Rows, rows: Rows, seed: int = 0) -> Predictions:
     """Return the predictions of each baseline, ``(rows,)``; arguments as of :func:`random_forest`."""
     return {
         "mean": np.full(len(rows), np.mean(target[train])),
@@ -194,7 +183,7 @@ def errors(target: Values, prediction: Values) -> Metrics:
     }
 
 
-def _classifiers(features: Values, target: Values, train: Rows, rows: Rows, seed: int) -> dict[str, Values]:
+def _classifiers(features: Values, target: Values, train: Rows, rows: Rows, seed: int) -> Predictions:
     from sklearn.ensemble import RandomForestClassifier
 
     classes = np.arange(int(target.max()) + 1)

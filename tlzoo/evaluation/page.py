@@ -30,13 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of which a click on a head sorts the lines.
-
-    Attributes:
-        heads: Head of each column.
-        lines: A cell for each column.
-        caption: What it is of.
-    """
+    """A table, with a cell for each column in each line, of which a click on a head sorts the lines."""
 
     heads: Sequence[str]
     lines: Sequence[Sequence[Cell]]

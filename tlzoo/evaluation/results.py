@@ -62,12 +62,12 @@ def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, int, Row]]:
     targets = list(metrics["targets"])
     several = len(targets) > 1
     for part in PARTS:
-        measured = metrics.get(part)
-        if measured is None:
+        if (measured := metrics.get(part)) is None:
             continue
         for target in targets:
             label = f"{part}, {target}" if several else part
-            yield label, measured["crystals"], _of(target, measured) if several else _without_size(measured)
+            row = {name: value for name, value in measured.items() if name != "crystals"}
+            yield label, measured["crystals"], _of(target, row) if several else row
         if several:
             yield f"{part}, all", measured["crystals"], {name: measured.get(name) for name in OVERALL}
     for target, baselines in metrics.get("baselines", {}).items():
@@ -81,10 +81,6 @@ def _of(target: str, measured: Mapping[str, float | None]) -> Row:
     """Return the measures of one of several targets: ``mae`` for ``mae_<target>``."""
     end = f"_{target}"
     return {name.removesuffix(end): value for name, value in measured.items() if name.endswith(end)}
-
-
-def _without_size(measured: Mapping[str, float | None]) -> Row:
-    return {name: value for name, value in measured.items() if name != "crystals"}
 
 
 def _cell(value: float | None) -> str:

@@ -135,12 +135,9 @@ class Writer:
             raise self._explained(error, written) from error
 
     def append(self, name: str, values: NDArray[Any]) -> None:
-        """Add values at the end of the array of that name.
+        """Add a piece at the end of the array of that name, which has the dtype that holds all of them.
 
-        Args:
-            name: Name of the array; its pieces have one shape but for the first axis. The array has the
-                dtype that holds all of them.
-            values: The piece.
+        Pieces have one shape but for the first axis.
         """
         dtype, shape = self._arrays.get(name, (values.dtype, (0, *values.shape[1:])))
         if (wider := np.result_type(dtype, values.dtype)) != dtype:
@@ -166,11 +163,7 @@ class Writer:
         return dtype
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Write the list of files with sizes and checksums, and move the folder into place.
-
-        Args:
-            facts: What else is to stand in the list, for people who look into the folder.
-        """
+        """Write the list of files with sizes, checksums and facts for people; move the folder into place."""
         files = {}
         for name, (dtype, shape) in self._arrays.items():
             with (self._new / f"{name}.npy").open("r+b") as file:

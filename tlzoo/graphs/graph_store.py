@@ -22,7 +22,7 @@ from tlzoo.graphs import cache, keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.graph_options import GraphOptions
-from tlzoo.graphs.workers import Product, all_chunks, all_graphs, graphs
+from tlzoo.graphs.workers import GRAPHS, Product, all_chunks
 
 FORMAT = 2
 
@@ -126,7 +126,7 @@ class GraphStore:
         folder = (cache_dir or cache.default_dir()) / "graphs" / key[:32]
 
         def build(writer: cache.Writer) -> None:
-            chunks = written(writer, graphs(), crystals, options, progress=progress, workers=workers)
+            chunks = written(writer, GRAPHS, crystals, options, progress=progress, workers=workers)
             sizes = [chunk.sizes for chunk in chunks]
             for name, values in _offsets(sizes).items():
                 writer.append(name, values)
@@ -142,7 +142,7 @@ class GraphStore:
             NoGraphError: A crystal has no graph; all such are listed.
         """
         _some(crystals)
-        return cls.of_chunks([chunk for _, chunk in all_graphs(crystals, options, 1)], options)
+        return cls.of_chunks([chunk for _, chunk in all_chunks(GRAPHS, crystals, options, 1)], options)
 
     @classmethod
     def of_chunks(cls, chunks: Sequence[Chunk], options: GraphOptions) -> GraphStore:

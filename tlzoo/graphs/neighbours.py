@@ -90,7 +90,7 @@ def neighbours(
             two atoms are in one place.
     """
     atoms = len(frac_coords)
-    known = np.zeros(atoms, dtype=np.uint8) if numbers is None else np.asarray(numbers, dtype=np.uint8)
+    known = np.asarray([0] * atoms if numbers is None else numbers, dtype=np.uint8)
     cells = Cells(np.asarray(lattice)[None], np.array([atoms]), known, np.asarray(frac_coords))
     _, bonds, problems = all_neighbours(cells, options)
     if problems:

@@ -22,7 +22,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,19 +60,24 @@ class Product:
     module: str
 
 
+# What networks on graphs read.
+GRAPHS: Final = Product("graphs", graphs_of, GraphOptions, "tlzoo.graphs.workers")
+
+
 class NoGraphError(UserError):
     """Crystals of which no graph can be made: an atom without neighbours, a flat cell, atoms in one place.
 
     Args:
         crystals: All crystals.
         problems: What is wrong with those without a graph, by row.
-        noun: What cannot be made of them, if not a graph.
+        product: What cannot be made of them.
 
     Attributes:
         rows: The rows without a graph, ascending.
     """
 
-    def __init__(self, crystals: Crystals, problems: Mapping[int, str], noun: str = "graph") -> None:
+    def __init__(self, crystals: Crystals, problems: Mapping[int, str], product: Product = GRAPHS) -> None:
+        noun = "graph" if product.noun == "graphs" else product.noun
         lines = [f"{crystals.origin(row)}: {text}" for row, text in list(problems.items())[:10]]
         if len(problems) > len(lines):
             lines.append(f"and {len(problems) - len(lines)} more")
@@ -80,18 +85,6 @@ class NoGraphError(UserError):
             f"no {noun} can be made of {len(problems)} of {len(crystals)} crystals:\n  " + "\n  ".join(lines)
         )
         self.rows = list(problems)
-
-
-def all_graphs(
-    crystals: Crystals, options: GraphOptions, workers: int | None = None
-) -> Generator[tuple[int, Chunk]]:
-    """Yield the graphs of all crystals in chunks; see :func:`all_chunks`."""
-    yield from all_chunks(graphs(), crystals, options, workers)
-
-
-def graphs() -> Product:
-    """Return what networks on graphs read."""
-    return Product("graphs", graphs_of, GraphOptions, "tlzoo.graphs.workers")
 
 
 def all_chunks(
@@ -119,7 +112,7 @@ def all_chunks(
             problems |= {start + row: text for row, text in chunk.problems.items()}
             yield stop, chunk
     if problems:
-        raise NoGraphError(crystals, problems, "graph" if product.noun == "graphs" else product.noun)
+        raise NoGraphError(crystals, problems, product)
 
 
 def worker_count(asked: int | None = None) -> int:
@@ -137,18 +130,12 @@ def worker_count(asked: int | None = None) -> int:
 
 
 class Workers:
-    """Worker processes, to be used as a context manager; at its end none is left.
+    """Worker processes that make a product; a context manager, at whose end none is left."""
 
-    Args:
-        count: Number of processes.
-        options: Options of the product.
-        product: What they make; graphs by default.
-    """
-
-    def __init__(self, count: int, options: Any, product: Product | None = None) -> None:  # noqa: ANN401
+    def __init__(self, count: int, options: Any, product: Product = GRAPHS) -> None:  # noqa: ANN401
         self.count = count
         self.options = options
-        self.product = product or graphs()
+        self.product = product
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -158,15 +145,14 @@ class Workers:
             for _ in range(self.count):
                 self._processes.append(_start(self.product.module))
                 self._idle.put(self._processes[-1])
-        except OSError as error:
+        except BaseException as error:
             self._end()
+            if not isinstance(error, OSError):
+                raise
             raise UserError(
                 f"cannot start a process that makes {self.product.noun} ({error}); "
                 f"{VARIABLE}=1 uses none but this one"
             ) from error
-        except BaseException:
-            self._end()
-            raise
         return self
 
     def __exit__(
@@ -277,4 +263,4 @@ def serve(product: Product) -> None:
 
 
 if __name__ == "__main__":
-    serve(graphs())
+    serve(GRAPHS)

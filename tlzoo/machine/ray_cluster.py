@@ -56,12 +56,7 @@ def start(cores: int, address: str | None = None) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker computes, and what it must be told.
-
-    Attributes:
-        directory: Paths begin there, if it exists on the worker's machine too.
-        environment: Variables to set.
-    """
+    """Where a worker computes, if its machine has that folder too, and the variables to set there."""
 
     directory: str
     environment: Mapping[str, str]

@@ -22,9 +22,7 @@ CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
 def configure(threads: int | None = None) -> None:
     """Set threads and memory for networks of this size; call it before the first computation.
 
-    Args:
-        threads: Threads of an operation; by default ``OMP_NUM_THREADS`` if set, else :func:`usable_cores`, at
-            most 8.
+    By default there are ``OMP_NUM_THREADS`` of an operation, else :func:`usable_cores`, at most 8.
     """
     keep_memory()
     # oneDNN, which multiplies in bf16, keeps a program per shape, by default 1024 of some 300 kB; here no two

@@ -11,7 +11,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.known_elements import check_elements, uncovered_rows, uncovered_text
 from tlzoo.data.sources import read_all
-from tlzoo.descriptors.descriptor_chunk import descriptors
+from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.stores import Options, Store
@@ -20,7 +20,7 @@ from tlzoo.graphs.graph_chunk import Chunk, cells_of
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.parts import consecutive
-from tlzoo.graphs.workers import CHUNK, NoGraphError, Product, graphs
+from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product
 
 # Crystals, and atoms, whose graphs are in memory at a time.
 MOST, ATOMS = 4096, 50_000
@@ -34,12 +34,7 @@ T = TypeVar("T")
 
 
 class Part(NamedTuple):
-    """Crystals that can be answered for.
-
-    Attributes:
-        rows: Which crystals of the table, ascending.
-        stores: What was made of them, for each of the options; empty if there are none.
-    """
+    """Crystals that can be answered for (rows of the table, ascending), and what was made of them, if any."""
 
     rows: Rows
     stores: dict[Options, Store]
@@ -47,7 +42,7 @@ class Part(NamedTuple):
 
 def product(options: Options) -> Product:
     """Return what is made of crystals with some options."""
-    return descriptors() if isinstance(options, DescriptorOptions) else graphs()
+    return DESCRIPTORS if isinstance(options, DescriptorOptions) else GRAPHS
 
 
 def alone(options: Options, cells: Iterator[Cells]) -> Iterator[Chunk]:
@@ -92,12 +87,7 @@ class Questions:
         return {row: text for each in found for row, text in each.items()}
 
     def parts(self, *, most: int = MOST, atoms: int | None = ATOMS) -> Iterator[Part]:
-        """Yield all that can be answered for, in the order of the table.
-
-        Args:
-            most: Crystals in a part, at most.
-            atoms: Atoms in a part, at most, if it has more than one crystal; None for no limit.
-        """
+        """Yield all that can be answered for, in the order of the table; one crystal may exceed the atoms."""
         sizes = self.crystals.num_atoms[self.rows]
         for piece in consecutive(sizes, most=most, budget=int(sizes.sum()) if atoms is None else atoms):
             part = self.made(self.rows[piece])
@@ -105,12 +95,7 @@ class Questions:
                 yield part
 
     def made(self, rows: Rows, make: Make = alone) -> Part:
-        """Make all that is wanted of some crystals.
-
-        Args:
-            rows: Some of :attr:`rows`, ascending.
-            make: Who makes it: this process by default.
-        """
+        """Make all that is wanted of some of :attr:`rows`, ascending; by default in this process."""
         some, good = self.crystals.select(rows), np.ones(len(rows), dtype=bool)
         starts = range(0, len(rows), CHUNK)
         stores: dict[Options, Store] = {}
@@ -160,8 +145,7 @@ def answered(
     found = [answer(part.stores) for part in parts if not questions.problems]
     for each, problems in questions.unmade.items():
         if problems:
-            noun = "descriptors" if isinstance(each, DescriptorOptions) else "graph"
-            raise NoGraphError(crystals, problems, noun)
+            raise NoGraphError(crystals, problems, product(each))
     return found
 
 

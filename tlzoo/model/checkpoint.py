@@ -42,13 +42,7 @@ UNBUILT = (TypeError, ValueError, LookupError, AttributeError, NameError, Arithm
 
 @dataclass(frozen=True)
 class Loaded:
-    """A stored model.
-
-    Attributes:
-        backbone: In eval mode.
-        head: In eval mode, bound to the backbone, with the scaler it was trained with.
-        card: Everything else that is known: targets, units, metrics …
-    """
+    """A stored model in eval mode; the card has all else: targets, units, metrics and more."""
 
     backbone: Backbone
     head: Head

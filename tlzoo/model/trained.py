@@ -125,12 +125,8 @@ class Model:
     ) -> NDArray[np.float32]:
         """Embed crystals, ``(crystals, dim)``, in the given order; arguments and errors of `predict`.
 
-        Args:
-            crystals: A table of crystals or pymatgen structures.
-            layer: The layer whose activations are wanted, one of :attr:`layers`; those of atoms and bonds are
-                averaged over the crystal. By default what the backbone gives to the head.
-            batch_size: Crystals computed at a time, at most.
-            max_rows: Rows computed at a time, at most.
+        The activations of a layer (:attr:`layers`) of atoms or bonds are averaged over the crystal. By
+        default they are what the backbone gives to the head.
 
         Raises:
             UserError: There is no such layer; the message lists those there are.
@@ -219,12 +215,7 @@ def embed(
     *,
     layer: str = EMBEDDING,
 ) -> NDArray[np.float32]:
-    """Return what a layer of a trained model says of crystals, ``(crystals, dim)``, in the given order.
-
-    Args:
-        name: The model, as for :func:`load`.
-        crystals: A table of crystals or pymatgen structures.
-        layer: One of the model's ``layers``; a wrong name lists them.
+    """Return what a layer of a trained model says of crystals; see :func:`load` and :meth:`Model.embed`.
 
     Raises:
         UserError: There is no such model or layer, or the model cannot read a crystal.

@@ -15,7 +15,23 @@ Transform: TypeAlias = Literal["standard", "log10", "none"]
 CONSTANT = 1e-7
 
 
-class Scaler(nn.Module):
+class Fitted(nn.Module):
+    """What is fitted once on the training part; NaN in ``mean`` marks one that is not, in the file too."""
+
+    mean: Tensor
+    _fitted = False
+
+    @property
+    def fitted(self) -> bool:
+        """Whether mean and standard deviation are known."""
+        return self._fitted
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (torch's own signature)
+        super()._load_from_state_dict(*args, **kwargs)
+        self._fitted = not bool(self.mean.isnan().any())
+
+
+class Scaler(Fitted):
     r"""Scale targets to mean 0 and standard deviation 1, each target on its own.
 
     .. math::
@@ -30,7 +46,6 @@ class Scaler(nn.Module):
         transform: What to do with labels before they are standardised.
     """
 
-    mean: Tensor
     std: Tensor
 
     def __init__(self, *, targets: int = 1, transform: Transform = "standard") -> None:
@@ -38,16 +53,10 @@ class Scaler(nn.Module):
         if transform not in {"standard", "log10", "none"}:
             raise UserError(f"transform must be standard, log10 or none, got {transform!r}")
         self.transform_name = transform
-        # NaN marks a scaler that has not been fitted, in the file too
         start = 0.0 if transform == "none" else float("nan")
         self.register_buffer("mean", torch.full((targets,), start))
         self.register_buffer("std", torch.full((targets,), start + 1))
         self._fitted = transform == "none"
-
-    @property
-    def fitted(self) -> bool:
-        """Whether mean and standard deviation are known."""
-        return self._fitted
 
     def check(self, targets: Float[Tensor, "crystals targets"], names: Sequence[str] = ()) -> None:
         """Make sure that labels (physical units, NaN where unknown) can be transformed.
@@ -105,10 +114,6 @@ class Scaler(nn.Module):
     def extra_repr(self) -> str:
         """Say the transformation in ``print(model)``."""
         return f"transform={self.transform_name}, fitted={self.fitted}"
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (torch's own signature)
-        super()._load_from_state_dict(*args, **kwargs)
-        self._fitted = not bool(self.mean.isnan().any())
 
     def _need_fit(self) -> None:
         if not self._fitted:

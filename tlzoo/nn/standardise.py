@@ -1,13 +1,13 @@
 """Numbers in any units on one side, numbers of order one on the other."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from tlzoo.errors import UserError
+from tlzoo.nn.scaler import Fitted
 
 # A number that varies less than this part of its size has no variance but rounding.
 CONSTANT = 1e-6
@@ -15,7 +15,7 @@ CONSTANT = 1e-6
 FARTHEST = 5.0
 
 
-class Standardise(nn.Module):
+class Standardise(Fitted):
     r"""Scale each input to mean 0 and standard deviation 1, both fitted once on the training part.
 
     .. math::
@@ -28,20 +28,12 @@ class Standardise(nn.Module):
         dim: Number of inputs.
     """
 
-    mean: Tensor
     scale: Tensor
 
     def __init__(self, *, dim: int) -> None:
         super().__init__()
-        # NaN marks what has not been fitted, in the file too
         self.register_buffer("mean", torch.full((dim,), float("nan")))
         self.register_buffer("scale", torch.full((dim,), float("nan")))
-        self._fitted = False
-
-    @property
-    def fitted(self) -> bool:
-        """Whether mean and standard deviation are known."""
-        return self._fitted
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Float[Tensor, "_ dim"]]) -> None:
@@ -86,7 +78,3 @@ class Standardise(nn.Module):
     def extra_repr(self) -> str:
         """Say in ``print(model)`` how many inputs there are, and whether it is fitted."""
         return f"dim={len(self.mean)}, fitted={self.fitted}"
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (torch's own signature)
-        super()._load_from_state_dict(*args, **kwargs)
-        self._fitted = not bool(self.mean.isnan().any())

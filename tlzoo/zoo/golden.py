@@ -29,14 +29,7 @@ TOLERANCE: Final[dict[tuple[Device, Precision], float]] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a checkpoint is what its card says.
-
-    Attributes:
-        name: The checkpoint.
-        deviation: Largest deviation of its answers from the golden ones, see :func:`deviation`.
-        tolerance: The largest that is accepted.
-        where: Crystal and column of the largest deviation.
-    """
+    """Whether a checkpoint is what its card says: the largest :func:`deviation` of its answers, and where."""
 
     name: str
     deviation: float

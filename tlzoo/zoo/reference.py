@@ -99,21 +99,13 @@ CELLS: Final[dict[str, Cell]] = {
     ),
     "Fe bcc": (2.866 / 2 * (1 - 2 * np.eye(3)), {"Fe": [ORIGIN]}),
     "Cu fcc": (primitive(3.615), {"Cu": [ORIGIN]}),
-    "Mg hcp": (
-        hexagonal(3.209, 5.211),
-        {"Mg": [(THIRD, TWO_THIRDS, 0.25), (TWO_THIRDS, THIRD, 0.75)]},
-    ),
+    "Mg hcp": (hexagonal(3.209, 5.211), {"Mg": [(THIRD, TWO_THIRDS, 0.25), (TWO_THIRDS, THIRD, 0.75)]}),
     "TiNiSn half-Heusler": (primitive(5.921), {"Ti": [BODY], "Ni": [QUARTER], "Sn": [ORIGIN]}),
     "MgAl2O4 spinel": (
         primitive(8.083),
         {
             "Mg": [ORIGIN, QUARTER],
-            "Al": [
-                (0.625, 0.625, 0.625),
-                (0.125, 0.625, 0.625),
-                (0.625, 0.125, 0.625),
-                (0.625, 0.625, 0.125),
-            ],
+            "Al": [(0.625,) * 3, (0.125, 0.625, 0.625), (0.625, 0.125, 0.625), (0.625, 0.625, 0.125)],
             "O": spinel(0.387),
         },
     ),
@@ -124,10 +116,7 @@ CELLS: Final[dict[str, Cell]] = {
             "O": [*baddeleyite(0.0700, 0.3317, 0.3447), *baddeleyite(0.4496, 0.7569, 0.4792)],
         },
     ),
-    "K2PtCl6": (
-        primitive(9.755),
-        {"K": [QUARTER, THREE_QUARTERS], "Pt": [ORIGIN], "Cl": octahedron(0.240)},
-    ),
+    "K2PtCl6": (primitive(9.755), {"K": [QUARTER, THREE_QUARTERS], "Pt": [ORIGIN], "Cl": octahedron(0.240)}),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.descriptors import descriptor_store as module
-from tlzoo.descriptors.descriptor_chunk import descriptors, descriptors_of, names
+from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS, descriptors_of, names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.stores import batch_of
@@ -33,14 +33,10 @@ def crystals():
 def computed(monkeypatch):
     """How many crystals were described, call by call."""
     calls = []
-    monkeypatch.setattr(
-        module,
-        "descriptors",
-        lambda: dataclasses.replace(
-            descriptors(),
-            compute=lambda cells, o: calls.append(len(cells.lattice)) or descriptors_of(cells, o),
-        ),
+    counted = dataclasses.replace(
+        DESCRIPTORS, compute=lambda cells, o: calls.append(len(cells.lattice)) or descriptors_of(cells, o)
     )
+    monkeypatch.setattr(module, "DESCRIPTORS", counted)
     return calls
 
 
@@ -95,7 +91,7 @@ def test_processes_change_nothing(tmp_path, monkeypatch):
 
 
 def test_they_import_no_torch(crystals):
-    with Workers(1, BOTH, descriptors()) as pool:
+    with Workers(1, BOTH, DESCRIPTORS) as pool:
         (chunk,) = pool.map(iter([cells_of(crystals, 0, 3)]))
         maps = Path(f"/proc/{pool._processes[0].pid}/maps").read_text()
     assert "libtorch" not in maps

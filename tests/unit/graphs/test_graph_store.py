@@ -39,10 +39,11 @@ def opened(crystals, tmp_path):
 def builds(monkeypatch):
     """How many crystals graphs were made of, call by call."""
     calls = []
-    make = workers.graphs_of
-    monkeypatch.setattr(
-        workers, "graphs_of", lambda cells, options: calls.append(len(cells.lattice)) or make(cells, options)
+    counted = dataclasses.replace(
+        workers.GRAPHS,
+        compute=lambda cells, options: calls.append(len(cells.lattice)) or workers.graphs_of(cells, options),
     )
+    monkeypatch.setattr(module, "GRAPHS", counted)
     return calls
 
 

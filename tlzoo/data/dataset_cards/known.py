@@ -1,5 +1,6 @@
 """The named data sets: those of Devi, Butler, Sai Gautam (2024), their union, the embedded example."""
 
+from dataclasses import replace
 from typing import Final
 
 from tlzoo.data.dataset_cards.dataset_card import DatasetCard, Target
@@ -10,6 +11,19 @@ _JAIN = "Jain et al., APL Mater. 1, 011002 (2013)"
 _ROWS = "ids are the row numbers of the matminer file"
 
 _SOURCES = ("mp", "e_form_paper", "log_gvrh", "phonons", "dielectric", "piezoelectric", "expt_gap")
+
+_E_FORM = DatasetCard(
+    name="e_form",
+    title="formation energy, DFT",
+    targets={"formation_energy": Target("eV/atom", "formation energy")},
+    default_target="formation_energy",
+    crystals=132_752,
+    citation=f"{_JAIN}; {_MATBENCH}",
+    licence=_MP,
+    columns={"matbench_mp_e_form": ("structure", "e_form")},
+    mapping={"e_form": "formation_energy"},
+    transformation=_ROWS,
+)
 
 _CARDS = (
     DatasetCard(
@@ -125,28 +139,12 @@ _CARDS = (
         mapping={"gap pbe": "band_gap", "e_form": "formation_energy", "log10(G_VRH)": "log10_g_vrh"},
         transformation=f"{_ROWS} (matbench_mp_gap); the other labels are joined by identical cell",
     ),
-    DatasetCard(
-        name="e_form",
-        title="formation energy, DFT",
-        targets={"formation_energy": Target("eV/atom", "formation energy")},
-        default_target="formation_energy",
-        crystals=132_752,
-        citation=f"{_JAIN}; {_MATBENCH}",
-        licence=_MP,
-        columns={"matbench_mp_e_form": ("structure", "e_form")},
-        mapping={"e_form": "formation_energy"},
-        transformation=_ROWS,
-    ),
-    DatasetCard(
+    _E_FORM,
+    replace(
+        _E_FORM,
         name="e_form_paper",
         title="formation energy, the rows that the paper's fine-tuning trials use",
-        targets={"formation_energy": Target("eV/atom", "formation energy")},
-        default_target="formation_energy",
         crystals=8_741,
-        citation=f"{_JAIN}; {_MATBENCH}",
-        licence=_MP,
-        columns={"matbench_mp_e_form": ("structure", "e_form")},
-        mapping={"e_form": "formation_energy"},
         transformation=f"{_ROWS}; from matminer it holds all 132,752 rows; the trials choose by id",
     ),
     DatasetCard(

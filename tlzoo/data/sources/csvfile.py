@@ -16,14 +16,9 @@ from tlzoo.errors import UserError, no_such
 
 @dataclass
 class Rows:
-    """A table of text.
+    """A table of text: cells by column, row by row, and where each row begins.
 
-    Attributes:
-        file: How the user calls it.
-        columns: Names of the columns.
-        values: Cells by column, row by row.
-        places: Where each row begins.
-        problems: Rows left out because they have too many or too few cells.
+    Problems are rows left out because they have too many or too few cells.
     """
 
     file: str
@@ -59,13 +54,10 @@ def read_text(path: Path, label: str) -> str:
 
 
 def read_rows(path: Path, label: str, *, first_cells: Collection[str] = ()) -> Rows:
-    """Read a CSV (comma, semicolon or tab) or TSV file.
+    """Read a CSV (comma, semicolon or tab) or TSV file, which the user calls ``label``.
 
-    Args:
-        path: The file.
-        label: How the user calls it.
-        first_cells: If the very first cell is one of these, the file has no header; ``id_prop.csv`` has none
-            if its second cell is a number. The columns are then ``id``, ``target``, ``target_2`` …
+    If the very first cell is one of ``first_cells`` it has no header; ``id_prop.csv`` has none if its second
+    cell is a number. The columns are then ``id``, ``target``, ``target_2`` …
 
     Raises:
         UserError: The file is empty or two columns have the same name.

@@ -31,11 +31,8 @@ def is_structure_file(path: Path) -> bool:
 def read_folder(folder: Path, label: str, *, id_column: str | None, labels_wanted: bool) -> Records:
     """Read a folder: one crystal a file, in the order of the CSV if there is one, else of the names.
 
-    Args:
-        folder: The folder.
-        label: How the user calls it.
-        id_column: Column of the CSV that names the files; by default the one that matches most of them.
-        labels_wanted: Whether a structure without labels is an error.
+    By default that column of the CSV names the files that matches most of them. A structure without labels is
+    an error if they are wanted.
 
     Raises:
         UserError: There are no structure files, several CSV files, or no column of the CSV names the files.

@@ -145,8 +145,7 @@ def _rows(table: Table, ids: Sequence[str], what: str) -> Rows:
 def paper_lists(path: str | None = None) -> dict[str, Any]:
     """Return the paper's lists of ids by data set: ``test`` and ``trials``, or ``test`` and ``train``.
 
-    Args:
-        path: The file with the lists; None is ``splits/devi2024.json`` in the folder that TLZOO_DATA names.
+    By default from ``splits/devi2024.json`` in the folder that TLZOO_DATA names.
 
     Raises:
         UserError: The file is not there; the message says where to get it.
@@ -158,9 +157,7 @@ def paper_lists(path: str | None = None) -> dict[str, Any]:
 def paper_test(crystals: Crystals, name: str) -> Rows:
     """Return the rows of a data set that are in the paper's test set, ``(crystals,)`` int64.
 
-    Args:
-        crystals: The table.
-        name: Its name in the paper's lists; of any other, the column that only one of them has tells.
+    If its name is none of the paper's, the column that only one of them has tells.
 
     Raises:
         UserError: The lists are not there, or none of them is of this data set.

@@ -147,13 +147,9 @@ class Splitter(ABC):
         groups: Rows | None = None,
         excluded: Collection[str] = (),
     ) -> Split:
-        """Divide the table. The same arguments give the same split, always.
+        """Divide the table. The same arguments give the same split, always; they are those of :class:`Table`.
 
-        Args:
-            crystals: The table.
-            targets: Names of the target columns; a crystal with none of them known is left out and counted.
-            groups: Label of each crystal, ``(crystals,)``; equal labels are duplicates.
-            excluded: Ids that are not in the table on purpose.
+        A crystal with none of its targets known is left out and counted.
 
         Raises:
             UserError: Training or validation would be empty, or the table does not fit the rule.
