@@ -24,6 +24,16 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__).removesuffix(".")
 
 
+def no_such(kind: str, name: str, known: Iterable[object]) -> str:
+    """Return the message on an unknown name, with all that there are.
+
+    >>> no_such("column", "band_gpa", ["density", "band_gap"])
+    "there is no column 'band_gpa'; there are: density, band_gap; did you mean 'band_gap'?"
+    """
+    there = [str(one) for one in known]
+    return f"there is no {kind} {name!r}; there are: {', '.join(there) or 'none'}{did_you_mean(name, there)}"
+
+
 def did_you_mean(name: str, known: Iterable[object]) -> str:
     """Return what to add to a message on an unknown name: the nearest that there is, if one is near.
 
