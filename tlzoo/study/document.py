@@ -49,10 +49,7 @@ def load(path: str | Path) -> Study:
         average=average,
         ensemble=ensemble,
         report=outline(
-            axes,
-            {*average, *ensemble, *(tune.axes if tune else ())},
-            given.get("report"),
-            f"{path}: report",
+            axes, {*average, *ensemble, *(tune.axes if tune else ())}, given.get("report"), f"{path}: report"
         ),
         baselines=_baselines(path, given.get("baselines", False)),
         sources=_sources(path, given.get("sources")),

@@ -192,10 +192,7 @@ def _models(problem: Problem, result: Result) -> Iterator[tuple[int, Rows, str, 
 
 
 def _predictions(
-    of: Source,
-    changed: Values,
-    result: Result,
-    models: Sequence[tuple[int, Rows, str, Pipeline]],
+    of: Source, changed: Values, result: Result, models: Sequence[tuple[int, Rows, str, Pipeline]]
 ) -> Values:
     """Predict with other descriptors, ``(draws, crystals, descriptors)``, by models that did not see it.
 
