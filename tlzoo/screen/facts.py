@@ -46,11 +46,6 @@ class Facts:
         some.formulas = self.formulas[rows]
         return some
 
-    @property
-    def nsites(self) -> Values:
-        """Atoms in the cell, ``(crystals,)``."""
-        return self.crystals.num_atoms.astype(np.float64)
-
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Atoms of each atomic number, ``(crystals, 256)``."""

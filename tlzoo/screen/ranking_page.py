@@ -25,12 +25,7 @@ DECADES: Final = 100.0  # largest over smallest prediction from which axes are l
 
 
 def write(
-    path: Path,
-    ranking: Ranking,
-    types: Sequence[StructureType],
-    screening: Screening,
-    *,
-    ascending: bool,
+    path: Path, ranking: Ranking, types: Sequence[StructureType], screening: Screening, *, ascending: bool
 ) -> None:
     """Write the page, with the structure types of the first hundred."""
     names = ", ".join(model.name for model in screening.predictors)

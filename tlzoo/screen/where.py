@@ -41,7 +41,7 @@ class Term:
 
 NAMES: Final[Mapping[str, Term]] = {
     "nelements": Term("number", CHEAP, lambda facts, rows: facts.nelements[rows]),
-    "nsites": Term("number", CHEAP, lambda facts, rows: facts.nsites[rows]),
+    "nsites": Term("number", CHEAP, lambda facts, rows: facts.crystals.num_atoms[rows]),
     "volume_per_atom": Term("number", CHEAP, lambda facts, rows: facts.volume_per_atom[rows]),
     "density": Term("number", CHEAP, lambda facts, rows: facts.density[rows]),
     "formula": Term("text", CHEAP, lambda facts, rows: facts.formulas[rows]),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.study.axes import Axes, Axis, Condition, Label, Tree, condition, holds, known
 from tlzoo.study.grid import COLUMNS, Study, Tune
 from tlzoo.study.report.outline import outline
@@ -49,10 +49,7 @@ def load(path: str | Path) -> Study:
         average=average,
         ensemble=ensemble,
         report=outline(
-            axes,
-            {*average, *ensemble, *(tune.axes if tune else ())},
-            given.get("report"),
-            f"{path}: report",
+            axes, {*average, *ensemble, *(tune.axes if tune else ())}, given.get("report"), f"{path}: report"
         ),
         baselines=_baselines(path, given.get("baselines", False)),
         sources=_sources(path, given.get("sources")),
@@ -95,10 +92,7 @@ def _sections(path: Path, below: tuple[Path, ...] = ()) -> Tree:
     """
     given = _yaml(path)
     if unknown := [str(name) for name in given if name not in SECTIONS]:
-        raise UserError(
-            f"{path}: there is no section {unknown[0]!r}; there are: {', '.join(SECTIONS)}"
-            f"{did_you_mean(unknown[0], SECTIONS)}"
-        )
+        raise UserError(f"{path}: {no_such('section', unknown[0], SECTIONS)}")
     other = given.pop("extends", None)
     if other is None:
         return given

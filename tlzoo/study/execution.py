@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tlzoo.cards.card import duration
@@ -105,10 +105,9 @@ class Execution:
 
     def _job(self, run: StudyRun | Source) -> Job:
         tree = resolved(run.tree, lambda source: str(self.folder.model(source.id)), run.needs)
-        job = Job(run.id, run.labels, tree, run.started_from, self.folder.work(run.id))
-        if isinstance(run, Source):
-            return replace(job, keep=self.folder.model(run.id).resolve())
-        return replace(job, trivial=run.trivial)
+        keep = self.folder.model(run.id).resolve() if isinstance(run, Source) else None
+        trivial = isinstance(run, StudyRun) and run.trivial
+        return Job(run.id, run.labels, tree, run.started_from, self.folder.work(run.id), trivial, keep)
 
     def _record(self, outcome: Outcome) -> None:
         row = outcome.row

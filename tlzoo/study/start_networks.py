@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.study.axes import Labels, Tree
 from tlzoo.study.identity import identity, published
 
@@ -105,8 +105,5 @@ def _named(part: Any, sources: Sources) -> Iterator[Source]:  # noqa: ANN401 (wh
     elif isinstance(part, str) and part.startswith(PREFIX):
         name = part.removeprefix(PREFIX)
         if name not in sources:
-            raise UserError(
-                f"there is no source {name!r}; there are: {', '.join(sources) or 'none'}"
-                f"{did_you_mean(name, sources)}"
-            )
+            raise UserError(no_such("source", name, sources))
         yield sources[name]

@@ -167,10 +167,7 @@ def trainer_of(
 ) -> pl.Trainer:
     """Build the trainer of an experiment: callbacks and plugins of its configuration, and ours."""
     given = {name: _listed(experiment.trainer[name]) for name in ("callbacks", "plugins")}
-    ours = {
-        "callbacks": [*given["callbacks"], *callbacks],
-        "plugins": [*plugins, *given["plugins"]],
-    }
+    ours = {"callbacks": [*given["callbacks"], *callbacks], "plugins": [*plugins, *given["plugins"]]}
     return pl.Trainer(**{**experiment.trainer, **settings, **ours})
 
 

@@ -133,11 +133,7 @@ def _beginning(config: Configuration) -> str | None:
 
 
 def started(
-    experiment: Experiment,
-    command: str,
-    callbacks: list[pl.Callback],
-    plugins: list[Any],
-    **settings: object,
+    experiment: Experiment, command: str, callbacks: list[pl.Callback], plugins: list[Any], **settings: object
 ) -> pl.Trainer:
     """Build the trainer of a run, with the processes that it asks for.
 

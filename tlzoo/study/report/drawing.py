@@ -13,7 +13,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 # In a page these become its own colours of text and background: a figure can be read on a dark page too.
@@ -107,13 +106,6 @@ def style() -> Iterator[None]:
         yield
 
 
-def figure(width: float, height: float) -> Figure:
-    """Return an empty figure, in inches, without pyplot's global state."""
-    made = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(made)
-    return made
-
-
 def grid(count: int, columns: int, *, height: float, sides: int = 1) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure with panels, at most so many beside each other, and the axes of each panel.
 
@@ -122,7 +114,7 @@ def grid(count: int, columns: int, *, height: float, sides: int = 1) -> tuple[Fi
     across = min(count, columns)
     rows = -(-count // columns)
     width = min(WIDTH, across * sides * 5.0)
-    made = figure(width, rows * height + 0.4)
+    made = Figure(figsize=(width, rows * height + 0.4), layout="constrained")
     flat = made.subplots(rows, across * sides, squeeze=False).ravel().tolist()
     for axes in flat[count * sides :]:
         axes.set_axis_off()

@@ -19,7 +19,6 @@ from tlzoo.study.report.drawing import (
     PUBLISHED,
     QUIET,
     WIDTH,
-    figure,
     grid,
     legend,
     percent,
@@ -38,7 +37,7 @@ def heatmap(view: View) -> Figure:
     beside = len(maps) * (len(across) + 1.6) <= WIDTH
     width = min(WIDTH, (len(across) * 1.05 + 1.6) * (len(maps) if beside else 1) + 0.9)
     height = (len(down) * 0.62 + 1.1) * (1 if beside else len(maps))
-    made = figure(width, height)
+    made = Figure(figsize=(width, height), layout="constrained")
     panels = made.subplots(*((1, len(maps)) if beside else (len(maps), 1)), squeeze=False).ravel()
     gains = np.concatenate([shown[column].dropna().to_numpy() for _, column in maps])
     most = float(np.clip(100 * np.abs(gains).max(initial=0.0), 5, 50))

@@ -124,10 +124,7 @@ def measure(study: Study, folder: Folder, only: Condition, *, resamples: int = R
     if study.kept:
         table = _with_gains(numbers, folder, resamples)
     return replace(
-        numbers,
-        table=table,
-        runs=filtered(study, there, only),
-        every=filtered(study, every, only),
+        numbers, table=table, runs=filtered(study, there, only), every=filtered(study, every, only)
     )
 
 

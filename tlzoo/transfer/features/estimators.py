@@ -8,18 +8,14 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.ensemble import (
-    GradientBoostingRegressor,
-    HistGradientBoostingRegressor,
-    RandomForestRegressor,
-)
+from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, Matern, WhiteKernel
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.transfer.features.bayes import BayesianRidge
 
 Values = NDArray[np.float64]
@@ -90,10 +86,7 @@ def find(name: str) -> Estimator:
         UserError: There is none of this name; the message lists those there are.
     """
     if name not in ESTIMATORS:
-        raise UserError(
-            f"there is no estimator {name!r}; there are: {', '.join(ESTIMATORS)}"
-            f"{did_you_mean(name, ESTIMATORS)}"
-        )
+        raise UserError(no_such("estimator", name, ESTIMATORS))
     return ESTIMATORS[name]
 
 

@@ -123,12 +123,10 @@ def importance(problem: Problem, report: Report) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, path: Path, *, unit: str) -> None:
     """Draw the most important families and properties as bars with their standard errors."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(table["features"]))
     figure = Figure(figsize=(4.6 * len(names) + 1, 9.5), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(2, len(names), squeeze=False, height_ratios=(15, SHOWN))
     for i, level in enumerate(("family", "property")):
         for axes, name in zip(grid[i], names, strict=True):
@@ -194,10 +192,7 @@ def _models(problem: Problem, result: Result) -> Iterator[tuple[int, Rows, str, 
 
 
 def _predictions(
-    of: Source,
-    changed: Values,
-    result: Result,
-    models: Sequence[tuple[int, Rows, str, Pipeline]],
+    of: Source, changed: Values, result: Result, models: Sequence[tuple[int, Rows, str, Pipeline]]
 ) -> Values:
     """Predict with other descriptors, ``(draws, crystals, descriptors)``, by models that did not see it.
 

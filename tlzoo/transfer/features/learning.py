@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,11 @@ class Problem:
         """What is learned: the targets or their natural logarithms, ``(crystals,)``."""
         return np.log(self.labels.truth) if self.request.log else self.labels.truth
 
+    @property
+    def draws(self) -> dict[str, Any]:
+        """How the folds are drawn, as arguments of :func:`~tlzoo.transfer.features.nested.nested`."""
+        return {"cv": self.request.cv, "repeats": self.request.repeats, "seed": self.request.seed}
+
 
 def read(request: Request) -> Problem:
     """Read the data and compute the features.
@@ -86,16 +92,9 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
         choices = candidates(problem.features, kind)
         if len(choices) > 1:
             choices[CHOSEN] = [candidate for each in choices.values() for candidate in each]
+        groups = groups_of(crystals, group)
         outcomes = nested(
-            problem.features,
-            problem.learned,
-            groups_of(crystals, group),
-            kind,
-            choices,
-            cv=request.cv,
-            repeats=request.repeats,
-            most=most,
-            seed=request.seed,
+            problem.features, problem.learned, groups, kind, choices, most=most, **problem.draws
         )
         if CHOSEN in outcomes:
             outcomes[MEAN] = mean([outcomes[name] for name in learned])
@@ -111,10 +110,8 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
         crystals=crystals,
         truth=labels.truth,
         data_sha256=crystals.content_hash,
-        cv=request.cv,
-        repeats=request.repeats,
-        seed=request.seed,
         results=results,
+        **problem.draws,
     )
 
 
@@ -158,16 +155,7 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
         card["calibration"] = {
             "crystals": len(crystals),
             "widths": widths(judged.outcome, problem.learned),
-            "coverage": coverage(
-                problem.features,
-                problem.learned,
-                groups,
-                kind,
-                choices,
-                cv=request.cv,
-                repeats=request.repeats,
-                seed=request.seed,
-            )
+            "coverage": coverage(problem.features, problem.learned, groups, kind, choices, **problem.draws)
             if cover
             else None,
         }

@@ -97,9 +97,7 @@ def read(sources: Sequence[str], targets: Sequence[str] | None, unit: str | None
     columns = _columns(sources, targets)
     data = [
         LabelledTable(
-            source,
-            targets=[column] if column else None,
-            units={column: unit} if column and unit else None,
+            source, targets=[column] if column else None, units={column: unit} if column and unit else None
         )
         for source, column in zip(sources, columns, strict=True)
     ]

@@ -170,11 +170,7 @@ def _network(model: Tree) -> str:
 
 def _experiment(request: Request, model: Tree, row: Recipe, targets: Sequence[str]) -> Tree:
     optimizer = {"class_path": "torch.optim.AdamW", "init_args": {"lr": None, "weight_decay": 1e-4}}
-    data = {
-        **_data(request),
-        "targets": list(targets),
-        "batch_size": request.batch_size or row.batch_size,
-    }
+    data = {**_data(request), "targets": list(targets), "batch_size": request.batch_size or row.batch_size}
     trainer = {"max_epochs": request.epochs or row.epochs}
     model = {**model, "optimizer": optimizer, "keep": "last"}
     return _on_top(request, {"model": model, "data": data, "trainer": trainer})

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, Literal
 
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.nn import Pooling
 
 Strategy = Literal["all", "layer-decay", "gradual", "two-body", "three-body", "new-head", "last-layer"]
 
 # What the model section of an experiment says for each strategy; scratch always trains everything.
-STRATEGIES: Final[dict[Strategy, dict[str, Any]]] = {
+STRATEGIES: Final[dict[str, dict[str, Any]]] = {
     "all": {},
     "layer-decay": {"layer_decay": 0.7},
     "gradual": {"freezing": {"class_path": "Gradual", "init_args": {"every": 5}}},
@@ -82,9 +82,6 @@ def strategy(name: str) -> dict[str, Any]:
     Raises:
         UserError: There is none of this name.
     """
-    for known, section in STRATEGIES.items():
-        if known == name:
-            return section
-    raise UserError(
-        f"there is no strategy {name!r}; there are: {', '.join(STRATEGIES)}{did_you_mean(name, STRATEGIES)}"
-    )
+    if name not in STRATEGIES:
+        raise UserError(no_such("strategy", name, STRATEGIES))
+    return STRATEGIES[name]
