@@ -19,8 +19,7 @@ FIXED = re.compile(r"v\d+")
 def fetch_artifact(reference: str) -> Path:
     """Return the weights of a model that W&B keeps, from the cache or from W&B; their card is beside them.
 
-    Args:
-        reference: ``wandb:entity/project/name:version``; a version is ``v3`` or a word such as ``latest``.
+    A version in a reference is ``v3`` or a word such as ``latest``.
 
     Raises:
         UserError: It is no such reference, there is no network, key or package, or the artifact is no model.

@@ -119,11 +119,7 @@ class EpochSampler(Sampler[Positions]):
 class Shares(Sampler[Positions]):
     """The share of one of several processes in each batch: crystals of about the same total size, or none.
 
-    Args:
-        batches: The batches of all processes.
-        sizes: Size of each crystal of the data set, ``(crystals,)``.
-        number: Which process.
-        count: How many processes.
+    Sizes are those of all crystals of the data set, ``(crystals,)``; processes are numbered from 0.
     """
 
     def __init__(self, batches: EpochSampler, sizes: NDArray[np.int64], *, number: int, count: int) -> None:

@@ -22,14 +22,11 @@ NEAR = 0.15
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two data sets have in common.
+    """How many crystals of the data set of that name are in another one.
 
     Attributes:
-        name: The data set that is looked for.
-        crystals: How many it has.
-        formulas: Those of them with the reduced formula of a crystal of the other one.
-        structures: Those of them with the structure of such a crystal
-            (:func:`~tlzoo.data.duplicates.duplicate_groups`).
+        formulas: Those with the reduced formula of a crystal of the other one.
+        structures: Those with its structure (:func:`~tlzoo.data.duplicates.duplicate_groups`).
         compared: False where there are too many to compare one by one: ``structures`` is an upper bound.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +15,10 @@ from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS, names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.element_properties import PROPERTIES, TABLE
-from tlzoo.errors import UserError
 from tlzoo.graphs import cache, keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import Chunk
-from tlzoo.graphs.graph_store import written
+from tlzoo.graphs.graph_store import key_of, some, written
 from tlzoo.graphs.workers import all_chunks
 
 FORMAT = 1
@@ -64,7 +62,7 @@ class DescriptorStore:
             NoGraphError: A crystal has no descriptors; all such are listed.
             UserError: There are no crystals, the store cannot be written, or a process was killed.
         """
-        _some(crystals)
+        some(crystals, "describe")
         key = store_key(crystals, options)
         folder = (cache_dir or cache.default_dir()) / "descriptors" / key[:32]
 
@@ -83,7 +81,7 @@ class DescriptorStore:
         Raises:
             NoGraphError: A crystal has no descriptors; all such are listed.
         """
-        _some(crystals)
+        some(crystals, "describe")
         return cls.of_chunks([chunk for _, chunk in all_chunks(DESCRIPTORS, crystals, options, 1)], options)
 
     @classmethod
@@ -103,15 +101,5 @@ class DescriptorStore:
 
 def store_key(crystals: Crystals, options: DescriptorOptions) -> str:
     """Return the SHA-256 of what a store depends on: structures, options, table of the elements, format."""
-    content = {
-        "format": FORMAT,
-        "structures": crystals.content_hash,
-        "options": asdict(options),
-        "tables": [hashlib.sha256(path.read_bytes()).hexdigest() for path in (TABLE, PROPERTIES)],
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _some(crystals: Crystals) -> None:
-    if len(crystals) == 0:
-        raise UserError("there are no crystals to describe; the table has no rows")
+    tables = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (TABLE, PROPERTIES)]
+    return key_of(crystals, options, format=FORMAT, tables=tables)

@@ -14,10 +14,7 @@ class Batch:
 
     Layers of torch-geometric take these tensors as they are: ``CGConv(dim, 1)(x, batch.edge_index,
     batch.bond_length[:, None])``, ``global_mean_pool(x, batch.batch)``. What wants a whole ``Data`` gets
-    :meth:`data`.
-
-    Args:
-        **fields: The tensors, and whatever else is to travel with them.
+    :meth:`data`. Whatever else is to travel with the tensors is a field too.
     """
 
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401 (tensors and a number)

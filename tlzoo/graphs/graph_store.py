@@ -121,7 +121,7 @@ class GraphStore:
             NoGraphError: A crystal has no graph; all such are listed.
             UserError: The store cannot be written, or a process was killed.
         """
-        _some(crystals)
+        some(crystals, "make graphs of")
         key = store_key(crystals, options)
         folder = (cache_dir or cache.default_dir()) / "graphs" / key[:32]
 
@@ -141,7 +141,7 @@ class GraphStore:
         Raises:
             NoGraphError: A crystal has no graph; all such are listed.
         """
-        _some(crystals)
+        some(crystals, "make graphs of")
         return cls.of_chunks([chunk for _, chunk in all_chunks(GRAPHS, crystals, options, 1)], options)
 
     @classmethod
@@ -186,8 +186,7 @@ class GraphStore:
 
 def store_key(crystals: Crystals, options: GraphOptions) -> str:
     """Return the SHA-256 of what a store depends on: structures, options, format."""
-    content = {"format": FORMAT, "structures": crystals.content_hash, "options": asdict(options)}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return key_of(crystals, options, format=FORMAT)
 
 
 def written(
@@ -211,9 +210,16 @@ def written(
             yield chunk
 
 
-def _some(crystals: Crystals) -> None:
+def some(crystals: Crystals, purpose: str) -> None:
+    """Refuse an empty table."""
     if len(crystals) == 0:
-        raise UserError("there are no crystals to make graphs of; the table has no rows")
+        raise UserError(f"there are no crystals to {purpose}; the table has no rows")
+
+
+def key_of(crystals: Crystals, options: Any, **content: Any) -> str:  # noqa: ANN401 (plain data)
+    """Return the SHA-256 of structures, options and all else that a store depends on."""
+    content |= {"structures": crystals.content_hash, "options": asdict(options)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:

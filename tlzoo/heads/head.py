@@ -142,12 +142,7 @@ class Head(nn.Module, ABC):
     def loss(
         self, raw: Float[Tensor, "crystals out"], targets: Float[Tensor, "crystals targets"]
     ) -> Float[Tensor, ""]:
-        """Return the loss in scaled space over the known targets; 0 if none is known.
-
-        Args:
-            raw: What :meth:`forward` returned.
-            targets: Physical units, NaN where unknown.
-        """
+        """Return the loss in scaled space of raw output over the known targets; 0 if none is known."""
 
     @abstractmethod
     def predict(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals columns"]:

@@ -25,9 +25,6 @@ class Metrics(Metric):
 
     The numbers of one part are few (a megabyte for 100,000 crystals), so every measure is that of the part
     and not a mean of batch means. Where a measure does not exist (no label, R² of one sample) it is NaN.
-
-    Args:
-        targets: Names of the targets.
     """
 
     full_state_update = False
@@ -132,10 +129,6 @@ class ClassificationMetrics(Metrics):
     """``accuracy``, ``f1`` and ``auroc``; for more than two classes the last two are means over classes.
 
     ``auroc`` is NaN unless every class occurs.
-
-    Args:
-        targets: Name of the target.
-        classes: Number of classes.
     """
 
     def __init__(self, targets: Sequence[str], *, classes: int) -> None:

@@ -23,9 +23,6 @@ class Standardise(Fitted):
 
     An input that does not vary in the training part is 0 everywhere: nothing was learned about it. Both
     numbers are buffers, so they travel with the weights; a module that was loaded is fitted already.
-
-    Args:
-        dim: Number of inputs.
     """
 
     scale: Tensor
