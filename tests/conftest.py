@@ -131,10 +131,17 @@ def config(tmp_path: Path, few: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
-def quick() -> Iterator[None]:
-    """Small forests and no pictures: they are tested elsewhere."""
+def few_trees() -> Iterator[None]:
+    """Small forests: those of the size that users get are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tlzoo.evaluation.baselines.TREES", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick(few_trees: None) -> Iterator[None]:
+    """Small forests and no pictures: they are tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tlzoo.training.run.Run.draw", lambda *_: None)
         yield
 
