@@ -194,7 +194,7 @@ def test_recommendations_are_compared_with_what_fine_tuning_reached():
 
 
 def test_commands_of_two_checkouts_take_turns(tmp_path):
-    """The other one is this one with a command that computes for a fifth of a second, in a process of its own."""
+    """The other one is this one with a command that computes for 0.2 s, in a process of its own."""
     other = tmp_path / "other"
     (other / "tlzoo").mkdir(parents=True)
     (other / "tlzoo" / "__main__.py").write_text(
