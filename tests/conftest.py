@@ -35,6 +35,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"{sum(os.times()[:4]):.0f} s of CPU")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut() -> Iterator[None]:
+    """Files are not waited for until they are on the disk: milliseconds each, and hundreds of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder with real data sets; tests that need it are skipped without it."""
@@ -131,10 +139,17 @@ def config(tmp_path: Path, few: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
-def quick() -> Iterator[None]:
-    """Small forests and no pictures: they are tested elsewhere."""
+def few_trees() -> Iterator[None]:
+    """Small forests: those of the size that users get are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tlzoo.evaluation.baselines.TREES", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick(few_trees: None) -> Iterator[None]:
+    """Small forests and no pictures: they are tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tlzoo.training.run.Run.draw", lambda *_: None)
         yield
 

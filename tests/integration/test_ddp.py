@@ -114,6 +114,11 @@ class Answer(NamedTuple):
     err: list[str]
 
 
+@pytest.fixture(scope="module")
+def few_trees():
+    """All trees: what this process says is compared with what others say."""
+
+
 @pytest.fixture
 def several(cache, tmp_path):
     """A command in several processes, as torchrun would start them."""

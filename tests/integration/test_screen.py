@@ -25,15 +25,21 @@ from tlzoo.screen.shards import Shards
 from tlzoo.transfer.features.saved import load
 
 ROOT = Path(__file__).parents[2]
-SHOWN = 40
+SHOWN = 15
 
 
 @pytest.fixture(scope="module", autouse=True)
-def page():
+def page(quick):
     """A shorter page: the structure type of a crystal takes long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tlzoo.screen.ranking_page.SHOWN", SHOWN)
         yield
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """No figures on the page."""
+    monkeypatch.setattr("tlzoo.screen.ranking_page._figures", lambda *_: ())
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +156,7 @@ def test_the_page(straight):
     assert not re.search("https?:", text)
 
 
+@pytest.mark.usefixtures("plain")
 def test_same_bytes_whatever_the_number_of_processes(straight, runs, pool, tlzoo, tmp_path):
     output = tmp_path / "ranked.parquet"
     done = tlzoo("screen", f"{runs}/one,{runs}/two", pool, "-o", output, "--shard", 20, "--jobs", 3)
@@ -158,6 +165,7 @@ def test_same_bytes_whatever_the_number_of_processes(straight, runs, pool, tlzoo
     assert output.read_bytes() == straight[0].read_bytes()
 
 
+@pytest.mark.usefixtures("plain")
 def test_what_is_done_is_not_done_again(straight, runs, pool, tlzoo):
     output, _ = straight
     before, ranked = shards(output), output.read_bytes()
@@ -192,6 +200,7 @@ def test_another_model_is_refused(straight, runs, pool, tlzoo):
     assert "holds another screening" in done.err
 
 
+@pytest.mark.usefixtures("plain")
 def test_filters(runs, tlzoo, tmp_path):
     output = tmp_path / "ranked.parquet"
     where = "diamond_like and has(N, C) and band_gap > 0.1"
@@ -279,6 +288,7 @@ def saved(runs, tlzoo, tmp_path_factory):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.usefixtures("plain")
 def test_regression_on_frozen_features(saved, runs, tlzoo, tmp_path, jobs):
     """As the regression itself predicts, also of graphs and descriptors at once, and beside a network."""
     output = tmp_path / "ranked.parquet"

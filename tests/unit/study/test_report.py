@@ -121,6 +121,12 @@ def made(tmp_path):
     return partial(make, tmp_path)
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """A page of tables: figures take most of its time."""
+    monkeypatch.setattr("tlzoo.study.report.study_page.drawings", lambda *_, **__: [])
+
+
 def rows(study, folder, **options):
     found = measures.measure(study, folder, {}, resamples=500, **options)
     return {found.key(row): row for row in measures.rows(found.table)}
@@ -482,6 +488,7 @@ def test_negative_transfer_is_listed(written):
     assert ">≈ contains zero<" in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_against_something_else_than_scratch_no_transfer_is_negative(made, tmp_path):
     study, folder = made(STUDY + REPORT.replace("baseline: {source: scratch}", "baseline: {source: same}"))
     text = study_page.write(study, folder, tmp_path / "page.html", {}, "tlzoo")[0].read_text()
@@ -515,6 +522,7 @@ def test_figures_lie_beside_the_page_and_are_the_same_each_time(written, tmp_pat
         assert file.suffix != ".png" or file.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_part_of_a_study_keeps_its_baseline(made, tmp_path):
     study, folder = made()
     file = tmp_path / "part.html"
