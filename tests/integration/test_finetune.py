@@ -279,7 +279,7 @@ def test_what_has_changed_is_not_shown_again(changed, finetune, few, start, work
     folder.mkdir()
     for name in finished.RESULTS:
         (folder / name).write_text(name)
-    finished.keep(request, [{"data": {"source": str(source)}}], ["said"])
+    finished.keep(request, [{"data": {"source": str(source), "targets": ["band_gap"]}}], ["said"])
     assert finished.shown(request) == ["said"]
     match changed:
         case "data":
@@ -292,6 +292,24 @@ def test_what_has_changed_is_not_shown_again(changed, finetune, few, start, work
             (folder / "verdict.md").unlink()
         case "epochs":
             request = replace(request, epochs=3)
+    assert finished.shown(request) is None
+
+
+def test_a_file_that_a_table_names_is_part_of_the_data(finetune, start, tmp_path, work):
+    crystals = named.load("semiconductors").select(np.arange(3))
+    lines = ["file,band_gap"]
+    for row in range(3):
+        crystals.structure(row).to(filename=str(tmp_path / f"{row}.cif"))
+        lines.append(f"{row}.cif,{row}")
+    table, folder = tmp_path / "table.csv", tmp_path / "run"
+    table.write_text("\n".join(lines))
+    request = Request(source=str(table), target="band_gap", starts=(str(start),), run_dir=folder)
+    folder.mkdir()
+    for name in finished.RESULTS:
+        (folder / name).write_text(name)
+    finished.keep(request, [{"data": {"source": str(table), "targets": ["band_gap"]}}], ["said"])
+    assert finished.shown(request) == ["said"]
+    named.load("semiconductors").structure(7).to(filename=str(tmp_path / "1.cif"))
     assert finished.shown(request) is None
 
 

@@ -1,6 +1,9 @@
 """Training from Python: functions that take mappings and crystals in memory, and raise errors for users."""
 
 import json
+import os
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +102,8 @@ def test_structures_and_tables_give_the_same_run(tree, crystals, tmp_path):
             "there is no class 'CGNN'; there are: ALIGNN, CGCNN",
         ),
         ({"optimiser": 1}, "optimiser"),
+        ({"trainre": {}}, "there is no section 'trainre'; .*; did you mean 'trainer'"),
+        ({"trainer": {"max_epochs": -3}}, "trainer: .*max_epochs"),
         ({"data": {"source": "nowhere"}}, "nowhere"),
         ({"model": {**MODEL, "warmup": 2.0}}, "warmup is a part of all steps"),
     ],
@@ -115,7 +120,7 @@ def test_a_folder_that_is_no_run_is_told(tmp_path):
 
 
 def test_an_unknown_option_of_finetune_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"finetune takes no epoch; it takes: source, .*epochs"):
+    with pytest.raises(UserError, match=r"no option 'epoch'; there are: unit, .*; did you mean 'epochs'"):
         package.finetune("semiconductors", epoch=3, run_dir=tmp_path / "run")
 
 
@@ -136,3 +141,59 @@ def test_reading_a_configuration_leaves_the_generators_alone(tree):
     before = torch.get_rng_state()
     Configuration.parsed({**tree, "seed_everything": 3})
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("config", [None, 3])
+def test_what_is_no_configuration_is_told(config):
+    with pytest.raises(UserError, match="wanted a configuration as a mapping or a path"):
+        package.fit(config)
+
+
+def test_paths_and_numbers_of_numpy_are_plain(tree, tmp_path):
+    tree["data"] |= {"source": Path(tree["data"]["source"]), "batch_size": np.int64(8)}
+    run = package.fit({**tree, "run_dir": tmp_path / "run"})
+    assert yaml.safe_load(run.config.read_text())["data"]["batch_size"] == 8
+
+
+def test_a_file_is_no_run_directory(tree, crystals, tmp_path):
+    (tmp_path / "run").write_text("")
+    for data in (None, crystals):
+        with pytest.raises(UserError, match="is a file, wanted a directory for the run"):
+            package.fit(tree, data=data, run_dir=tmp_path / "run")
+
+
+def test_the_caller_keeps_its_generators(tree, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002 (the one that Lightning seeds)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    package.fit(tree, run_dir=tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert "PL_GLOBAL_SEED" not in os.environ
+
+
+def test_a_seed_that_was_drawn_is_the_run_s(tree, tmp_path, monkeypatch):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    one, other = (package.fit({**tree, "seed_everything": True}, run_dir=tmp_path / name) for name in "ab")
+    seeds = [yaml.safe_load(run.config.read_text())["seed_everything"] for run in (one, other)]
+    assert seeds[0] != seeds[1]
+    again = package.fit({**tree, "seed_everything": True}, run_dir=tmp_path / "a")
+    assert again.metrics == one.metrics
+
+
+@pytest.mark.parametrize("changed", ["labels", "structures"])
+def test_a_run_of_other_data_is_not_gone_on_with(changed, tree, crystals, tmp_path):
+    source = tmp_path / "data.parquet"
+    crystals.write_parquet(source)
+    tree["data"]["source"] = str(source)
+    package.fit(tree, run_dir=tmp_path / "run")
+    if changed == "labels":
+        other = replace(crystals, columns={"band_gap": 2 * crystals.column("band_gap")})
+    else:
+        other = replace(crystals, lattice=1.1 * crystals.lattice)
+    other.write_parquet(source)
+    with pytest.raises(UserError, match=f"the {changed} of .* changed since the run in .* began"):
+        package.fit(tree, run_dir=tmp_path / "run")

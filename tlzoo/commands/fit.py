@@ -27,6 +27,8 @@ def main(args: Sequence[str]) -> None:
 
 def fit(args: Sequence[str]) -> None:
     """Train."""
+    # the parser shows what it has read so far
+    args = sorted(args, key=lambda arg: arg.startswith("--print_config"))
     with plugins.beside(*named_in(args)):
         config = Configuration.parsed(args)
         run = fitting.fit(config)

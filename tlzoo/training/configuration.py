@@ -2,14 +2,18 @@
 
 import argparse
 import contextlib
+import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 import lightning.pytorch as pl
+import numpy as np
 import yaml
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.seed import seed_everything
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -17,7 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from tlzoo import backbones, freezing, heads, plugins  # noqa: F401
 from tlzoo.data import splits  # noqa: F401
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, no_such
 from tlzoo.training import tracking  # noqa: F401
 from tlzoo.training.explanation import explained
 from tlzoo.training.run import Run
@@ -117,8 +121,13 @@ class Configuration:
         Raises:
             UserError: They are no configuration; the message names the key.
         """
+        given = _plain(args) if isinstance(args, Mapping) else args
         with explaining():
-            cli = TlzooCLI(args, command)
+            cli = TlzooCLI(given, command)
+        if isinstance(given, Mapping):
+            sections = dict.fromkeys(action.dest.partition(".")[0] for action in cli.parser._actions)
+            if unknown := [name for name in given if name not in sections]:
+                raise UserError(no_such("section", unknown[0], [*sections]))
         return cls(cli.config, cli.parser)
 
     @property
@@ -139,9 +148,12 @@ class Configuration:
         Raises:
             UserError: A part refuses its arguments.
         """
-        seed = self.values.seed_everything
-        if seed is not False:
-            self.values.seed_everything = seed_everything(None if seed is True else seed, verbose=False)
+        values = self.values
+        if values.seed_everything is True:
+            # a process that another one started takes its seed
+            values.seed_everything = int(os.environ.get("PL_GLOBAL_SEED", secrets.randbelow(2**32)))
+        if values.seed_everything is not False:
+            seed_everything(values.seed_everything, verbose=False)
         with explaining():
             built = self.parser.instantiate(self.values)
         return Experiment(built.model, built.data, dict(built.trainer))
@@ -168,7 +180,19 @@ def trainer_of(
     """Build the trainer of an experiment: callbacks and plugins of its configuration, and ours."""
     given = {name: _listed(experiment.trainer[name]) for name in ("callbacks", "plugins")}
     ours = {"callbacks": [*given["callbacks"], *callbacks], "plugins": [*plugins, *given["plugins"]]}
-    return pl.Trainer(**{**experiment.trainer, **settings, **ours})
+    try:
+        return pl.Trainer(**{**experiment.trainer, **settings, **ours})
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {error}") from error
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (a tree)
+    """Return a mapping as a YAML file would hold it: paths are texts, numbers of numpy are Python's."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value.item() if isinstance(value, np.generic) else value
 
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401 (Lightning's union)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import lightning.pytorch as pl
 import yaml
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from tlzoo import plugins
 from tlzoo.data.module import CrystalDataModule
@@ -70,18 +72,23 @@ def fit(
     beside = plugins.beside(config) if isinstance(config, str | Path) else contextlib.nullcontext()
     with calm(quiet=quiet), beside:
         if not isinstance(config, Configuration):
+            if not isinstance(config, Mapping | str | Path):
+                raise UserError(f"wanted a configuration as a mapping or a path, got {config!r}")
             tree = dict(config) if isinstance(config, Mapping) else read_yaml(Path(config))
             if run_dir is not None:
                 tree["run_dir"] = str(run_dir)
             if data is not None and not isinstance(data, CrystalDataModule):
-                source = stored(data, tree.get("run_dir", RUN_DIR))
-                tree["data"] = {**tree.get("data", {}), "source": source}
+                section = tree.get("data") or {}
+                if not isinstance(section, Mapping):
+                    raise UserError(f"data: wanted a section of a configuration, got {section!r}")
+                tree["data"] = {**section, "source": stored(data, tree.get("run_dir", RUN_DIR))}
             config = Configuration.parsed(tree)
         return _trained(config, known, quiet=quiet)
 
 
 def _trained(config: Configuration, known: CrystalDataModule | None, *, quiet: bool) -> Run:
     run, values = config.run, config.values
+    run.check()
     begin = _beginning(config)
     experiment = config.build()
     task, data = experiment.task, experiment.data
@@ -125,6 +132,8 @@ def _beginning(config: Configuration) -> str | None:
     """Return the resume file to go on from, if there is one."""
     begin: str | None = config.values.ckpt_path
     if config.run.last.exists():
+        if config.values.seed_everything is True:
+            config.values.seed_everything = read_yaml(config.run.config)["seed_everything"]
         refuse_changes(config.run, config.resolved)
         begin = begin or str(config.run.last)
     if begin is not None:
@@ -174,12 +183,13 @@ def log_results(found: list[Wandb], run: Run) -> None:
 
 @contextlib.contextmanager
 def calm(*, quiet: bool = False) -> Iterator[None]:
-    """Leave on the screen what a user can act on; if quiet, nothing of a single training."""
+    """Leave on the screen what a user can act on, if quiet nothing of a training; spare the generators."""
     levels = dict.fromkeys(("lightning.pytorch", "lightning.fabric"), logging.WARNING)
     if quiet:
         levels |= dict.fromkeys(TALKATIVE, logging.WARNING)
     before = {name: logging.getLogger(name).level for name in levels}
-    with warnings.catch_warnings():
+    seeds = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")}
+    with warnings.catch_warnings(), isolate_rng():
         for hint in HINTS:
             warnings.filterwarnings("ignore", message=hint)
         try:
@@ -189,3 +199,7 @@ def calm(*, quiet: bool = False) -> Iterator[None]:
         finally:
             for name, level in before.items():
                 logging.getLogger(name).setLevel(level)
+            for name, seed in seeds.items():
+                os.environ.pop(name, None)
+                if seed is not None:
+                    os.environ[name] = seed

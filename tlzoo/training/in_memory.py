@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tlzoo.data.intake import crystals_from
 from tlzoo.errors import UserError
+from tlzoo.training.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ def stored(data: Table, folder: str | Path) -> str:
     Raises:
         UserError: The directory holds other crystals, or cannot be written.
     """
+    Run(Path(folder)).check()
     path = Path(folder) / FILE
     new = path.with_name(f"new-{FILE}")
     crystals_from(data).write_parquet(new)

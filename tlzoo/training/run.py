@@ -7,6 +7,7 @@
 """
 
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -75,19 +76,41 @@ class Run:
         path = self.path / "metrics.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
+    def check(self) -> None:
+        """Refuse what can be no directory.
+
+        Raises:
+            UserError: It is a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file, wanted a directory for the run; choose another run_dir")
+
     def open(self, data: CrystalDataModule, seed: int) -> None:
         """Write what is known before training: split and environment.
 
         Raises:
-            UserError: The directory holds a run with another split.
+            UserError: The directory holds a run of other structures, labels, or another split.
         """
         text = data.split.to_json(data.crystals.ids)
-        self.path.mkdir(parents=True, exist_ok=True)
         if self.last.exists() and self.split.exists() and self.split.read_text(encoding="utf-8") != text:
             raise UserError(
                 f"{self.split} differs from the split of this configuration and data: the data changed since "
                 "the run began; use another --run_dir"
             )
+        labels = data.target_values(np.arange(len(data.crystals))).numpy()
+        hashes = {
+            "data_sha256": data.crystals.content_hash,
+            "labels_sha256": hashlib.sha256(np.ascontiguousarray(labels).data).hexdigest(),
+        }
+        if self.last.exists() and self.environment.exists():
+            before = json.loads(self.environment.read_text(encoding="utf-8"))
+            for name, what in (("data_sha256", "structures"), ("labels_sha256", "labels")):
+                if before.get(name, hashes[name]) != hashes[name]:
+                    raise UserError(
+                        f"the {what} of {data.source} changed since the run in {self.path} began; use "
+                        "another --run_dir"
+                    )
+        self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.split, text)
         environment = {
             "versions": {name: _version(name) for name in PACKAGES},
@@ -98,7 +121,7 @@ class Run:
             "seed": seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "source": data.source,
-            "data_sha256": data.crystals.content_hash,
+            **hashes,
         }
         write_text(self.environment, json.dumps(environment, indent=1))
 

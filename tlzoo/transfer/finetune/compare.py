@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.pretraining import keeps_out
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, no_such
 from tlzoo.evaluation.baselines import composition_features, regressions
 from tlzoo.machine.files import write_text
 from tlzoo.model import ensemble
@@ -32,6 +32,11 @@ from tlzoo.transfer.finetune.recipes import recipe
 
 logger = logging.getLogger(__name__)
 
+# Fields of a request that `finetune` has arguments of its own for, those that are numbers, and lists.
+OURS = frozenset({"source", "target", "starts", "run_dir"})
+COUNTS = ("epochs", "batch_size", "seeds", "seed")
+LISTS = frozenset({"rates", "poolings", "configs"})
+
 Values = NDArray[np.float64]
 Trainings = Mapping[Side, Sequence[Training]]
 
@@ -40,7 +45,7 @@ def finetune(
     data: Table | str | Path,
     *,
     target: str | None = None,
-    from_: str | Sequence[str] | None = None,
+    from_: str | Path | Sequence[str] | None = None,
     run_dir: str | Path = "runs/finetune",
     **more: Any,  # noqa: ANN401 (fields of the request)
 ) -> verdict.Verdict:
@@ -64,11 +69,17 @@ def finetune(
     """
     folder = Path(run_dir)
     source = str(data) if isinstance(data, str | Path) else stored(data, folder)
-    if from_ is not None:
-        more["starts"] = (from_,) if isinstance(from_, str) else tuple(from_)
-    known = [field.name for field in fields(Request)]
+    known = [field.name for field in fields(Request) if field.name not in OURS]
     if unknown := [name for name in more if name not in known]:
-        raise UserError(f"finetune takes no {unknown[0]}; it takes: {', '.join(known)}")
+        raise UserError(no_such("option", unknown[0], known))
+    if wrong := [name for name in COUNTS if not isinstance(more.get(name) or 0, int)]:
+        raise UserError(f"{wrong[0]}: wanted a whole number, got {more[wrong[0]]!r}")
+    for name in LISTS & set(more):
+        more[name] = (
+            more[name] if more[name] is None or isinstance(more[name], list | tuple) else (more[name],)
+        )
+    if from_ is not None:
+        more["starts"] = (str(from_),) if isinstance(from_, str | Path) else tuple(map(str, from_))
     return compare(Request(source=source, target=target, run_dir=folder, **more))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import tlzoo
 from tlzoo.cards.library import locate
 from tlzoo.data import named
+from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.machine.files import write_text
 
 if TYPE_CHECKING:
@@ -22,23 +23,37 @@ FILE: Final = "comparison.json"
 FORMAT: Final = 1
 UNKNOWN: Final = "unknown"
 
-# What a finished comparison leaves in its directory, trainings aside.
-RESULTS: Final = ("model.safetensors", "model.json", "verdict.json", "verdict.md")
+# What a finished comparison leaves in its directory, and each of its trainings in its own.
+RESULTS: Final = (
+    *("model.safetensors", "model.json", "verdict.json", "verdict.md"),
+    *("transfer.yaml", "scratch.yaml"),
+)
+TRAININGS: Final = ("config.yaml", "metrics.json", "predictions.csv", "model.safetensors", "model.json")
+
+# What of a model in a run directory counts: also others that answer with it, and which crystals it has seen.
+MODEL: Final = ("model.safetensors", "ensemble.json", "split.json")
+
+# What of a section `data` says which crystals there are.
+READING: Final = ("units", "id_column", "structure_column", "exclude", "leave_out")
 
 
 def keep(request: "Request", trees: Iterable[Mapping[str, Any]], said: Sequence[str]) -> None:
     """Write down that a comparison is finished.
 
-    Of every file or data set that the configurations of its trainings name the content is remembered.
+    Of every file or data set that the configurations of its trainings name the content is remembered, and of
+    the crystals themselves: a table may name further files.
     """
-    named_there = {text for tree in trees for text in _texts(tree)} | {request.source}
-    runs = sorted(path.relative_to(request.run_dir) for path in request.run_dir.glob("*/*/metrics.json"))
-    made = [*map(Path, RESULTS), *runs]
+    first, *others = trees
+    texts = {text for tree in (first, *others) for text in _texts(tree)} - {request.source}
+    runs = [path for name in TRAININGS for path in request.run_dir.glob(f"*/*/{name}")]
+    made = [*(request.run_dir / name for name in RESULTS), *sorted(runs)]
     record = {
         "format": FORMAT,
         "asked": _asked(request),
-        "read": {text: found for text in sorted(named_there) if (found := _content(text))},
-        "made": {path.as_posix(): _sha256([request.run_dir / path]) for path in made},
+        "data": first["data"],
+        "crystals": _crystals(first["data"]),
+        "read": {text: found for text in sorted(texts) if (found := _content(text))},
+        "made": {path.relative_to(request.run_dir).as_posix(): _sha256([path], path.parent) for path in made},
         "said": list(said),
     }
     write_text(request.run_dir / FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
@@ -53,7 +68,11 @@ def shown(request: "Request") -> list[str] | None:
             record["format"] == FORMAT
             and record["asked"] == _asked(request)
             and all(_content(text) == found != UNKNOWN for text, found in record["read"].items())
-            and all(_sha256([request.run_dir / name]) == found for name, found in record["made"].items())
+            and all(
+                _sha256([path], path.parent) == found
+                for path, found in ((request.run_dir / name, found) for name, found in record["made"].items())
+            )
+            and record["crystals"] == _crystals(record["data"])
         )
         said: list[str] = record["said"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -64,9 +83,28 @@ def shown(request: "Request") -> list[str] | None:
 def _asked(request: "Request") -> dict[str, Any]:
     """Return a request as plain data, with the texts of its files and the hashes of its models."""
     asked = {**vars(request), "configs": [Path(path).read_text(encoding="utf-8") for path in request.configs]}
-    models = {start: _sha256([locate(start)]) for start in request.starts}
+    models = {start: _model(start) for start in request.starts}
     plain: dict[str, Any] = json.loads(json.dumps({**asked, "models": models}, default=str))
     return {**plain, "tlzoo": tlzoo.__version__}
+
+
+def _model(start: str) -> str:
+    """Return the hash of the weights of a model, and of what else counts of a run directory."""
+    folder = Path(start)
+    if not folder.is_dir():
+        return _sha256([weights := locate(start)], weights.parent)
+    return _sha256([path for name in MODEL for path in sorted(folder.rglob(name))], folder)
+
+
+def _crystals(section: Mapping[str, Any]) -> str:
+    """Return the hash of the crystals and labels that are learned from, read anew."""
+    table = LabelledTable(
+        section["source"], section.get("targets"), **{name: section.get(name) for name in READING}
+    )
+    crystals = table.crystals
+    labels = {name: [str(value) for value in crystals.column(name)] for name in table.targets}
+    facts = [crystals.content_hash, [str(name) for name in crystals.ids], labels, table.units]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _texts(tree: object) -> Iterator[str]:
@@ -85,19 +123,21 @@ def _texts(tree: object) -> Iterator[str]:
 def _content(text: str) -> str | None:
     """Return the hash of the file, the folder or the data set that a text names; None if it names none."""
     if named.known(text):
-        return _sha256(named.files(text)) or UNKNOWN
+        return _sha256(named.files(text), Path()) or UNKNOWN
     path = Path(text)
     if not text or len(text) > 4096 or not path.exists():  # 4096: PATH_MAX, longer ones are an OSError
         return None
-    return _sha256([path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()))
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    return _sha256(files, path.parent)
 
 
-def _sha256(paths: Sequence[Path]) -> str:
-    """Return one hash of the names and contents of files; empty if there are none."""
+def _sha256(paths: Sequence[Path], folder: Path) -> str:
+    """Return one hash of the contents of files and their names below a folder; empty if there are none."""
     if not paths:
         return ""
     together = hashlib.sha256()
     for path in paths:
+        name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
         with path.open("rb") as file:
-            together.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            together.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return together.hexdigest()
