@@ -138,23 +138,13 @@ class Parser(jsonargparse.ArgumentParser):
         hint = self.hints[name]
         if get_origin(hint) in {Union, types.UnionType}:
             hint = next(kind for kind in get_args(hint) if kind is not type(None))
-        several = get_origin(hint) is not None
         if hint is bool:
             told["action"] = "store_true"
         elif get_origin(hint) is Literal:
             there = get_args(hint)
             told |= {"type": one_of(there), "metavar": shows or f"{{{','.join(there)}}}"}
         else:
-            kind = get_args(hint)[0] if several else hint
-            each = kind if kind in KINDS else str
-            metavar = shows or KINDS.get(each, (name.rpartition("_")[2].upper(),))[0]
-            by_word = several and (metavar.endswith(" ...") or not (flags or "," in metavar))
-            split = several and "," in metavar and not by_word
-            told |= {"metavar": metavar.removesuffix(" ..."), "type": value_of(each, split=split)}
-            if by_word:
-                told["nargs"] = "+"
-            if several and flags:
-                told |= {"action": Gather, "default": default and list(default)}
+            told |= valued(hint, shows, name.rpartition("_")[2].upper(), by_place=not flags)
         return super().add_argument(*(flags or [name]), **told)  # type: ignore[no-any-return]
 
     def explained(self, message: str) -> str:
@@ -251,6 +241,20 @@ def usual(args: Iterable[str], flags: Iterable[str]) -> list[str]:
         else:
             words.append(f"{dashed if dashed in there else name}{equals}{value}")
     return words
+
+
+def valued(hint: Any, shows: str, stands: str, *, by_place: bool) -> dict[str, Any]:  # noqa: ANN401
+    """Return how argparse is told of a value or several: ``shows`` stands for one, by default ``stands``."""
+    several = get_origin(hint) is not None
+    kind = get_args(hint)[0] if several else hint
+    each = kind if kind in KINDS else str
+    metavar = shows or KINDS.get(each, (stands,))[0]
+    words = several and (metavar.endswith(" ...") or (by_place and "," not in metavar))
+    told = {
+        "metavar": metavar.removesuffix(" ..."),
+        "type": value_of(each, split=several and "," in metavar and not words),
+    }
+    return told | ({"nargs": "+"} if words else {}) | ({"action": Gather} if several and not by_place else {})
 
 
 def value_of(kind: type, *, split: bool) -> Callable[[Any], Any]:
