@@ -187,7 +187,7 @@ def parse(args: Sequence[str], *components: Component, **options: Any) -> list[A
 
 def dispatch(
     args: Sequence[str],
-    functions: Mapping[str, Component],
+    functions: Iterable[Component],
     *,
     prog: str,
     about: str,
@@ -197,7 +197,7 @@ def dispatch(
 
     Args:
         args: The command and its words.
-        functions: The functions, or dataclasses to be called, by command.
+        functions: The functions, or dataclasses to be called, each named as its command.
         prog: What the commands belong to, for example ``tlzoo study``.
         about: What that is for.
         spelled: Further spellings, on top of ``SPELLED``.
@@ -205,18 +205,19 @@ def dispatch(
     Raises:
         UserError: There is no such command, or it has no such arguments.
     """
+    commands = {f.__name__.lower().removesuffix("_all"): f for f in functions}
     if not args:
-        raise UserError(f"{prog} needs a command: {', '.join(functions)}")
+        raise UserError(f"{prog} needs a command: {', '.join(commands)}")
     name, *rest = args
     if name in {"-h", "--help"}:
-        width = max(map(len, functions)) + 2
-        listed = [f"  {key:{width}}{plain(summary(f)).splitlines()[0]}" for key, f in functions.items()]
+        width = max(map(len, commands)) + 2
+        listed = [f"  {key:{width}}{plain(summary(f)).splitlines()[0]}" for key, f in commands.items()]
         lines = [f"usage: {prog} COMMAND ...", "", opened(about), "", *listed, ""]
         sys.stdout.write("\n".join([*lines, f"{prog} COMMAND --help says more.\n"]))
         sys.exit(0)
-    if name not in functions:
-        raise UserError(f"{prog}: {no_such('command', name, functions)}")
-    (called,) = parse(rest, functions[name], prog=f"{prog} {name}", spelled=spelled)
+    if name not in commands:
+        raise UserError(f"{prog}: {no_such('command', name, commands)}")
+    (called,) = parse(rest, commands[name], prog=f"{prog} {name}", spelled=spelled)
     return int(called() if callable(called) else called)
 
 

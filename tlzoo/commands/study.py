@@ -2,13 +2,12 @@
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 from tlzoo.errors import UserError
 
 if TYPE_CHECKING:
@@ -268,10 +267,4 @@ class Unpack(Asked):
         return Status(file=self.file, folder=self.folder, only=self.only)()
 
 
-COMMANDS = {kind.__name__.lower(): kind for kind in (Run, Status, Table, Report, Sweep, Pack, Unpack)}
-
-
-def say(text: str) -> None:
-    """Write to standard output at once: the next line may take minutes."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+COMMANDS = (Run, Status, Table, Report, Sweep, Pack, Unpack)
