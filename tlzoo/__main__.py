@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tlzoo
 from tlzoo.commands import fit_options
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.machine import runtime
 from tlzoo.machine.files import FULL
 
@@ -91,9 +91,7 @@ def run(args: Sequence[str]) -> int:
     if command in MODULES:
         code: int = importlib.import_module(MODULES[command]).main(rest)
         return code
-    raise UserError(
-        f"there is no command {command!r}; there are: {', '.join(COMMANDS)}{did_you_mean(command, COMMANDS)}"
-    )
+    raise UserError(no_such("command", command, COMMANDS))
 
 
 def fail(message: str) -> int:

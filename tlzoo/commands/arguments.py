@@ -163,12 +163,7 @@ class Parser(jsonargparse.ArgumentParser):
 
 
 def parse(args: Sequence[str], *components: Component, **options: Any) -> list[Any]:  # noqa: ANN401
-    """Return what each dataclass or function gives, called with its part of the command line.
-
-    Args:
-        args: The words of the command line.
-        components: Dataclasses and functions.
-        options: Of :class:`Parser`.
+    """Return what each dataclass or function gives, called with its part; the options are the parser's.
 
     Raises:
         UserError: The command line is none of this command.
@@ -193,14 +188,9 @@ def dispatch(
     about: str,
     spelled: Mapping[str, str] | None = None,
 ) -> int:
-    """Call the function of a command with the rest of the command line; return what it returns.
+    """Call the function, or the dataclass, that is named as a command, with the rest of the command line.
 
-    Args:
-        args: The command and its words.
-        functions: The functions, or dataclasses to be called, each named as its command.
-        prog: What the commands belong to, for example ``tlzoo study``.
-        about: What that is for.
-        spelled: Further spellings, on top of ``SPELLED``.
+    ``prog`` is what the commands belong to, such as ``tlzoo study``, and ``about`` what that is for.
 
     Raises:
         UserError: There is no such command, or it has no such arguments.

@@ -121,9 +121,7 @@ def spelled(args: Sequence[str]) -> list[str]:
 
 
 def _underscored(name: str) -> str:
+    parts = name[2:].split(".")
     # a column in --data.units.K-VRH keeps its name
-    head, dot, column = name, "", ""
-    if name.startswith("--data."):
-        head, dot, column = name[7:].partition(".")
-        head = f"--data.{head}"
-    return f"--{head[2:].replace('-', '_')}{dot}{column}"
+    keys = 2 if parts[0] == "data" else len(parts)
+    return "--" + ".".join([part.replace("-", "_") for part in parts[:keys]] + parts[keys:])
