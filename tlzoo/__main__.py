@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tlzoo
 from tlzoo.commands import fit_options
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, no_such
 from tlzoo.machine import runtime
 from tlzoo.machine.files import FULL
 
@@ -40,18 +40,9 @@ MODEL is a checkpoint of the zoo, a run directory or a .safetensors file; DATA a
 name of a data set.  tlzoo COMMAND --help says more, tlzoo --version prints the version.
 """
 
-# Where the commands are that have a module of their own, with a function ``main``.
-MODULES = {
-    "predict": "tlzoo.commands.predict",
-    "embed": "tlzoo.commands.embed",
-    "data": "tlzoo.commands.data",
-    "finetune": "tlzoo.commands.finetune",
-    "recommend": "tlzoo.commands.recommend",
-    "features": "tlzoo.commands.features",
-    "screen": "tlzoo.commands.screen",
-    "study": "tlzoo.commands.study",
-    "zoo": "tlzoo.commands.zoo",
-}
+# The commands that have a module of their own, with a function ``main``.
+NAMES = ("predict", "embed", "data", "finetune", "recommend", "features", "screen", "study", "zoo")
+MODULES = {name: f"tlzoo.commands.{name}" for name in NAMES}
 COMMANDS = ("fit", "validate", "test", *MODULES)
 TRAINING = {"fit", "validate", "test"}
 # Of `finetune`, only what is not finished is computed: it says so itself.
@@ -100,9 +91,7 @@ def run(args: Sequence[str]) -> int:
     if command in MODULES:
         code: int = importlib.import_module(MODULES[command]).main(rest)
         return code
-    raise UserError(
-        f"there is no command {command!r}; there are: {', '.join(COMMANDS)}{did_you_mean(command, COMMANDS)}"
-    )
+    raise UserError(no_such("command", command, COMMANDS))
 
 
 def fail(message: str) -> int:

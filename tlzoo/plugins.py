@@ -9,14 +9,14 @@ import contextlib
 import importlib
 import inspect
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tlzoo.errors import UserError, first_line
 
@@ -27,15 +27,8 @@ _beside: set[str] = set()  # modules that lay beside configurations
 HOW: Final = f"an entry point in the group {GROUP!r} (docs/plugins.md)"
 
 
-@dataclass(frozen=True, order=True)
-class Plugin:
-    """An entry point.
-
-    Attributes:
-        package: Name of the package that has it, as pip calls it.
-        version: The version that is installed.
-        module: The module it names.
-    """
+class Plugin(NamedTuple):
+    """An entry point: the package that has it, as pip calls it, its version, and the module it names."""
 
     package: str
     version: str
@@ -179,7 +172,8 @@ def beside(*configs: str | Path) -> Iterator[None]:
     Args:
         configs: Paths of YAML files; what is no file is ignored.
     """
-    files = [Path(config).resolve() for config in configs if _is_file(config)]
+    # a configuration as text is none, and may be too long for a name
+    files = [Path(config).resolve() for config in configs if os.path.isfile(config)]  # noqa: PTH113
     folders = list(dict.fromkeys(str(file.parent) for file in files))
     _forget_others(folders)
     before = set(sys.modules)
@@ -204,13 +198,6 @@ def _forget_others(folders: list[str]) -> None:
 
 def _top(module: str) -> str:
     return module.partition(".")[0]
-
-
-def _is_file(text: str | Path) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # a configuration as text, too long for a name
-        return False
 
 
 def _lies_in(module: ModuleType | None, folders: list[str]) -> bool:

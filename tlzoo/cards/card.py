@@ -8,7 +8,6 @@ from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Any, Final
 
-import msgspec
 from msgspec import Meta
 
 from tlzoo.cards.schema import Record, parse
@@ -38,17 +37,10 @@ class Part(Record, frozen=True, kw_only=True):
     ids_sha256: Sha256
 
 
-class Excluded(Record, frozen=True, kw_only=True):
-    """Crystals of the data set that no part of the split may hold.
-
-    Attributes:
-        crystals: How many.
-        ids_sha256: SHA-256 of their ids, sorted, one a line.
-        published_list: Name of the list of them.
-    """
+class Excluded(Part, frozen=True, kw_only=True):
+    """Crystals of the data set that no part of the split may hold, at least one; the name of their list."""
 
     crystals: Count
-    ids_sha256: Sha256
     published_list: Text
 
 
@@ -226,11 +218,6 @@ class Card(Record, frozen=True, kw_only=True):
         if path.name != f"{card.name}.json":
             raise UserError(f"{path} is no card of a published checkpoint: name is {card.name!r}")
         return card
-
-    def content(self) -> dict[str, Any]:
-        """The card as plain data, for a file."""
-        content: dict[str, Any] = msgspec.to_builtins(self)
-        return content
 
     def text(self) -> str:
         """The card as text for a terminal."""

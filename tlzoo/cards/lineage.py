@@ -1,11 +1,23 @@
-"""Models as artifacts of Weights & Biases: inputs and outputs of its runs."""
+"""Which models a configuration begins with; models as artifacts of Weights & Biases."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tlzoo.cards.artifact import SCHEME
 from tlzoo.cards.library import locate, names
+
+
+def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Name the models whose weights a section ``model`` begins with, and the SHA-256 of those weights."""
+    found = {}
+    for part in ("backbone", "head"):
+        given = model.get(part) or {}
+        if str(given.get("class_path")).startswith("tlzoo.zoo."):
+            name = given["init_args"]["name"]
+            found[name] = {"name": name, "sha256": _card(locate(name))["sha256"]}
+    return list(found.values())
 
 
 def model_artifact(name: str, weights: Path) -> Any:  # noqa: ANN401 (of an optional package)

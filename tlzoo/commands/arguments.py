@@ -7,6 +7,7 @@ are spelled on the command line is the same for all commands and said here.
 import argparse
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 import jsonargparse
 
-from tlzoo.errors import UserError, did_you_mean
+from tlzoo.errors import UserError, did_you_mean, no_such
 
 Component = Callable[..., Any]
 
@@ -125,17 +126,25 @@ class Parser(jsonargparse.ArgumentParser):
         name = args[0].lstrip("-")
         if name not in self.hints:
             return super().add_argument(*args, **kwargs)  # type: ignore[no-any-return]
-        needed = "default" not in kwargs
         words = self.spelled.get(name, f"--{name.replace('_', '-')}").split()
         flags = [word for word in words if word.startswith("-")]
         shows = " ".join(words[len(flags) :])
-        stands = shows or name.rpartition("_")[2].upper()
-        told = argument(self.hints[name], shows, stands, by_place=not flags, default=kwargs.get("default"))
-        told["help"] = helped(kwargs.get("help"), told.get("default"))
+        needed, default = "default" not in kwargs, kwargs.get("default")
+        told: dict[str, Any] = {"help": helped(kwargs.get("help"), default if flags else None)}
         if flags:
-            told |= {"dest": name, "required": needed}
+            told |= {"dest": name, "required": needed, "default": default}
         elif not needed:
             told["nargs"] = "?"
+        hint = self.hints[name]
+        if get_origin(hint) in {Union, types.UnionType}:
+            hint = next(kind for kind in get_args(hint) if kind is not type(None))
+        if hint is bool:
+            told["action"] = "store_true"
+        elif get_origin(hint) is Literal:
+            there = get_args(hint)
+            told |= {"type": one_of(there), "metavar": shows or f"{{{','.join(there)}}}"}
+        else:
+            told |= valued(hint, shows, name.rpartition("_")[2].upper(), by_place=not flags)
         return super().add_argument(*(flags or [name]), **told)  # type: ignore[no-any-return]
 
     def explained(self, message: str) -> str:
@@ -153,110 +162,53 @@ class Parser(jsonargparse.ArgumentParser):
         return re.sub(r"^argument (\S+/)?(\S+?): (?=\S)", r"\2: ", message)
 
 
-class Commands(jsonargparse.ArgumentParser):
-    """A parser of commands, each a function that is called with its arguments.
-
-    Args:
-        functions: The functions, by command.
-        prog: What the commands belong to, for example ``tlzoo study``.
-        about: What that is for.
-        spelled: Further spellings, on top of ``SPELLED``.
-    """
-
-    def __init__(
-        self,
-        functions: Mapping[str, Component],
-        *,
-        prog: str,
-        about: str,
-        spelled: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(prog=prog, exit_on_error=False, print_config=None)
-        self.about, self.functions = about, functions
-        self.parsers: dict[str, Parser] = {}
-        commands = self.add_subcommands(dest="command")
-        for name, function in functions.items():
-            self.parsers[name] = Parser(function, prog=f"{prog} {name}", spelled=spelled)
-            commands.add_subcommand(name, self.parsers[name])
-            # which the library changes
-            self.parsers[name].prog, self.parsers[name].formatter_class = f"{prog} {name}", Paragraphs
-
-    def format_help(self, _: argparse.HelpFormatter | None = None) -> str:
-        """Return the commands and what each does."""
-        width = max(map(len, self.functions)) + 2
-        lines = [
-            f"  {name:{width}}{plain(summary(function)).splitlines()[0]}"
-            for name, function in self.functions.items()
-        ]
-        first = f"usage: {self.prog} COMMAND ..."
-        return "\n".join(
-            [first, "", opened(self.about), "", *lines, "", f"{self.prog} COMMAND --help says more.\n"]
-        )
-
-
 def parse(args: Sequence[str], *components: Component, **options: Any) -> list[Any]:  # noqa: ANN401
-    """Return what each dataclass or function gives, called with its part of the command line.
-
-    Args:
-        args: The words of the command line.
-        components: Dataclasses and functions.
-        options: Of :class:`Parser`.
+    """Return what each dataclass or function gives, called with its part; the options are the parser's.
 
     Raises:
         UserError: The command line is none of this command.
     """
     parser = Parser(*components, **options)
-    given = values(parsed(parser, usual(args, parser.flags), parser))
+    try:
+        given = parser.parse_args(usual(args, parser.flags))
+    except argparse.ArgumentError as error:
+        raise UserError(f"{parser.explained(error.message)} (see {parser.prog} --help)") from error
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
     return [
-        component(**{name: given[name] for name in inspect.signature(component).parameters})
+        component(**{name: values[name] for name in inspect.signature(component).parameters})
         for component in components
     ]
 
 
-def dispatch(args: Sequence[str], functions: Mapping[str, Component], **options: Any) -> int:  # noqa: ANN401
-    """Call the function of a command with the rest of the command line; return what it returns.
+def dispatch(
+    args: Sequence[str],
+    functions: Iterable[Component],
+    *,
+    prog: str,
+    about: str,
+    spelled: Mapping[str, str] | None = None,
+) -> int:
+    """Call the function, or the dataclass, that is named as a command, with the rest of the command line.
+
+    ``prog`` is what the commands belong to, such as ``tlzoo study``, and ``about`` what that is for.
 
     Raises:
         UserError: There is no such command, or it has no such arguments.
     """
-    parser = Commands(functions, **options)
+    commands = {f.__name__.lower().removesuffix("_all"): f for f in functions}
     if not args:
-        raise UserError(f"{parser.prog} needs a command: {', '.join(functions)}")
+        raise UserError(f"{prog} needs a command: {', '.join(commands)}")
     name, *rest = args
-    if not name.startswith("-") and name not in functions:
-        raise UserError(
-            f"{parser.prog}: there is no command {name!r}; there are: {', '.join(functions)}"
-            f"{did_you_mean(name, functions)}"
-        )
-    asked = parser.parsers.get(name)
-    given = parsed(parser, [name, *usual(rest, asked.flags if asked else ())], asked)
-    called = functions[given.command](**values(given[given.command]))
+    if name in {"-h", "--help"}:
+        width = max(map(len, commands)) + 2
+        listed = [f"  {key:{width}}{plain(summary(f)).splitlines()[0]}" for key, f in commands.items()]
+        lines = [f"usage: {prog} COMMAND ...", "", opened(about), "", *listed, ""]
+        sys.stdout.write("\n".join([*lines, f"{prog} COMMAND --help says more.\n"]))
+        sys.exit(0)
+    if name not in commands:
+        raise UserError(f"{prog}: {no_such('command', name, commands)}")
+    (called,) = parse(rest, commands[name], prog=f"{prog} {name}", spelled=spelled)
     return int(called() if callable(called) else called)
-
-
-def parsed(
-    parser: jsonargparse.ArgumentParser, args: Sequence[str], asked: Parser | None
-) -> jsonargparse.Namespace:
-    """Parse a command line.
-
-    Args:
-        parser: The parser.
-        args: The words.
-        asked: What knows the arguments that are wrong if any is.
-
-    Raises:
-        UserError: It cannot be parsed.
-    """
-    try:
-        return parser.parse_args(args)
-    except argparse.ArgumentError as error:
-        told = asked.explained(error.message) if asked else error.message
-        raise UserError(f"{told} (see {(asked or parser).prog} --help)") from error
-
-
-def values(given: jsonargparse.Namespace) -> dict[str, Any]:
-    """Return what was given, lists as tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
 
 
 def usual(args: Iterable[str], flags: Iterable[str]) -> list[str]:
@@ -282,36 +234,18 @@ def usual(args: Iterable[str], flags: Iterable[str]) -> list[str]:
     return words
 
 
-def argument(hint: Any, shows: str, stands: str, *, by_place: bool, default: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return how argparse is told of a type.
-
-    Args:
-        hint: The type.
-        shows: What stands for a value where it is spelled; may be empty.
-        stands: What does if nothing else is said.
-        by_place: Whether it has no flag.
-        default: Its default.
-    """
-    if get_origin(hint) in {Union, types.UnionType}:
-        hint = next(kind for kind in get_args(hint) if kind is not type(None))
-    if hint is bool:
-        return {"action": "store_true", "default": False}
-    told: dict[str, Any] = {} if by_place else {"default": default}
-    if get_origin(hint) is Literal:
-        return told | {"type": one_of(get_args(hint)), "metavar": shows or f"{{{','.join(get_args(hint))}}}"}
+def valued(hint: Any, shows: str, stands: str, *, by_place: bool) -> dict[str, Any]:  # noqa: ANN401
+    """Return how argparse is told of a value or several: ``shows`` stands for one, by default ``stands``."""
     several = get_origin(hint) is not None
     kind = get_args(hint)[0] if several else hint
     each = kind if kind in KINDS else str
     metavar = shows or KINDS.get(each, (stands,))[0]
     words = several and (metavar.endswith(" ...") or (by_place and "," not in metavar))
-    told |= {
+    told = {
         "metavar": metavar.removesuffix(" ..."),
         "type": value_of(each, split=several and "," in metavar and not words),
-        **({"nargs": "+"} if words else {}),
     }
-    if several and not by_place:
-        told |= {"action": Gather, "default": None if default is None else list(default)}
-    return told
+    return told | ({"nargs": "+"} if words else {}) | ({"action": Gather} if several and not by_place else {})
 
 
 def value_of(kind: type, *, split: bool) -> Callable[[Any], Any]:
@@ -352,7 +286,7 @@ def shown(action: argparse.Action) -> str:
 def helped(text: str | None, default: Any) -> str:  # noqa: ANN401 (any default)
     """Return what the help says of an argument, with its default."""
     said = plain(text or "")
-    if not (default is None or default is False or default in ("", [])):
+    if not (default is None or default is False or default in ("", [], ())):
         value = ",".join(map(str, default)) if isinstance(default, list | tuple) else default
         said = f"{said.removesuffix('.')} (default: {value})"
     return said.replace("%", "%%")

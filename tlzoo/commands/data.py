@@ -1,21 +1,15 @@
 """`tlzoo data check|overlap|list|info`: look at data before learning from them."""
 
-import sys
 from collections.abc import Sequence
 
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 
-SPELLED = {"name": "NAME", "names": "OF", "within": "IN"}
+SPELLED = {"names": "OF", "within": "IN"}
 
 
 def main(args: Sequence[str]) -> int:
     """Run one of the commands."""
-    functions: dict[str, arguments.Component] = {
-        "check": check,
-        "overlap": overlap,
-        "list": list_all,
-        "info": info,
-    }
+    functions = (check, overlap, list_all, info)
     return arguments.dispatch(args, functions, prog="tlzoo data", about=__doc__, spelled=SPELLED)
 
 
@@ -52,7 +46,7 @@ def check(
         )
         if all(problem.kind != "missing column" for problem in report.errors):
             break
-    sys.stdout.write(report.text() + "\n")
+    say(report.text())
     return report.exit_code
 
 
@@ -69,10 +63,9 @@ def overlap(within: str, names: Sequence[str], *, test: bool = False) -> int:
     other = overlaps.load(within)
     tables = ((name, overlaps.load(name, test=test)) for name in names)
     found = (overlaps.overlap(name, crystals, other) for name, crystals in tables)
-    sys.stdout.write(f"of these, in {within} ({len(other):,} crystals)\n")
+    say(f"of these, in {within} ({len(other):,} crystals)")
     for line in overlaps.table(found):
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        say(line)
     return 0
 
 
@@ -82,7 +75,7 @@ def list_all() -> int:
 
     for card in named.every():
         targets = ", ".join(f"{name} ({unit})" for name, unit in card.units.items())
-        sys.stdout.write(f"{card.name:16}{card.crystals:>9,} crystals  {targets}\n")
+        say(f"{card.name:16}{card.crystals:>9,} crystals  {targets}")
     return 0
 
 
@@ -94,5 +87,5 @@ def info(name: str) -> int:
     """
     from tlzoo.data import named
 
-    sys.stdout.write(named.find(name).text() + "\n")
+    say(named.find(name).text())
     return 0

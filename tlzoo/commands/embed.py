@@ -1,9 +1,8 @@
 """`tlzoo embed MODEL INPUT… --layer NAME -o FILE`: the numbers that a layer of a model makes of crystals."""
 
-import sys
 from collections.abc import Sequence
 
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 from tlzoo.commands.answer_requests import Embedded, Inputs
 
 
@@ -23,5 +22,5 @@ def main(args: Sequence[str]) -> int:
 
     table = answer_inputs(given.inputs, features.needs([layer]), answer, skip_bad=given.skip_bad)
     write_columns(table, given.output)
-    sys.stdout.write(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {given.output}\n")
+    say(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {given.output}")
     return 0

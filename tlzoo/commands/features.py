@@ -7,13 +7,12 @@ that was left out, and NAME.json, the figures.
 """
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 from tlzoo.errors import UserError
 from tlzoo.transfer.features.features_request import Request
 
@@ -69,7 +68,7 @@ def main(args: Sequence[str]) -> int:
     write_table(report.predictions(), predictions)
     content = json.dumps(report.content(), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(predictions.with_suffix(".json"), content + "\n")
-    sys.stdout.write(f"{report.text()}\npredictions: {predictions}\n")
+    say(f"{report.text()}\npredictions: {predictions}")
     if written.importance:
         from tlzoo.transfer.features.importance import draw, importance
 
@@ -77,13 +76,13 @@ def main(args: Sequence[str]) -> int:
         path = predictions.with_name(f"{name}-importance.parquet")
         write_table(table, path)
         draw(table, path.with_suffix(".png"), unit="ln" if request.log else report.unit)
-        sys.stdout.write(f"importance of the descriptors: {path}, {path.with_suffix('.png')}\n")
+        say(f"importance of the descriptors: {path}, {path.with_suffix('.png')}")
     if written.save:
         kept = fit(problem, report, cover=written.coverage)
         kept.save(written.save)
         if written.coverage:
-            sys.stdout.write(f"{covered(kept.card)}\n")
-        sys.stdout.write(f"fitted to all {len(problem.crystals)} crystals: {written.save}\n")
+            say(f"{covered(kept.card)}")
+        say(f"fitted to all {len(problem.crystals)} crystals: {written.save}")
     return 0
 
 

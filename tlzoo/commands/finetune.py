@@ -5,10 +5,9 @@ learning rates and poolings to choose from, and ends with the errors of both on 
 those of trivial baselines.
 """
 
-import sys
 from collections.abc import Sequence
 
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 from tlzoo.machine import runtime
 from tlzoo.transfer.finetune import finished
 from tlzoo.transfer.finetune.finetune_request import Request
@@ -25,9 +24,3 @@ def main(args: Sequence[str]) -> int:
 
     compare(request, say)
     return 0
-
-
-def say(text: str) -> None:
-    """Write to standard output at once: the next line may take minutes."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

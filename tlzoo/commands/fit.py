@@ -1,11 +1,11 @@
 """`tlzoo fit|validate|test`: train, and measure, in a run directory."""
 
 import itertools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tlzoo import plugins
+from tlzoo.commands import say
 from tlzoo.errors import UserError
 from tlzoo.evaluation.results import results_table
 from tlzoo.machine import distributed
@@ -62,8 +62,3 @@ def measure(command: str, args: Sequence[str]) -> None:
     if command == "test":
         run = config.run
         say(f"parity plot: {', '.join(map(str, run.parity_plots))}\nrun directory: {run.path}")
-
-
-def say(text: str) -> None:
-    """Write to standard output."""
-    sys.stdout.write(text + "\n")

@@ -1,105 +1,66 @@
 """What people set first in `tlzoo fit|validate|test`, and shorter words for it; light to import."""
 
 import json
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from tlzoo.errors import UserError
 
+FIT: Final = """\
+usage: tlzoo fit --config FILE [--config FILE ...] [--run-dir DIR] [options]
 
-@dataclass(frozen=True)
-class Option:
-    """An option of the parser, told in a line or two.
-
-    Attributes:
-        key: Its name.
-        value: What stands for the value.
-        text: What it is for.
-        default: As the parser has it; None if there is none worth telling.
-        classes: Those that it can be, for example.
-    """
-
-    key: str
-    value: str
-    text: str
-    default: str | None = None
-    classes: tuple[str, ...] = ()
-
-
-SPLITS = ("Random", "ByComposition", "LeaveElementOut", "KFold", "FromColumn", "FromFile")
-FREEZING = ("All", "TwoBody", "ThreeBody", "LastLayer", "NewHead", "Only", "Gradual")
-DATA = Option("data.source", "DATA", "named data set, folder, zip, table, extxyz or ASE database")
-BATCH = Option("data.batch_size", "N", "crystals per training batch", "64")
-MACHINE = Option("trainer.accelerator", "NAME", "cpu, gpu or mps", "auto")
-CONFIG = Option("config", "FILE", "YAML with any of these; may be repeated, later ones and options win")
-RUN_DIR = Option(
-    "run_dir", "DIR", "where everything is kept; the same command goes on where it was", "runs/latest"
-)
-FIT: Final = (
-    CONFIG,
-    RUN_DIR,
-    Option("model.backbone", "CLASS", "the network", None, ("CGCNN", "ALIGNN", "DescriptorMLP")),
-    Option(
-        "model.head",
-        "CLASS",
-        "what it predicts",
-        None,
-        ("Regression", "MultiProperty", "Classification", "Gaussian", "Quantile"),
-    ),
-    Option(
-        "model.freezing", "CLASS", "what is trained of a pretrained network; by default all", None, FREEZING
-    ),
-    DATA,
-    Option("data.targets", "[COL,…]", "columns to learn; not needed if there is only one"),
-    Option("data.units", "{COL: UNIT}", "their units, where the data do not say"),
-    Option(
-        "data.split",
-        "CLASS",
-        "training, validation and test part; by default 80/10/10 at random",
-        None,
-        SPLITS,
-    ),
-    BATCH,
-    Option("trainer.max_epochs", "N", "passes over the training part"),
-    Option(
-        "model.optimizer", "CLASS", "with its learning rate as --model.optimizer.lr X", "torch.optim.AdamW"
-    ),
-    Option(
-        "model.schedule", "NAME", "course of the learning rate: one-cycle, cosine or constant", "one-cycle"
-    ),
-    Option("seed_everything", "N", "seed of weights and batches", "0"),
-    MACHINE,
-    Option("trainer.devices", "N", "processes, or GPUs", "1"),
-    Option("trainer.precision", "NAME", "32-true, or bf16-mixed on a GPU; by default 32-true"),
-    Option(
-        "trainer.logger",
-        "CLASS",
-        "where curves go besides the run directory",
-        None,
-        ("tlzoo.tracking.Wandb",),
-    ),
-    Option("ckpt_path", "FILE", "resume file to go on from, of another run directory"),
-)
-MEASURE: Final = (
-    Option(
-        "ckpt_path", "FILE", "resume file of the epoch to measure; by default the one that became the model"
-    ),
-    MACHINE,
-    CONFIG,
-    RUN_DIR,
-    DATA,
-)
-# Shorter words for what a start and targets are called elsewhere.
-SHORT: Final = (
-    ("--from NAME", "start from a checkpoint (tlzoo zoo list), run directory or .safetensors file"),
-    ("--target COL,…", "the same as --data.targets, as other commands call it"),
-)
-ABOUT: Final = {
-    "fit": """\
 Train a network, or fine-tune one, and export the model. A configuration has the sections model, data and
-trainer; what a file says can be typed, too: `depth: 4` of a backbone is --model.backbone.depth 4.""",
+trainer; what a file says can be typed, too: `depth: 4` of a backbone is --model.backbone.depth 4.
+
+What people set first:
+  --config FILE              YAML with any of these; may be repeated, later ones and options win
+  --run-dir DIR              where everything is kept; the same command goes on where it was \
+(default: runs/latest)
+  --model.backbone CLASS     the network
+                             CGCNN, ALIGNN, DescriptorMLP
+  --model.head CLASS         what it predicts
+                             Regression, MultiProperty, Classification, Gaussian, Quantile
+  --model.freezing CLASS     what is trained of a pretrained network; by default all
+                             All, TwoBody, ThreeBody, LastLayer, NewHead, Only, Gradual
+  --data.source DATA         named data set, folder, zip, table, extxyz or ASE database
+  --data.targets [COL,…]     columns to learn; not needed if there is only one
+  --data.units {COL: UNIT}   their units, where the data do not say
+  --data.split CLASS         training, validation and test part; by default 80/10/10 at random
+                             Random, ByComposition, LeaveElementOut, KFold, FromColumn, FromFile
+  --data.batch-size N        crystals per training batch (default: 64)
+  --trainer.max-epochs N     passes over the training part
+  --model.optimizer CLASS    with its learning rate as --model.optimizer.lr X (default: torch.optim.AdamW)
+  --model.schedule NAME      course of the learning rate: one-cycle, cosine or constant (default: one-cycle)
+  --seed-everything N        seed of weights and batches (default: 0)
+  --trainer.accelerator NAME cpu, gpu or mps (default: auto)
+  --trainer.devices N        processes, or GPUs (default: 1)
+  --trainer.precision NAME   32-true, or bf16-mixed on a GPU; by default 32-true
+  --trainer.logger CLASS     where curves go besides the run directory
+                             tlzoo.tracking.Wandb
+  --ckpt-path FILE           resume file to go on from, of another run directory
+  --from NAME                start from a checkpoint (tlzoo zoo list), run directory or .safetensors file
+  --target COL,…             the same as --data.targets, as other commands call it
+
+tlzoo fit --help all lists all options, --model.backbone.help CLASS those of a class.
+--print_config shows the configuration in full, and does nothing else.
+"""
+MEASURE: Final = """\
+usage: tlzoo COMMAND RUN [options]
+
+ABOUT
+
+What people set first:
+  --ckpt-path FILE           resume file of the epoch to measure; by default the one that became the model
+  --trainer.accelerator NAME cpu, gpu or mps (default: auto)
+  --config FILE              YAML with any of these; may be repeated, later ones and options win
+  --run-dir DIR              where everything is kept; the same command goes on where it was \
+(default: runs/latest)
+  --data.source DATA         named data set, folder, zip, table, extxyz or ASE database
+
+tlzoo COMMAND --help all lists all options, --model.backbone.help CLASS those of a class.
+--print_config shows the configuration in full, and does nothing else.
+"""
+MEASURED: Final = {
     "validate": "Measure a trained run on its validation part.",
     "test": "Measure a trained run on its test part, beside trivial baselines on the same split.",
 }
@@ -107,25 +68,9 @@ trainer; what a file says can be typed, too: `depth: 4` of a backbone is --model
 
 def help_text(command: str) -> str:
     """Return the short help of a command."""
-    usage = "--config FILE [--config FILE ...] [--run-dir DIR]" if command == "fit" else "RUN"
-    lines = [f"usage: tlzoo {command} {usage} [options]", "", ABOUT[command], "", "What people set first:"]
-    for option in FIT if command == "fit" else MEASURE:
-        flag = f"--{option.key.replace('_', '-')} {option.value}"
-        default = f" (default: {option.default})" if option.default is not None else ""
-        lines += _line(flag, f"{option.text}{default}")
-        lines += [f"{'':29}{line}" for line in textwrap.wrap(", ".join(option.classes), 80)]
-    if command == "fit":
-        for flag, text in SHORT:
-            lines += _line(flag, text)
-    lines += [
-        "",
-        f"tlzoo {command} --help all lists all options, --model.backbone.help CLASS those of a class.",
-    ]
-    return "\n".join([*lines, "--print_config shows the configuration in full, and does nothing else.", ""])
-
-
-def _line(flag: str, text: str) -> list[str]:
-    return [f"  {flag:27}{text}"] if len(flag) < 27 else [f"  {flag}", f"{'':29}{text}"]
+    return (
+        FIT if command == "fit" else MEASURE.replace("COMMAND", command).replace("ABOUT", MEASURED[command])
+    )
 
 
 def asks_for_help(args: Sequence[str]) -> bool:
@@ -176,9 +121,7 @@ def spelled(args: Sequence[str]) -> list[str]:
 
 
 def _underscored(name: str) -> str:
+    parts = name[2:].split(".")
     # a column in --data.units.K-VRH keeps its name
-    head, dot, column = name, "", ""
-    if name.startswith("--data."):
-        head, dot, column = name[7:].partition(".")
-        head = f"--data.{head}"
-    return f"--{head[2:].replace('-', '_')}{dot}{column}"
+    keys = 2 if parts[0] == "data" else len(parts)
+    return "--" + ".".join([part.replace("-", "_") for part in parts[:keys]] + parts[keys:])

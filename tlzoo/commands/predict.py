@@ -1,11 +1,10 @@
 """`tlzoo predict MODEL INPUT… -o FILE`: answers for crystals that need no labels."""
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 from tlzoo.commands.answer_requests import Inputs, Predicted
 from tlzoo.errors import UserError
 from tlzoo.transfer import features
@@ -36,5 +35,5 @@ def main(args: Sequence[str]) -> int:
     table = answer_inputs(given.inputs, trained.options, answer, skip_bad=given.skip_bad)
     write_columns(table, given.output)
     told = ", ".join(f"{name} in {unit}" if unit else name for name, unit in trained.units.items())
-    sys.stdout.write(f"{len(table['id'])} crystals: {told} → {given.output}\n")
+    say(f"{len(table['id'])} crystals: {told} → {given.output}")
     return 0

@@ -5,11 +5,10 @@ can be read off them, the better a start the model should be. Seconds per model,
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 from tlzoo.transfer.recommend.recommend_request import Request
 
 
@@ -31,5 +30,5 @@ def main(args: Sequence[str]) -> int:
 
     report = recommend(request)
     content = json.dumps(report.content(), indent=1, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write((content if form.json else report.text()) + "\n")
+    say(content if form.json else report.text())
     return 0

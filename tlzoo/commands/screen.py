@@ -5,10 +5,9 @@ and why. The pool is read, and answered for, in shards; what is done is kept in 
 same command goes on where it was stopped, however that was.
 """
 
-import sys
 from collections.abc import Sequence
 
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 from tlzoo.errors import UserError
 from tlzoo.screen.screen_request import Options, Request
 
@@ -26,5 +25,5 @@ def main(args: Sequence[str]) -> int:
         raise UserError(f"--top must be at least 1, got {options.top}")
     from tlzoo.screen.pipeline import screen
 
-    sys.stdout.write(screen(request, options) + "\n")
+    say(screen(request, options))
     return 0

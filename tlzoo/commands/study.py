@@ -2,17 +2,18 @@
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 from tlzoo.errors import UserError
 
 if TYPE_CHECKING:
     from tlzoo.study.backends import Backend
+    from tlzoo.study.grid import Study
+    from tlzoo.study.study_folder import Folder
 
 SPELLED = {"by": "--by A,B…", "choose": "--choose A,B…", "folder": "--dir DIR", "id": "--id ID"}
 
@@ -35,6 +36,14 @@ class Asked:
     file: Path
     folder: Path | None = None
     only: Sequence[str] = ()
+
+    def opened(self) -> "tuple[Study, Folder]":
+        """Return the study and where its results are."""
+        from tlzoo.study import document
+        from tlzoo.study.study_folder import Folder
+
+        study = document.load(self.file)
+        return study, Folder(self.folder or study.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +76,9 @@ class Run(Asked):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} must be at least 1, got {value}")
-        from tlzoo.study import document, execution
-        from tlzoo.study.study_folder import Folder
+        from tlzoo.study import execution
 
-        study = document.load(self.file)
-        folder = Folder(self.folder or study.folder)
+        study, folder = self.opened()
         only = {**study.only(self.only), **(study.named(self.id) if self.id else {})}
         done = execution.Execution(study, folder, self.backend_of(), say, only, self.limit, self.retry).run()
         say(f"{study.name}: {done.line()}\nresults: {folder.results}")
@@ -110,12 +117,9 @@ class Status(Asked):
 
     def __call__(self) -> int:
         """Say it."""
-        from tlzoo.study import document
         from tlzoo.study.progress import Progress
-        from tlzoo.study.study_folder import Folder
 
-        study = document.load(self.file)
-        folder = Folder(self.folder or study.folder)
+        study, folder = self.opened()
         progress = Progress.of(study, folder.rows(), study.only(self.only))
         say(f"{study.name}: {progress.line(folder.claimed())}\n\n{progress.by_axis()}")
         if failures := progress.failures():
@@ -141,31 +145,28 @@ class Table(Asked):
 
     def __call__(self) -> int:
         """Print the table."""
-        from tlzoo.study import document, summary
+        from tlzoo.study import summary
         from tlzoo.study.ensembles import ensembles
         from tlzoo.study.gathering import baselines, column, results
-        from tlzoo.study.study_folder import Folder
 
-        study = document.load(self.file)
+        study, folder = self.opened()
         if self.baselines:
-            trivial = baselines(study, self.folder)
+            trivial = baselines(study, folder)
             if trivial.empty:
                 raise UserError(
-                    f"there are no baselines in {self.folder or study.folder}; "
+                    f"there are no baselines in {folder.path}; "
                     f"say `baselines: true` in {self.file}, then run it"
                 )
             say(summary.trivial(study, trivial, self.format))
             return 0
         by, choose = study.names(self.by, "--by"), study.names(self.choose, "--choose")
-        found = results(study, self.folder)
+        found = results(study, folder)
         only = study.only(self.only)
         for name, values in only.items():
             found = found[found[name].isin([column(study.axes[name], value) for value in values])]
-        folder = Folder(self.folder or study.folder)
         table = summary.summary(study, ensembles(study, folder, found, only), choose)
         if table.empty:
-            where = self.folder or study.folder
-            raise UserError(f"there are no results yet in {where}; begin: tlzoo study run {self.file}")
+            raise UserError(f"there are no results yet in {folder.path}; begin: tlzoo study run {self.file}")
         say(summary.render(study, table, by, choose, self.format))
         return 0
 
@@ -184,12 +185,9 @@ class Report(Asked):
         """Write the page."""
         if self.output is not None and self.output.suffix != ".html":
             raise UserError(f"-o {self.output}: wanted the name of a page, such as report.html")
-        from tlzoo.study import document
         from tlzoo.study.report import study_page
-        from tlzoo.study.study_folder import Folder
 
-        study = document.load(self.file)
-        folder = Folder(self.folder or study.folder)
+        study, folder = self.opened()
         command = ["tlzoo", "study", "report", str(self.file)]
         command += ["--dir", str(self.folder)] if self.folder else []
         command += ["-o", str(self.output)] if self.output else []
@@ -215,13 +213,10 @@ class Sweep(Asked):
         import yaml
 
         from tlzoo.machine.files import write_text
-        from tlzoo.study import document
         from tlzoo.study.progress import Progress
-        from tlzoo.study.study_folder import Folder
         from tlzoo.study.sweep import sweep
 
-        study = document.load(self.file)
-        folder = Folder(self.folder or study.folder)
+        study, folder = self.opened()
         progress = Progress.of(study, folder.rows(), study.only(self.only))
         if not progress.missing:
             raise UserError(f"nothing is left for a sweep: {progress.line()}")
@@ -246,12 +241,9 @@ class Pack(Asked):
         """Write the file."""
         if self.output.suffix != ".parquet":
             raise UserError(f"-o {self.output}: wanted the name of a table, such as results.parquet")
-        from tlzoo.study import document
         from tlzoo.study.packed import pack
-        from tlzoo.study.study_folder import Folder
 
-        study = document.load(self.file)
-        say(f"{pack(study, Folder(self.folder or study.folder), self.output)} runs in {self.output}")
+        say(f"{pack(*self.opened(), self.output)} runs in {self.output}")
         return 0
 
 
@@ -267,21 +259,12 @@ class Unpack(Asked):
 
     def __call__(self) -> int:
         """Take it over."""
-        from tlzoo.study import document
         from tlzoo.study.packed import unpack
-        from tlzoo.study.study_folder import Folder
 
-        study = document.load(self.file)
-        folder = Folder(self.folder or study.folder)
+        study, folder = self.opened()
         for path in self.packed:
             say(f"{unpack(study, folder, path)} runs taken over from {path}")
         return Status(file=self.file, folder=self.folder, only=self.only)()
 
 
-COMMANDS = {kind.__name__.lower(): kind for kind in (Run, Status, Table, Report, Sweep, Pack, Unpack)}
-
-
-def say(text: str) -> None:
-    """Write to standard output at once: the next line may take minutes."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+COMMANDS = (Run, Status, Table, Report, Sweep, Pack, Unpack)

@@ -1,25 +1,17 @@
 """`tlzoo zoo list|info|verify|pull|path|publish`: the published checkpoints."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from tlzoo.cards import library
-from tlzoo.commands import arguments
+from tlzoo.commands import arguments, say
 from tlzoo.errors import UserError
 
 
 def main(args: Sequence[str]) -> int:
     """Run one of the commands."""
-    functions: dict[str, arguments.Component] = {
-        "list": list_all,
-        "info": info,
-        "verify": verify,
-        "pull": pull,
-        "path": path,
-        "publish": publish,
-    }
+    functions = (list_all, info, verify, pull, path, publish)
     return arguments.dispatch(args, functions, prog="tlzoo zoo", about=__doc__)
 
 
@@ -124,19 +116,7 @@ def publish(
     folders = [folder] if folder else library.folders()
     if not folders:
         raise UserError("there is no folder for checkpoints; name one: --folder")
-    card = publishing.publish(
-        run,
-        name,
-        description=description,
-        folder=folders[0],
-        citation=citation,
-        licence=licence,
-        control=control,
-    )
+    about = {"description": description, "citation": citation, "licence": licence}
+    card = publishing.publish(run, name, **about, folder=folders[0], control=control)
     say(f"{card.text()}\n{folders[0] / card.name}.safetensors")
     return 0
-
-
-def say(text: str) -> None:
-    """Write to standard output."""
-    sys.stdout.write(text + "\n")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from tlzoo.cards.starts import started_from
+from tlzoo.cards.lineage import started_from
 from tlzoo.study.axes import Tree
 from tlzoo.training.resume import FREE_KEYS
 

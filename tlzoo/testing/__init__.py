@@ -5,15 +5,8 @@ A contract is a class of tests; a subclass names what they are run for. Only thi
 
 import pytest
 
-_MODULES = (
-    "backbone_contract",
-    "freezing_contract",
-    "head_contract",
-    "precision_contract",
-    "resume_contract",
-    "workbench",
-)
-pytest.register_assert_rewrite(*(f"tlzoo.testing.{name}" for name in _MODULES))
+_KINDS = ("backbone", "freezing", "head", "precision", "resume")
+pytest.register_assert_rewrite(*(f"{__name__}.{kind}_contract" for kind in _KINDS), f"{__name__}.workbench")
 
 from tlzoo.testing.backbone_contract import BackboneContract  # noqa: E402 (asserts are rewritten on import)
 from tlzoo.testing.freezing_contract import FreezingContract  # noqa: E402

@@ -151,10 +151,8 @@ def train(model: nn.Module, applied: freezing.Applied) -> None:
 
 def group_keys(groups: Mapping[str, Sequence[nn.Module]], module: nn.Module) -> dict[str, set[str]]:
     """Keys of the state dict by group."""
-    owner = {id(part): name for name, modules in groups.items() for m in modules for part in m.modules()}
-    keys: dict[str, set[str]] = {name: set() for name in groups}
-    for path, part in module.named_modules():
-        own = [k for k in part.state_dict(prefix=f"{path}." if path else "") if "." not in k[len(path) + 1 :]]
-        if own and id(part) in owner:
-            keys[owner[id(part)]] |= set(own)
-    return keys
+    paths = {id(value): path for path, value in module.state_dict(keep_vars=True).items()}
+    return {
+        name: {paths[id(value)] for part in parts for value in part.state_dict(keep_vars=True).values()}
+        for name, parts in groups.items()
+    }

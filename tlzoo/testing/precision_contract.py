@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,7 @@ from tlzoo.descriptors.stores import batch_of
 from tlzoo.model.trained import load
 from tlzoo.testing import workbench
 
-
-class Runs(NamedTuple):
-    """A run in fp32 and one in bf16, alike but for that, and their data."""
-
-    full: Path
-    mixed: Path
-    source: Path
+Runs = tuple[Path, Path, Path]
 
 
 class PrecisionContract:
@@ -45,7 +39,7 @@ class PrecisionContract:
     @pytest.fixture(scope="class")
     @staticmethod
     def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-        """Train in both precisions."""
+        """A run in fp32 and one in bf16, alike but for that, and their data."""
         folder = tmp_path_factory.mktemp("precision")
         source = workbench.write_few(folder)
         with pytest.MonkeyPatch.context() as patch:
@@ -59,7 +53,7 @@ class PrecisionContract:
                 }
                 config = workbench.write_config(folder / f"{precision}.yaml", source, changes)
                 workbench.fit(config, folder / precision)
-        return Runs(folder / "32-true", folder / "bf16-mixed", source)
+        return folder / "32-true", folder / "bf16-mixed", source
 
     def test_fit_test_and_predict(self, runs: Runs, tmp_path: Path) -> None:
         full, mixed, source = runs
@@ -79,7 +73,7 @@ class PrecisionContract:
 
     def test_predictions_agree_with_full_precision(self, runs: Runs) -> None:
         crystals = named.load("semiconductors")
-        model = load(runs.full)
+        model = load(runs[0])
         batch = batch_of(crystals, model.backbone.graph)
         with torch.inference_mode():
             full = model.head.predict(model.head(model.backbone(batch)))

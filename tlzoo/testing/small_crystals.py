@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tlzoo.crystals import Crystals
 
 if TYPE_CHECKING:
@@ -62,17 +60,5 @@ STRUCTURES: Mapping[str, Callable[[], Structure]] = {
 
 @cache
 def four() -> Crystals:
-    """Rock salt, caesium chloride, diamond and a cell without symmetry."""
-    fcc = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
-    skew = np.array([[3.1, 0.2, 0.0], [0.4, 4.3, 0.3], [-0.5, 0.1, 5.2]])
-    return Crystals(
-        ids=np.array(["NaCl", "CsCl", "C", "odd"], dtype=object),
-        lattice=np.stack([2.82 * fcc, 4.12 * np.eye(3), 1.78 * fcc, skew]),
-        offsets=np.array([0, 2, 4, 6, 9]),
-        numbers=np.array([11, 17, 55, 17, 6, 6, 22, 8, 8], dtype=np.uint8),
-        frac_coords=np.array(
-            [[0, 0, 0], [0.5, 0.5, 0.5]] * 2
-            + [[0, 0, 0], [0.25, 0.25, 0.25]]
-            + [[0.1, 0, 0], [0.4, 0.6, 0.2], [0.7, 0.1, 0.55]]
-        ),
-    )
+    """Rock salt, iron and the others, of one to eight atoms."""
+    return Crystals.from_structures([rock_salt(), iron(), perovskite(), triclinic()])

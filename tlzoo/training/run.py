@@ -22,7 +22,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from tlzoo.cards.starts import started_from
+from tlzoo.cards.lineage import started_from
 from tlzoo.data.known_elements import symbols
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits.splitter import PARTS

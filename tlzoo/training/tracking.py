@@ -23,8 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from tlzoo.cards.artifact import SCHEME, has_key
-from tlzoo.cards.lineage import input_artifact, model_artifact
-from tlzoo.cards.starts import started_from
+from tlzoo.cards.lineage import input_artifact, model_artifact, started_from
 from tlzoo.errors import UserError
 from tlzoo.machine.files import write_text
 from tlzoo.training.run import Run

@@ -147,11 +147,11 @@ def test_an_unknown_command_is_told(module, command):
 
 
 def test_arguments_of_a_command_below_a_command():
-    assert arguments.dispatch(["twice", "--number", "4"], {"twice": twice}, prog="x", about="") == 8
+    assert arguments.dispatch(["twice", "--number", "4"], [twice], prog="x", about="") == 8
     with pytest.raises(UserError, match=r"^--number N is missing \(see x twice --help\)$"):
-        arguments.dispatch(["twice"], {"twice": twice}, prog="x", about="")
+        arguments.dispatch(["twice"], [twice], prog="x", about="")
     with pytest.raises(UserError, match=r"^more is one argument too many \(see x twice --help\)$"):
-        arguments.dispatch(["twice", "--number", "4", "more"], {"twice": twice}, prog="x", about="")
+        arguments.dispatch(["twice", "--number", "4", "more"], [twice], prog="x", about="")
 
 
 def twice(*, number: int) -> int:

@@ -2,11 +2,12 @@
 
 import importlib
 import re
+from typing import NamedTuple
 
 import pytest
 
 from tlzoo import backbones, freezing, heads
-from tlzoo.commands.fit_options import FIT, MEASURE, help_text, spelled
+from tlzoo.commands.fit_options import help_text, spelled
 from tlzoo.data import splits
 from tlzoo.errors import UserError
 from tlzoo.training.configuration import Configuration, TlzooCLI
@@ -17,6 +18,28 @@ HOMES = {
     "model.freezing": (freezing, freezing.Freezing),
     "data.split": (splits, splits.Splitter),
 }
+
+
+class Option(NamedTuple):
+    """What the short help says of an option: its key, default and classes."""
+
+    key: str
+    default: str | None
+    classes: tuple[str, ...]
+
+
+def options(command):
+    for told in re.split(r"\n  --", help_text(command).partition("What people set first:")[2])[1:]:
+        lines = told.partition("\n\n")[0].splitlines()
+        if lines[0].split()[0] not in {"from", "target"}:
+            key = lines[0].split()[0].replace("-", "_")
+            default = re.search(r"\(default: (.*)\)$", lines[0])
+            classes = tuple(lines[1].strip().split(", ")) if len(lines) > 1 else ()
+            yield Option(key, default and default[1], classes)
+
+
+FIT, MEASURE = list(options("fit")), list(options("test"))
+assert (len(FIT), len(MEASURE)) == (19, 5)
 
 
 @pytest.fixture(scope="module")
