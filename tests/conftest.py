@@ -1,16 +1,15 @@
 """Fixtures shared by all tests."""
 
-import contextlib
 import gc
-import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-import yaml
+
+if TYPE_CHECKING:
+    from tlzoo.testing.workbench import Answer
 
 # scripts that other versions of tlzoo run
 collect_ignore_glob = ["written_by/*/make.py"]
@@ -61,79 +60,33 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-class Answer(NamedTuple):
-    """What a command gave: exit code, standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture(scope="session")
-def tlzoo(cache: Path) -> Callable[..., Answer]:
+def tlzoo(cache: Path) -> "Callable[..., Answer]":
     """The command, in this process: ``tlzoo("fit", "--config", path)``."""
     import torch
 
-    from tlzoo.__main__ import main
+    from tlzoo.testing import workbench
 
     # For tiny batches threads cost more than they give.
     torch.set_num_threads(1)
-
-    def run(*arguments: object) -> Answer:
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([str(argument) for argument in arguments])
-        return Answer(code, out.getvalue(), err.getvalue())
-
-    return run
+    return workbench.run
 
 
 @pytest.fixture(scope="session")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table of 24 crystals of the embedded data set, on disk."""
-    from tlzoo.data import named
+    from tlzoo.testing import workbench
 
-    path = tmp_path_factory.mktemp("few") / "few.parquet"
-    named.load("semiconductors").select(np.arange(24)).write_parquet(path)
-    return path
+    return workbench.write_few(tmp_path_factory.mktemp("few"))
 
 
 @pytest.fixture
 def config(tmp_path: Path, few: Path) -> Callable[..., Path]:
     """Write a small configuration; dotted keys change it: ``config({"data.batch_size": 8})``."""
+    from tlzoo.testing import workbench
 
     def write(changes: dict[str, Any] | None = None, name: str = "config.yaml") -> Path:
-        tree: dict[str, Any] = {
-            "seed_everything": 0,
-            "model": {
-                "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
-                "head": {"class_path": "Regression", "init_args": {"hidden": [8]}},
-            },
-            "data": {
-                "source": str(few),
-                "targets": ["band_gap"],
-                "split": {
-                    "class_path": "Random",
-                    "init_args": {"val": 4, "test": 4, "keep_duplicates_together": False},
-                },
-                "batch_size": 8,
-            },
-            "trainer": {
-                "max_epochs": 2,
-                "accelerator": "cpu",
-                "enable_progress_bar": False,
-                "enable_model_summary": False,
-            },
-        }
-        for key, value in (changes or {}).items():
-            *parents, last = key.split(".")
-            branch = tree
-            for parent in parents:
-                branch = branch.setdefault(parent, {})
-            branch[last] = value
-        path = tmp_path / name
-        path.write_text(yaml.safe_dump(tree), encoding="utf-8")
-        return path
+        return workbench.write_config(tmp_path / name, few, changes or {})
 
     return write
 

@@ -74,13 +74,13 @@ def load() -> tuple[str, ...]:
 def classes(kind: type) -> list[type[Any]]:
     """Return the registered classes below another that can be built."""
     load()
-    modules = [sys.modules[plugin.module] for plugin in registered() if plugin.module in sys.modules]
     return [
         cls
-        for module in modules
-        for cls in vars(module).values()
+        for plugin in registered()
+        if plugin.module in sys.modules
+        for cls in vars(sys.modules[plugin.module]).values()
         if isinstance(cls, type) and issubclass(cls, kind) and not inspect.isabstract(cls)
-        if _top(cls.__module__) == _top(module.__name__)
+        if _top(cls.__module__) == _top(plugin.module)
     ]
 
 

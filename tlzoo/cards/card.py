@@ -37,10 +37,17 @@ class Part(Record, frozen=True, kw_only=True):
     ids_sha256: Sha256
 
 
-class Excluded(Part, frozen=True, kw_only=True):
-    """Crystals of the data set that no part of the split may hold, at least one; the name of their list."""
+class Excluded(Record, frozen=True, kw_only=True):
+    """Crystals of the data set that no part of the split may hold.
+
+    Attributes:
+        crystals: How many.
+        ids_sha256: SHA-256 of their ids, sorted, one a line.
+        published_list: Name of the list of them.
+    """
 
     crystals: Count
+    ids_sha256: Sha256
     published_list: Text
 
 

@@ -18,9 +18,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import tlzoo
@@ -43,8 +42,7 @@ class _AgainError(Exception):
     """An attempt failed in a way that the next one may not."""
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Where the weights of a model are, with the card beside them, and their SHA-256."""
 
     url: str

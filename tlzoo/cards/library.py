@@ -2,8 +2,8 @@
 
 import importlib.metadata
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import tlzoo
 from tlzoo.cards.artifact import SCHEME, fetch_artifact
@@ -17,8 +17,7 @@ REPOSITORY = ("pyproject.toml", "checkpoints")
 PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".tar"})
 
 
-@dataclass(frozen=True)
-class Shelved:
+class Shelved(NamedTuple):
     """A checkpoint in one of the folders: its card, and the path where its weights belong, beside it."""
 
     card: Card

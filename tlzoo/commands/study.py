@@ -153,15 +153,12 @@ class Table(Asked):
         if self.baselines:
             trivial = baselines(study, folder)
             if trivial.empty:
-                raise UserError(
-                    f"there are no baselines in {folder.path}; "
-                    f"say `baselines: true` in {self.file}, then run it"
-                )
+                how = f"say `baselines: true` in {self.file}, then run it"
+                raise UserError(f"there are no baselines in {folder.path}; {how}")
             say(summary.trivial(study, trivial, self.format))
             return 0
         by, choose = study.names(self.by, "--by"), study.names(self.choose, "--choose")
-        found = results(study, folder)
-        only = study.only(self.only)
+        found, only = results(study, folder), study.only(self.only)
         for name, values in only.items():
             found = found[found[name].isin([column(study.axes[name], value) for value in values])]
         table = summary.summary(study, ensembles(study, folder, found, only), choose)

@@ -137,13 +137,15 @@ class BackboneContract:
         data = batch(backbone, rock_salt(), triclinic())
         keys_of = {"atoms": keys.NUMBERS, "bonds": keys.BOND_LENGTH}
         for name, layer in backbone.layers().items():
-            seen: list[Tensor] = []
-            hook = layer.module.register_forward_hook(lambda _m, _x, out, seen=seen: seen.append(first(out)))
+            seen: list[Tensor | tuple[Tensor, ...]] = []
+            hook = layer.module.register_forward_hook(lambda _m, _x, out, seen=seen: seen.append(out))
             backbone.eval()(data)
             hook.remove()
             rows = len(data[keys_of[layer.axis]]) if layer.axis in keys_of else data[keys.NUM_CRYSTALS]
             assert seen, f"layer {name} is not used"
-            assert seen[-1].shape == (rows, layer.dim), name
+            # the output of a layer may begin a tuple
+            output = seen[-1] if isinstance(seen[-1], Tensor) else seen[-1][0]
+            assert output.shape == (rows, layer.dim), name
 
     def test_permutation_changes_nothing(self, backbone: Backbone, structure: Structure) -> None:
         order = torch.randperm(len(structure), generator=torch.Generator().manual_seed(1)).tolist()
@@ -290,8 +292,3 @@ def gradient(parameter: Tensor) -> Tensor:
     """The gradient of a parameter that has one."""
     assert parameter.grad is not None
     return parameter.grad
-
-
-def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The output of a layer, which may begin a tuple."""
-    return output if isinstance(output, Tensor) else output[0]

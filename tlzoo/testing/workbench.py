@@ -9,6 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+SMALL = """
+seed_everything: 0
+model:
+  backbone: {class_path: CGCNN, init_args: {dim: 8, depth: 1}}
+  head: {class_path: Regression, init_args: {hidden: [8]}}
+data:
+  targets: [band_gap]
+  split: {class_path: Random, init_args: {val: 4, test: 4, keep_duplicates_together: false}}
+  batch_size: 8
+trainer: {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
+"""
+
 
 class Answer(NamedTuple):
     """What a command gave: exit code, standard output, standard error."""
@@ -39,26 +51,8 @@ def write_few(folder: Path) -> Path:
 
 def write_config(path: Path, source: Path, changes: Mapping[str, Any]) -> Path:
     """Write a small configuration; dotted keys change it: ``{"data.batch_size": 8}``."""
-    random = {"val": 4, "test": 4, "keep_duplicates_together": False}
-    tree: dict[str, Any] = {
-        "seed_everything": 0,
-        "model": {
-            "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
-            "head": {"class_path": "Regression", "init_args": {"hidden": [8]}},
-        },
-        "data": {
-            "source": str(source),
-            "targets": ["band_gap"],
-            "split": {"class_path": "Random", "init_args": random},
-            "batch_size": 8,
-        },
-        "trainer": {
-            "max_epochs": 2,
-            "accelerator": "cpu",
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-        },
-    }
+    tree: dict[str, Any] = yaml.safe_load(SMALL)
+    tree["data"]["source"] = str(source)
     for key, value in changes.items():
         *parents, last = key.split(".")
         branch = tree
