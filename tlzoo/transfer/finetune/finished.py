@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import tlzoo
 from tlzoo.cards.library import locate
 from tlzoo.data import named
-from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.machine.files import write_text
 
 if TYPE_CHECKING:
@@ -98,6 +97,8 @@ def _model(start: str) -> str:
 
 def _crystals(section: Mapping[str, Any]) -> str:
     """Return the hash of the crystals and labels that are learned from, read anew."""
+    from tlzoo.data.labelled_table import LabelledTable  # it imports pandas, which the help must not wait for
+
     table = LabelledTable(
         section["source"], section.get("targets"), **{name: section.get(name) for name in READING}
     )
