@@ -279,7 +279,9 @@ def test_what_has_changed_is_not_shown_again(changed, finetune, few, start, work
     folder.mkdir()
     for name in finished.RESULTS:
         (folder / name).write_text(name)
-    finished.keep(request, [{"data": {"source": str(source), "targets": ["band_gap"]}}], ["said"])
+    # the head has the name of a data set that nobody has here
+    tree = {"data": {"source": str(source), "targets": ["band_gap"]}, "model": {"head": "expt_gap"}}
+    finished.keep(request, [tree], ["said"])
     assert finished.shown(request) == ["said"]
     match changed:
         case "data":

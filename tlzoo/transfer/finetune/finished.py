@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 FILE: Final = "comparison.json"
 FORMAT: Final = 1
-UNKNOWN: Final = "unknown"
 
 # What a finished comparison leaves in its directory, and each of its trainings in its own.
 RESULTS: Final = (
@@ -66,7 +65,7 @@ def shown(request: "Request") -> list[str] | None:
         same = (
             record["format"] == FORMAT
             and record["asked"] == _asked(request)
-            and all(_content(text) == found != UNKNOWN for text, found in record["read"].items())
+            and all(_content(text) == found for text, found in record["read"].items())
             and all(
                 _sha256([path], path.parent) == found
                 for path, found in ((request.run_dir / name, found) for name, found in record["made"].items())
@@ -124,7 +123,7 @@ def _texts(tree: object) -> Iterator[str]:
 def _content(text: str) -> str | None:
     """Return the hash of the file, the folder or the data set that a text names; None if it names none."""
     if named.known(text):
-        return _sha256(named.files(text), Path()) or UNKNOWN
+        return _sha256(named.files(text), Path()) or None  # what was read is on this machine
     path = Path(text)
     if not text or len(text) > 4096 or not path.exists():  # 4096: PATH_MAX, longer ones are an OSError
         return None
