@@ -1,5 +1,7 @@
 """Every shipped experiment and fragment builds, without any data; studies: tests/documents."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from lightning.pytorch import Trainer
 
 from tlzoo.data import named
 from tlzoo.heads import Head
+from tlzoo.model.description import describe
 from tlzoo.training.configuration import Configuration, Experiment, trainer_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -19,8 +22,23 @@ FRAGMENTS = sorted({*CONFIGS.glob("*/*.yaml")} - {*EXPERIMENTS} - {*STUDIES})
 TABLES = {"phonondb_p3", "ju2021_sps_kappa", "aflow_agl"}
 
 
+# What 846dd3e made of each: the specification of the network, names and shapes of its tensors, hashed.
+BEFORE = json.loads((CONFIGS.parent / "tests/written_by/846dd3e/configurations.json").read_text())
+
+
 def name(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
+
+
+def made(experiment: Experiment) -> dict[str, str]:
+    task = experiment.task
+    spec = {"backbone": describe(task.backbone), "head": describe(task.head)}
+    tensors = sorted((key, value) for key, value in task.state_dict().items())
+    texts = {
+        "model": json.dumps(spec, sort_keys=True),
+        "tensors": "".join(f"{key} {value.dtype} {tuple(value.shape)}" for key, value in tensors),
+    }
+    return {key: hashlib.sha256(text.encode()).hexdigest()[:16] for key, text in texts.items()}
 
 
 @pytest.fixture
@@ -51,10 +69,12 @@ def test_an_experiment_builds(path, build, tmp_path):
     assert named.known(experiment.data.source) or experiment.data.source in TABLES
     assert trainer.max_epochs == tree["trainer"]["max_epochs"]
     assert not (tmp_path / "run").exists()
+    assert made(experiment) == BEFORE[name(path)]
 
 
 @pytest.mark.parametrize("path", FRAGMENTS, ids=name)
 def test_a_fragment_builds_on_top_of_an_experiment(path, build):
     # CGCNN has no three-body part
     network = "alignn" if path.stem == "three-body" else "cgcnn"
-    build(CONFIGS / "experiments" / f"phonons-{network}.yaml", path)
+    experiment, _ = build(CONFIGS / "experiments" / f"phonons-{network}.yaml", path)
+    assert made(experiment) == BEFORE[name(path)]
