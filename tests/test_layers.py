@@ -34,7 +34,7 @@ FLOORS = ("finetune", "recommend", "features")
 
 # Heavy or optional: who may import them, and whether only inside functions.
 ROOMS = {
-    "lightning": ({"training", "data.module", "study.fitting"}, False),
+    "lightning": ({"training", "data.module", "study.preparation"}, False),
     "pymatgen": ({"data", "graphs", "crystals", "screen.facts", "screen.structure_types", "testing"}, True),
     "pytest": ({"testing"}, False),
     "torch_geometric": ({"graphs.batch"}, True),

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from tlzoo.study import load, results
-from tlzoo.study.fitting import Memory
 from tlzoo.study.job import Job, perform
+from tlzoo.study.preparation import Memory
 from tlzoo.study.study_folder import Folder
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -11,8 +11,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Self
 
 from tlzoo.machine import runtime
-from tlzoo.study.fitting import Memory
 from tlzoo.study.job import Job, Outcome, ending, heading, perform
+from tlzoo.study.preparation import Memory
 
 
 class Backend(ABC):

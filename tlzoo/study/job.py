@@ -19,8 +19,8 @@ from tlzoo.errors import DivergedError, UserError
 from tlzoo.evaluation.baselines import baselines
 from tlzoo.heads import Classification
 from tlzoo.study.axes import Label, Labels, Tree, text
-from tlzoo.study.fitting import Memory, prepared
 from tlzoo.study.grid import StudyRun
+from tlzoo.study.preparation import Memory, prepared
 from tlzoo.study.start_networks import Source
 from tlzoo.training.configuration import Configuration
 from tlzoo.training.fitting import calm, fit

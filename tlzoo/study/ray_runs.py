@@ -13,8 +13,8 @@ from tlzoo.errors import UserError, first_line
 from tlzoo.machine import ray_cluster, runtime
 from tlzoo.machine.ray_cluster import Place
 from tlzoo.study.backends import Backend
-from tlzoo.study.fitting import Memory
 from tlzoo.study.job import Job, Outcome, ending, heading, perform
+from tlzoo.study.preparation import Memory
 
 if TYPE_CHECKING:
     import ray
