@@ -84,6 +84,8 @@ def _told(data: object) -> str:
 
 
 def _rows(table: pd.DataFrame, columns: Columns) -> list[Mapping[str, Any]]:
+    if table.index.nlevels > 1 or table.index.name in table.columns:
+        raise UserError(f"{TABLE} has an index that no column can hold: call reset_index(drop=True) on it")
     names = [str(name) for name in table.columns]
     # an index that is not the number of the row is an id, as in a table that is read from a file
     said = list(table.index) != list(range(len(table))) and not find_column(names, ID_NAMES)

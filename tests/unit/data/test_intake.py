@@ -151,3 +151,10 @@ def test_a_labelled_table_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["(163,", "1)", "False"]
+
+
+@pytest.mark.parametrize("index", [["a", "b"], ["gap"]])
+def test_an_index_that_is_no_column_is_told(index):
+    table = pd.DataFrame({"a": [1], "b": [2], "gap": [1.0], "cif": ["x"]})
+    with pytest.raises(UserError, match="has an index that no column can hold: call reset_index"):
+        crystals_from(table.set_index(index, drop=len(index) > 1))
