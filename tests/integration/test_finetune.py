@@ -16,6 +16,7 @@ import yaml
 from tlzoo import load
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
+from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.training.task import Task
 from tlzoo.transfer.finetune import finished
 from tlzoo.transfer.finetune.finetune_request import Request
@@ -281,7 +282,7 @@ def test_what_has_changed_is_not_shown_again(changed, finetune, few, start, work
         (folder / name).write_text(name)
     # the head has the name of a data set that nobody has here
     tree = {"data": {"source": str(source), "targets": ["band_gap"]}, "model": {"head": "expt_gap"}}
-    finished.keep(request, [tree], ["said"])
+    finished.keep(request, LabelledTable(str(source), ["band_gap"]), [tree], ["said"])
     assert finished.shown(request) == ["said"]
     match changed:
         case "data":
@@ -309,7 +310,8 @@ def test_a_file_that_a_table_names_is_part_of_the_data(finetune, start, tmp_path
     folder.mkdir()
     for name in finished.RESULTS:
         (folder / name).write_text(name)
-    finished.keep(request, [{"data": {"source": str(table), "targets": ["band_gap"]}}], ["said"])
+    tree = {"data": {"source": str(table), "targets": ["band_gap"]}}
+    finished.keep(request, LabelledTable(str(table), ["band_gap"]), [tree], ["said"])
     assert finished.shown(request) == ["said"]
     named.load("semiconductors").structure(7).to(filename=str(tmp_path / "1.cif"))
     assert finished.shown(request) is None

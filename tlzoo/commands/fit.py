@@ -50,8 +50,7 @@ def measure(command: str, args: Sequence[str]) -> None:
     """Measure a run on its validation or test part."""
     if args and not args[0].startswith("-"):
         run = Run(Path(args[0]))
-        if not run.config.is_file():
-            raise UserError(f"{args[0]} is no run directory: it has no config.yaml")
+        run.check_begun()
         alone = [f"--trainer.{key}={value}" for key, value in MEASURING.items()]
         args = [f"--config={run.config}", f"--run_dir={args[0]}", *alone, *args[1:]]
     config = Configuration.parsed(args, command)

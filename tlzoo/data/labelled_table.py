@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 Rows = NDArray[np.int64]
 Values = NDArray[np.float32]
 
+# Arguments that say which crystals there are, with the source.
+READING = ("targets", "units", "id_column", "structure_column", "exclude", "leave_out")
+
 SHUFFLED = "a control: labels of the training and validation part are shuffled, those of the test part not"
 
 

@@ -4,19 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from tlzoo import plugins
 from tlzoo.crystals import Crystals
 from tlzoo.data import named, splits
-from tlzoo.data.labelled_table import LabelledTable
+from tlzoo.data.labelled_table import READING, LabelledTable
 from tlzoo.data.splits.ids import ids_sha256, rows_by_id, rows_of
 from tlzoo.errors import UserError
-
-# What of a recipe's data section says which crystals there are.
-READING: Final = ("targets", "units", "id_column", "structure_column", "exclude", "leave_out")
 
 
 def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:

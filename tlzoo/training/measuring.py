@@ -7,7 +7,6 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.errors import UserError
 from tlzoo.machine import distributed
 from tlzoo.training import cluster
 from tlzoo.training.configuration import MEASURING, Configuration, Experiment, read_yaml
@@ -49,8 +48,7 @@ def _measure(
 ) -> Mapping[str, Any]:
     if not isinstance(run, Configuration):
         run = run if isinstance(run, Run) else Run(Path(run))
-        if not run.config.is_file():
-            raise UserError(f"{run.path} is no run directory: it has no config.yaml")
+        run.check_begun()
         tree = read_yaml(run.config)
         alone = {**tree.get("trainer", {}), **MEASURING}
         run = Configuration.parsed({**tree, "run_dir": str(run.path), "trainer": alone})

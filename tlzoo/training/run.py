@@ -85,6 +85,15 @@ class Run:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file, wanted a directory for the run; choose another run_dir")
 
+    def check_begun(self) -> None:
+        """Refuse a directory that holds no run.
+
+        Raises:
+            UserError: It has no configuration.
+        """
+        if not self.config.is_file():
+            raise UserError(f"{self.path} is no run directory: it has no config.yaml")
+
     def open(self, data: CrystalDataModule, seed: int) -> None:
         """Write what is known before training: split and environment.
 

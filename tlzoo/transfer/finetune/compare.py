@@ -75,9 +75,8 @@ def finetune(
     if wrong := [name for name in COUNTS if not isinstance(more.get(name) or 0, int)]:
         raise UserError(f"{wrong[0]}: wanted a whole number, got {more[wrong[0]]!r}")
     for name in LISTS & set(more):
-        more[name] = (
-            more[name] if more[name] is None or isinstance(more[name], list | tuple) else (more[name],)
-        )
+        if more[name] is not None and not isinstance(more[name], list | tuple):
+            more[name] = (more[name],)
     if from_ is not None:
         more["starts"] = (str(from_),) if isinstance(from_, str | Path) else tuple(map(str, from_))
     return compare(Request(source=source, target=target, run_dir=folder, **more))
@@ -121,7 +120,7 @@ def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdi
     write_text(request.run_dir / "verdict.json", content + "\n")
     write_text(request.run_dir / "verdict.md", found.document())
     tell(f"\n{found.text()}\n\nrun directory: {request.run_dir}")
-    finished.keep(request, comparison.plan.trees.values(), said)
+    finished.keep(request, comparison.data.table, comparison.plan.trees.values(), said)
     return found
 
 

@@ -16,6 +16,7 @@ from tlzoo.data import named
 from tlzoo.machine.files import write_text
 
 if TYPE_CHECKING:
+    from tlzoo.data.labelled_table import LabelledTable
     from tlzoo.transfer.finetune.finetune_request import Request
 
 FILE: Final = "comparison.json"
@@ -31,12 +32,11 @@ TRAININGS: Final = ("config.yaml", "metrics.json", "predictions.csv", "model.saf
 # What of a model in a run directory counts: also others that answer with it, and which crystals it has seen.
 MODEL: Final = ("model.safetensors", "ensemble.json", "split.json")
 
-# What of a section `data` says which crystals there are.
-READING: Final = ("units", "id_column", "structure_column", "exclude", "leave_out")
 
-
-def keep(request: "Request", trees: Iterable[Mapping[str, Any]], said: Sequence[str]) -> None:
-    """Write down that a comparison is finished.
+def keep(
+    request: "Request", table: "LabelledTable", trees: Iterable[Mapping[str, Any]], said: Sequence[str]
+) -> None:
+    """Write down that a comparison of the crystals in a table is finished.
 
     Of every file or data set that the configurations of its trainings name the content is remembered, and of
     the crystals themselves: a table may name further files.
@@ -49,7 +49,7 @@ def keep(request: "Request", trees: Iterable[Mapping[str, Any]], said: Sequence[
         "format": FORMAT,
         "asked": _asked(request),
         "data": first["data"],
-        "crystals": _crystals(first["data"]),
+        "crystals": _crystals(table),
         "read": {text: found for text in sorted(texts) if (found := _content(text))},
         "made": {path.relative_to(request.run_dir).as_posix(): _sha256([path], path.parent) for path in made},
         "said": list(said),
@@ -70,7 +70,7 @@ def shown(request: "Request") -> list[str] | None:
                 _sha256([path], path.parent) == found
                 for path, found in ((request.run_dir / name, found) for name, found in record["made"].items())
             )
-            and record["crystals"] == _crystals(record["data"])
+            and record["crystals"] == _crystals(_table(record["data"]))
         )
         said: list[str] = record["said"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -94,13 +94,16 @@ def _model(start: str) -> str:
     return _sha256([path for name in MODEL for path in sorted(folder.rglob(name))], folder)
 
 
-def _crystals(section: Mapping[str, Any]) -> str:
-    """Return the hash of the crystals and labels that are learned from, read anew."""
-    from tlzoo.data.labelled_table import LabelledTable  # it imports pandas, which the help must not wait for
+def _table(section: Mapping[str, Any]) -> "LabelledTable":
+    """Return the crystals that a section ``data`` names, read anew."""
+    # it imports pandas, which the help must not wait for
+    from tlzoo.data.labelled_table import READING, LabelledTable
 
-    table = LabelledTable(
-        section["source"], section.get("targets"), **{name: section.get(name) for name in READING}
-    )
+    return LabelledTable(section["source"], **{name: section.get(name) for name in READING})
+
+
+def _crystals(table: "LabelledTable") -> str:
+    """Return the hash of crystals and labels."""
     crystals = table.crystals
     labels = {name: [str(value) for value in crystals.column(name)] for name in table.targets}
     facts = [crystals.content_hash, [str(name) for name in crystals.ids], labels, table.units]
