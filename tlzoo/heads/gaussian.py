@@ -35,6 +35,7 @@ class Gaussian(Head):
         activation: Non-linearity.
         dropout: Probability with which a hidden value is dropped in training.
         transform: How targets are scaled.
+        minimum: Least value that nature allows, in the unit of the target (0 for a gap); less is never predicted.
     """
 
     measured_by = "IntervalMetrics"
@@ -46,8 +47,12 @@ class Gaussian(Head):
         activation: Activation = "softplus",
         dropout: float = 0.0,
         transform: Transform = "standard",
+        minimum: float | None = None,
     ) -> None:
-        super().__init__(hidden=hidden, activation=activation, dropout=dropout, transform=transform)
+        super().__init__(
+            hidden=hidden, activation=activation, dropout=dropout, transform=transform, minimum=[minimum]
+        )
+        self.minimum = minimum
 
     @property
     def tower_out(self) -> int:
@@ -66,7 +71,7 @@ class Gaussian(Head):
     def predict(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals columns"]:
         """Return mean (or median) and standard deviation in the unit of the target."""
         mean, variance = _moments(raw)
-        value = self.scaler.inverse(mean)
+        value = self._physical(mean)
         std = variance.sqrt() * self.scaler.std
         if self.transform == "log10":
             std = value * math.log(10) * std

@@ -1,5 +1,6 @@
 """What every head promises."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -42,6 +43,8 @@ class Head(nn.Module, ABC):
         transform: How targets are scaled.
         num_targets: Number of targets.
         towers: Number of separate stacks of layers; their outputs are concatenated.
+        minimum: Least value of each target that nature allows, in its unit; None where there is none. Values
+            below it are predicted as it; the loss, and so training, knows no bound.
 
     Attributes:
         monitor: Name of the metric to minimise on the validation part; a key of :meth:`metrics`, or ``loss``.
@@ -52,6 +55,7 @@ class Head(nn.Module, ABC):
 
     monitor: ClassVar[str] = "mae"
     measured_by: ClassVar[str] = "RegressionMetrics"
+    least: Tensor
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Head(nn.Module, ABC):
         transform: Transform = "standard",
         num_targets: int = 1,
         towers: int = 1,
+        minimum: Sequence[float | None] | None = None,
     ) -> None:
         super().__init__()
         if any(width < 1 for width in hidden):
@@ -81,6 +86,8 @@ class Head(nn.Module, ABC):
         self.trunks = nn.ModuleList()
         self.outs = nn.ModuleList()
         self._towers = towers
+        # a hyper-parameter: stored with the constructor's arguments, not with the learnt numbers
+        self.register_buffer("least", _least(minimum or [None] * num_targets), persistent=False)
 
     @property
     def tower_out(self) -> int:
@@ -169,6 +176,10 @@ class Head(nn.Module, ABC):
         made: metrics.Metrics = getattr(metrics, self.measured_by)(targets, **self.measured_with)
         return made
 
+    def _physical(self, scaled: Float[Tensor, "crystals values"]) -> Float[Tensor, "crystals values"]:
+        """Return scaled values in the unit of the target, none below its least value."""
+        return torch.maximum(self.scaler.inverse(scaled), self.least)
+
     def _trunk(self, in_dim: int) -> nn.Sequential:
         layers: list[nn.Module] = []
         if self.hidden:
@@ -195,6 +206,13 @@ class Head(nn.Module, ABC):
         """Return scaled targets, with a harmless number where unknown, and the mask of the known."""
         known = ~targets.isnan()
         return self.scaler.transform(torch.where(known, targets, 1.0)), known
+
+
+def _least(minimum: Sequence[float | None]) -> Tensor:
+    values = [-math.inf if value is None else float(value) for value in minimum]
+    if any(math.isnan(value) or value == math.inf for value in values):
+        raise UserError(f"minimum must be a finite number, or null for none; got {minimum}")
+    return torch.tensor(values)
 
 
 def full(raw: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class MultiProperty(Head):
         activation: Non-linearity.
         dropout: Probability with which a hidden value is dropped in training.
         transform: How targets are scaled.
+        minimum: Least value that nature allows, by name, in the unit of the target; less is never predicted.
 
     References:
         Kendall, Gal & Cipolla, CVPR 2018, for the weighting by uncertainty.
@@ -76,10 +77,14 @@ class MultiProperty(Head):
         activation: Activation = "softplus",
         dropout: float = 0.0,
         transform: Transform = "standard",
+        minimum: dict[str, float] | None = None,
     ) -> None:
         names = [targets] if isinstance(targets, str) else list(targets)
         if not names or len(set(names)) < len(names):
             raise UserError(f"targets must be at least one name, each given once; got {names}")
+        for argument, values in {"weights": weights, "minimum": minimum}.items():
+            if unknown := sorted(set(values or {}) - set(names)):
+                raise UserError(f"{argument} names {', '.join(unknown)}; the targets are: {', '.join(names)}")
         super().__init__(
             hidden=hidden,
             activation=activation,
@@ -87,7 +92,9 @@ class MultiProperty(Head):
             transform=transform,
             num_targets=len(names),
             towers=len(names),
+            minimum=[(minimum or {}).get(name) for name in names],
         )
+        self.minimum = None if minimum is None else dict(minimum)
         self.targets = tuple(names)
         self.measured_with = {"relative": True}
         self.weights = None if weights is None else dict(weights)
@@ -97,8 +104,6 @@ class MultiProperty(Head):
         self.weighting = weighting
         self.noise = Noise(len(names)) if weighting == "uncertainty" else None
         weights = weights or {}
-        if unknown := sorted(set(weights) - set(names)):
-            raise UserError(f"weights name {', '.join(unknown)}; the targets are: {', '.join(names)}")
         weight = torch.tensor([float(weights.get(name, 1.0)) for name in names])
         if not bool((weight.isfinite() & (weight >= 0)).all()) or float(weight.sum()) == 0:
             raise UserError(f"weights must be positive numbers or 0, not all 0; got {weights}")
@@ -132,7 +137,7 @@ class MultiProperty(Head):
 
     def predict(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals columns"]:
         """Return the predictions in the units of the targets."""
-        return self.scaler.inverse(full(raw))
+        return self._physical(full(raw))
 
     def columns(self, targets: Sequence[str]) -> list[str]:
         """Name the columns after the targets."""

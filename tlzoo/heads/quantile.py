@@ -33,6 +33,7 @@ class Quantile(Head):
         activation: Non-linearity.
         dropout: Probability with which a hidden value is dropped in training.
         transform: How targets are scaled.
+        minimum: Least value that nature allows, in the unit of the target (0 for a gap); less is never predicted.
     """
 
     measured_by = "IntervalMetrics"
@@ -46,6 +47,7 @@ class Quantile(Head):
         activation: Activation = "softplus",
         dropout: float = 0.0,
         transform: Transform = "standard",
+        minimum: float | None = None,
     ) -> None:
         rising = all(low < high for low, high in zip((0.0, *quantiles), (*quantiles, 1.0), strict=True))
         if not rising or MEDIAN not in quantiles or len(quantiles) < 2:
@@ -53,7 +55,10 @@ class Quantile(Head):
                 "quantiles must rise, lie between 0 and 1, and be 0.5 and at least one more; "
                 f"got {list(quantiles)}"
             )
-        super().__init__(hidden=hidden, activation=activation, dropout=dropout, transform=transform)
+        super().__init__(
+            hidden=hidden, activation=activation, dropout=dropout, transform=transform, minimum=[minimum]
+        )
+        self.minimum = minimum
         self.quantiles = tuple(quantiles)
         self._median = self.quantiles.index(MEDIAN)
         last = len(quantiles) - 1
@@ -78,7 +83,7 @@ class Quantile(Head):
 
     def predict(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals columns"]:
         """Return the median, then the other quantiles, in the unit of the target."""
-        values = self.scaler.inverse(self._rising(raw))
+        values = self._physical(self._rising(raw))
         m = self._median
         return torch.cat([values[:, m : m + 1], values[:, :m], values[:, m + 1 :]], dim=1)
 

@@ -19,6 +19,7 @@ class Regression(Head):
         activation: Non-linearity.
         dropout: Probability with which a hidden value is dropped in training.
         transform: How targets are scaled.
+        minimum: Least value that nature allows, in the unit of the target (0 for a gap); less is never predicted.
     """
 
     def __init__(
@@ -29,8 +30,12 @@ class Regression(Head):
         activation: Activation = "softplus",
         dropout: float = 0.0,
         transform: Transform = "standard",
+        minimum: float | None = None,
     ) -> None:
-        super().__init__(hidden=hidden, activation=activation, dropout=dropout, transform=transform)
+        super().__init__(
+            hidden=hidden, activation=activation, dropout=dropout, transform=transform, minimum=[minimum]
+        )
+        self.minimum = minimum
         self.loss_ = checked(loss)
 
     def loss(
@@ -42,7 +47,7 @@ class Regression(Head):
 
     def predict(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals columns"]:
         """Return the prediction in the unit of the target."""
-        return self.scaler.inverse(full(raw))
+        return self._physical(full(raw))
 
     def columns(self, targets: Sequence[str]) -> list[str]:
         """Name the one column after the target."""

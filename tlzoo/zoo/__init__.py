@@ -81,6 +81,7 @@ def _tower(several: Head, target: str, targets: list[str]) -> Head:
         activation=several.activation,
         dropout=several.dropout,
         transform=several.transform,
+        minimum=(several.minimum or {}).get(target),
     )
     assert several.in_dim is not None
     one.bind(several.in_dim)
