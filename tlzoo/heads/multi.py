@@ -84,7 +84,7 @@ class MultiProperty(Head):
             raise UserError(f"targets must be at least one name, each given once; got {names}")
         for argument, values in {"weights": weights, "minimum": minimum}.items():
             if unknown := sorted(set(values or {}) - set(names)):
-                raise UserError(f"{argument} names {', '.join(unknown)}; the targets are: {', '.join(names)}")
+                raise UserError(f"{argument} name {', '.join(unknown)}; the targets are: {', '.join(names)}")
         super().__init__(
             hidden=hidden,
             activation=activation,
