@@ -84,6 +84,8 @@ def overview(cards: Sequence[Card]) -> str:
             for target, unit in zip(card.targets, card.units, strict=True)
         )
         crystals = f"{card.training.train.crystals:,}"
+        if folds := len(card.cross_validation):
+            errors += f" ({folds} folds)"
         lines.append(f"| `{card.name}` | {errors} | {crystals} | {card.bytes / 1e6:.1f} MB |")
     return "\n".join(lines)
 
@@ -107,7 +109,9 @@ def table(cards: Sequence[Card]) -> str:
             errors = ["", "", "", ""]
             if measured:
                 r2 = "" if measured.r2 is None else f"{measured.r2:.3f}"
-                errors = [_unit(measured.mae, unit), _unit(measured.rmse, unit), r2, f"{measured.n:,}"]
+                folds = len(card.cross_validation)
+                tested = f"{measured.n:,}" + (f" ({folds} folds)" if folds else "")
+                errors = [_unit(measured.mae, unit), _unit(measured.rmse, unit), r2, tested]
             first = i == 0
             cells = [
                 name if first else "",

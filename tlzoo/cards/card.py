@@ -96,7 +96,7 @@ class Scale(Record, frozen=True, kw_only=True):
 
 
 class Measured(Record, frozen=True, kw_only=True):
-    """Errors of one target on the test part, in its unit.
+    """Errors of one target, in its unit: on the test part, or on those of a cross-validation.
 
     Attributes:
         mae: Mean absolute error.
@@ -161,6 +161,8 @@ class Card(Record, frozen=True, kw_only=True):
         format: Version of the format of both files.
         sha256: SHA-256 of the weights' file.
         bytes: Its size.
+        cross_validation: Where the network has learned from every crystal: the test parts of the runs with
+            the same recipe that its metrics are of, each trained without its part. Empty for a test part.
     """
 
     name: Name
@@ -183,6 +185,7 @@ class Card(Record, frozen=True, kw_only=True):
     format: Count
     sha256: Sha256
     bytes: Count
+    cross_validation: list[Part] = []
 
     def __post_init__(self) -> None:
         if not self.targets or len(self.units) != len(self.targets):
@@ -235,13 +238,17 @@ class Card(Record, frozen=True, kw_only=True):
         units = zip(self.targets, self.units, strict=True)
         rows += [("predicts", f"{name} [{unit}]: {self.score(name)}") for name, unit in units]
         parts = (
-            f"{training.train.crystals:,} crystals to learn from, {training.val.crystals:,} to choose the "
-            f"epoch, {training.test.crystals:,} for the test"
+            f"{training.train.crystals:,} crystals to learn from, {training.val.crystals:,} to choose the epoch"
         )
+        if folds := self.cross_validation:
+            parts += f"; errors by cross-validation with {len(folds)} folds, so it is made to predict"
+        else:
+            parts += f", {training.test.crystals:,} for the test"
         rows += [("data", f"{training.source}: {parts}")]
         if training.excluded:
             kept_out = training.excluded
-            rows += [("left out", f"{kept_out.crystals:,} crystals, listed in {kept_out.published_list}")]
+            listed = f"{kept_out.crystals:,} crystals, listed in {kept_out.published_list}"
+            rows += [("left out", f"{listed}; so it may be compared on test sets")]
         rows += [("from", ", ".join(origin.name for origin in self.started_from) or "scratch")]
         time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
         rows += [("trained", f"{training.epochs} epochs{time} on {training.machine}")]
@@ -259,7 +266,8 @@ class Card(Record, frozen=True, kw_only=True):
         if measured is None:
             return "no label in the test part"
         r2 = f", R² {measured.r2:.3f}" if measured.r2 is not None else ""
-        return f"MAE {measured.mae:.4g}, RMSE {measured.rmse:.4g}{r2} on {measured.n:,} crystals"
+        how = f" ({folds} folds)" if (folds := len(self.cross_validation)) else ""
+        return f"MAE {measured.mae:.4g}, RMSE {measured.rmse:.4g}{r2} on {measured.n:,} crystals{how}"
 
 
 def duration(seconds: float) -> str:

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from tlzoo.cards import library
 from tlzoo.commands import arguments, say
 from tlzoo.errors import UserError
 
+SPELLED: Final = {"folds": "--folds RUN,…"}
+
 
 def main(args: Sequence[str]) -> int:
     """Run one of the commands."""
     functions = (list_all, info, verify, pull, path, publish)
-    return arguments.dispatch(args, functions, prog="tlzoo zoo", about=__doc__)
+    return arguments.dispatch(args, functions, prog="tlzoo zoo", about=__doc__, spelled=SPELLED)
 
 
 def list_all() -> int:
@@ -99,6 +101,7 @@ def publish(
     licence: str = "",
     control: bool = False,
     folder: Path | None = None,
+    folds: Sequence[str] = (),
 ) -> int:
     """Make a checkpoint of a run that was tested.
 
@@ -110,6 +113,7 @@ def publish(
         licence: Licence of the data, where they have no card.
         control: Publish also a run on shuffled labels (data.shuffle_labels).
         folder: Where to put it; by default the first of the zoo's folders.
+        folds: Of a run that has learned from every crystal: tested runs on the folds of a cross-validation.
     """
     from tlzoo.zoo import publish as publishing
 
@@ -117,6 +121,6 @@ def publish(
     if not folders:
         raise UserError("there is no folder for checkpoints; name one: --folder")
     about = {"description": description, "citation": citation, "licence": licence}
-    card = publishing.publish(run, name, **about, folder=folders[0], control=control)
+    card = publishing.publish(run, name, **about, folder=folders[0], control=control, folds=folds)
     say(f"{card.text()}\n{folders[0] / card.name}.safetensors")
     return 0

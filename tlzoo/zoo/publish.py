@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
@@ -21,6 +21,7 @@ from tlzoo.errors import UserError
 from tlzoo.evaluation.baselines import errors
 from tlzoo.heads import Classification, Head
 from tlzoo.model import checkpoint
+from tlzoo.model.description import differences
 from tlzoo.model.trained import Model
 from tlzoo.training.resume import FREE_KEYS
 from tlzoo.training.run import Run
@@ -36,22 +37,27 @@ def publish(
     citation: str = "",
     licence: str = "",
     control: bool = False,
+    folds: Sequence[str | Path] = (),
 ) -> Card:
     """Make a checkpoint of a run that was trained and tested.
+
+    A run that has learned from every crystal has no test part: its errors are those of ``folds``, tested runs
+    with the same recipe on the folds of a cross-validation of the same data.
 
     A checkpoint of the same name in the folder is replaced. Whom to cite for the data, and their licence,
     say the card of the data set by default. A control, of shuffled labels, must be asked for; the
     description of its checkpoint begins with that.
 
     Raises:
-        UserError: The run is not finished or not tested, its labels were shuffled, or nobody says whose the
-            data are.
+        UserError: The run is not finished or not tested, its labels were shuffled, nobody says whose the
+            data are, or the folds are of another recipe or other data, or meet.
     """
     if not NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
     run = Run(Path(directory))
     card_file = run.model.with_suffix(".json")
-    needed = (run.config, run.split, run.environment, run.history, run.predictions, card_file)
+    needed = [run.config, run.split, run.environment, run.history, card_file]
+    needed += [] if folds else [run.predictions]
     if lacking := ", ".join(path.name for path in needed if not path.is_file()):
         raise UserError(f"{directory} lacks {lacking}; finish the run first: tlzoo fit, tlzoo test")
     loaded = checkpoint.load(run.model)
@@ -68,6 +74,7 @@ def publish(
     recipe = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     if recipe["data"].get("shuffle_labels") is not None:
         description = _of_control(description, directory, wanted=control)
+    tested = [Run(Path(fold)) for fold in folds]
     content = {
         "name": name,
         "description": description,
@@ -76,7 +83,8 @@ def publish(
         "scaler": _scaler(loaded.head, loaded.card["targets"]),
         "training": _training(run, environment, recipe),
         "recipe": _portable(recipe),
-        "metrics": _measured(run),
+        "cross_validation": _cross_validation(run, recipe, tested),
+        "metrics": _measured(tested or [run]),
         "golden": golden(Model(loaded.backbone, loaded.head, loaded.card)),
         **rights,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -163,12 +171,46 @@ def _scaler(head: Head, targets: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _measured(run: Run) -> dict[str, Any]:
-    """Return errors and number of labels by target, from the predictions of the test part."""
-    table = pd.read_csv(run.predictions, dtype={"id": str, "unit": str})
+def _cross_validation(run: Run, recipe: Mapping[str, Any], folds: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the test parts of runs that differ from one in the split alone."""
+    parts: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    data = {key: _read(run.environment)[key] for key in ("source", "data_sha256")}
+    for fold in folds:
+        if not fold.predictions.is_file():
+            raise UserError(f"{fold.path} was not tested; call: tlzoo test {fold.path}")
+        theirs = yaml.safe_load(fold.config.read_text(encoding="utf-8"))
+        if differing := differences(_but_split(recipe), _but_split(theirs)):
+            raise UserError(
+                f"{fold.path} is no fold of {run.path}, it has another recipe: "
+                + ", ".join(f"{key} {change}" for key, change in differing.items())
+            )
+        if {key: _read(fold.environment)[key] for key in data} != data:
+            raise UserError(f"{fold.path} is no fold of {run.path}: it learned from other data")
+        ids = _read(fold.split)["test"]
+        if twice := seen.intersection(ids):
+            raise UserError(f"{len(twice)} crystals are in the test part of {fold.path} and of another fold")
+        seen.update(ids)
+        parts.append(_part(ids))
+    return parts
+
+
+def _but_split(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    portable = _portable(recipe)
+    return {**portable, "data": {key: v for key, v in portable["data"].items() if key != "split"}}
+
+
+def _measured(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return errors and number of labels by target, from the predictions of the test parts."""
+    tables = [pd.read_csv(run.predictions, dtype={"id": str, "unit": str}) for run in runs]
+    table = pd.concat(tables)
     table = table[(table["part"] == "test") & table["target"].notna()]
     if table.empty:
-        raise UserError(f"{run.path} has no predictions of a test part; call: tlzoo test {run.path}")
+        path = runs[0].path
+        raise UserError(
+            f"{path} has no predictions of a test part; call: tlzoo test {path}, or, if it has learned from "
+            "every crystal, name the runs of a cross-validation with folds"
+        )
     measured = {}
     for target, rows in table.groupby("property", sort=False):
         found = errors(rows["target"].to_numpy(), rows["prediction"].to_numpy())

@@ -1,0 +1,109 @@
+"""A network that has learned from every crystal becomes a checkpoint with the errors of a cross-validation."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tlzoo.cards.card import Card
+
+WORDS = ("--description", "x", "--citation", "Somebody (2024)", "--licence", "CC0")
+FOLDS = 3
+
+
+def recipe(split):
+    return {
+        "seed_everything": 0,
+        "model": {
+            "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
+            "head": {"class_path": "Regression", "init_args": {"minimum": 0.5}},
+        },
+        "data": {"source": "semiconductors", "split": split},
+        "trainer": {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False},
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(tlzoo, tmp_path_factory):
+    """The run on everything, and the folds."""
+    folder = tmp_path_factory.mktemp("production")
+    splits = {"all": {"class_path": "Random", "init_args": {"val": 6, "test": 0}}}
+    for fold in range(FOLDS):
+        arguments = {"folds": FOLDS, "fold": fold, "val": 6}
+        splits[f"fold-{fold}"] = {"class_path": "KFold", "init_args": arguments}
+    for name, split in splits.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe(split)))
+        answer = tlzoo("fit", "--config", folder / f"{name}.yaml", "--run_dir", folder / name)
+        assert answer.code == 0, answer.err
+        if name != "all":
+            assert tlzoo("test", folder / name).code == 0
+    return folder
+
+
+def publish(tlzoo, runs, out, *folds):
+    named = ["--folds", ",".join(str(fold) for fold in folds)] if folds else []
+    return tlzoo("zoo", "publish", runs / "all", "net", *WORDS, "--folder", out, *named)
+
+
+def test_its_errors_are_those_of_all_folds_together(tlzoo, runs, tmp_path):
+    folds = [runs / f"fold-{fold}" for fold in range(FOLDS)]
+    answer = publish(tlzoo, runs, tmp_path, *folds)
+    assert answer.code == 0, answer.err
+    card = Card.read(tmp_path / "net.json")
+    tables = [pd.read_csv(fold / "predictions.csv") for fold in folds]
+    tested = pd.concat([table[table["part"] == "test"] for table in tables])
+    crystals = card.training.train.crystals + card.training.val.crystals
+    assert tested["id"].nunique() == len(tested) == card.metrics["band_gap"].n == crystals
+    mae = np.abs(tested["prediction"] - tested["target"]).mean()
+    assert card.metrics["band_gap"].mae == pytest.approx(mae, rel=1e-12)
+    assert [part.crystals for part in card.cross_validation] == tables_sizes(tables)
+    assert card.training.test.crystals == 0
+    assert f"on {crystals:,} crystals ({FOLDS} folds)" in answer.out
+    assert "so it is made to predict" in " ".join(answer.out.split())
+    assert tested["prediction"].min() >= 0.5, "the least value holds wherever a head predicts"
+
+
+def tables_sizes(tables):
+    return [int((table["part"] == "test").sum()) for table in tables]
+
+
+def test_without_folds_there_are_no_errors_to_state(tlzoo, runs, tmp_path):
+    answer = publish(tlzoo, runs, tmp_path)
+    assert answer.code == 2
+    assert "learned from every crystal, name the runs of a cross-validation with folds" in answer.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("config.yaml", "max_epochs: 1", "max_epochs: 2"), "another recipe: trainer.max_epochs 1 → 2"),
+        (("environment.json", '"source": "semiconductors"', '"source": "mp"'), "learned from other data"),
+    ],
+)
+def test_folds_are_of_the_same_recipe_and_data(tlzoo, runs, tmp_path, change, message):
+    fold = shutil.copytree(runs / "fold-0", tmp_path / "fold")
+    file, old, new = change
+    text = (fold / file).read_text()
+    assert old in text
+    (fold / file).write_text(text.replace(old, new))
+    answer = publish(tlzoo, runs, tmp_path / "out", fold)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_no_crystal_is_in_two_folds(tlzoo, runs, tmp_path):
+    size = len(json.loads((runs / "fold-0" / "split.json").read_text())["test"])
+    answer = publish(tlzoo, runs, tmp_path / "out", runs / "fold-0", runs / "fold-0")
+    assert answer.code == 2
+    assert f"{size} crystals are in the test part of {runs / 'fold-0'} and of another fold" in answer.err
+
+
+def test_a_fold_that_was_not_tested(tlzoo, runs, tmp_path):
+    fold = shutil.copytree(runs / "fold-0", tmp_path / "fold")
+    (fold / "predictions.csv").unlink()
+    answer = publish(tlzoo, runs, tmp_path / "out", fold)
+    assert (answer.code, answer.err) == (2, f"tlzoo: {fold} was not tested; call: tlzoo test {fold}\n")
