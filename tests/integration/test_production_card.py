@@ -1,4 +1,4 @@
-"""A network that has learned from every crystal becomes a checkpoint with the errors of a cross-validation."""
+"""A network that has learned from every crystal is published with the errors of a cross-validation."""
 
 import json
 import shutil

@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Any, Final
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from tlzoo.cards.schema import Record, parse
 from tlzoo.errors import UserError
@@ -185,7 +185,7 @@ class Card(Record, frozen=True, kw_only=True):
     format: Count
     sha256: Sha256
     bytes: Count
-    cross_validation: list[Part] = []
+    cross_validation: list[Part] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.targets or len(self.units) != len(self.targets):
@@ -237,9 +237,8 @@ class Card(Record, frozen=True, kw_only=True):
             rows += [("graph", _arguments(graph))]
         units = zip(self.targets, self.units, strict=True)
         rows += [("predicts", f"{name} [{unit}]: {self.score(name)}") for name, unit in units]
-        parts = (
-            f"{training.train.crystals:,} crystals to learn from, {training.val.crystals:,} to choose the epoch"
-        )
+        parts = f"{training.train.crystals:,} crystals to learn from, "
+        parts += f"{training.val.crystals:,} to choose the epoch"
         if folds := self.cross_validation:
             parts += f"; errors by cross-validation with {len(folds)} folds, so it is made to predict"
         else:

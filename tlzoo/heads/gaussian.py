@@ -35,7 +35,7 @@ class Gaussian(Head):
         activation: Non-linearity.
         dropout: Probability with which a hidden value is dropped in training.
         transform: How targets are scaled.
-        minimum: Least value that nature allows, in the unit of the target (0 for a gap); less is never predicted.
+        minimum: Least value that nature allows, in the unit of the target: 0 for a gap.
     """
 
     measured_by = "IntervalMetrics"
