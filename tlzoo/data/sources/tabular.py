@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tlzoo.crystals import COLUMNAR, SYMBOLS, Crystals
+from tlzoo.crystals import COLUMNAR, Crystals, damaged_rows
 from tlzoo.data.sources.csvfile import read_rows, read_text
 from tlzoo.data.sources.parse import Source, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Records, Table, find_column
 from tlzoo.errors import UserError, no_such
+from tlzoo.periodicity import SMALLEST
 
 
 def read_csv(path: Path, columns: Columns) -> Records:
@@ -74,22 +74,30 @@ def read_parquet(path: Path, columns: Columns) -> Table | Records:
 
 
 def _columnar(path: Path) -> Table:
-    crystals = Crystals.read_parquet(path)
-    places = numbered(path, len(crystals), "row")
-    ids = np.array([str(name) for name in crystals.ids], dtype=object)
-    bad = np.abs(np.linalg.det(np.nan_to_num(crystals.lattice))) < 0.1
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    places = numbered(path, len(table), "row")
+    wrong = damaged_rows(table, path)
+    if wrong:
+        left = np.delete(np.arange(len(table)), list(wrong))
+        table, kept = table.take(left), left.tolist()
+    else:
+        kept = range(len(table))
+    crystals = Crystals.from_arrow(table, path)
+    finite = np.isfinite(crystals.lattice).all(axis=(1, 2))
+    flat = np.abs(np.linalg.det(np.where(finite[:, None, None], crystals.lattice, 0))) < SMALLEST
     rows = np.repeat(np.arange(len(crystals)), crystals.num_atoms)
-    bad[rows[~np.isfinite(crystals.frac_coords).all(axis=1)]] = True
-    bad[rows[(crystals.numbers == 0) | (crystals.numbers >= len(SYMBOLS))]] = True
-    bad |= crystals.num_atoms == 0
-    text = "has no atoms, no cell, or coordinates or atomic numbers that are none"
-    problems = [Problem(places[row], "unreadable", text) for row in np.flatnonzero(bad)]
-    kept = np.flatnonzero(~bad)
-    table = replace(crystals, ids=ids)
-    if len(kept) < len(ids):
-        table = table.select(kept)
-    places = [places[row] for row in kept]
-    return Table(table, places, places, problems)
+    finite[rows[~np.isfinite(crystals.frac_coords).all(axis=1)]] = False
+    for row in np.flatnonzero(flat | ~finite).tolist():
+        text = "has a flat cell; the lattice must be three independent vectors, in Å"
+        wrong[kept[row]] = text if finite[row] else "has a cell or coordinates that are not finite numbers"
+    problems = [Problem(places[row], "unreadable", text) for row, text in sorted(wrong.items())]
+    good = np.flatnonzero(finite & ~flat)
+    if len(good) < len(crystals):
+        crystals = crystals.select(good)
+    places = [places[kept[row]] for row in good.tolist()] if wrong else places
+    return Table(crystals, places, places, problems)
 
 
 def _read_lines(text: str, path: Path, columns: Columns) -> Records:
