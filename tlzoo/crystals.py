@@ -267,7 +267,7 @@ class Crystals:
             start: Row of the file at which the table begins.
 
         Raises:
-            UserError: It lacks one of the four structure columns, or a row is no crystal (see `damaged_rows`).
+            UserError: It lacks one of the four structure columns, or has a damaged row (`damaged_rows`).
         """
         wrong = damaged_rows(table, path)
         if wrong:

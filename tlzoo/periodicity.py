@@ -19,9 +19,9 @@ def set_apart(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
     """Return the cell of a layer or a chain that has no neighbours but itself, and a note that says so.
 
-    A vector along which a crystal is not periodic tells at best how much vacuum somebody left, and is replaced:
-    by one across the periodic directions, so long that images are `VACUUM` apart. The atoms stay as they are
-    given to each other. What is periodic in three directions stays as it is.
+    A vector along which a crystal is not periodic tells at best how much vacuum somebody left. It is replaced
+    by one across the periodic directions, so long that images are `VACUUM` apart; the atoms stay where they
+    are to each other. What is periodic in three directions stays as it is.
 
     Args:
         lattice: Row vectors in Å, ``(3, 3)``; those that are not periodic may be zero.

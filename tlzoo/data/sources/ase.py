@@ -165,15 +165,13 @@ def _collect(source: Iterable[Found], path: Path, id_column: str | None, word: s
     return records, problems
 
 
-def _record(
-    place: Place, sites: Sites, facts: Mapping[str, Any], name: str | None, default: str
-) -> Record:
+def _record(place: Place, sites: Sites, facts: Mapping[str, Any], name: str | None, default: str) -> Record:
     values = {
         key: value.item() if isinstance(value, np.generic) else value
         for key, value in facts.items()
         if key != name and isinstance(value, numbers.Number | str | np.generic)
     }
-    return Record(str(facts.get(name, default)), place, sites, values)
+    return Record(str(facts[name]) if name in facts else default, place, sites, values)
 
 
 def _sites(atoms: Atoms) -> tuple[Sites, str]:

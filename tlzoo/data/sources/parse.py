@@ -200,7 +200,7 @@ def _structure(source: Source) -> Structure | Sites:
         return _from_dict(json.loads(text))
     lower = text.lower()
     looks_like_cif = "_cell_length" in lower or lower.lstrip().startswith(("data_", "#"))
-    if named == ".cif" or (not named and looks_like_cif):
+    if looks_like_cif if isinstance(source, str) else named == ".cif":
         return _from_cif(text)
     return _from_poscar(text)
 
@@ -245,9 +245,11 @@ def _from_dict(value: Mapping[str, Any]) -> Structure | Sites:
 
 def _from_jarvis(value: Mapping[str, Any]) -> Sites:
     if missing := {"elements", "coords"} - set(value):
-        raise _BadStructureError("unreadable", f"has a lattice_mat, but no {' and no '.join(sorted(missing))}")
-    lattice = np.array(value["lattice_mat"], dtype=np.float64)
-    coords = np.array(value["coords"], dtype=np.float64).reshape(len(value["coords"]), -1)
+        raise _BadStructureError(
+            "unreadable", f"has a lattice_mat, but no {' and no '.join(sorted(missing))}"
+        )
+    lattice: NDArray[np.float64] = np.array(value["lattice_mat"], dtype=np.float64)
+    coords: NDArray[np.float64] = np.array(value["coords"], dtype=np.float64).reshape(len(value["coords"]), -1)
     labels = [str(label) for label in value["elements"]]
     if lattice.shape != (3, 3) or coords.shape != (len(labels), 3):
         raise _BadStructureError(

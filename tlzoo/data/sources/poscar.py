@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import chain, groupby
+from itertools import chain, dropwhile, groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,8 @@ def read_poscar(text: str) -> tuple[NDArray[np.float64], NDArray[np.int64], NDAr
             f"its counts give {atoms} atoms, but line {first + atoms + 1} has coordinates too; correct the "
             "counts, or leave an empty line before what follows the atoms"
         )
+    if _is_another(lines[first + atoms :]):
+        raise PoscarError("it holds several structures; one a file is wanted")
     said = [_trailing(lines[row], selective=selective) for row in range(first, first + atoms)]
     names = _names(symbols, counts, said, first, lines[0])
     if cartesian:
@@ -111,7 +113,7 @@ def _species(lines: Sequence[str]) -> tuple[list[str] | None, list[int], int]:
     if _is_counts(_tokens(lines[5])):
         return None, _counts(lines[5:6], 6), 6
     # VASP breaks these lines at 20 species, and the counts as often
-    height = next((n for n in range(1, len(lines) - 5) if _is_counts(_tokens(lines[5 + n]))), 0)
+    height = next((n for n in range(1, len(lines) - 5) if re.match(r"\s*[-+\d]", lines[5 + n])), 0)
     if not height:
         raise PoscarError("it has no line of counts below the line of element symbols; is it complete?")
     names = list(chain.from_iterable(_tokens(line) for line in lines[5 : 5 + height]))
@@ -124,10 +126,23 @@ def _species(lines: Sequence[str]) -> tuple[list[str] | None, list[int], int]:
     return [_element(name) for name in names], counts, 5 + 2 * height
 
 
+def _is_another(lines: Sequence[str]) -> bool:
+    """Whether lines begin a second structure: a whole one, or the next step of an XDATCAR."""
+    rest = list(dropwhile(lambda line: not line.strip(), lines))
+    if rest and "configuration" in rest[0].lower():
+        return True
+    try:
+        return len(rest) > 7 and is_poscar("\n".join(rest[:6])) and _species(rest)[0] is not None
+    except PoscarError:
+        return False
+
+
 def _counts(lines: Sequence[str], number: int) -> list[int]:
     tokens = list(chain.from_iterable(map(_tokens, lines)))
     if not _is_counts(tokens):
-        raise PoscarError(f"line {number} holds {' '.join(tokens)[:60]!r}; wanted the atoms of each species")
+        raise PoscarError(
+            f"line {number} holds {' '.join(tokens)[:60]!r}; wanted how many atoms of each species"
+        )
     return [int(token) for token in tokens]
 
 
@@ -137,8 +152,8 @@ def _is_counts(tokens: Sequence[str]) -> bool:
 
 def _element(name: str) -> str:
     label = LABEL.match(name)
-    known = label is not None and POTCAR.fullmatch(name, label.end())
-    if not known or not (symbol := element(label[0])):
+    symbol = element(label[0]) if label and POTCAR.fullmatch(name, label.end()) else ""
+    if not symbol:
         raise PoscarError(f"{name!r} is no element; wanted symbols such as 'Na Cl' above the counts")
     return symbol
 

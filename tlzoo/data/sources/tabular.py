@@ -79,24 +79,20 @@ def _columnar(path: Path) -> Table:
     table = pq.read_table(path)
     places = numbered(path, len(table), "row")
     wrong = damaged_rows(table, path)
-    if wrong:
-        left = np.delete(np.arange(len(table)), list(wrong))
-        table, kept = table.take(left), left.tolist()
-    else:
-        kept = range(len(table))
-    crystals = Crystals.from_arrow(table, path)
-    finite = np.isfinite(crystals.lattice).all(axis=(1, 2))
-    flat = np.abs(np.linalg.det(np.where(finite[:, None, None], crystals.lattice, 0))) < SMALLEST
+    kept = np.delete(np.arange(len(table)), list(wrong))
+    crystals = Crystals.from_arrow(table.take(kept) if wrong else table, path)
     rows = np.repeat(np.arange(len(crystals)), crystals.num_atoms)
-    finite[rows[~np.isfinite(crystals.frac_coords).all(axis=1)]] = False
-    for row in np.flatnonzero(flat | ~finite).tolist():
-        text = "has a flat cell; the lattice must be three independent vectors, in Å"
-        wrong[kept[row]] = text if finite[row] else "has a cell or coordinates that are not finite numbers"
+    infinite = ~np.isfinite(crystals.lattice).all(axis=(1, 2))
+    infinite[rows[~np.isfinite(crystals.frac_coords).all(axis=1)]] = True
+    flat = np.abs(np.linalg.det(np.nan_to_num(crystals.lattice))) < SMALLEST
+    text = "has a flat cell; the lattice must be three independent vectors, in Å"
+    wrong |= dict.fromkeys(kept[flat].tolist(), text)
+    text = "has a cell or coordinates that are not finite numbers"
+    wrong |= dict.fromkeys(kept[infinite].tolist(), text)
     problems = [Problem(places[row], "unreadable", text) for row, text in sorted(wrong.items())]
-    good = np.flatnonzero(finite & ~flat)
-    if len(good) < len(crystals):
-        crystals = crystals.select(good)
-    places = [places[kept[row]] for row in good.tolist()] if wrong else places
+    if problems:
+        crystals = crystals.select(np.flatnonzero(~(flat | infinite)))
+        places = [place for row, place in enumerate(places) if row not in wrong]
     return Table(crystals, places, places, problems)
 
 
