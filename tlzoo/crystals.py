@@ -306,7 +306,7 @@ def damaged_rows(table: Any, path: str | Path) -> dict[int, str]:  # noqa: ANN40
         )
     for name in COLUMNAR:
         if table.column_names.count(name) > 1:
-            raise UserError(f"{path} has several columns called {name!r}; leave one")
+            raise UserError(f"{path}: several columns are called {name!r}; rename them")
         kind = table.schema.field(name).type
         is_list = of.is_list(kind) or of.is_large_list(kind) or of.is_fixed_size_list(kind)
         numeric = is_list and (of.is_integer(kind.value_type) or of.is_floating(kind.value_type))

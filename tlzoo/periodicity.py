@@ -48,7 +48,7 @@ def set_apart(
             "give it a cell of three vectors and set pbc, or T T F for a layer in the plane of a and b"
         )
     if periodic.all():
-        return lattice, np.linalg.solve(lattice.T, positions.T).T, ""
+        return lattice, fractional(lattice, positions), ""
     across = np.linalg.svd(along)[2][len(along) :]
     heights = positions @ across.T
     # the middle of a chain must not depend on how it is turned
@@ -57,9 +57,14 @@ def set_apart(
     period = 2 * np.linalg.norm(heights - middle, axis=1).max() + VACUUM
     cell = lattice.copy()
     cell[~periodic] = period * across
-    frac_coords = np.linalg.solve(cell.T, positions.T).T
+    frac_coords = fractional(cell, positions)
     frac_coords[:, ~periodic] = (heights - middle) / period + 0.5
     names = " and ".join(np.array(["a", "b", "c"])[periodic])
     what = "layers" if layer else "chains"
     note = f"is periodic in {names} only: {what} are set {VACUUM:g} Å apart; density and volume mean nothing"
     return cell, frac_coords, note
+
+
+def fractional(lattice: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return fractional coordinates of Cartesian ones, ``(atoms, 3)``."""
+    return np.linalg.solve(lattice.T, positions.T).T.astype(np.float64)

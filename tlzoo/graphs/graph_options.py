@@ -41,8 +41,8 @@ class GraphOptions:
             raise UserError(f"tie_tolerance must not be negative (Å), got {self.tie_tolerance}")
         if not self.cutoff + self.tie_tolerance < VACUUM:
             raise UserError(
-                f"cutoff and tie_tolerance together must be below {VACUUM:g} Å, as far as layers and chains are "
-                f"set apart, got {self.cutoff} and {self.tie_tolerance}"
+                f"cutoff and tie_tolerance together must be below {VACUUM:g} Å, as far as layers and chains "
+                f"are set apart, got {self.cutoff} and {self.tie_tolerance}"
             )
         if self.neighbours < 1:
             raise UserError(f"neighbours must be at least 1, got {self.neighbours}")

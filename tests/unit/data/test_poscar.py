@@ -219,6 +219,13 @@ def test_vectors_that_are_none(cell):
     assert "line 3 holds" in refused(poscar(cell=cell))
 
 
+@pytest.mark.parametrize("scale", ["1", "-100"])
+@pytest.mark.parametrize("mode", ["Direct", "Cartesian"])
+def test_vectors_that_are_not_independent(scale, mode):
+    text = poscar(scale=scale, mode=mode, cell="1 0 0\n2 0 0\n0 0 1")
+    assert "its three vectors are not independent" in refused(text)
+
+
 def test_a_missing_line_does_not_move_the_atoms():
     text = poscar().replace("Direct\n", "")
     assert "line 8 holds '0 0 0'; wanted 'Direct' or 'Cartesian'" in refused(text)
@@ -230,7 +237,7 @@ def test_a_file_of_windows():
 
 def test_it_reads_what_pymatgen_writes():
     example = named.load("semiconductors")
-    for row in range(0, 40):
+    for row in range(40):
         structure = example.structure(row)
         lattice, numbers, frac_coords = read_poscar(Poscar(structure).get_str(significant_figures=12))
         np.testing.assert_allclose(lattice, structure.lattice.matrix, atol=1e-10)

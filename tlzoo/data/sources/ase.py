@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 # What of a frame or row could be read: its number, the atoms or why there are none, and its columns.
 Found: TypeAlias = "tuple[int, Atoms | Exception, Mapping[str, Any]]"
 
-# A word of the comment line of extended XYZ, quoted or not, and a key with its value.
-WORD = r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\{[^}]*\}|\[[^\]]*\]|\\.|[^\s"'{\[\\EQUALS])+"""
-FIELD = re.compile(rf"({WORD.replace('EQUALS', '=')})(?:\s*=\s*({WORD.replace('EQUALS', '')}))?")
-QUOTED = re.compile(r"""\\(.)|"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|\{([^}]*)\}|\[([^\]]*)\]""")
+# What is escaped or quoted in the comment line of extended XYZ, and a key there with its value, if any.
+PART = r"""\\.|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\{[^}]*\}|\[[^\]]*\]"""
+FIELD = re.compile(rf"""((?:{PART}|[^\s"'{{\[\\=])+)(?:\s*=\s*((?:{PART}|[^\s"'{{\[\\])+))?""")
 # Keys that are the structure itself.
 STRUCTURAL = ("Lattice", "Properties", "pbc")
 
@@ -107,11 +106,16 @@ def fields(comment: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for key, value in FIELD.findall(comment):
-        name, text = (QUOTED.sub(lambda m: "".join(filter(None, m.groups())), word) for word in (key, value))
-        text = text if value else "T"
+        name, text = _bare(key), _bare(value) if value else "T"
         if found.setdefault(name, text) != text:
             raise ValueError(f"{name!r} has two values, {found[name]!r} and {text!r}")
     return found
+
+
+def _bare(word: str) -> str:
+    """Return a word without quotes and escapes."""
+    inner = re.sub(PART, lambda part: part[0] if part[0][0] == "\\" else part[0][1:-1], word)
+    return re.sub(r"\\(.)", r"\1", inner)
 
 
 def _rows(path: Path) -> Iterator[Found]:
@@ -171,7 +175,7 @@ def _record(place: Place, sites: Sites, facts: Mapping[str, Any], name: str | No
         for key, value in facts.items()
         if key != name and isinstance(value, numbers.Number | str | np.generic)
     }
-    return Record(str(facts[name]) if name in facts else default, place, sites, values)
+    return Record(str(facts[name]) if name is not None and name in facts else default, place, sites, values)
 
 
 def _sites(atoms: Atoms) -> tuple[Sites, str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tlzoo.data.sources.poscar import NUMBERS, PoscarError, element, is_poscar, read_poscar
-from tlzoo.periodicity import SMALLEST, set_apart
+from tlzoo.periodicity import SMALLEST, fractional, set_apart
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -249,7 +249,8 @@ def _from_jarvis(value: Mapping[str, Any]) -> Sites:
             "unreadable", f"has a lattice_mat, but no {' and no '.join(sorted(missing))}"
         )
     lattice: NDArray[np.float64] = np.array(value["lattice_mat"], dtype=np.float64)
-    coords: NDArray[np.float64] = np.array(value["coords"], dtype=np.float64).reshape(len(value["coords"]), -1)
+    coords: NDArray[np.float64] = np.array(value["coords"], dtype=np.float64)
+    coords = coords if coords.size else np.empty((0, 3))
     labels = [str(label) for label in value["elements"]]
     if lattice.shape != (3, 3) or coords.shape != (len(labels), 3):
         raise _BadStructureError(
@@ -264,7 +265,7 @@ def _from_jarvis(value: Mapping[str, Any]) -> Sites:
         raise _BadStructureError("unreadable", f"{text}; set it to true (Å) or false (fractional)")
     _check_elements(labels)
     if cartesian and np.isfinite(lattice).all() and np.linalg.det(lattice):
-        coords = np.linalg.solve(lattice.T, coords.T).T
+        coords = fractional(lattice, coords)
     return Sites(lattice, np.array([NUMBERS[element(label)] for label in labels], dtype=np.int64), coords)
 
 

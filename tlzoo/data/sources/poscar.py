@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import SYMBOLS
+from tlzoo.periodicity import SMALLEST, fractional
 
 # numbers as Fortran writes them, and those that it wrote without a space between them
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?")
@@ -67,6 +68,8 @@ def read_poscar(text: str) -> tuple[NDArray[np.float64], NDArray[np.int64], NDAr
     lattice = np.array([_three(lines, at) for at in (2, 3, 4)])
     scale = _scale(lines[1], lattice)
     lattice = lattice * scale
+    if abs(np.linalg.det(lattice)) < SMALLEST:
+        raise PoscarError("its three vectors are not independent")
     symbols, counts, at = _species(lines)
     selective = _word(lines, at)[0] in "sS"
     at += selective
@@ -88,7 +91,7 @@ def read_poscar(text: str) -> tuple[NDArray[np.float64], NDArray[np.int64], NDAr
     said = [_trailing(lines[row], selective=selective) for row in range(first, first + atoms)]
     names = _names(symbols, counts, said, first, lines[0])
     if cartesian:
-        coords = np.linalg.solve(lattice.T, (coords * scale).T).T if abs(np.linalg.det(lattice)) else coords
+        coords = fractional(lattice, coords * scale)
     return lattice, np.array([NUMBERS[name] for name in names], dtype=np.int64), coords
 
 
@@ -96,10 +99,8 @@ def _scale(line: str, lattice: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what the Cartesian components are multiplied by, ``(3,)``."""
     found = np.array(_numbers(_tokens(line)))
     if len(found) == 1 and found[0] < 0:
-        volume = abs(np.linalg.det(lattice))
-        if not volume:
-            raise PoscarError("its three vectors are not independent")
-        return np.full(3, (-found[0] / volume) ** (1 / 3))
+        # of a flat cell nothing is made
+        return np.full(3, (-found[0] / (abs(np.linalg.det(lattice)) or np.inf)) ** (1 / 3))
     if len(found) not in (1, 3) or not (found > 0).all():
         raise PoscarError(
             f"line 2 holds {line.strip()[:60]!r}; wanted a scale, minus the volume of the cell in Å³, or "

@@ -64,7 +64,10 @@ def read_parquet(path: Path, columns: Columns) -> Table | Records:
     import pyarrow.parquet as pq
 
     try:
-        if set(COLUMNAR) <= set(pq.read_schema(path).names) and columns.structure is None:
+        names = pq.read_schema(path).names
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UserError(f"{path}: several columns are called {', '.join(map(repr, twice))}; rename them")
+        if set(COLUMNAR) <= set(names) and columns.structure is None:
             return _columnar(path)
         rows = pq.read_table(path).to_pylist()
     except (OSError, pa.ArrowInvalid) as error:
@@ -82,7 +85,8 @@ def _columnar(path: Path) -> Table:
     kept = np.delete(np.arange(len(table)), list(wrong))
     crystals = Crystals.from_arrow(table.take(kept) if wrong else table, path)
     rows = np.repeat(np.arange(len(crystals)), crystals.num_atoms)
-    infinite = ~np.isfinite(crystals.lattice).all(axis=(1, 2))
+    infinite = np.zeros(len(crystals), dtype=bool)
+    infinite[~np.isfinite(crystals.lattice).all(axis=(1, 2))] = True
     infinite[rows[~np.isfinite(crystals.frac_coords).all(axis=1)]] = True
     flat = np.abs(np.linalg.det(np.nan_to_num(crystals.lattice))) < SMALLEST
     text = "has a flat cell; the lattice must be three independent vectors, in Å"
