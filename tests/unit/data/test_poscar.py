@@ -87,6 +87,12 @@ def test_flags_are_no_elements(flags, mode):
     assert read_poscar(poscar(mode=mode, sites=sites))[1].tolist() == [11] * 4 + [17] * 4
 
 
+def test_flags_that_are_missing_hide_no_contradiction():
+    sites = [*SITES[:7], f"{SITES[7]} Br"]
+    text = poscar(mode="Selective dynamics\nDirect", sites=sites)
+    assert "atom 8 is Cl by the line of symbols and Br by line 17" in refused(text)
+
+
 def test_a_comment_that_may_name_the_elements_is_told_not_believed():
     assert "perhaps 'Na Cl', its comment" in refused(poscar(comment="Na Cl", species="4 4"))
     assert "comment" not in refused(poscar(comment="rock salt", species="4 4"))

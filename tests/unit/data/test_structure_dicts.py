@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Structure
 
@@ -90,6 +92,31 @@ def test_dicts_of_jarvis_that_are_wrong(salt, changes, message, cartesian):
     found = parse(jarvis(salt, cartesian=cartesian, **changes))
     assert found.sites is None
     assert message in found.message
+
+
+def test_a_struct_column_of_parquet(tmp_path, salt):
+    """A key that other rows have is there, and holds nothing."""
+    in_space = jarvis(salt, coords=salt.cart_coords.tolist(), cartesian=True)
+    rows = [jarvis(salt, cartesian=None, props=None), jarvis(salt, props=None), in_space | {"props": None}]
+    table = pa.table({"jid": list("abc"), "atoms": pa.array(rows)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    crystals = read(tmp_path / "a.parquet")
+    np.testing.assert_allclose(crystals.frac_coords.reshape(3, 8, 3), [salt.frac_coords] * 3, atol=1e-12)
+
+
+def test_lines_of_json_may_hold_other_breaks(tmp_path, salt):
+    row = json.dumps({"id": "a\u2028b", "structure": salt.as_dict()}, ensure_ascii=False)
+    (tmp_path / "a.jsonl").write_text(f"{row}\r\n{row.replace('a', 'c', 1)}\n", encoding="utf-8")
+    assert read(tmp_path / "a.jsonl").ids[0] == "a\u2028b"
+
+
+@pytest.mark.parametrize("name", ["NaN", "null", '" "'])
+def test_an_id_that_is_missing(tmp_path, salt, name):
+    row = json.dumps({"id": 0, "structure": salt.as_dict()})
+    (tmp_path / "a.jsonl").write_text(f"{row}\n{row.replace('0', name, 1)}\n")
+    crystals, (problem,) = read_all(tmp_path / "a.jsonl")
+    assert crystals.ids.tolist() == ["0"]
+    assert str(problem) == f"{tmp_path}/a.jsonl, line 2: column 'id' is empty; every crystal needs an id"
 
 
 def test_they_are_named_by_their_row(tmp_path, salt):

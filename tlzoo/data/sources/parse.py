@@ -258,10 +258,10 @@ def _from_jarvis(value: Mapping[str, Any]) -> Sites:
             f"has a lattice_mat of shape {lattice.shape}, {len(labels)} elements and coords of shape "
             f"{coords.shape}; wanted (3, 3), and three coordinates for each element",
         )
-    cartesian = value.get("cartesian", False)
+    cartesian = value.get("cartesian")
     # a whole cell and one more: what is farther out is hardly fractional
-    if cartesian not in (True, False) or ("cartesian" not in value and (np.abs(coords) > 2).any()):
-        text = f"has coords of which 'cartesian' does not say what they are ({value.get('cartesian')!r})"
+    if cartesian not in (True, False, None) or (cartesian is None and (np.abs(coords) > 2).any()):
+        text = f"has coords of which 'cartesian' does not say what they are ({cartesian!r})"
         raise _BadStructureError("unreadable", f"{text}; set it to true (Å) or false (fractional)")
     _check_elements(labels)
     if cartesian and np.isfinite(lattice).all() and np.linalg.det(lattice):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import chain, dropwhile, groupby
+from itertools import chain, dropwhile, groupby, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,9 +191,9 @@ def _trailing(line: str, *, selective: bool) -> str:
     Three flags are flags, with or without 'Selective dynamics': not tritium, and not fluorine.
     """
     tokens = _tokens(line)[3:]
-    flags = [bool(FLAG.fullmatch(token)) for token in tokens[:3]]
-    if selective or (len(flags) == 3 and all(flags)):
-        tokens = tokens[3:]
+    flags = len(list(takewhile(FLAG.fullmatch, tokens[:3])))
+    if selective or flags == 3:
+        tokens = tokens[flags:]
     return element(tokens[0]) if tokens else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ def _columnar(path: Path) -> Table:
 
 def _read_lines(text: str, path: Path, columns: Columns) -> Records:
     rows, places, problems = [], [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # not splitlines: JSON may hold other breaks than these within a string
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         place = Place(str(path), number)
@@ -166,7 +168,9 @@ def records_of(
     records, problems = [], []
     for number, (row, place) in enumerate(zip(rows, places, strict=True), start=1):
         source = _source(row.get(structure), folder)
-        name = str(row[id_column]).strip() if id_column and row.get(id_column) is not None else ""
+        said = row.get(id_column) if id_column else None
+        unknown = said is None or (isinstance(said, float) and math.isnan(said))
+        name = "" if unknown else str(said).strip()
         if source is None:
             text = f"column {structure!r} is empty; wanted a structure"
             problems.append(Problem(place, "no structure", text))
