@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "tlzoo"
 # From bottom to top: a part imports what is below it, or itself; never what is beside or above it.
 LAYERS = (
     ("errors",),
-    ("machine", "plugins"),
+    ("machine", "periodicity", "plugins"),
     ("crystals", "freezing"),
     ("graphs",),
     ("nn",),
@@ -48,7 +48,7 @@ ROOMS = {
 }
 # Data and models meet in the table of crystals, what networks read of it, known elements, and the machine
 # that both run on.
-MEETING = {"errors", "crystals", "graphs", "descriptors", "machine", "nn.elements", "plugins"}
+MEETING = {"errors", "crystals", "periodicity", "graphs", "descriptors", "machine", "nn.elements", "plugins"}
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "lib", "core"}
 
 

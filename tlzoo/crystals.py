@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from tlzoo.errors import UserError, no_such
 from tlzoo.machine.files import whole
+from tlzoo.periodicity import set_apart
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -164,13 +166,17 @@ class Crystals:
         units: Mapping[str, str] | None = None,
         origins: Sequence[str] = (),
     ) -> Crystals:
-        """Build the table from ordered pymatgen structures.
+        """Build the table from ordered pymatgen structures, layers and chains set apart (`set_apart`).
 
         Raises:
-            UserError: A structure is empty or disordered; the message names it.
+            UserError: A structure is empty, disordered, not periodic, or has sites that are no element; the
+                message names it.
         """
+        from pymatgen.core import DummySpecies
+
         ids = [str(i) for i in (range(len(structures)) if ids is None else ids)]
         numbers: list[list[int]] = []
+        lattices, frac_coords, notes = [], [], []
         for row, structure in enumerate(structures):
             name = origins[row] if origins else f"structure {ids[row]!r}"
             if len(structure) == 0:
@@ -181,13 +187,27 @@ class Crystals:
                     "tlzoo needs ordered structures: choose one ordering, for example with pymatgen's "
                     "OrderDisorderedStructureTransformation"
                 )
+            if any(isinstance(site.specie, DummySpecies) for site in structure):
+                raise UserError(f"{name} ({structure.formula}) has sites that are no element")
             numbers.append([site.specie.Z for site in structure])
+            lattice, coords = structure.lattice.matrix, structure.frac_coords
+            if not all(structure.lattice.pbc):
+                try:
+                    lattice, coords, note = set_apart(lattice, structure.cart_coords, structure.lattice.pbc)
+                except ValueError as error:
+                    raise UserError(f"{name} {error}") from error
+                notes.append(f"{name} {note}")
+            lattices.append(lattice)
+            frac_coords.append(coords)
+        if notes:
+            more = f" (and {len(notes) - 1} more of {len(structures)})" if len(notes) > 1 else ""
+            logging.getLogger("tlzoo").info("%s%s", notes[0], more)
         return cls(
             ids=np.array(ids, dtype=object),
-            lattice=np.array([s.lattice.matrix for s in structures], dtype=np.float64).reshape(-1, 3, 3),
+            lattice=np.array(lattices, dtype=np.float64).reshape(-1, 3, 3),
             offsets=np.concatenate([[0], np.cumsum([len(n) for n in numbers])]).astype(np.int64),
             numbers=np.array([z for zs in numbers for z in zs], dtype=np.uint8),
-            frac_coords=np.concatenate([s.frac_coords for s in structures] or [np.empty((0, 3))]),
+            frac_coords=np.concatenate([*frac_coords, np.empty((0, 3))]),
             columns={name: as_column(values) for name, values in (columns or {}).items()},
             units=dict(units or {}),
             origins=origins,
@@ -238,36 +258,75 @@ class Crystals:
         return cls.from_arrow(table, path)
 
     @classmethod
-    def from_arrow(cls, table: Any, path: str | Path) -> Crystals:  # noqa: ANN401 (pyarrow has no types)
+    def from_arrow(cls, table: Any, path: str | Path, *, start: int = 0) -> Crystals:  # noqa: ANN401 (pyarrow has no types)
         """Return crystals of a ``pyarrow.Table`` in the columnar format, or of a slice of one, of a file.
 
+        Args:
+            table: The table.
+            path: The file, for messages.
+            start: Row of the file at which the table begins.
+
         Raises:
-            UserError: It lacks one of the four structure columns, or they do not fit together.
+            UserError: It lacks one of the four structure columns, or has a damaged row (`damaged_rows`).
         """
-        if missing := [name for name in COLUMNAR if name not in table.column_names]:
-            raise UserError(
-                f"{path} lacks the column(s) {', '.join(missing)} of the columnar format; "
-                f"it has: {', '.join(table.column_names)}"
-            )
-        n = len(table)
-        lattice, numbers, frac_coords = (_values(table, name) for name in COLUMNAR[1:])
-        offsets = table["numbers"].combine_chunks().offsets.to_numpy().astype(np.int64)
-        if len(lattice) != 9 * n or len(frac_coords) != 3 * len(numbers) or not np.diff(offsets).all():
-            raise UserError(
-                f"{path} is damaged: wanted 9 numbers in each lattice, and 3 in frac_coords for each of the "
-                "atoms in numbers, at least one; write it again"
-            )
+        wrong = damaged_rows(table, path)
+        if wrong:
+            row = min(wrong)
+            more = f"; so are {len(wrong) - 1} more rows" if len(wrong) > 1 else ""
+            raise UserError(f"{path}, row {start + row + 1} {wrong[row]}{more}; write it again")
+        lattice, numbers, frac_coords = (_values(table, name)[0] for name in COLUMNAR[1:])
         others = [name for name in table.column_names if name not in COLUMNAR]
         columns = {name: as_column(table[name].to_numpy(zero_copy_only=False)) for name in others}
         return cls(
-            ids=np.array(table["id"].to_pylist(), dtype=object),
-            lattice=lattice.astype(np.float64).reshape(n, 3, 3),
-            offsets=offsets - offsets[0],
+            ids=np.array([str(name) for name in table["id"].to_pylist()], dtype=object),
+            lattice=lattice.astype(np.float64).reshape(-1, 3, 3),
+            offsets=np.concatenate([[0], np.cumsum(_values(table, "numbers")[1])]).astype(np.int64),
             numbers=numbers.astype(np.uint8),
             frac_coords=frac_coords.astype(np.float64).reshape(-1, 3),
             columns=columns,
             units=note_of(table.schema).get("units", {}),
         )
+
+
+def damaged_rows(table: Any, path: str | Path) -> dict[int, str]:  # noqa: ANN401 (pyarrow has no types)
+    """Return what is wrong with rows of a ``pyarrow.Table`` in the columnar format, of a file.
+
+    No id, not 9 numbers in the lattice, no atoms, not 3 coordinates for each of them, or something among the
+    atomic numbers that is none. Whether lattice and coordinates make a crystal is not looked at.
+
+    Raises:
+        UserError: The table lacks one of the four structure columns, has one twice, or of another type.
+    """
+    import pyarrow.types as of
+
+    if missing := [name for name in COLUMNAR if name not in table.column_names]:
+        raise UserError(
+            f"{path} lacks the column(s) {', '.join(missing)} of the columnar format; "
+            f"it has: {', '.join(table.column_names)}"
+        )
+    for name in COLUMNAR:
+        if table.column_names.count(name) > 1:
+            raise UserError(f"{path}: several columns are called {name!r}; rename them")
+        kind = table.schema.field(name).type
+        is_list = of.is_list(kind) or of.is_large_list(kind) or of.is_fixed_size_list(kind)
+        numeric = is_list and (of.is_integer(kind.value_type) or of.is_floating(kind.value_type))
+        if not numeric and name != "id" and len(table):
+            raise UserError(f"{path}: column {name!r} is of the type {kind}; wanted a list of numbers a row")
+    (_, nines), (numbers, atoms), (_, threes) = (_values(table, name) for name in COLUMNAR[1:])
+    wrong: dict[int, str] = {}
+    for row in np.flatnonzero((nines != 9) | (atoms == 0) | (threes != 3 * atoms)).tolist():
+        wrong[row] = (
+            "is damaged: wanted 9 numbers in each lattice, and 3 in frac_coords for each of the atoms in "
+            f"numbers, at least one; got {nines[row]}, {threes[row]} and {atoms[row]} atoms"
+        )
+    bad = ~((numbers >= 1) & (numbers < len(SYMBOLS)) & (numbers == np.floor(numbers)))
+    places = np.flatnonzero(bad)
+    rows, first = np.unique(np.repeat(np.arange(len(table)), atoms)[places], return_index=True)
+    for row, number in zip(rows.tolist(), numbers[places[first]].tolist(), strict=True):
+        wrong[row] = f"has {number} in numbers, which is no atomic number (1 to {len(SYMBOLS) - 1})"
+    for row in np.flatnonzero(table["id"].is_null(nan_is_null=True).to_numpy()).tolist():
+        wrong[row] = "has no id; every crystal needs one"
+    return wrong
 
 
 def as_column(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
@@ -285,9 +344,14 @@ def as_column(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         return array
 
 
-def _values(table: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 (pyarrow has no types)
-    values: NDArray[Any] = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return values
+def _values(table: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:  # noqa: ANN401 (pyarrow has no types)
+    """Return all values of a column of lists, and how many each row has; NaN and 0 where there are none."""
+    import pyarrow.compute as pc
+
+    column = table[name].combine_chunks()
+    values: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
+    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    return values, lengths.astype(np.int64)
 
 
 def note_of(schema: Any) -> dict[str, Any]:  # noqa: ANN401 (pyarrow has no types)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tlzoo.errors import UserError
+from tlzoo.periodicity import VACUUM
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class GraphOptions:
     the graph does not depend on the order of atoms or the choice of cell.
 
     Attributes:
-        cutoff: Radius of the neighbour search, in Å.
+        cutoff: Radius of the neighbour search, in Å, below the 20 Å at which layers are set apart.
         neighbours: Nearest neighbours kept per atom (k).
         tie_tolerance: An atom at most this much farther than the k-th is tied with it, in Å.
         symmetric: Add the reverse of every bond that lacks one, as ALIGNN does.
@@ -36,10 +37,15 @@ class GraphOptions:
     def __post_init__(self) -> None:
         if not self.cutoff > 0:
             raise UserError(f"cutoff must be positive (Å), got {self.cutoff}")
-        if self.neighbours < 1:
-            raise UserError(f"neighbours must be at least 1, got {self.neighbours}")
         if not self.tie_tolerance >= 0:
             raise UserError(f"tie_tolerance must not be negative (Å), got {self.tie_tolerance}")
+        if not self.cutoff + self.tie_tolerance < VACUUM:
+            raise UserError(
+                f"cutoff and tie_tolerance together must be below {VACUUM:g} Å, as far as layers and chains "
+                f"are set apart, got {self.cutoff} and {self.tie_tolerance}"
+            )
+        if self.neighbours < 1:
+            raise UserError(f"neighbours must be at least 1, got {self.neighbours}")
         if not 0 <= self.merge_tolerance <= 0.01:
             raise UserError(
                 f"merge_tolerance must be from 0 (nothing is merged) to 0.01 (Å), got {self.merge_tolerance}"

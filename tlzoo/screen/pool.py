@@ -122,7 +122,8 @@ class ParquetPool(Pool):
             raise UserError(f"{self._path} cannot be read: {error}; is it complete?") from error
 
     def _slice(self, number: int, size: int, table: Any) -> Slice:  # noqa: ANN401 (pyarrow has no types)
-        return Slice(number, number * size, Crystals.from_arrow(table.combine_chunks(), self._path))
+        crystals = Crystals.from_arrow(table.combine_chunks(), self._path, start=number * size)
+        return Slice(number, number * size, crystals)
 
 
 class MemoryPool(Pool):

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
+
+from tlzoo.data.sources.poscar import NUMBERS, PoscarError, element, is_poscar, read_poscar
+from tlzoo.periodicity import SMALLEST, fractional, set_apart
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -42,8 +45,6 @@ FATAL = {
     "perhaps the file was cut off; complete the sites, or remove that line if the sites are right",
     "Missing elements": "its atom sites and its _chemical_formula_sum have different elements: sites are "
     "missing, perhaps the file was cut off; complete the sites, or remove that line if the sites are right",
-    "Elements in POSCAR cannot be determined": "it does not name its elements (VASP 4 format): add a line "
-    "of element symbols above the line of counts",
 }
 
 
@@ -86,17 +87,17 @@ def parse(source: Source) -> Parsed:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            sites, kind, message = _sites(_structure(source)), "", ""
+            (sites, remarks), kind, message = _sites(_structure(source)), "", ""
         except _BadStructureError as error:
-            sites, kind, message = None, error.kind, str(error)
+            sites, remarks, kind, message = None, [], error.kind, str(error)
         except Exception as error:  # noqa: BLE001 (parsers raise anything on damaged text; it becomes a report)
-            sites, kind = None, "unreadable"
+            sites, remarks, kind = None, [], "unreadable"
             message = f"cannot be read ({type(error).__name__}: {_one_line(error)}); is it complete?"
     heard = list(dict.fromkeys(_one_line(w.message) for w in caught))
     fatal = [text for start, text in FATAL.items() if any(h.startswith(start) for h in heard)]
     if fatal:
         return Parsed(None, "incomplete", fatal[0])
-    notes = tuple(h for h in heard if not any(text in h for text in HARMLESS))
+    notes = (*remarks, *(h for h in heard if not any(text in h for text in HARMLESS)))
     if kind == "unreadable" and notes:
         message = f"{message.removesuffix('; is it complete?')} ({'; '.join(notes)}); is it complete?"
         notes = ()
@@ -176,11 +177,11 @@ def is_structure_dict(value: object) -> bool:
 def is_structure_text(value: object) -> bool:
     """Whether a value is the text of a CIF, a POSCAR or a structure dict rather than a path."""
     return isinstance(value, str) and (
-        "_cell_length_a" in value or value.count("\n") > 5 or value.lstrip()[:1] == "{"
+        "_cell_length_a" in value or value.count("\n") > 5 or value.lstrip("\ufeff \t\r\n")[:1] == "{"
     )
 
 
-def _structure(source: Source) -> Structure:
+def _structure(source: Source) -> Structure | Sites:
     if isinstance(source, Mapping):
         return _from_dict(source)
     if not isinstance(source, str | Path):
@@ -188,17 +189,27 @@ def _structure(source: Source) -> Structure:
     if isinstance(source, Path) and not source.exists():
         raise _BadStructureError("missing file", "there is no such file")
     text = source if isinstance(source, str) else source.read_bytes().decode("utf-8", errors="replace")
+    text = text.removeprefix("\ufeff")
     if not text.strip():
         raise _BadStructureError("empty", "is empty")
+    # by content, and first: the comment of a POSCAR may begin as anything does
+    named = source.suffix.lower() if isinstance(source, Path) else ""
+    if named != ".cif" and is_poscar(text):
+        return _from_poscar(text)
     if text.lstrip().startswith("{"):
         return _from_dict(json.loads(text))
-    looks_like_cif = "_cell_length" in text or text.lstrip().startswith(("data_", "#"))
-    if source.suffix.lower() == ".cif" if isinstance(source, Path) else looks_like_cif:
+    lower = text.lower()
+    looks_like_cif = "_cell_length" in lower or lower.lstrip().startswith(("data_", "#"))
+    if looks_like_cif if isinstance(source, str) else named == ".cif":
         return _from_cif(text)
-    from pymatgen.io.vasp import Poscar  # not above: it imports half of pymatgen
+    return _from_poscar(text)
 
-    structure: Structure = Poscar.from_str(text).structure
-    return structure
+
+def _from_poscar(text: str) -> Sites:
+    try:
+        return Sites(*read_poscar(text))
+    except PoscarError as error:
+        raise _BadStructureError("unreadable", f"is read as a POSCAR: {error}") from error
 
 
 def _from_cif(text: str) -> Structure:
@@ -214,8 +225,8 @@ def _from_cif(text: str) -> Structure:
     return found[0]
 
 
-def _from_dict(value: Mapping[str, Any]) -> Structure:
-    from pymatgen.core import Lattice, Structure
+def _from_dict(value: Mapping[str, Any]) -> Structure | Sites:
+    from pymatgen.core import Structure
 
     if value.get("@class") == "Molecule" or ("sites" in value and "lattice" not in value):
         raise _BadStructureError(
@@ -223,20 +234,75 @@ def _from_dict(value: Mapping[str, Any]) -> Structure:
             "is a molecule without a lattice; tlzoo knows periodic crystals only: give it a cell",
         )
     if "lattice_mat" in value:
-        lattice, symbols = Lattice(value["lattice_mat"]), [str(s).strip() for s in value["elements"]]
-        return Structure(lattice, symbols, value["coords"], coords_are_cartesian=bool(value.get("cartesian")))
+        return _from_jarvis(value)
     if "sites" not in value:
         keys = ", ".join(map(str, value))[:200] or "none"
         raise _BadStructureError("unreadable", f"is no structure: it has the keys {keys}")
+    _check_elements(str(species["element"]) for site in value["sites"] for species in site["species"])
     structure: Structure = Structure.from_dict(dict(value))
     return structure
 
 
-def _sites(structure: Structure) -> Sites:
+def _from_jarvis(value: Mapping[str, Any]) -> Sites:
+    if missing := {"elements", "coords"} - set(value):
+        raise _BadStructureError(
+            "unreadable", f"has a lattice_mat, but no {' and no '.join(sorted(missing))}"
+        )
+    lattice: NDArray[np.float64] = np.array(value["lattice_mat"], dtype=np.float64)
+    coords: NDArray[np.float64] = np.array(value["coords"], dtype=np.float64)
+    coords = coords if coords.size else np.empty((0, 3))
+    labels = [str(label) for label in value["elements"]]
+    if lattice.shape != (3, 3) or coords.shape != (len(labels), 3):
+        raise _BadStructureError(
+            "unreadable",
+            f"has a lattice_mat of shape {lattice.shape}, {len(labels)} elements and coords of shape "
+            f"{coords.shape}; wanted (3, 3), and three coordinates for each element",
+        )
+    cartesian = value.get("cartesian")
+    # a whole cell and one more: what is farther out is hardly fractional
+    if cartesian not in (True, False, None) or (cartesian is None and (np.abs(coords) > 2).any()):
+        text = f"has coords of which 'cartesian' does not say what they are ({cartesian!r})"
+        raise _BadStructureError("unreadable", f"{text}; set it to true (Å) or false (fractional)")
+    _check_elements(labels)
+    if cartesian and np.isfinite(lattice).all() and np.linalg.det(lattice):
+        coords = fractional(lattice, coords)
+    return Sites(lattice, np.array([NUMBERS[element(label)] for label in labels], dtype=np.int64), coords)
+
+
+def _check_elements(labels: Iterable[str]) -> None:
+    unknown = sorted({label.strip() for label in labels if not element(label)})
+    if unknown:
+        raise _BadStructureError("unknown element", f"has sites that are no element: {', '.join(unknown)}")
+
+
+def _sites(structure: Structure | Sites) -> tuple[Sites, list[str]]:
+    """Return a structure as arrays, and notes."""
+    pbc: Sequence[bool] = (True, True, True)
+    if not isinstance(structure, Sites):
+        pbc = structure.lattice.pbc
+        structure = _arrays(structure)
+    if len(structure.numbers) == 0:
+        raise _BadStructureError("empty", "has no atoms")
+    if not (np.isfinite(structure.lattice).all() and np.isfinite(structure.frac_coords).all()):
+        raise _BadStructureError("unreadable", "has a cell or coordinates that are not finite numbers")
+    if not all(pbc):
+        try:
+            lattice, frac_coords, note = set_apart(
+                structure.lattice, structure.frac_coords @ structure.lattice, pbc
+            )
+        except ValueError as error:
+            raise _BadStructureError("not periodic", str(error)) from error
+        return Sites(lattice, structure.numbers, frac_coords), [note]
+    volume = abs(float(np.linalg.det(structure.lattice)))
+    if not volume > SMALLEST:
+        text = f"has a cell of {volume:.2g} Å³; three independent vectors are wanted"
+        raise _BadStructureError("not periodic", text)
+    return structure, []
+
+
+def _arrays(structure: Structure) -> Sites:
     from pymatgen.core import DummySpecies
 
-    if len(structure) == 0:
-        raise _BadStructureError("empty", "has no atoms")
     if not structure.is_ordered:
         partial = [site for site in structure if not site.is_ordered]
         raise _BadStructureError(
@@ -248,17 +314,11 @@ def _sites(structure: Structure) -> Sites:
     unknown = sorted({site.species_string for site in structure if isinstance(site.specie, DummySpecies)})
     if unknown:
         raise _BadStructureError("unknown element", f"has sites that are no element: {', '.join(unknown)}")
-    sites = Sites(
+    return Sites(
         np.array(structure.lattice.matrix, dtype=np.float64),
         np.array([site.specie.Z for site in structure], dtype=np.int64),
-        np.array(structure.frac_coords, dtype=np.float64),
+        np.array(structure.frac_coords, dtype=np.float64).reshape(-1, 3),
     )
-    if not (np.isfinite(sites.lattice).all() and np.isfinite(sites.frac_coords).all()):
-        raise _BadStructureError("unreadable", "has a cell or coordinates that are not finite numbers")
-    if not structure.volume > 0.1:
-        text = f"has a cell of {structure.volume:.2g} Å³; three independent vectors are wanted"
-        raise _BadStructureError("not periodic", text)
-    return sites
 
 
 def _one_line(value: object) -> str:

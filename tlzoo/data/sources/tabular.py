@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tlzoo.crystals import COLUMNAR, SYMBOLS, Crystals
+from tlzoo.crystals import COLUMNAR, Crystals, damaged_rows
 from tlzoo.data.sources.csvfile import read_rows, read_text
 from tlzoo.data.sources.parse import Source, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Records, Table, find_column
 from tlzoo.errors import UserError, no_such
+from tlzoo.periodicity import SMALLEST
 
 
 def read_csv(path: Path, columns: Columns) -> Records:
@@ -64,7 +65,10 @@ def read_parquet(path: Path, columns: Columns) -> Table | Records:
     import pyarrow.parquet as pq
 
     try:
-        if set(COLUMNAR) <= set(pq.read_schema(path).names) and columns.structure is None:
+        names = pq.read_schema(path).names
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UserError(f"{path}: several columns are called {', '.join(map(repr, twice))}; rename them")
+        if set(COLUMNAR) <= set(names) and columns.structure is None:
             return _columnar(path)
         rows = pq.read_table(path).to_pylist()
     except (OSError, pa.ArrowInvalid) as error:
@@ -74,27 +78,33 @@ def read_parquet(path: Path, columns: Columns) -> Table | Records:
 
 
 def _columnar(path: Path) -> Table:
-    crystals = Crystals.read_parquet(path)
-    places = numbered(path, len(crystals), "row")
-    ids = np.array([str(name) for name in crystals.ids], dtype=object)
-    bad = np.abs(np.linalg.det(np.nan_to_num(crystals.lattice))) < 0.1
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    places = numbered(path, len(table), "row")
+    wrong = damaged_rows(table, path)
+    kept = np.delete(np.arange(len(table)), list(wrong))
+    crystals = Crystals.from_arrow(table.take(kept) if wrong else table, path)
     rows = np.repeat(np.arange(len(crystals)), crystals.num_atoms)
-    bad[rows[~np.isfinite(crystals.frac_coords).all(axis=1)]] = True
-    bad[rows[(crystals.numbers == 0) | (crystals.numbers >= len(SYMBOLS))]] = True
-    bad |= crystals.num_atoms == 0
-    text = "has no atoms, no cell, or coordinates or atomic numbers that are none"
-    problems = [Problem(places[row], "unreadable", text) for row in np.flatnonzero(bad)]
-    kept = np.flatnonzero(~bad)
-    table = replace(crystals, ids=ids)
-    if len(kept) < len(ids):
-        table = table.select(kept)
-    places = [places[row] for row in kept]
-    return Table(table, places, places, problems)
+    infinite = np.zeros(len(crystals), dtype=bool)
+    infinite[~np.isfinite(crystals.lattice).all(axis=(1, 2))] = True
+    infinite[rows[~np.isfinite(crystals.frac_coords).all(axis=1)]] = True
+    flat = np.abs(np.linalg.det(np.nan_to_num(crystals.lattice))) < SMALLEST
+    text = "has a flat cell; the lattice must be three independent vectors, in Å"
+    wrong |= dict.fromkeys(kept[flat].tolist(), text)
+    text = "has a cell or coordinates that are not finite numbers"
+    wrong |= dict.fromkeys(kept[infinite].tolist(), text)
+    problems = [Problem(places[row], "unreadable", text) for row, text in sorted(wrong.items())]
+    if problems:
+        crystals = crystals.select(np.flatnonzero(~(flat | infinite)))
+        places = [place for row, place in enumerate(places) if row not in wrong]
+    return Table(crystals, places, places, problems)
 
 
 def _read_lines(text: str, path: Path, columns: Columns) -> Records:
     rows, places, problems = [], [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # not splitlines: JSON may hold other breaks than these within a string
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         place = Place(str(path), number)
@@ -158,7 +168,9 @@ def records_of(
     records, problems = [], []
     for number, (row, place) in enumerate(zip(rows, places, strict=True), start=1):
         source = _source(row.get(structure), folder)
-        name = str(row[id_column]).strip() if id_column and row.get(id_column) is not None else ""
+        said = row.get(id_column) if id_column else None
+        unknown = said is None or (isinstance(said, float) and math.isnan(said))
+        name = "" if unknown else str(said).strip()
         if source is None:
             text = f"column {structure!r} is empty; wanted a structure"
             problems.append(Problem(place, "no structure", text))
