@@ -143,7 +143,7 @@ class LabelledTable:
             "groups": duplicate_groups(self.crystals) if together else None,
             "excluded": self._taken_out,
         }
-        split = self.splitter.split(self.crystals, **options)
+        split = self.splitter.split(self.crystals, look=True, **options)
         if self._pseudo is not None:
             split = with_unlabelled(split, self.splitter, self.crystals, labels=self._pseudo, **options)
         if self.shuffle_labels is not None:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.duplicates import shared_structures
 from tlzoo.data.splits import Split, Splitter
 from tlzoo.data.splits.ids import rows_by_id
 from tlzoo.data.splits.splitter import Table, known_rows
@@ -79,8 +80,10 @@ def with_unlabelled(
     known = known_rows(crystals, targets)
     rows = np.sort(given["train"])
     rows = rows[~np.isnan(labels[rows]).all(axis=1) & ~known[rows]]
-    if groups is not None:
-        rows = rows[~np.isin(groups[rows], groups[np.concatenate([split.val, split.test])])]
+    later = np.concatenate([split.val, split.test])
+    if groups is None:
+        groups, _ = shared_structures(crystals, [rows, later])
+    rows = rows[~np.isin(groups[rows], groups[later])]
     digest = hashlib.sha256(labels.tobytes()).hexdigest()[:16]
     # with the hash a run does not go on with other labels
     note = f"{len(rows):,} of the training crystals have only pseudo-labels (SHA-256 {digest})"

@@ -111,6 +111,8 @@ def _trained(config: Configuration, known: CrystalDataModule | None, *, quiet: b
     told = trackers(trainer)
     if trainer.is_global_zero:
         run.open(data, int(values.seed_everything))
+        if data.split.warning and not quiet:
+            logger.warning("%s", data.split.warning)
         write_text(run.config, yaml.safe_dump(config.resolved, sort_keys=False))
         for tracker in told:
             tracker.begin(run)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tlzoo.cards.lineage import started_from
 from tlzoo.data.known_elements import symbols
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.data.splits.splitter import PARTS
+from tlzoo.data.splits.splitter import PARTS, differ
 from tlzoo.errors import UserError
 from tlzoo.evaluation import plots
 from tlzoo.evaluation.baselines import baselines
@@ -101,7 +101,10 @@ class Run:
             UserError: The directory holds a run of other structures, labels, or another split.
         """
         text = data.split.to_json(data.crystals.ids)
-        if self.last.exists() and self.split.exists() and self.split.read_text(encoding="utf-8") != text:
+        before = (
+            self.split.read_text(encoding="utf-8") if self.last.exists() and self.split.exists() else text
+        )
+        if differ(before, text):
             raise UserError(
                 f"{self.split} differs from the split of this configuration and data: the data changed since "
                 "the run began; use another --run_dir"

@@ -126,7 +126,10 @@ def test_a_start_as_elsewhere():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data.batch-size", "3", "--data.batch_size=4"], "--data.batch_size: one value is wanted, got 3 and 4"),
+        (
+            ["--data.batch-size", "3", "--data.batch_size=4"],
+            "--data.batch_size: one value is wanted, got 3 and 4",
+        ),
         (["--run_dir=a", "--run-dir", "b"], "--run_dir: one value is wanted, got a and b"),
     ],
 )
