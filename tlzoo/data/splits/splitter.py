@@ -84,8 +84,8 @@ class Split:
             do = "keep_duplicates_together: true in data.split keeps such crystals in one part"
         most = "at most " if any(note.startswith("at most") for note in self.notes) else ""
         return (
-            f"{most}{len(self.copies):,} of the {len(self.test):,} test crystals have the structure of one in "
-            f"train or val: the test error flatters. {do}."
+            f"{most}{len(self.copies):,} of the {len(self.test):,} test crystals have the structure of "
+            f"one in train or val: the test error flatters. {do}."
         )
 
     def to_json(self, ids: Sequence[str] | NDArray[np.object_]) -> str:

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
@@ -15,7 +15,6 @@ import yaml
 from numpy.typing import NDArray
 
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.data.pretraining import keeps_out
 from tlzoo.errors import UserError, no_such
 from tlzoo.evaluation.baselines import composition_features, regressions
 from tlzoo.machine.files import write_text
@@ -26,8 +25,9 @@ from tlzoo.training.in_memory import Table, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import finished, verdict
 from tlzoo.transfer.finetune.candidate import Training, read
-from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, plan, seen
+from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
 from tlzoo.transfer.finetune.finetune_request import Request
+from tlzoo.transfer.finetune.known_crystals import known_crystals
 from tlzoo.transfer.finetune.recipes import recipe
 
 logger = logging.getLogger(__name__)
@@ -201,23 +201,33 @@ class Comparison:
         """Predict the test part, for the first time, and compare."""
         errors = {side: np.stack([run.test(self.data) for run in answering[side]]) for side in SIDES}
         starts = dict.fromkeys(self.request.start(one.choice) for one in answering["transfer"])
+        model = min(SIDES, key=lambda side: fmean(training.val for training in answering[side]))
+        test, split = self.data.split.test, self.data.split
+        known = known_crystals(starts, self.data.crystals, test, self.request.source)
+        best_scratch = answering["scratch"][0].choice
         return verdict.Verdict(
             source=self.request.source,
             target=self.data.targets[0],
             unit=self.data.units[0],
             starts={start: self.starts[start].card["sha256"] for start in starts},
-            split=self.data.split.describe(),
-            test_crystals=len(self.data.split.test),
-            seen=self._seen(starts),
+            split=split.describe(),
+            test_crystals=len(test),
+            seen=None if known.mask is None else int(known.mask.sum()),
+            unknown=known.reason,
+            without_seen=_without(errors, known.mask),
+            copies=split.warning,
+            without_copies=_without(errors, np.isin(test, split.copies)),
             epochs=answering["transfer"][0].epochs,
             trainings=len(answering["transfer"]),
             sides={side: self._side(side, tried[side], answering[side][0]) for side in SIDES},
             rows=verdict.rows(
                 {str(side): values for side, values in errors.items()}
                 | self._as_it_is(list(starts))
-                | self._baselines()
+                | self._baselines(),
+                chosen=model,
             ),
-            model=min(SIDES, key=lambda side: fmean(training.val for training in answering[side])),
+            model=model,
+            neglected=neglected(self.plan, recipe(len(split.train)), best_scratch),
         )
 
     def _side(self, side: Side, tried: Sequence[Training], first: Training) -> verdict.Side:
@@ -248,12 +258,12 @@ class Comparison:
         predicted = regressions(features, target, known, rows)
         return {name: (values - target[rows])[None] for name, values in predicted.items()}
 
-    def _seen(self, starts: Iterable[str]) -> int | None:
-        """Count the test crystals that one of some models learned from, where its records tell."""
-        if keeps_out(self.request.source):
-            cards = {start: self.starts[start].card for start in starts}
-            starts = [s for s in starts if cards[s].get("training", {}).get("source") != "pretraining"]
-        return seen(starts, self.data.crystals, self.data.split.test)
+
+def _without(errors: Mapping[Side, Values], mask: NDArray[np.bool_] | None) -> dict[str, float]:
+    """Return the mean absolute error of each side without some test crystals, if these are some and not all."""
+    if mask is None or not mask.any() or mask.all():
+        return {}
+    return {side: float(np.abs(values[:, ~mask]).mean()) for side, values in errors.items()}
 
 
 def best(side: str, trainings: Sequence[Training]) -> Training:

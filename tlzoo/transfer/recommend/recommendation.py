@@ -71,13 +71,22 @@ class Report:
             found.append(
                 f"{', '.join(self.level)} cannot be told from {first.name} on {self.crystals} crystals."
             )
-        if not self.kept and (better := [score.name for score in self.baselines if score.mae <= first.mae]):
+        if not self.kept and (rivals := [self._rival(score) for score in self.baselines]) and any(rivals):
             found.append(
-                f"the best embedding says no more than {' or '.join(better)}: expect little of these models."
+                f"the best embedding says no more than {' or '.join(filter(None, rivals))}. That is of frozen "
+                "embeddings: `tlzoo finetune` sets what training makes of them beside the same baselines."
             )
         if start.unseen:
             found.append(f"{start.unseen} crystals have elements that {start.name} never learned from.")
         return found
+
+    def _rival(self, score: Score) -> str:
+        """Name a baseline that the first model is not certainly better than, and how far it is ahead."""
+        ahead = self.scores[0].behind(score)
+        if ahead.high < 0:
+            return ""
+        low, high = (f"{100 * end:.1f}" for end in (ahead.low, ahead.high))
+        return f"{score.name} (lower by {100 * ahead.value:.1f} %, interval {low} to {high} %)"
 
     def content(self) -> dict[str, Any]:
         """The ranking as plain data; differences in percent."""
