@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,15 @@ class History(Checkpoint):
     Args:
         folder: Where to write the file.
         lines: Log a line per epoch, for where there is no progress bar.
+        told: Called after each epoch.
 
     Attributes:
         seconds: Time that the finished epochs took, validation included.
     """
 
-    def __init__(self, folder: Path, *, lines: bool = False) -> None:
+    def __init__(self, folder: Path, *, lines: bool = False, told: Callable[[], None] | None = None) -> None:
         self.path = folder / "history.csv"
+        self.told = told
         self.lines = lines
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -66,6 +68,8 @@ class History(Checkpoint):
         if not trainer.is_global_zero:
             return
         write_text(self.path, pd.DataFrame(self.rows).to_csv(index=False))
+        if self.told is not None:
+            self.told()
         if self.lines:
             logger.info(
                 "epoch %d%s: %s, %.1f s, %.0f crystals/s",

@@ -1,6 +1,7 @@
 """Trainings of an experiment, in this process, on data that are read once."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -59,14 +60,14 @@ class Training:
             return self.epochs
         return int(np.nanargmin(pd.read_csv(self.run.history)["val/mae"].to_numpy())) + 1
 
-    def fit(self, data: CrystalDataModule) -> None:
-        """Train, or go on with it; a finished training stays as it is.
+    def fit(self, data: CrystalDataModule, told: Callable[[], None] | None = None) -> None:
+        """Train, or go on with it; a finished training stays as it is. What is told of it is each epoch.
 
         Raises:
             UserError: It was stopped, or the run directory holds another configuration.
         """
         with contextlib.suppress(DivergedError):
-            fitting.fit(self.tree, data=data, run_dir=self.run.path, quiet=True)
+            fitting.fit(self.tree, data=data, run_dir=self.run.path, quiet=True, told=told)
 
     def test(self, data: CrystalDataModule) -> Values:
         """Measure the epoch that was kept on the test part; return its errors with sign, ``(crystals,)``."""

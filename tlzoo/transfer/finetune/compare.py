@@ -25,6 +25,7 @@ from tlzoo.training.in_memory import Table, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import finished, verdict
 from tlzoo.transfer.finetune.candidate import Training, read
+from tlzoo.transfer.finetune.course import Course
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
 from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.known_crystals import known_crystals
@@ -100,8 +101,9 @@ def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdi
         say(text)
 
     comparison = Comparison.prepare(request, tell)
-    tried = comparison.tune()
-    answering = comparison.answering(tried)
+    with comparison.course:
+        tried = comparison.tune()
+        answering = comparison.answering(tried)
     for side, trainings in answering.items():
         training, file = trainings[0], request.run_dir / f"{side}.yaml"
         about = f"from {request.start(training.choice)}" if side == "transfer" else "from scratch"
@@ -134,6 +136,7 @@ class Comparison:
     plan: Plan
     strategy: str
     say: Callable[[str], None]
+    course: Course
 
     @classmethod
     def prepare(cls, request: Request, say: Callable[[str], None]) -> "Comparison":
@@ -152,14 +155,28 @@ class Comparison:
                         f"nearly the same, --head {' or '.join(kin)} starts from what it predicts"
                     )
         experiments = plan(request, starts, row, data.targets)
-        return cls(request, starts, data, experiments, request.strategy or row.strategy, say)
+        numbers = {side: len(experiments.choices[side]) for side in SIDES}
+        again = len(starts) - 1 if request.together else len(SIDES) * (request.seeds - 1)
+        epochs = next(iter(experiments.trees.values()))["trainer"]["max_epochs"]
+        course = Course(sum(numbers.values()) + again, epochs)
+        say(
+            f"{course.trainings} trainings, {epochs} epochs each: {numbers['transfer']} from "
+            f"{', '.join(starts)} and {numbers['scratch']} from scratch, to choose from"
+            + (f"; {again} more with what was chosen" if again else "")
+        )
+        return cls(request, starts, data, experiments, request.strategy or row.strategy, say, course)
 
     def tune(self) -> dict[Side, list[Training]]:
-        """Train each side with each choice."""
-        return {
-            side: [self._fitted(side, choice, self.request.seed) for choice in self.plan.choices[side]]
-            for side in SIDES
-        }
+        """Train each side with each choice.
+
+        Raises:
+            UserError: All trainings of a side diverged.
+        """
+        tried = {}
+        for side in SIDES:
+            tried[side] = [self._fitted(side, one, self.request.seed) for one in self.plan.choices[side]]
+            best(side, tried[side])  # the other side need not be trained if there is none
+        return tried
 
     def answering(self, tried: Trainings) -> dict[Side, list[Training]]:
         """Return the trainings of each side that answer in the end; the first is the best that was tried.
@@ -187,14 +204,17 @@ class Comparison:
     def _fitted(self, side: Side, choice: Choice, seed: int) -> Training:
         tree = self.plan.tree(side, choice, seed)
         training = Training(side, choice, seed, tree, self.request.run_dir)
-        training.fit(self.data)
+        self.course.begin(f"{side}, {choice}")
+        training.fit(self.data, self.course.epoch)
+        self.course.end()
         unit = self.data.units[0]
         result = (
             f"validation MAE {training.val:.4g} {unit}".rstrip() if isfinite(training.val) else "diverged"
         )
         how = self.strategy if side == "transfer" else "everything"
         again = f", seed {seed}" if seed != self.request.seed else ""
-        self.say(f"{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
+        which = f"{self.course.number}/{self.course.trainings}"
+        self.say(f"{which:6}{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
         return training
 
     def judge(self, tried: Trainings, answering: Trainings) -> verdict.Verdict:
