@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tlzoo.crystals import with_unit
+
 PARTS = ("train", "val", "test")
 # Measures over all targets of a head with several.
 OVERALL = ("relative_mae",)
@@ -52,9 +54,9 @@ def results_table(metrics: Mapping[str, Any]) -> str:
     lines = [f"{'':28}{'crystals':>10}" + "".join(f"{name:>14}" for name in names)]
     for label, crystals, row in rows:
         lines.append(f"{label:28}{crystals:>10}" + "".join(_cell(row.get(name)) for name in names))
-    units = ", ".join(f"{name} in {unit}" if unit else name for name, unit in metrics["targets"].items())
-    with_unit = " and ".join(name for name in ("mae", "rmse") if name in names)
-    note = f"; {with_unit} in the unit of the target" if with_unit else ""
+    units = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in metrics["targets"].items())
+    errors = " and ".join(name for name in ("mae", "rmse") if name in names)
+    note = f"; {errors} in the unit of the target" if errors else ""
     return "\n".join([*(line.rstrip() for line in lines), f"({units}{note})"])
 
 

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from tlzoo.data.sources.csvfile import Rows, read_rows
 from tlzoo.data.sources.problems import Place, Problem
@@ -72,13 +73,11 @@ def read_folder(
         problems.append(Problem(Place(label), "other folders", text, "warning"))
     rest = [path for path in inside.files if path not in read]
     if used and table is None:
-        text = f"has no row in {used.name}"
-        if labels_wanted:
-            text, severity = f"{text}; add one, or remove the file", "error"
-        else:
-            severity = "warning"
-            records += [Record(files.ids[path], _place(path, folder, label), path) for path in rest]
+        text = f"has no row in {used.name}" + ("; add one, or remove the file" if labels_wanted else "")
+        severity: Literal["error", "warning"] = "error" if labels_wanted else "warning"
         problems += [Problem(_place(path, folder, label), "no label", text, severity) for path in rest]
+        if not labels_wanted:
+            records += [Record(files.ids[path], _place(path, folder, label), path) for path in rest]
     elif rest:
         text = f"{_listed(rest, folder)} without a row in {table}: not read"
         problems.append(Problem(Place(label), "no label", text, "note"))

@@ -211,8 +211,8 @@ def _structure_column(
     if holding:
         raise UserError(
             f"{label}: the columns {', '.join(map(repr, holding))} all hold structures; say which counts "
-            "(`tlzoo data check --structure-column NAME`, `tlzoo fit --data.structure_column NAME`), or remove "
-            "the others"
+            "(`tlzoo data check --structure-column NAME`, `tlzoo fit --data.structure_column NAME`), or "
+            "remove the others"
         )
     raise NoStructuresError(
         f"{label}: no column holds structures (the text of a CIF or POSCAR, a path, or a structure dict); "
