@@ -40,8 +40,10 @@ def aligned(rows: Sequence[Sequence[str]], sides: str, between: str = "  ") -> l
     ]
 
 
-def results_table(metrics: Mapping[str, Any]) -> str:
+def results_table(metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], int] | None = None) -> str:
     """Render ``metrics.json``: one row per part and target and, after a test, per trivial baseline.
+
+    ``labels`` has the number of known labels by part and target; by default each crystal has one.
 
     >>> part = {"crystals": 20, "mae": 0.5, "r2": 0.9}
     >>> print(results_table({"targets": {"gap": "eV"}, "val": part}))
@@ -49,7 +51,7 @@ def results_table(metrics: Mapping[str, Any]) -> str:
     val                                 20           0.5           0.9
     (gap in eV; mae in the unit of the target)
     """
-    rows = list(_rows(metrics))
+    rows = list(_rows(metrics, labels or {}))
     names = list(dict.fromkeys(name for _, _, row in rows for name in row))
     lines = [f"{'':28}{'crystals':>10}" + "".join(f"{name:>14}" for name in names)]
     for label, crystals, row in rows:
@@ -60,7 +62,9 @@ def results_table(metrics: Mapping[str, Any]) -> str:
     return "\n".join([*(line.rstrip() for line in lines), f"({units}{note})"])
 
 
-def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, int, Row]]:
+def _rows(
+    metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], int]
+) -> Iterator[tuple[str, int, Row]]:
     targets = list(metrics["targets"])
     several = len(targets) > 1
     for part in PARTS:
@@ -69,14 +73,16 @@ def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, int, Row]]:
         for target in targets:
             label = f"{part}, {target}" if several else part
             row = {name: value for name, value in measured.items() if name != "crystals"}
-            yield label, measured["crystals"], _of(target, row) if several else row
+            count = labels.get((part, target), measured["crystals"])
+            yield label, count, _of(target, row) if several else row
         if several:
             yield f"{part}, all", measured["crystals"], {name: measured.get(name) for name in OVERALL}
     for target, baselines in metrics.get("baselines", {}).items():
         for name, parts in baselines.items():
             if "test" in parts:
                 label = f"test, {target}, {name}" if several else f"test, {name}"
-                yield label, metrics["test"]["crystals"], parts["test"]
+                count = labels.get(("test", target), metrics["test"]["crystals"])
+                yield label, count, parts["test"]
 
 
 def _of(target: str, measured: Mapping[str, float | None]) -> Row:
