@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
@@ -16,6 +16,9 @@ from tlzoo.data.splits.ids import rows_by_id
 from tlzoo.data.splits.splitter import Table, known_rows
 from tlzoo.errors import UserError
 from tlzoo.machine.files import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rows = NDArray[np.int64]
 
@@ -32,6 +35,8 @@ def read_pseudo_labels(path: str | Path, crystals: Crystals, targets: Sequence[s
     Raises:
         UserError: The file cannot be read, lacks the columns, names no crystal or one twice, or holds a text.
     """
+    import pandas as pd
+
     where = f"data.pseudo_labels {path}"
     table = _table(Path(path), where)
     there = [name for name in targets if name in table]
@@ -95,7 +100,7 @@ def with_unlabelled(
     )
 
 
-def _table(path: Path, where: str) -> pd.DataFrame:
+def _table(path: Path, where: str) -> "pd.DataFrame":
     if path.suffix not in {".csv", ".parquet"}:
         raise UserError(f"{where} must end in .csv or .parquet")
     if not path.is_file():

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tlzoo.crystals import with_unit
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole
 
@@ -147,7 +148,7 @@ def _cloud(axes: Axes, x: Values, y: Values, bars: Values | None, colour: str, l
 
 def _mark_best(axes: Axes, epoch: float, value: float, unit: str) -> None:
     axes.axvline(epoch, color="black", linewidth=0.8, dashes=(4, 3), zorder=1)
-    label = f"best: {value:.4g}{_suffix(unit)} in epoch {epoch:.0f}"
+    label = f"best: {with_unit(f'{value:.4g}', unit)} in epoch {epoch:.0f}"
     axes.plot([epoch], [value], "o", color="black", markersize=5, zorder=4, label=label, linestyle="none")
 
 
@@ -164,7 +165,7 @@ def _limit(axes: Axes, curves: Sequence[Values]) -> None:
 def _score(target: Values, prediction: Values, unit: str) -> str:
     error = prediction - target
     spread = np.square(target - target.mean()).sum()
-    text = f"MAE {np.abs(error).mean():.3g}{_suffix(unit)}"
+    text = with_unit(f"MAE {np.abs(error).mean():.3g}", unit)
     if spread > 0:
         text += f", R² {1 - np.square(error).sum() / spread:.3f}"
     return f"{text} (n = {len(target):,})"
@@ -176,11 +177,7 @@ def _colour(part: str, parts: Mapping[str, Any]) -> str:
 
 
 def _quantity(name: str, unit: str) -> str:
-    return f"{name.replace('_', ' ')}{f' ({unit})' if _suffix(unit) else ''}"
-
-
-def _suffix(unit: str) -> str:
-    return f" {unit}" if unit not in {"", "1"} else ""
+    return with_unit(name.replace("_", " "), unit, "{} ({})")
 
 
 def _save(figure: Figure, path: str | Path) -> None:

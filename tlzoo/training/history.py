@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import pandas as pd
 from lightning.pytorch.callbacks import Checkpoint
 
+from tlzoo.crystals import with_unit
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.machine import distributed
@@ -96,4 +97,4 @@ def _measure(metrics: Mapping[str, float], task: Any, units: Sequence[str]) -> s
     if name not in metrics:
         return f"train/loss {metrics['train/loss']:.4g}"
     unit = units[0] if len(units) == 1 and name == "val/mae" else ""
-    return f"{name} {metrics[name]:.4g} {unit}".rstrip()
+    return with_unit(f"{name} {metrics[name]:.4g}", unit)

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +76,16 @@ class Run:
         """What was measured so far, in the units of the targets; empty before training ends."""
         path = self.path / "metrics.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    @property
+    def labels(self) -> dict[tuple[str, str], int]:
+        """Numbers of known labels by part and target; empty before training ends."""
+        if not self.predictions.exists():
+            return {}
+        table = read_table(self.predictions)
+        keys = list(zip(table["part"], table["property"], strict=True))
+        known = Counter(key for key, there in zip(keys, table["target"].notna(), strict=True) if there)
+        return {key: known[key] for key in keys}
 
     def check(self) -> None:
         """Refuse what can be no directory.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.splits.drawn import inner
@@ -38,9 +37,10 @@ class FromColumn(Splitter):
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Read the column."""
+        known = table.crystals.known(self.column)
         values = table.crystals.column(self.column).astype(object)
         for row, value in enumerate(values):
-            if not (pd.isna(value) or value == "" or value in PARTS):
+            if known[row] and value not in ("", *PARTS):
                 raise UserError(
                     f"{table.crystals.origin(row)}: the column {self.column!r} holds {value!r}; "
                     "wanted train, val, test or nothing"

@@ -10,7 +10,6 @@ from itertools import combinations
 from typing import Any, ClassVar, Final, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tlzoo import plugins
@@ -232,7 +231,7 @@ def known_rows(crystals: Crystals, targets: Sequence[str]) -> NDArray[np.bool_]:
     """
     if not targets:
         return np.ones(len(crystals), dtype=bool)
-    known: NDArray[np.bool_] = np.any([pd.notna(crystals.column(name)) for name in targets], axis=0)
+    known: NDArray[np.bool_] = np.any([crystals.known(name) for name in targets], axis=0)
     return known
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from tlzoo.crystals import with_unit
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, no_such
 from tlzoo.evaluation.baselines import composition_features, regressions
@@ -209,7 +210,7 @@ class Comparison:
         self.course.end()
         unit = self.data.units[0]
         result = (
-            f"validation MAE {training.val:.4g} {unit}".rstrip() if isfinite(training.val) else "diverged"
+            with_unit(f"validation MAE {training.val:.4g}", unit) if isfinite(training.val) else "diverged"
         )
         how = self.strategy if side == "transfer" else "everything"
         again = f", seed {seed}" if seed != self.request.seed else ""

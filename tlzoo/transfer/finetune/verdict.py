@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.crystals import with_unit
 from tlzoo.evaluation.gain import Gain, gain
 from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.model.description import plain
@@ -282,8 +283,7 @@ class Verdict:
 
     def table(self) -> str:
         """The models on the test part, as a Markdown table that is aligned for the terminal too."""
-        unit = f" ({self.unit})" if self.unit else ""
-        cells = [("", f"test MAE{unit}", "gain of transfer", "95 % interval")]
+        cells = [("", with_unit("test MAE", self.unit, "{} ({})"), "gain of transfer", "95 % interval")]
         cells += [(row.name, error_text(row.mae, row.sd), *_gain(row.gain)) for row in self.rows]
         head, *lines = (f"| {line} |" for line in aligned(cells, "<>>>", " | "))
         first, *rest = ("-" * len(cell) for cell in head.split("|")[1:-1])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tlzoo.crystals import with_unit
 from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.model.description import plain
 from tlzoo.transfer.finetune.recipes import Recipe
@@ -123,9 +124,9 @@ class Report:
 
     def text(self) -> str:
         """The ranking, warnings and what to do, for a terminal."""
-        unit = f" ({self.unit})" if self.unit else ""
+        error = with_unit("MAE", self.unit, "{} ({})")
         cells: list[tuple[str, ...]] = [
-            ("", "model", f"MAE{unit}", "first is better by", "LogME", "unseen", "as it is")
+            ("", "model", error, "first is better by", "LogME", "unseen", "as it is")
         ]
         cells += [(str(i), *self._cells(score)) for i, score in enumerate(self.scores, start=1)]
         cells += [("", *self._cells(score)) for score in self.baselines]
