@@ -478,7 +478,11 @@ def test_an_unknown_model_is_told_with_those_there_are(tlzoo, few, tmp_path):
     ("text", "message"),
     [
         ("data: {split: {init_args: {test: 0}}}", "the split has no test part to compare on"),
-        ("model: {head: {class_path: Classification}}", "wanted one number per crystal to learn"),
+        ("model: {head: {class_path: Classification}}", "but the labels of band_gap are not 0 and 1"),
+        (
+            "model: {head: {class_path: Classification, init_args: {classes: 3}}}",
+            "wanted one number per crystal to learn, or one of two classes",
+        ),
         ("data: {pseudo_labels: said.csv}", "a comparison learns from known labels alone"),
         ("data: {colour: red}", "colour"),
     ],

@@ -60,4 +60,5 @@ def measure(command: str, args: Sequence[str]) -> None:
     say(results_table(measured, config.run.labels))
     if command == "test":
         run = config.run
-        say(f"parity plot: {', '.join(map(str, run.parity_plots))}\nrun directory: {run.path}")
+        kind, plots = ("parity plot", run.parity_plots) if run.parity_plots else ("plots", run.class_plots)
+        say(f"{kind}: {', '.join(map(str, plots))}\nrun directory: {run.path}")

@@ -53,9 +53,9 @@ def results_table(metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], i
     """
     rows = list(_rows(metrics, labels or {}))
     names = list(dict.fromkeys(name for _, _, row in rows for name in row))
-    lines = [f"{'':28}{'crystals':>10}" + "".join(f"{name:>14}" for name in names)]
+    lines = [f"{'':28}{'crystals':>10}" + "".join(f"{name:>{max(14, len(name) + 2)}}" for name in names)]
     for label, crystals, row in rows:
-        lines.append(f"{label:28}{crystals:>10}" + "".join(_cell(row.get(name)) for name in names))
+        lines.append(f"{label:28}{crystals:>10}" + "".join(_cell(name, row.get(name)) for name in names))
     units = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in metrics["targets"].items())
     errors = " and ".join(name for name in ("mae", "rmse") if name in names)
     note = f"; {errors} in the unit of the target" if errors else ""
@@ -91,5 +91,6 @@ def _of(target: str, measured: Mapping[str, float | None]) -> Row:
     return {name.removesuffix(end): value for name, value in measured.items() if name.endswith(end)}
 
 
-def _cell(value: float | None) -> str:
-    return f"{value:>14.4g}" if value is not None and math.isfinite(value) else f"{'':>14}"
+def _cell(name: str, value: float | None) -> str:
+    width = max(14, len(name) + 2)
+    return f"{value:>{width}.4g}" if value is not None and math.isfinite(value) else " " * width

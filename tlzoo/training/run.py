@@ -72,6 +72,11 @@ class Run:
         return sorted(self.path.glob("parity*.png"))
 
     @property
+    def class_plots(self) -> list[Path]:
+        """Of a classification: which class was taken for which, and the ROC."""
+        return sorted([*self.path.glob("confusion*.png"), *self.path.glob("roc*.png")])
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """What was measured so far, in the units of the targets; empty before training ends."""
         path = self.path / "metrics.json"
@@ -219,20 +224,24 @@ class Run:
         return metrics
 
     def draw(self, task: Task, table: pd.DataFrame) -> None:
-        """Draw a parity plot per property, and the learning curve."""
+        """Draw a parity plot per property, or how well its classes are told apart; and the learning curve."""
         properties = list(dict.fromkeys(table["property"]))
         for name in properties:
             rows = table[table["property"] == name]
-            file = "parity.png" if len(properties) == 1 else f"parity-{name}.png"
-            parts = {
-                str(part): (values["target"].to_numpy(), values["prediction"].to_numpy())
-                for part, values in rows.groupby("part", sort=False)
-            }
+            end = ".png" if len(properties) == 1 else f"-{name}.png"
+            parts = {str(part): values for part, values in rows.groupby("part", sort=False)}
+            known = {part: values["target"].to_numpy() for part, values in parts.items()}
+            if isinstance(task.head, Classification):
+                told = {part: (known[part], _probabilities(values)) for part, values in parts.items()}
+                plots.confusion(self.path / f"confusion{end}", told, name=name)
+                plots.roc(self.path / f"roc{end}", told, name=name)
+                continue
+            pairs = {part: (known[part], values["prediction"].to_numpy()) for part, values in parts.items()}
             log = task.head.transform == "log10"
-            plots.parity(self.path / file, parts, name=name, unit=rows["unit"].iloc[0], log=log)
+            plots.parity(self.path / f"parity{end}", pairs, name=name, unit=_unit(rows), log=log)
         if self.history.exists():
             monitor = task.head.monitor
-            unit = str(table["unit"].iloc[0]) if monitor == "mae" else ""
+            unit = _unit(table) if monitor == "mae" else ""
             plots.learning_curve(
                 self.path / "learning-curve.png", pd.read_csv(self.history), metric=monitor, unit=unit
             )
@@ -293,6 +302,21 @@ def _long_table(
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _unit(table: pd.DataFrame) -> str:
+    """Return the unit that a table of predictions states; a file has nothing, NaN, for none."""
+    unit = table["unit"].iloc[0]
+    return "" if pd.isna(unit) else str(unit)
+
+
+def _probabilities(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the probability of each class, ``(crystals, classes)``."""
+    several = [name for name in table.columns if name.startswith("probability_")]
+    if several:
+        return table[several].to_numpy(dtype=np.float64)
+    first: NDArray[np.float64] = table["prediction"].to_numpy(dtype=np.float64)
+    return np.stack([1 - first, first], axis=1)
 
 
 def _processor() -> str:

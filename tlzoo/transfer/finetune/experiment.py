@@ -68,6 +68,12 @@ class Plan:
     trees: Mapping[tuple[Side, str | None], Tree]
     choices: Mapping[Side, tuple[Choice, ...]]
 
+    @property
+    def classes(self) -> bool:
+        """Whether classes are learned, as a configuration on top may say too."""
+        scratch = next(tree for (side, _), tree in self.trees.items() if side == "scratch")
+        return str(scratch["model"]["head"]["class_path"]).rpartition(".")[2] == "Classification"
+
     def tree(self, side: Side, choice: Choice, seed: int) -> Tree:
         """Return the configuration of one training."""
         tree = deepcopy(self.trees[side, choice.start])
@@ -83,8 +89,15 @@ def draft(request: Request, start: Loaded) -> Tree:
     return _on_top(request, {"model": model, "data": _data(request)})
 
 
-def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: Sequence[str]) -> Plan:
-    """Write both experiments in full.
+def plan(
+    request: Request,
+    starts: Mapping[str, Loaded],
+    row: Recipe,
+    targets: Sequence[str],
+    *,
+    classes: bool = False,
+) -> Plan:
+    """Write both experiments in full; a new head predicts a number, or which of two classes it is.
 
     Of equal networks one is trained from scratch; the recipe is for what was not asked.
     """
@@ -95,7 +108,7 @@ def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: S
     kept = KEPT_HEAD_RATES if request.head is not None else row.rates
     rates = {"transfer": request.rates or kept, "scratch": scratch_rates(request, row)}
     for name, start in starts.items():
-        models = _models(request, name, start.network, row)
+        models = _models(request, name, start.network, row, "Classification" if classes else "Regression")
         poolings = _poolings(request, name, start.network, row)
         same = networks.setdefault(_network(models["scratch"]), name) != name
         for side in SIDES:
@@ -154,9 +167,9 @@ def neglected(plan: "Plan", row: Recipe, best: "Choice") -> list[str]:
     return found
 
 
-def _models(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, Tree]:
-    """Return the section ``model`` of each side, but for the optimiser."""
-    head: Tree = {"class_path": "Regression"}
+def _models(request: Request, name: str, spec: Tree, row: Recipe, fresh: str) -> dict[Side, Tree]:
+    """Return the section ``model`` of each side, but for the optimiser; ``fresh``: class of a new head."""
+    head: Tree = {"class_path": fresh}
     kept = head
     if request.head is not None:
         arguments = {"name": name, "target": request.head}

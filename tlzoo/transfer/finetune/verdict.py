@@ -1,7 +1,8 @@
 """What a comparison found: errors on the test part, gains with their intervals, warnings in plain words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from statistics import stdev
 from typing import Any, Final
 
@@ -29,8 +30,9 @@ class Row:
 
     Attributes:
         name: ``transfer``, ``scratch``, ``as it is`` or a baseline.
-        mae: Mean absolute error in the unit of the target, the mean over the seeds.
-        sd: Standard deviation of the MAE over the seeds; None if there is one.
+        mae: Mean absolute error in the unit of the target, or the balanced error of classes; the mean over
+            the seeds.
+        sd: Standard deviation of it over the seeds; None if there is one.
         gain: What transfer gains over this model; None for transfer itself.
         seeds: Trainings whose predictions are averaged; such rows are compared with each other.
         answer: What the model that stands for the directory gains over this one; None for both sides.
@@ -44,20 +46,23 @@ class Row:
     answer: Gain | None = None
 
 
-def rows(errors: Mapping[str, Values], chosen: str = TRANSFER) -> list[Row]:
+def rows(
+    errors: Mapping[str, Values], chosen: str = TRANSFER, measure: Callable[[Values], Values] = np.abs
+) -> list[Row]:
     """Compare the models on the crystals of the test part.
 
     Args:
         errors: Errors of each model, predicted minus true, ``(seeds, crystals)``; transfer first. The gain is
             of the absolute errors averaged over the seeds.
         chosen: The side that stands for the directory, whose seeds answer with their mean.
+        measure: What an error costs; its mean is the row's.
 
     Returns:
         A row per model, then one for each of several seeds, with the errors of their mean prediction.
     """
-    absolute = {name: np.abs(values) for name, values in errors.items()}
-    together = {name: np.abs(values.mean(axis=0)) for name, values in errors.items() if len(values) > 1}
-    answers = np.abs(errors[chosen].mean(axis=0))
+    absolute = {name: measure(values) for name, values in errors.items()}
+    together = {name: measure(values.mean(axis=0)) for name, values in errors.items() if len(values) > 1}
+    answers = measure(errors[chosen].mean(axis=0))
     found = [
         Row(
             name,
@@ -119,6 +124,7 @@ class Verdict:
         without_seen: MAE of both sides on the test crystals that were not seen, if some were and not all.
         without_copies: The same on those that are not in training, too.
         neglected: What training from scratch was not given, though the recipe has it.
+        measure: What is compared: ``MAE``, or ``balanced error`` of two classes.
     """
 
     source: str
@@ -138,6 +144,12 @@ class Verdict:
     without_seen: Mapping[str, float] = field(default_factory=dict)
     without_copies: Mapping[str, float] = field(default_factory=dict)
     neglected: Sequence[str] = ()
+    measure: str = "MAE"
+
+    @property
+    def chosen_by(self) -> str:
+        """What validation chose by."""
+        return "MAE" if self.measure == "MAE" else "cross entropy"
 
     @property
     def gain(self) -> Gain:
@@ -156,10 +168,9 @@ class Verdict:
         """The answer in one sentence."""
         found = self.gain
         does = "lowers" if found.value >= 0 else "raises"
-        low, high = (f"{100 * end:.1f}" for end in (found.low, found.high))
         return (
             f"Transfer {does} the test error by {abs(100 * found.value):.1f} % "
-            f"(95 % interval of the gain: {low} to {high} %)."
+            f"(95 % interval of the gain: {_interval(found)})."
         )
 
     @property
@@ -255,7 +266,7 @@ class Verdict:
             for name in (
                 *("source", "target", "unit", "starts", "split", "test_crystals", "seen"),
                 *("epochs", "trainings", "model", "conclusion", "warnings", "notes"),
-                *("unknown", "without_seen", "copies", "without_copies", "neglected"),
+                *("unknown", "without_seen", "copies", "without_copies", "neglected", "measure"),
             )
         }
         sides = {
@@ -283,7 +294,9 @@ class Verdict:
 
     def table(self) -> str:
         """The models on the test part, as a Markdown table that is aligned for the terminal too."""
-        cells = [("", with_unit("test MAE", self.unit, "{} ({})"), "gain of transfer", "95 % interval")]
+        cells = [
+            ("", with_unit(f"test {self.measure}", self.unit, "{} ({})"), "gain of transfer", "95 % interval")
+        ]
         cells += [(row.name, error_text(row.mae, row.sd), *_gain(row.gain)) for row in self.rows]
         head, *lines = (f"| {line} |" for line in aligned(cells, "<>>>", " | "))
         first, *rest = ("-" * len(cell) for cell in head.split("|")[1:-1])
@@ -321,8 +334,8 @@ class Verdict:
         tried = "; ".join(f"{error:.4g} with {choice}" for choice, error in side.tried.items())
         return (
             f"{name.capitalize()} ({side.strategy}): {side.choice}, model of epoch "
-            f"{side.best_epoch}. Validation MAE: {tried}. Run directory: `{side.run}`; to repeat it: "
-            f"`tlzoo fit --config {name}.yaml --run_dir NEW`."
+            f"{side.best_epoch}. Validation {self.chosen_by}: {tried}. "
+            f"Run directory: `{side.run}`; to repeat it: `tlzoo fit --config {name}.yaml --run_dir NEW`."
         )
 
 
@@ -333,4 +346,11 @@ def _percent(found: Gain | None) -> dict[str, float] | None:
 def _gain(found: Gain | None) -> tuple[str, str]:
     if found is None:
         return "", ""
-    return f"{100 * found.value:.1f} %", f"{100 * found.low:.1f} to {100 * found.high:.1f} %"
+    return f"{100 * found.value:.1f} %", _interval(found)
+
+
+def _interval(found: Gain) -> str:
+    if isnan(found.high):
+        return "not known"
+    low = "" if isnan(found.low) else f"{100 * found.low:.1f} "
+    return f"{low}{'to' if low else 'up to'} {100 * found.high:.1f} %"
