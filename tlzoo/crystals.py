@@ -81,6 +81,18 @@ class Crystals:
             raise UserError(no_such("column", name, self.columns))
         return self.columns[name]
 
+    def known(self, name: str) -> NDArray[np.bool_]:
+        """Return in which rows a column has a value, ``(crystals,)``.
+
+        Raises:
+            UserError: There is no such column; the message lists those there are.
+        """
+        values = self.column(name)
+        if values.dtype != object:
+            return np.asarray(~np.isnan(values), dtype=np.bool_)
+        # NaN is not itself
+        return np.array([value is not None and value == value for value in values], dtype=np.bool_)  # noqa: PLR0124
+
     def select(self, rows: NDArray[np.int64] | Sequence[int]) -> Crystals:
         """Return the crystals of the given rows, in that order."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -327,6 +339,15 @@ def damaged_rows(table: Any, path: str | Path) -> dict[int, str]:  # noqa: ANN40
     for row in np.flatnonzero(table["id"].is_null(nan_is_null=True).to_numpy()).tolist():
         wrong[row] = "has no id; every crystal needs one"
     return wrong
+
+
+def with_unit(text: str, unit: str, form: str = "{} {}") -> str:
+    """Return a number or a name with its unit, alone if that is unknown, ``""``, or none, ``"1"``.
+
+    >>> with_unit("0.028", "eV"), with_unit("0.028", "1"), with_unit("gap", "eV", "{} ({})")
+    ('0.028 eV', '0.028', 'gap (eV)')
+    """
+    return text if unit in {"", "1"} else form.format(text, unit)
 
 
 def as_column(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:

@@ -110,6 +110,25 @@ def test_the_directory_holds_everything(done):
     assert answer.err == ""
 
 
+def test_each_training_says_which_of_how_many_it_is(done, start):
+    """Four of each side to choose from, and one more of each with the second seed."""
+    lines = done[1].out.splitlines()
+    told = f"10 trainings, 2 epochs each: 4 from {start} and 4 from scratch, to choose from; 2 more with what"
+    assert lines[2].startswith(told)
+    assert [line.split()[:2] for line in lines[3:13]] == [
+        *([f"{number}/10", "transfer"] for number in range(1, 5)),
+        *([f"{number}/10", "scratch"] for number in range(5, 9)),
+        ["9/10", "transfer"],
+        ["10/10", "scratch"],
+    ]
+
+
+def test_a_fast_comparison_says_what_scratch_was_not_given(done):
+    content = json.loads((done[0] / "verdict.json").read_text())
+    assert content["neglected"][0] == "100 epochs (it had 2)"
+    assert "WARNING: the gain over scratch may be too large." in done[1].out
+
+
 def test_the_errors_are_those_of_the_runs(done):
     folder, _ = done
     content = json.loads((folder / "verdict.json").read_text())
@@ -424,6 +443,7 @@ def test_an_interrupted_comparison_goes_on_and_a_rate_that_diverges_loses(finetu
 def test_rates_that_all_diverge_are_an_error(finetune, few, tmp_path):
     answer = finetune(few, tmp_path / "wild", "--learning-rates", "1e30")
     assert answer.code == 2
+    assert not (tmp_path / "wild" / "scratch").exists(), "trained although nothing can be compared"
     assert answer.err == (
         "tlzoo: transfer diverged with the learning rate(s) 1e+30; give lower --learning-rates\n"
     )
@@ -458,7 +478,11 @@ def test_an_unknown_model_is_told_with_those_there_are(tlzoo, few, tmp_path):
     ("text", "message"),
     [
         ("data: {split: {init_args: {test: 0}}}", "the split has no test part to compare on"),
-        ("model: {head: {class_path: Classification}}", "wanted one number per crystal to learn"),
+        ("model: {head: {class_path: Classification}}", "but the labels of band_gap are not 0 and 1"),
+        (
+            "model: {head: {class_path: Classification, init_args: {classes: 3}}}",
+            "wanted one number per crystal to learn, or one of two classes",
+        ),
         ("data: {pseudo_labels: said.csv}", "a comparison learns from known labels alone"),
         ("data: {colour: red}", "colour"),
     ],

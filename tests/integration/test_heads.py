@@ -1,5 +1,7 @@
 """Every head through the commands: fit, test and predict on one small table."""
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +57,7 @@ def test_fit_test_predict(case, table, tlzoo, config, tmp_path):
     for command in (("fit", "--config", path, "--run_dir", run), ("test", run)):
         answer = tlzoo(*command)
         assert answer.code == 0, answer.err
-    for plot in answer.out.split("parity plot: ")[1].splitlines()[0].split(", "):
+    for plot in re.split("(?:parity plot|plots): ", answer.out)[1].splitlines()[0].split(", "):
         assert (tmp_path / plot).is_file()
     for target in targets if len(targets) > 1 else []:
         rows = [line for line in answer.out.splitlines() if line.startswith(f"test, {target}")]
@@ -66,3 +68,41 @@ def test_fit_test_predict(case, table, tlzoo, config, tmp_path):
     assert list(answers.columns) == ["id", *columns]
     assert len(answers) == 24
     assert answers[columns].notna().all().all()
+
+
+def test_finetune_tells_two_classes_apart(table, tlzoo, tmp_path):
+    """The balanced error is that of the predictions, and the plots are of classes; no word of NaN."""
+    run = tmp_path / "run"
+    words = ("--target", "wide", "--from", "cgcnn-fe-bg", "--epochs", "3", "--pooling", "mean")
+    answer = tlzoo("finetune", table, *words, "--run_dir", run)
+    assert answer.code == 0, answer.err
+    said = answer.out + answer.err
+    assert "wide is 0 or 1 and learned as two classes; of 0 and 1 there are: train" in said
+    assert "test balanced error" in said
+    assert "validation cross entropy" in said
+    assert "nan" not in re.findall(r"[a-z]+", said.lower())
+    verdict = json.loads((run / "verdict.json").read_text())
+    first = run / verdict["sides"]["transfer"]["run"]
+    predicted = pd.read_csv(first / "predictions.csv")
+    test = predicted[predicted["part"] == "test"]
+    right = (test["prediction"] > 0.5) == (test["target"] == 1)
+    balanced = 1 - right.groupby(test["target"]).mean().mean()
+    rows = {row["name"]: row for row in verdict["results"]}
+    assert rows["transfer"]["mae"] == pytest.approx(balanced)
+    assert rows["majority"]["mae"] == 0.5
+    assert set(rows) == {"transfer", "scratch", "majority", "random forest"}
+    assert not list(first.glob("parity*.png"))
+    assert {path.name for path in first.glob("*.png")} == {"confusion.png", "roc.png", "learning-curve.png"}
+    answer = tlzoo("predict", run, table, "-o", tmp_path / "said.csv")
+    assert answer.code == 0, answer.err
+    assert pd.read_csv(tmp_path / "said.csv")["wide_probability"].between(0, 1).all()
+
+
+def test_a_number_that_is_zero_or_one(table, tlzoo, tmp_path):
+    (tmp_path / "number.yaml").write_text("model: {head: {class_path: Regression}}")
+    words = ("--target", "wide", "--from", "cgcnn-fe-bg", "--epochs", "1", "--pooling", "mean")
+    rates = ("--learning-rates", "3e-3", "--config", tmp_path / "number.yaml")
+    answer = tlzoo("finetune", table, *words, *rates, "--run_dir", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    assert "test MAE" in answer.out
+    assert "two classes" not in answer.out

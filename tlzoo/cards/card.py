@@ -231,12 +231,16 @@ class Card(Record, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """The card as text for a terminal."""
+        from tlzoo.crystals import with_unit
+
         training = self.training
         rows = [("network", f"{_short(self.spec.backbone)}, {self.parameters:,} parameters")]
         if graph := self.spec.backbone.get("init_args", {}).get("graph"):
             rows += [("graph", _arguments(graph))]
         units = zip(self.targets, self.units, strict=True)
-        rows += [("predicts", f"{name} [{unit}]: {self.score(name)}") for name, unit in units]
+        rows += [
+            ("predicts", f"{with_unit(name, unit, '{} [{}]')}: {self.score(name)}") for name, unit in units
+        ]
         parts = f"{training.train.crystals:,} crystals to learn from, "
         parts += f"{training.val.crystals:,} to choose the epoch"
         if folds := self.cross_validation:

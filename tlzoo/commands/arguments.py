@@ -74,6 +74,34 @@ class Gather(argparse.Action):
         setattr(namespace, self.dest, list(self.given))
 
 
+class Once(argparse.Action):
+    """Take the value of an option that has one; a second one would hide the first."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (argparse's own arguments)
+        super().__init__(*args, **kwargs)
+        self.given: list[Any] = []
+
+    def __call__(self, _: object, namespace: object, value: object, __: object = None) -> None:
+        """Set the value.
+
+        Raises:
+            argparse.ArgumentError: Another one was given before.
+        """
+        self.given.append(value)
+        if value != self.given[0]:
+            raise argparse.ArgumentError(self, twice(self.given))
+        setattr(namespace, self.dest, value)
+
+
+def twice(values: Sequence[object]) -> str:
+    """Return the message on an option that is given different values.
+
+    >>> twice(["gap", "energy"])
+    'one value is wanted, got gap and energy'
+    """
+    return f"one value is wanted, got {' and '.join(map(str, values))}"
+
+
 class Parser(jsonargparse.ArgumentParser):
     """A parser whose arguments are the parameters of dataclasses and functions; it parses once.
 
@@ -143,6 +171,7 @@ class Parser(jsonargparse.ArgumentParser):
         elif get_origin(hint) is Literal:
             there = get_args(hint)
             told |= {"type": one_of(there), "metavar": shows or f"{{{','.join(there)}}}"}
+            told |= {"action": Once} if flags else {}
         else:
             told |= valued(hint, shows, name.rpartition("_")[2].upper(), by_place=not flags)
         return super().add_argument(*(flags or [name]), **told)  # type: ignore[no-any-return]
@@ -245,7 +274,8 @@ def valued(hint: Any, shows: str, stands: str, *, by_place: bool) -> dict[str, A
         "metavar": metavar.removesuffix(" ..."),
         "type": value_of(each, split=several and "," in metavar and not words),
     }
-    return told | ({"nargs": "+"} if words else {}) | ({"action": Gather} if several and not by_place else {})
+    action = {} if by_place else {"action": Gather if several else Once}
+    return told | ({"nargs": "+"} if words else {}) | action
 
 
 def value_of(kind: type, *, split: bool) -> Callable[[Any], Any]:

@@ -1,6 +1,7 @@
 """`tlzoo data check|overlap|list|info`: look at data before learning from them."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from tlzoo.commands import arguments, say
 
@@ -19,6 +20,7 @@ def check(
     targets: tuple[str, ...] = (),
     id_column: str | None = None,
     structure_column: str | None = None,
+    same_id: Literal["average", "rename"] | None = None,
     cutoff: float = 8.0,
 ) -> int:
     """Read everything and report all problems at once.
@@ -28,6 +30,8 @@ def check(
         targets: Target columns, with commas between them; may be repeated.
         id_column: Column of the ids, where it is not found.
         structure_column: Column of the structures, where it is not found.
+        same_id: What rows with one id are: average, one crystal with the mean of their labels, if their
+            structure is the same; rename, several, which get a number behind the id; by default an error.
         cutoff: Radius of the neighbour search in Å.
     """
     from tlzoo.data import named
@@ -42,6 +46,7 @@ def check(
             targets=wanted or None,
             id_column=id_column,
             structure_column=structure_column,
+            same_id=same_id,
             options=GraphOptions(cutoff=cutoff),
         )
         if all(problem.kind != "missing column" for problem in report.errors):
@@ -71,10 +76,11 @@ def overlap(within: str, names: Sequence[str], *, test: bool = False) -> int:
 
 def list_all() -> int:
     """Name the data sets that tlzoo knows."""
+    from tlzoo.crystals import with_unit
     from tlzoo.data import named
 
     for card in named.every():
-        targets = ", ".join(f"{name} ({unit})" for name, unit in card.units.items())
+        targets = ", ".join(with_unit(name, unit, "{} ({})") for name, unit in card.units.items())
         say(f"{card.name:16}{card.crystals:>9,} crystals  {targets}")
     return 0
 

@@ -50,9 +50,12 @@ def main(args: Sequence[str]) -> int:
         args, Request, Written, prog="tlzoo features", about=__doc__, spelled=SPELLED
     )
     if request.targets:
-        # a column of a single table may have a comma in its name, and the last one named is meant
-        several = len(request.sources) > 1
-        targets = ",".join(request.targets).split(",") if several else request.targets[-1:]
+        # a column of a single table may have a comma in its name
+        targets = request.targets
+        if len(request.sources) > 1:
+            targets = ",".join(targets).split(",")
+        elif len(set(targets)) > 1:
+            raise UserError(f"--target: a single table has one column to learn, got {' and '.join(targets)}")
         request = replace(request, targets=targets)
     from tlzoo.machine.files import write_table, write_text
     from tlzoo.transfer.features.learning import check_saved, fit, read, transfer

@@ -33,7 +33,7 @@ def fit(args: Sequence[str]) -> None:
         config = Configuration.parsed(args)
         run = fitting.fit(config)
     if distributed.rank() == 0 and not config.values.trainer.fast_dev_run:
-        say(f"{results_table(run.metrics)}\nrun directory: {run.path}")
+        say(f"{results_table(run.metrics, run.labels)}\nrun directory: {run.path}")
 
 
 def named_in(args: Sequence[str]) -> list[str]:
@@ -57,7 +57,8 @@ def measure(command: str, args: Sequence[str]) -> None:
     measured = getattr(measuring, command)(config)
     if distributed.rank() > 0:
         return
-    say(results_table(measured))
+    say(results_table(measured, config.run.labels))
     if command == "test":
         run = config.run
-        say(f"parity plot: {', '.join(map(str, run.parity_plots))}\nrun directory: {run.path}")
+        kind, plots = ("parity plot", run.parity_plots) if run.parity_plots else ("plots", run.class_plots)
+        say(f"{kind}: {', '.join(map(str, plots))}\nrun directory: {run.path}")

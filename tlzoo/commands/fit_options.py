@@ -91,6 +91,7 @@ def spelled(args: Sequence[str]) -> list[str]:
     Traceback (most recent call last):
     tlzoo.errors.UserError: `tlzoo fit` starts from one model, got a, b; `tlzoo finetune --from a,b` tries all
     """
+    refuse_repeated(args)
     words: list[str] = []
     short: dict[str, list[str]] = {"--from": [], "--target": []}
     given = iter(args)
@@ -118,6 +119,33 @@ def spelled(args: Sequence[str]) -> list[str]:
         for name in starts
         for word in ("--model.backbone=tlzoo.zoo.backbone", f"--model.backbone.name={name}")
     ]
+
+
+def refuse_repeated(args: Sequence[str]) -> None:
+    """Refuse an option with two values, of which the last would win in silence; files are put together.
+
+    >>> refuse_repeated(["--config", "a.yaml", "--config", "b.yaml", "--seed_everything=1"])
+    >>> refuse_repeated(["--data.batch-size", "8", "--data.batch_size=16"])
+    Traceback (most recent call last):
+    tlzoo.errors.UserError: --data.batch_size: one value is wanted, got 8 and 16
+
+    Raises:
+        UserError: There is one.
+    """
+    given: dict[str, str] = {}
+    # `--trainer.callbacks+=A --trainer.callbacks.x=1 --trainer.callbacks+=B …`: of each that is added
+    added = tuple(word.partition("+")[0] for word in args if word.partition("=")[0].endswith("+"))
+    for word, after in zip(args, [*args[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or name in {"--config", "--from", "--target"}:
+            continue
+        name = _underscored(name)
+        if not equals:
+            value = "" if after.startswith("--") else after
+        if name.startswith(added) and added:
+            continue
+        if given.setdefault(name, value) != value:
+            raise UserError(f"{name}: one value is wanted, got {given[name]} and {value}")
 
 
 def _underscored(name: str) -> str:

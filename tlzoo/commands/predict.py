@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def main(args: Sequence[str]) -> int:
     """Predict, and write the answers."""
     asked, given = arguments.parse(args, Predicted, Inputs, prog="tlzoo predict", about=__doc__)
+    from tlzoo.crystals import with_unit
     from tlzoo.machine.files import write_columns
     from tlzoo.model.answering import Columns, Stores, answer_inputs
 
@@ -34,6 +35,6 @@ def main(args: Sequence[str]) -> int:
     answer: Callable[[Stores], Columns] = partial(trained.answers, **asked.limits)
     table = answer_inputs(given.inputs, trained.options, answer, skip_bad=given.skip_bad)
     write_columns(table, given.output)
-    told = ", ".join(f"{name} in {unit}" if unit else name for name, unit in trained.units.items())
+    told = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in trained.units.items())
     say(f"{len(table['id'])} crystals: {told} → {given.output}")
     return 0

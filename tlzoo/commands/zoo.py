@@ -19,12 +19,14 @@ def main(args: Sequence[str]) -> int:
 
 def list_all() -> int:
     """Name the checkpoints, with their test errors."""
+    from tlzoo.crystals import with_unit
+
     names = library.names()
     for card in (library.find(name).card for name in names):
         for i, (target, unit) in enumerate(zip(card.targets, card.units, strict=True)):
             name = card.name if i == 0 else ""
             size = f"{card.bytes / 1e6:.1f} MB" if i == 0 else ""
-            say(f"{name:24}{size:>8}  {target} ({unit}): {card.score(target)}")
+            say(f"{name:24}{size:>8}  {with_unit(target, unit, '{} ({})')}: {card.score(target)}")
     if not names:
         say(library.there_are())
     return 0

@@ -6,19 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.crystals import SYMBOLS, Crystals
+from tlzoo.crystals import SYMBOLS, Crystals, with_unit
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups, exact_copies
 from tlzoo.data.known_elements import uncovered_rows, uncovered_text
+from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.data.sources import Place, Problem, read_all
+from tlzoo.data.sources.labels import unlearnable, with_classes
+from tlzoo.data.sources.repeats import SameId
 from tlzoo.descriptors.suitability import Options, unusable
 from tlzoo.errors import UserError, no_such
 from tlzoo.graphs.graph_options import GraphOptions
 
 Numbers = Mapping[str, NDArray[np.float64]]
+Rows = NDArray[np.int64]
 
 # A value this many robust standard deviations from the median is worth a look.
 OUTLIER = 8.0
@@ -35,11 +40,12 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found: sizes and ranges, one line each, and problems."""
+    """What a check found: sizes and ranges, one line each; problems; whether there is anything to learn."""
 
     source: str
     summary: Sequence[str]
     problems: Sequence[Problem]
+    labelled: bool = True
 
     @property
     def errors(self) -> list[Problem]:
@@ -71,7 +77,8 @@ class Report:
                 shown = found if name == "errors" else found[:SHOWN]
                 lines += [f"  {problem}" for problem in shown]
                 lines += [f"  … and {len(found) - len(shown)} more"] if len(shown) < len(found) else []
-        verdict = f"{len(self.errors)} error(s)" if self.errors else "ready to train on"
+        ready = "ready to train on" if self.labelled else "ready to predict, without labels to train on"
+        verdict = f"{len(self.errors)} error(s)" if self.errors else ready
         return "\n".join([*lines, f"{verdict}, {len(self.warnings)} warning(s), {len(self.notes)} note(s)"])
 
 
@@ -82,15 +89,16 @@ def check(
     id_column: str | None = None,
     structure_column: str | None = None,
     units: Mapping[str, str] | None = None,
+    same_id: SameId | None = None,
     options: GraphOptions | None = None,
     progress: bool = True,
 ) -> Report:
     """Read everything and report all problems at once.
 
     Errors: what cannot be read (see `tlzoo.data.sources.read_all`), targets that are no numbers, duplicate
-    ids, atoms without neighbours or in one place, elements without features, a target without any value.
-    Warnings: duplicate structures, missing targets, and outliers (more than 8 robust standard deviations from
-    the median).
+    ids, atoms without neighbours or in one place, elements without features, a target without any value, and
+    labels that `tlzoo fit` refuses: too few, or numbers that float32 does not hold. Warnings: duplicate
+    structures, missing targets, and outliers (more than 8 robust standard deviations from the median).
 
     Args:
         source: A path, or crystals that are read already.
@@ -98,17 +106,24 @@ def check(
         id_column: See `tlzoo.data.sources.read`, as for ``structure_column`` and ``units``.
         structure_column: See there.
         units: See there.
+        same_id: See there.
         options: The neighbours a model will ask for.
         progress: Whether to show bars on a terminal.
     """
     problems: list[Problem] = []
     if isinstance(source, Crystals):
-        crystals, name = source, f"{len(source)} crystals"
+        name = f"{len(source)} crystals"
+        crystals, problems = with_classes(source, targets, Place(name))
     else:
         name = str(source)
         try:
             crystals, problems = read_all(
-                source, targets=targets, id_column=id_column, structure_column=structure_column, units=units
+                source,
+                targets=targets,
+                id_column=id_column,
+                structure_column=structure_column,
+                units=units,
+                same_id=same_id,
             )
         except UserError as error:
             text = str(error).removeprefix(f"{name}: ")
@@ -122,10 +137,17 @@ def check(
             problems += _target_problems(crystals, target, name, each=targets is not None)
     if targets is not None:
         numbers = {column: numbers[column] for column in targets if column in numbers}
-    problems += element_problems(crystals)
+    strange = element_problems(crystals)
+    problems += strange
     problems += graph_problems(crystals, options or GraphOptions(), progress=progress)
-    problems += _duplicates(crystals, numbers, name, progress=progress)
-    return Report(name, _summary(crystals, numbers), problems)
+    groups = (
+        None if sum(map(len, candidates(crystals))) > MANY else duplicate_groups(crystals, progress=progress)
+    )
+    problems += _duplicates(crystals, numbers, name, groups)
+    if not strange:
+        together = [list(targets)] if targets is not None else [[column] for column in numbers]
+        problems += _refused(crystals, together, name, groups)
+    return Report(name, _summary(crystals, numbers), problems, labelled=bool(numbers))
 
 
 def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) -> list[Problem]:
@@ -139,9 +161,10 @@ def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) 
         return [Problem(Place(source), "missing target", f"column {name!r} has no value in any row")]
     text = f"column {name!r} has no value"
     problems = [_warning(crystals, row, "missing target", text) for row in unknown] if each else []
+    problems += unlearnable(crystals, name)
     unit = crystals.units.get(name, "")
     distance, median = _robust_distance(values)
-    far = np.flatnonzero(distance > OUTLIER).tolist()
+    far = sorted(np.flatnonzero(distance > OUTLIER).tolist(), key=lambda row: -distance[row])
     if len(far) > max(1, HEAVY_TAIL * len(values)):
         text = (
             f"{name}: {len(far):,} of {len(values):,} values are far from the median, "
@@ -186,15 +209,37 @@ def graph_problems(crystals: Crystals, options: Options, *, progress: bool = Fal
     return [Problem(Place(crystals.origin(row)), kind, text) for row, text in found]
 
 
-def _duplicates(crystals: Crystals, targets: Numbers, source: str, *, progress: bool) -> list[Problem]:
+def _refused(
+    crystals: Crystals, together: Sequence[Sequence[str]], source: str, groups: Rows | None
+) -> list[Problem]:
+    """Return why `tlzoo fit` would not learn these targets, each list of them together.
+
+    Warnings if it would learn others.
+    """
+    found = []
+    for targets in together:
+        columns = [crystals.columns.get(name) for name in targets]
+        if any(column is None or column.dtype == object or np.isnan(column).all() for column in columns):
+            continue  # said before
+        table = LabelledTable(source, targets)
+        table.take(crystals)
+        if groups is not None:
+            table.groups = groups
+        try:
+            table.check_learnable()
+        except UserError as error:
+            found.append(f"tlzoo fit refuses {', '.join(targets)}: {error}")
+    severity: Literal["error", "warning"] = "error" if len(found) == len(together) else "warning"
+    return [Problem(Place(source), "training", text, severity) for text in found]
+
+
+def _duplicates(crystals: Crystals, targets: Numbers, source: str, groups: Rows | None) -> list[Problem]:
     problems = []
-    alike = sum(map(len, candidates(crystals)))
-    if alike > MANY:
+    if groups is None:
+        alike = sum(map(len, candidates(crystals)))
         text = f"{alike:,} crystals share formula and volume with another, too many to compare; only exact"
         problems.append(Problem(Place(source), "duplicate structure", f"{text} copies are named", "note"))
         groups = exact_copies(crystals)
-    else:
-        groups = duplicate_groups(crystals, progress=progress)
     for row in np.flatnonzero(groups != np.arange(len(groups))).tolist():
         first = int(groups[row])
         formula = crystals.structure(row).reduced_formula
@@ -231,4 +276,4 @@ def _summary(crystals: Crystals, targets: Numbers) -> list[str]:
 
 
 def _quantity(value: float, unit: str) -> str:
-    return f"{value:.6g} {unit}" if unit not in {"", "1"} else f"{value:.6g}"
+    return with_unit(f"{value:.6g}", unit)

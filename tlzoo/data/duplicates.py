@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,45 @@ def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np
                 groups[row] = first
             bar.update(len(rows))
     return groups[groups]
+
+
+def shared_structures(
+    crystals: Crystals, parts: Sequence[NDArray[np.int64]]
+) -> tuple[NDArray[np.int64], bool]:
+    """Label crystals by structure as `duplicate_groups` does, but compare only across the parts of a split.
+
+    Crystals in no part, and those whose formula and volume no other part has, are labelled as unlike all
+    others.
+
+    Returns:
+        Labels, ``(crystals,)`` int64, and whether there were few enough to compare: else different structures
+        of one formula and volume may have the same label.
+    """
+    part = np.full(len(crystals), -1)
+    for number, rows in enumerate(parts):
+        part[rows] = number
+    formulas = np.asarray(crystals.formulas, dtype=np.str_)
+    near = _in_several(
+        np.unique(formulas, return_inverse=True)[1].reshape(-1), part, np.flatnonzero(part >= 0)
+    )
+    some = crystals.select(near)
+    alike = exact_copies(some)
+    for rows in candidates(some):
+        alike[rows] = rows[0]
+    near = near[_in_several(alike[alike], part[near], np.arange(len(near)))]
+    some = crystals.select(near)
+    labels = np.arange(len(crystals), dtype=np.int64)
+    labels[near] = near[duplicate_groups(some)]
+    return labels, sum(map(len, candidates(some))) <= MANY
+
+
+def _in_several(
+    labels: NDArray[np.int64], part: NDArray[np.int64], rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return those of the rows whose label is in several parts."""
+    there = {*zip(labels[rows].tolist(), part[rows].tolist(), strict=True)}
+    count = Counter(label for label, _ in there)
+    return rows[np.array([count[label] > 1 for label in labels[rows].tolist()], dtype=bool)]
 
 
 def exact_copies(crystals: Crystals) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from tlzoo.data import named
 from tlzoo.data.sources import read
 from tlzoo.data.sources.parse import is_structure
 from tlzoo.data.sources.records import ID_NAMES, Columns, Record, assemble, find_column, finish, sound
+from tlzoo.data.sources.repeats import SameId
 from tlzoo.data.sources.tabular import numbered, records_of
 from tlzoo.errors import UserError
 
@@ -34,6 +35,7 @@ def crystals_from(
     units: Mapping[str, str] | None = None,
     id_column: str | None = None,
     structure_column: str | None = None,
+    same_id: SameId | None = None,
 ) -> Crystals:
     """Return crystals with their columns.
 
@@ -47,6 +49,7 @@ def crystals_from(
         units: Units of columns, where the data do not know them.
         id_column: Column of the ids; found by name if not given.
         structure_column: Column of the structures; found by name, then by content, if not given.
+        same_id: What rows with one id are; see :func:`tlzoo.data.sources.read`.
 
     Raises:
         UserError: It is none of these, or something in it cannot be read; the message says what, by row.
@@ -59,7 +62,7 @@ def crystals_from(
         if named.known(str(data)):
             return named.load(str(data))
         columns = {"id_column": id_column, "structure_column": structure_column}
-        return read(data, targets=targets, units=units, **columns)
+        return read(data, targets=targets, units=units, same_id=same_id, **columns)
     if hasattr(data, "itertuples"):
         known = Columns(id_column, structure_column)
         rows = _rows(data, known)
@@ -69,7 +72,7 @@ def crystals_from(
         label, found = LIST, (_records(data, labels or {}), [])
     else:
         raise UserError(f"no crystals can be made of {_told(data)}; {WANTED}")
-    return sound(label, *finish(assemble(*found), targets=targets, units=units or {}))
+    return sound(label, *finish(assemble(*found), targets=targets, units=units or {}, same_id=same_id))
 
 
 def _is_list(data: object) -> bool:

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
@@ -18,6 +17,9 @@ from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.intake import crystals_from
 from tlzoo.data.known_elements import check_elements
 from tlzoo.data.pseudo_labels import read_pseudo_labels, with_unlabelled
+from tlzoo.data.sources.labels import unlearnable, with_classes
+from tlzoo.data.sources.problems import Place, raise_errors
+from tlzoo.data.sources.repeats import SameId
 from tlzoo.data.splits import Random, Split, Splitter
 from tlzoo.errors import UserError
 
@@ -27,7 +29,7 @@ Rows = NDArray[np.int64]
 Values = NDArray[np.float32]
 
 # Arguments that say which crystals there are, with the source.
-READING = ("targets", "units", "id_column", "structure_column", "exclude", "leave_out")
+READING = ("targets", "units", "id_column", "structure_column", "same_id", "exclude", "leave_out")
 
 SHUFFLED = "a control: labels of the training and validation part are shuffled, those of the test part not"
 
@@ -48,6 +50,7 @@ class LabelledTable:
         units: Mapping[str, str] | None = None,
         id_column: str | None = None,
         structure_column: str | None = None,
+        same_id: SameId | None = None,
         exclude: Sequence[str] | None = None,
         leave_out: Mapping[str, str] | None = None,
         pseudo_labels: str | None = None,
@@ -65,7 +68,7 @@ class LabelledTable:
         self.shuffle_labels = shuffle_labels
         self._targets = list(targets) if targets else None
         columns = {"id_column": id_column, "structure_column": structure_column}
-        self._reading: dict[str, Any] = {"units": units, **columns}
+        self._reading: dict[str, Any] = {"units": units, "same_id": same_id, **columns}
         self._crystals: Crystals | None = None
         self._taken_out: frozenset[str] = frozenset()
         self._split: Split | None = None
@@ -85,6 +88,9 @@ class LabelledTable:
             UserError: They cannot be read, or do not fit what is to be left out.
         """
         crystals = crystals_from(data, targets=self._targets, labels=labels, **self._reading)
+        crystals, notes = with_classes(crystals, self._targets, Place(self.source))
+        for note in notes:
+            logger.info("%s", note)
         ids = frozenset(crystals.ids)
         if self.exclude:
             if unknown := sorted(set(self.exclude) - ids):
@@ -136,14 +142,19 @@ class LabelledTable:
             self._split = self._divided()
         return self._split
 
+    @cached_property
+    def groups(self) -> Rows:
+        """Labels of the crystals, equal for duplicates, ``(crystals,)``."""
+        return duplicate_groups(self.crystals)
+
     def _divided(self) -> Split:
         together = getattr(self.splitter, "keep_duplicates_together", False)
         options: dict[str, Any] = {
             "targets": self.targets,
-            "groups": duplicate_groups(self.crystals) if together else None,
+            "groups": self.groups if together else None,
             "excluded": self._taken_out,
         }
-        split = self.splitter.split(self.crystals, **options)
+        split = self.splitter.split(self.crystals, look=True, **options)
         if self._pseudo is not None:
             split = with_unlabelled(split, self.splitter, self.crystals, labels=self._pseudo, **options)
         if self.shuffle_labels is not None:
@@ -155,6 +166,17 @@ class LabelledTable:
     def used_rows(self) -> Rows:
         """Rows of the table in any part, ascending."""
         return np.unique(np.concatenate([self.split.train, self.split.val, self.split.test]))
+
+    def check_learnable(self) -> None:
+        """Refuse what no network can learn from; `tlzoo data check` asks this too.
+
+        Raises:
+            UserError: The table cannot be divided, a target is no number that networks compute with, or none
+                of its labels is in the training part.
+        """
+        for name, column in zip(self.targets, self.labels(self.split.train).T, strict=True):
+            if np.isnan(column).all():
+                raise UserError(f"target {name!r} has no known label in the training part; bring more data")
 
     def labels(self, rows: Rows) -> Values:
         """Return known targets in physical units, else NaN, ``(crystals, targets)``; shuffled if asked.
@@ -193,11 +215,11 @@ class LabelledTable:
                 f"target {name!r} is not a number: {self.crystals.origin(bad)} has {column[bad]!r}; "
                 "correct it, or leave the field empty if it is unknown"
             )
+        raise_errors(self.source, unlearnable(self.crystals, name))
         return column.astype(np.float32)
 
 
 def _compositions(source: str, column: str) -> NDArray[np.str_]:
     """Return the formulas of the crystals that have a value in a column."""
     crystals = crystals_from(source, targets=[column])
-    known = ~pd.isna(crystals.column(column))
-    return np.asarray(crystals.formulas, dtype=np.str_)[known]
+    return np.asarray(crystals.formulas, dtype=np.str_)[crystals.known(column)]

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tlzoo.crystals import Crystals
 from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.data.loader import Loader
+from tlzoo.data.sources.repeats import SameId
 from tlzoo.data.splits import Split, Splitter
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.stores import Options, Store, open_store
@@ -47,6 +48,8 @@ class CrystalDataModule(pl.LightningDataModule):
         units: Units of the targets, where the source does not know them.
         id_column: Column of the ids, where the source does not find it.
         structure_column: Column of the structures, where the source does not find it.
+        same_id: What rows with one id are: ``average``, one crystal with the mean of their labels, if their
+            structure is the same; ``rename``, several, which get a number behind the id; by default an error.
         exclude: Ids of crystals to leave out, for example those that `tlzoo data check` finds fault with.
         leave_out: Columns of other data, by their name or path: crystals of a composition that has a value
             there are left out, so that a property that is later learned from few crystals meets them unseen.
@@ -70,6 +73,7 @@ class CrystalDataModule(pl.LightningDataModule):
         units: Mapping[str, str] | None = None,
         id_column: str | None = None,
         structure_column: str | None = None,
+        same_id: SameId | None = None,
         exclude: Sequence[str] | None = None,
         leave_out: Mapping[str, str] | None = None,
         pseudo_labels: str | None = None,
@@ -86,6 +90,7 @@ class CrystalDataModule(pl.LightningDataModule):
             units=units,
             id_column=id_column,
             structure_column=structure_column,
+            same_id=same_id,
             exclude=exclude,
             leave_out=leave_out,
             pseudo_labels=pseudo_labels,
@@ -175,6 +180,9 @@ class CrystalDataModule(pl.LightningDataModule):
             UserError: Nobody has said which graphs; crystals cannot be read, or have no graph.
         """
         self.seed = distributed.gather(self.seed)[0]
+        if stage == "fit":
+            with distributed.first():
+                self.table.check_learnable()
         self.open_graphs(self._wanted(), everything=stage == "predict")
 
     def _wanted(self) -> Options:

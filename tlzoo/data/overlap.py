@@ -1,9 +1,11 @@
-"""How many crystals of one data set are in another, by formula and by structure."""
+"""Which crystals of one data set are in another, or in what a model has learned from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +13,11 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups
 from tlzoo.data.intake import crystals_from
+from tlzoo.data.learned_from import training_crystals
 from tlzoo.data.pretraining.fingerprints import fingerprint
 from tlzoo.data.pretraining.merged import NAME as PRETRAINING
 from tlzoo.data.splits.published import paper_test
+from tlzoo.errors import UserError
 
 # Mean difference of fingerprints up to which two crystals of a formula are compared. The farthest pair that
 # pymatgen's StructureMatcher was seen to call the same is 0.082 apart: KNO3 with its anions turned.
@@ -39,19 +43,50 @@ class Overlap:
 
 def overlap(name: str, crystals: Crystals, other: Crystals) -> Overlap:
     """Count the crystals of one table, called ``name``, that are in another."""
+    formulas = int(np.isin(crystals.formulas, other.formulas).sum())
+    found, compared = common(crystals, other)
+    return Overlap(name, len(crystals), formulas, int(found.sum()), compared)
+
+
+def common(crystals: Crystals, other: Crystals) -> tuple[NDArray[np.bool_], bool]:
+    """Return which crystals of one table have the structure of one in another, ``(crystals,)``.
+
+    And whether there were few enough to compare one by one: else these are all that may have.
+    """
+    found = np.zeros(len(crystals), dtype=bool)
     ours = np.flatnonzero(np.isin(crystals.formulas, other.formulas))
     theirs = np.flatnonzero(np.isin(other.formulas, crystals.formulas))
     if not len(ours):
-        return Overlap(name, len(crystals), 0, 0)
+        return found, True
     both = Crystals.concatenated(
         [replace(t.select(r), columns={}) for t, r in ((crystals, ours), (other, theirs))]
     )
     is_ours = np.arange(len(both)) < len(ours)
     near = _near(both, is_ours)
     labels = duplicate_groups(both.select(near))
-    found = np.isin(labels[is_ours[near]], labels[~is_ours[near]])
-    compared = sum(map(len, candidates(both.select(near)))) <= MANY
-    return Overlap(name, len(crystals), len(ours), int(found.sum()), compared)
+    mine = near[is_ours[near]]
+    found[ours[mine]] = np.isin(labels[is_ours[near]], labels[~is_ours[near]])
+    return found, sum(map(len, candidates(both.select(near)))) <= MANY
+
+
+def seen_in_training(
+    card: Mapping[str, Any], crystals: Crystals, weights: Path | None = None
+) -> NDArray[np.bool_] | None:
+    """Return which crystals have the structure of one that a model learned from, ``(crystals,)``.
+
+    Args:
+        card: Of the model.
+        crystals: In question.
+        weights: Its weights, for those of a run directory, whose crystals are in the files beside them.
+
+    Returns:
+        None if that cannot be told on this machine; :func:`~tlzoo.data.learned_from.unknown` says why.
+    """
+    try:
+        learned = training_crystals(weights, card)
+    except UserError:
+        return None
+    return common(crystals, learned)[0]
 
 
 def _near(both: Crystals, is_ours: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -4,17 +4,21 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.duplicates import shared_structures
 from tlzoo.data.splits import Split, Splitter
 from tlzoo.data.splits.ids import rows_by_id
 from tlzoo.data.splits.splitter import Table, known_rows
 from tlzoo.errors import UserError
 from tlzoo.machine.files import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rows = NDArray[np.int64]
 
@@ -31,6 +35,8 @@ def read_pseudo_labels(path: str | Path, crystals: Crystals, targets: Sequence[s
     Raises:
         UserError: The file cannot be read, lacks the columns, names no crystal or one twice, or holds a text.
     """
+    import pandas as pd
+
     where = f"data.pseudo_labels {path}"
     table = _table(Path(path), where)
     there = [name for name in targets if name in table]
@@ -79,8 +85,10 @@ def with_unlabelled(
     known = known_rows(crystals, targets)
     rows = np.sort(given["train"])
     rows = rows[~np.isnan(labels[rows]).all(axis=1) & ~known[rows]]
-    if groups is not None:
-        rows = rows[~np.isin(groups[rows], groups[np.concatenate([split.val, split.test])])]
+    later = np.concatenate([split.val, split.test])
+    if groups is None:
+        groups, _ = shared_structures(crystals, [rows, later])
+    rows = rows[~np.isin(groups[rows], groups[later])]
     digest = hashlib.sha256(labels.tobytes()).hexdigest()[:16]
     # with the hash a run does not go on with other labels
     note = f"{len(rows):,} of the training crystals have only pseudo-labels (SHA-256 {digest})"
@@ -92,7 +100,7 @@ def with_unlabelled(
     )
 
 
-def _table(path: Path, where: str) -> pd.DataFrame:
+def _table(path: Path, where: str) -> "pd.DataFrame":
     if path.suffix not in {".csv", ".parquet"}:
         raise UserError(f"{where} must end in .csv or .parquet")
     if not path.is_file():

@@ -128,12 +128,13 @@ def baselines(
             classification the class, from 0.
         split: Rows of the parts; only ``train`` is fitted, as for the network.
         seed: Seed of the random forest.
-        classification: Measure accuracy, F1 and AUROC instead of errors.
+        classification: Measure accuracies, F1 and AUROC instead of errors.
 
     Returns:
         ``result[baseline][part][metric]``: for regression ``mean``, ``median``, ``ridge``, ``random forest``
         with ``mae``, ``rmse`` (units of the target) and ``r2``; for classification ``majority`` and
-        ``random forest`` with ``accuracy``, ``f1`` (macro over more than two classes) and ``auroc``. A part
+        ``random forest`` with ``accuracy``, ``balanced_accuracy``, ``f1`` (macro over more than two classes)
+        and ``auroc``. A part
         without known targets is absent; a metric that does not exist for a part is NaN.
 
     Raises:
@@ -150,7 +151,7 @@ def baselines(
     train, rows = np.split(np.arange(len(used)), [len(known["train"])])
     ends = np.cumsum([len(part) for part in measured.values()])[:-1]
     features, target = composition_features(crystals.select(used)), target[used]
-    fit, measure = (_classifiers, _class_metrics) if classification else (regressions, errors)
+    fit, measure = (classifications, _class_metrics) if classification else (regressions, errors)
     truths = dict(zip(measured, np.split(target[rows], ends), strict=True))
     return {
         name: dict(zip(truths, map(measure, truths.values(), np.split(prediction, ends)), strict=True))
@@ -183,7 +184,8 @@ def errors(target: Values, prediction: Values) -> Metrics:
     }
 
 
-def _classifiers(features: Values, target: Values, train: Rows, rows: Rows, seed: int) -> Predictions:
+def classifications(features: Values, target: Values, train: Rows, rows: Rows, seed: int = 0) -> Predictions:
+    """Return the probabilities of each baseline, ``(rows, classes)``; see :func:`random_forest`."""
     from sklearn.ensemble import RandomForestClassifier
 
     classes = np.arange(int(target.max()) + 1)
@@ -208,6 +210,7 @@ def _class_metrics(target: Values, probability: Values) -> Metrics:
     score = probability[:, 1] if binary else probability
     return {
         "accuracy": float((truth == chosen).mean()),
+        "balanced_accuracy": float(np.mean([(chosen[truth == i] == i).mean() for i in np.unique(truth)])),
         "f1": float(f1_score(truth, chosen, average="binary" if binary else "macro", zero_division=0)),
         "auroc": float(roc_auc_score(truth, score, multi_class="ovr")) if complete else float("nan"),
     }

@@ -72,6 +72,12 @@ def gain(
         values = 1 - np.divide(*np.concatenate(drawn).T)
         value = 1 - np.divide(*pairs.sum(axis=0))
     tail = 50 * (1 - level)
-    # a draw in which the reference makes no error has no gain: then neither has the interval a lower end
-    ends = np.percentile(values, [tail, 100 - tail]) if np.isfinite(values).all() else (np.nan, np.nan)
-    return Gain(float(value) if np.isfinite(value) else np.nan, *(float(end) for end in ends))
+    if np.isfinite(values).all():
+        ends = np.percentile(values, [tail, 100 - tail])
+    elif np.isnan(value):
+        ends = np.array([np.nan, np.nan])
+    else:
+        # draws in which the reference makes no error: none has gained, or the model has lost without limit
+        values = np.where(np.isnan(values), 0.0, values)
+        ends = np.percentile(values, [tail, 100 - tail], method="inverted_cdf")
+    return Gain(*(float(number) if np.isfinite(number) else np.nan for number in (value, *ends)))

@@ -1,4 +1,4 @@
-"""Plots of a run: predicted against known, error against epoch. Drawn without pyplot: no global state."""
+"""Plots of a run: predicted against known, classes, error against epoch. Without pyplot: no global state."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tlzoo.crystals import with_unit
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole
 
@@ -48,7 +49,7 @@ def parity(
     Raises:
         UserError: No target is known in any part.
     """
-    figure, axes = _figure(5.6, 5.6)
+    figure, (axes,) = _figure(5.6, 5.6)
     shown = []
     for part, (target, prediction) in parts.items():
         known = ~(np.isnan(target) | np.isnan(prediction))
@@ -71,6 +72,84 @@ def parity(
     _save(figure, path)
 
 
+def confusion(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, name: str) -> None:
+    """Draw how many crystals of each class were taken for which, a square a part.
+
+    The shade is the share of the crystals of the true class: the mean of the diagonal is the balanced
+    accuracy, which is in the title.
+
+    Args:
+        path: PNG to write.
+        parts: ``(target, probability)`` of each part, ``(crystals,)`` and ``(crystals, classes)``; crystals
+            of unknown class, NaN, are left out.
+        name: What was predicted.
+
+    Raises:
+        UserError: No class is known in any part.
+    """
+    shown = _known(parts, name)
+    figure, axes = _figure(4.2 * len(shown), 4.4, columns=len(shown))
+    for ax, (part, (truth, probability)) in zip(axes, shown.items(), strict=True):
+        classes = probability.shape[1]
+        counts = np.zeros((classes, classes), dtype=np.int64)
+        np.add.at(counts, (truth, probability.argmax(axis=1)), 1)
+        total = counts.sum(axis=1, keepdims=True)
+        share = counts / np.maximum(total, 1)
+        ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(counts.shape):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            ax.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour)
+        balanced = share.diagonal()[total[:, 0] > 0].mean()
+        ax.set_title(f"{PART_NAMES.get(part, part)}: balanced accuracy {balanced:.3f}", fontsize=10)
+        ax.set(xticks=range(classes), yticks=range(classes))
+        ax.set(xlabel=f"predicted {_quantity(name, '')}", ylabel=f"known {_quantity(name, '')}")
+    _save(figure, path)
+
+
+def roc(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, name: str) -> None:
+    """Draw the receiver operating characteristic: of two classes one curve a part, of more one a class.
+
+    Arguments are those of :func:`confusion`; of more than two classes the last part is drawn, each class
+    against all others.
+
+    Raises:
+        UserError: No class is known in any part.
+    """
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    shown = _known(parts, name)
+    part, (truth, probability) = list(shown.items())[-1]
+    if probability.shape[1] == 2:
+        curves = {
+            PART_NAMES.get(one, one): (t == 1, p[:, 1], _colour(one, parts)) for one, (t, p) in shown.items()
+        }
+    else:
+        colours = [COLOURS["test"], *OTHERS]
+        curves = {
+            f"{PART_NAMES.get(part, part)}, class {i}": (
+                truth == i,
+                probability[:, i],
+                colours[i % len(colours)],
+            )
+            for i in range(probability.shape[1])
+        }
+    figure, (axes,) = _figure(5.2, 5.2)
+    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, dashes=(4, 3), zorder=1)
+    for label, (is_class, score, colour) in curves.items():
+        if is_class.all() or not is_class.any():
+            axes.plot([], [], color=colour, label=f"{label}: one class alone")
+            continue
+        wrong, right, _ = roc_curve(is_class, score)
+        area = roc_auc_score(is_class, score)
+        axes.plot(wrong, right, color=colour, label=f"{label}: area {area:.3f} (n = {len(score):,})")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set(
+        xlabel="share of the others that is taken for the class", ylabel="share of the class that is found"
+    )
+    axes.legend(loc="lower right", fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
+    _save(figure, path)
+
+
 def learning_curve(path: str | Path, history: pd.DataFrame, *, metric: str, unit: str) -> None:
     """Draw a metric of training and validation against the epoch; the best epoch of validation is marked.
 
@@ -85,7 +164,7 @@ def learning_curve(path: str | Path, history: pd.DataFrame, *, metric: str, unit
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(6.4, 4.2)
+    figure, (axes,) = _figure(6.4, 4.2)
     curves = {}
     for part in ("train", "val"):
         column = f"{part}/{metric}"
@@ -123,15 +202,31 @@ def _ends(values: Values, *, log: bool) -> tuple[float, float]:
     return (min(low - margin, 0.0) if log else low - margin), high + margin
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def _known(
+    parts: Mapping[str, tuple[Values, Values]], name: str
+) -> dict[str, tuple[NDArray[np.int64], Values]]:
+    """Return classes and probabilities of the crystals whose class is known, of the parts that have some."""
+    known = {part: ~np.isnan(target) for part, (target, _) in parts.items()}
+    shown = {
+        part: (target[known[part]].astype(np.int64), probability[known[part]])
+        for part, (target, probability) in parts.items()
+        if known[part].any()
+    }
+    if not shown:
+        raise UserError(f"no class of {name} is known in any part, so there is nothing to draw")
+    return shown
+
+
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
+    axes = [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+        one.set_axisbelow(True)
     return figure, axes
 
 
@@ -147,7 +242,7 @@ def _cloud(axes: Axes, x: Values, y: Values, bars: Values | None, colour: str, l
 
 def _mark_best(axes: Axes, epoch: float, value: float, unit: str) -> None:
     axes.axvline(epoch, color="black", linewidth=0.8, dashes=(4, 3), zorder=1)
-    label = f"best: {value:.4g}{_suffix(unit)} in epoch {epoch:.0f}"
+    label = f"best: {with_unit(f'{value:.4g}', unit)} in epoch {epoch:.0f}"
     axes.plot([epoch], [value], "o", color="black", markersize=5, zorder=4, label=label, linestyle="none")
 
 
@@ -164,7 +259,7 @@ def _limit(axes: Axes, curves: Sequence[Values]) -> None:
 def _score(target: Values, prediction: Values, unit: str) -> str:
     error = prediction - target
     spread = np.square(target - target.mean()).sum()
-    text = f"MAE {np.abs(error).mean():.3g}{_suffix(unit)}"
+    text = with_unit(f"MAE {np.abs(error).mean():.3g}", unit)
     if spread > 0:
         text += f", R² {1 - np.square(error).sum() / spread:.3f}"
     return f"{text} (n = {len(target):,})"
@@ -176,11 +271,7 @@ def _colour(part: str, parts: Mapping[str, Any]) -> str:
 
 
 def _quantity(name: str, unit: str) -> str:
-    return f"{name.replace('_', ' ')}{f' ({unit})' if _suffix(unit) else ''}"
-
-
-def _suffix(unit: str) -> str:
-    return f" {unit}" if unit not in {"", "1"} else ""
+    return with_unit(name.replace("_", " "), unit, "{} ({})")
 
 
 def _save(figure: Figure, path: str | Path) -> None:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tlzoo.crystals import with_unit
+
 PARTS = ("train", "val", "test")
 # Measures over all targets of a head with several.
 OVERALL = ("relative_mae",)
@@ -38,8 +40,10 @@ def aligned(rows: Sequence[Sequence[str]], sides: str, between: str = "  ") -> l
     ]
 
 
-def results_table(metrics: Mapping[str, Any]) -> str:
+def results_table(metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], int] | None = None) -> str:
     """Render ``metrics.json``: one row per part and target and, after a test, per trivial baseline.
+
+    ``labels`` has the number of known labels by part and target; by default each crystal has one.
 
     >>> part = {"crystals": 20, "mae": 0.5, "r2": 0.9}
     >>> print(results_table({"targets": {"gap": "eV"}, "val": part}))
@@ -47,18 +51,20 @@ def results_table(metrics: Mapping[str, Any]) -> str:
     val                                 20           0.5           0.9
     (gap in eV; mae in the unit of the target)
     """
-    rows = list(_rows(metrics))
+    rows = list(_rows(metrics, labels or {}))
     names = list(dict.fromkeys(name for _, _, row in rows for name in row))
-    lines = [f"{'':28}{'crystals':>10}" + "".join(f"{name:>14}" for name in names)]
+    lines = [f"{'':28}{'crystals':>10}" + "".join(f"{name:>{max(14, len(name) + 2)}}" for name in names)]
     for label, crystals, row in rows:
-        lines.append(f"{label:28}{crystals:>10}" + "".join(_cell(row.get(name)) for name in names))
-    units = ", ".join(f"{name} in {unit}" if unit else name for name, unit in metrics["targets"].items())
-    with_unit = " and ".join(name for name in ("mae", "rmse") if name in names)
-    note = f"; {with_unit} in the unit of the target" if with_unit else ""
+        lines.append(f"{label:28}{crystals:>10}" + "".join(_cell(name, row.get(name)) for name in names))
+    units = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in metrics["targets"].items())
+    errors = " and ".join(name for name in ("mae", "rmse") if name in names)
+    note = f"; {errors} in the unit of the target" if errors else ""
     return "\n".join([*(line.rstrip() for line in lines), f"({units}{note})"])
 
 
-def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, int, Row]]:
+def _rows(
+    metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], int]
+) -> Iterator[tuple[str, int, Row]]:
     targets = list(metrics["targets"])
     several = len(targets) > 1
     for part in PARTS:
@@ -67,14 +73,16 @@ def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, int, Row]]:
         for target in targets:
             label = f"{part}, {target}" if several else part
             row = {name: value for name, value in measured.items() if name != "crystals"}
-            yield label, measured["crystals"], _of(target, row) if several else row
+            count = labels.get((part, target), measured["crystals"])
+            yield label, count, _of(target, row) if several else row
         if several:
             yield f"{part}, all", measured["crystals"], {name: measured.get(name) for name in OVERALL}
     for target, baselines in metrics.get("baselines", {}).items():
         for name, parts in baselines.items():
             if "test" in parts:
                 label = f"test, {target}, {name}" if several else f"test, {name}"
-                yield label, metrics["test"]["crystals"], parts["test"]
+                count = labels.get(("test", target), metrics["test"]["crystals"])
+                yield label, count, parts["test"]
 
 
 def _of(target: str, measured: Mapping[str, float | None]) -> Row:
@@ -83,5 +91,6 @@ def _of(target: str, measured: Mapping[str, float | None]) -> Row:
     return {name.removesuffix(end): value for name, value in measured.items() if name.endswith(end)}
 
 
-def _cell(value: float | None) -> str:
-    return f"{value:>14.4g}" if value is not None and math.isfinite(value) else f"{'':>14}"
+def _cell(name: str, value: float | None) -> str:
+    width = max(14, len(name) + 2)
+    return f"{value:>{width}.4g}" if value is not None and math.isfinite(value) else " " * width

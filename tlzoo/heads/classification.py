@@ -16,7 +16,7 @@ class Classification(Head):
 
     Columns for two classes: ``<target>_probability``, of class 1. For more: ``<target>_class``, the most
     probable one, then ``<target>_probability_0`` … of each class. The loss is the cross entropy, the
-    metrics are ``accuracy``, ``f1`` and ``auroc``.
+    metrics are those of :class:`~tlzoo.heads.metrics.ClassificationMetrics`.
 
     Args:
         classes: Number of classes.

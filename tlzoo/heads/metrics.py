@@ -18,6 +18,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 from tlzoo.machine import distributed
 
 NAN = float("nan")
+LEAST_PROBABILITY = 1e-7
 
 
 class Metrics(Metric):
@@ -126,9 +127,11 @@ class IntervalMetrics(RegressionMetrics):
 
 
 class ClassificationMetrics(Metrics):
-    """``accuracy``, ``f1`` and ``auroc``; for more than two classes the last two are means over classes.
+    """``accuracy``, ``balanced_accuracy``, ``f1``, ``auroc`` and ``log_loss``.
 
-    ``auroc`` is NaN unless every class occurs.
+    ``balanced_accuracy`` is the mean over the classes that occur of the share of their crystals that is
+    found; for more than two classes ``f1`` and ``auroc`` are means over classes too. ``auroc`` is NaN unless
+    every class occurs. ``log_loss`` is the mean cross entropy in nats.
     """
 
     def __init__(self, targets: Sequence[str], *, classes: int) -> None:
@@ -140,20 +143,30 @@ class ClassificationMetrics(Metrics):
         known = ~target[:, 0].isnan()
         prediction, truth = prediction[known], target[known, 0].long()
         if not len(truth):
-            return {"accuracy": NAN, "f1": NAN, "auroc": NAN}
+            return dict.fromkeys(("accuracy", "balanced_accuracy", "f1", "auroc", "log_loss"), NAN)
         complete = bool(truth.bincount(minlength=self.classes).all())
+        options: dict[str, Any] = {"num_classes": self.classes, "average": "macro"}
         if self.classes == 2:
             probability = prediction[:, 0]
-            return {
-                "accuracy": ((probability > 0.5) == (truth == 1)).double().mean(),
-                "f1": binary_f1_score(probability, truth),
-                "auroc": binary_auroc(probability, truth) if complete else NAN,
-            }
-        options: dict[str, Any] = {"num_classes": self.classes, "average": "macro"}
+            chosen = (probability > 0.5).long()
+            f1 = binary_f1_score(probability, truth)
+            auroc = binary_auroc(probability, truth) if complete else NAN
+            given = torch.where(truth == 1, probability, 1 - probability)
+        else:
+            chosen = prediction[:, 0].long()
+            f1 = multiclass_f1_score(chosen, truth, **options)
+            auroc = multiclass_auroc(prediction[:, 1:], truth, **options) if complete else NAN
+            given = prediction[:, 1:].gather(1, truth[:, None])[:, 0]
+        right = (chosen == truth).double()
         return {
-            "accuracy": (prediction[:, 0].long() == truth).double().mean(),
-            "f1": multiclass_f1_score(prediction[:, 0].long(), truth, **options),
-            "auroc": multiclass_auroc(prediction[:, 1:], truth, **options) if complete else NAN,
+            "accuracy": right.mean(),
+            "balanced_accuracy": torch.stack(
+                [right[truth == i].mean() for i in range(self.classes) if bool((truth == i).any())]
+            ).mean(),
+            "f1": f1,
+            "auroc": auroc,
+            # a probability that float32 has rounded to 0 would cost infinitely much
+            "log_loss": -given.clamp(min=LEAST_PROBABILITY).log().mean(),
         }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tlzoo.crystals import with_unit
 from tlzoo.graphs.workers import worker_count
 from tlzoo.screen import local, ranking_page, ray_shards
 from tlzoo.screen.ranking import Ranking, rank, write, write_problems
@@ -73,7 +74,6 @@ def _said(
     count: int,
     seconds: float,
 ) -> Iterator[str]:
-    unit = f" ({screening.unit})" if screening.unit else ""
     speed = f", {count:,} of them now, {count / seconds:.0f} crystals/s" if count else ", all done before"
     yield f"{found.read:,} crystals of {screening.pool.name}{speed}"
     if screening.where:
@@ -84,5 +84,5 @@ def _said(
         if domain.reason:
             yield f"{model.name}: its training crystals are not to be had: {domain.reason}"
     ranked = f"{len(found.values):,}, the first {len(found.table):,} in {options.output}"
-    yield f"{screening.target}{unit} of {ranked}"
+    yield f"{with_unit(screening.target, screening.unit, '{} ({})')} of {ranked}"
     yield f"page: {html}"

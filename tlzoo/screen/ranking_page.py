@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.crystals import with_unit
 from tlzoo.evaluation.page import Cell, Table, render
 from tlzoo.evaluation.plots import COLOURS, OTHERS
 from tlzoo.machine.files import write_text
@@ -79,7 +80,7 @@ def _intervals(screening: Screening) -> str:
 def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:
     if not len(ranking.values):
         return
-    name = f"{screening.target} ({screening.unit})" if screening.unit else screening.target
+    name = with_unit(screening.target, screening.unit, "{} ({})")
     shown = ranking.table.slice(0, SHOWN)[screening.target].to_numpy()
 
     least, most = ranking.values.min(), ranking.values.max()
@@ -145,8 +146,10 @@ def _table(ranking: Ranking, types: Sequence[StructureType], screening: Screenin
     ends = [f"{screening.target}_{end}" for end in ("lower", "upper")] if screening.uncertain else []
     numbers = [screening.target, *ends, *(["distance"] if rows and "distance" in rows[0] else [])]
     texts = ["unseen_elements", *(["in_training"] if rows and "in_training" in rows[0] else [])]
-    unit = f" ({screening.unit})" if screening.unit else ""
-    named = [f"{name}{unit}" if name.startswith(screening.target) else name for name in numbers]
+    named = [
+        with_unit(name, screening.unit, "{} ({})") if name.startswith(screening.target) else name
+        for name in numbers
+    ]
     told = [text.replace("_", " ") for text in texts]
     lines = []
     for row, kind in zip(rows, types, strict=True):

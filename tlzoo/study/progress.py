@@ -7,6 +7,7 @@ from functools import cached_property
 from statistics import fmean
 
 from tlzoo.cards.card import duration
+from tlzoo.crystals import with_unit
 from tlzoo.study.axes import Condition, Label, Labels, holds, text
 from tlzoo.study.grid import Study, StudyRun
 from tlzoo.study.selection import Row, Rows, decide, once
@@ -133,7 +134,7 @@ def told(row: Row) -> str:
         (name, parts.get("test", parts["val"])["mae"]) for name, parts in row.get("baselines", {}).items()
     ]
     errors = [f"{name} MAE {error:.4g}" for name, error in measured if error is not None]
-    return f"{', '.join(errors)} {row['unit']}".rstrip() + f", {duration(row['seconds'])}"
+    return f"{with_unit(', '.join(errors), row['unit'])}, {duration(row['seconds'])}"
 
 
 def _kind(labels: Labels, alike: Iterable[str]) -> tuple[tuple[str, Label], ...]:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from tlzoo.crystals import with_unit
 from tlzoo.errors import UserError
 from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.study.axes import Label
@@ -115,7 +116,7 @@ def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
     lines = [[*kept, "baseline", "splits", "validation MAE", "test MAE", "unit"]]
     for _, row in table.iterrows():
         names = [value_text(row[name]) for name in (*kept, "baseline", "splits")]
-        lines.append([*names, *(_error(row, measure) for measure in MEASURES), str(row["unit"])])
+        lines.append([*names, *(_error(row, measure) for measure in MEASURES), _unit(row)])
     return _written(lines, form)
 
 
@@ -124,7 +125,7 @@ def _long(table: pd.DataFrame, axes: Sequence[str]) -> Cells:
     for _, row in table.iterrows():
         errors = [_error(row, measure) for measure in MEASURES]
         runs = str(row["runs"]) if row["runs"] == row["of"] else f"{row['runs']}/{row['of']}"
-        lines.append([*(value_text(row[name]) for name in axes), runs, *errors, str(row["unit"])])
+        lines.append([*(value_text(row[name]) for name in axes), runs, *errors, _unit(row)])
     return lines
 
 
@@ -139,11 +140,15 @@ def _across(table: pd.DataFrame, by: Sequence[str], across: Sequence[str], choos
             cell += f" ({row['runs']}/{row['of']})"
         if choose:
             cell += f" ({', '.join(value_text(row[name]) for name in choose)})"
-        key = (*(value_text(row[name]) for name in by), str(row["unit"]))
+        key = (*(value_text(row[name]) for name in by), _unit(row))
         side.setdefault(key, {})[head] = cell
     lines = [[*by, *heads, "unit"]]
     lines += [[*key[:-1], *(found.get(head, "–") for head in heads), key[-1]] for key, found in side.items()]
     return lines
+
+
+def _unit(row: pd.Series) -> str:
+    return with_unit("", str(row["unit"]), "{1}")
 
 
 def value_text(value: Label) -> str:

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +48,7 @@ def fit(
     data: Table | CrystalDataModule | None = None,
     run_dir: str | Path | None = None,
     quiet: bool = False,
+    told: Callable[[], None] | None = None,
 ) -> Run:
     """Train, or go on with a training that was stopped; what `tlzoo fit` does.
 
@@ -59,6 +60,7 @@ def fit(
             module of a configuration with the same section ``data``, so that nothing is read again.
         run_dir: Directory of the run; ``run_dir`` of the configuration by default.
         quiet: Say nothing of groups and epochs, and show no progress.
+        told: Called after each epoch.
 
     Returns:
         The run directory, with the model, its errors on the training and validation part, and all that is
@@ -83,10 +85,16 @@ def fit(
                     raise UserError(f"data: wanted a section of a configuration, got {section!r}")
                 tree["data"] = {**section, "source": stored(data, tree.get("run_dir", RUN_DIR))}
             config = Configuration.parsed(tree)
-        return _trained(config, known, quiet=quiet)
+        return _trained(config, known, quiet=quiet, told=told)
 
 
-def _trained(config: Configuration, known: CrystalDataModule | None, *, quiet: bool) -> Run:
+def _trained(
+    config: Configuration,
+    known: CrystalDataModule | None,
+    *,
+    quiet: bool,
+    told: Callable[[], None] | None = None,
+) -> Run:
     run, values = config.run, config.values
     run.check()
     begin = _beginning(config)
@@ -98,7 +106,7 @@ def _trained(config: Configuration, known: CrystalDataModule | None, *, quiet: b
     # in a file of a batch job a bar would be thousands of lines
     bar = experiment.trainer["enable_progress_bar"]
     shown = not quiet and (sys.stdout.isatty() if bar is None else bool(bar))
-    history = History(run.path, lines=not shown)
+    history = History(run.path, lines=not shown, told=told)
     keep = [Keep(run.path, "best", monitor=task.monitor), Keep(run.path, "last")]
     trainer = started(
         experiment,
@@ -108,11 +116,13 @@ def _trained(config: Configuration, known: CrystalDataModule | None, *, quiet: b
         default_root_dir=run.path,
         enable_progress_bar=shown,
     )
-    told = trackers(trainer)
+    found = trackers(trainer)
     if trainer.is_global_zero:
         run.open(data, int(values.seed_everything))
+        if data.split.warning and not quiet:
+            logger.warning("%s", data.split.warning)
         write_text(run.config, yaml.safe_dump(config.resolved, sort_keys=False))
-        for tracker in told:
+        for tracker in found:
             tracker.begin(run)
     try:
         trainer.fit(task, datamodule=data, ckpt_path=begin, weights_only=values.weights_only)
@@ -124,7 +134,7 @@ def _trained(config: Configuration, known: CrystalDataModule | None, *, quiet: b
         if distributed.rank() == 0:
             run.close(history.seconds)
             run.export(task, data)
-            log_results(told, run)
+            log_results(found, run)
     return run
 
 

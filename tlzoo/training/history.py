@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import pandas as pd
 from lightning.pytorch.callbacks import Checkpoint
 
+from tlzoo.crystals import with_unit
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.machine import distributed
@@ -26,13 +27,15 @@ class History(Checkpoint):
     Args:
         folder: Where to write the file.
         lines: Log a line per epoch, for where there is no progress bar.
+        told: Called after each epoch.
 
     Attributes:
         seconds: Time that the finished epochs took, validation included.
     """
 
-    def __init__(self, folder: Path, *, lines: bool = False) -> None:
+    def __init__(self, folder: Path, *, lines: bool = False, told: Callable[[], None] | None = None) -> None:
         self.path = folder / "history.csv"
+        self.told = told
         self.lines = lines
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -66,6 +69,8 @@ class History(Checkpoint):
         if not trainer.is_global_zero:
             return
         write_text(self.path, pd.DataFrame(self.rows).to_csv(index=False))
+        if self.told is not None:
+            self.told()
         if self.lines:
             logger.info(
                 "epoch %d%s: %s, %.1f s, %.0f crystals/s",
@@ -92,4 +97,4 @@ def _measure(metrics: Mapping[str, float], task: Any, units: Sequence[str]) -> s
     if name not in metrics:
         return f"train/loss {metrics['train/loss']:.4g}"
     unit = units[0] if len(units) == 1 and name == "val/mae" else ""
-    return f"{name} {metrics[name]:.4g} {unit}".rstrip()
+    return with_unit(f"{name} {metrics[name]:.4g}", unit)

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from tlzoo.cards.lineage import started_from
 from tlzoo.data.known_elements import symbols
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.data.splits.splitter import PARTS
+from tlzoo.data.splits.splitter import PARTS, differ
 from tlzoo.errors import UserError
 from tlzoo.evaluation import plots
 from tlzoo.evaluation.baselines import baselines
@@ -71,10 +72,25 @@ class Run:
         return sorted(self.path.glob("parity*.png"))
 
     @property
+    def class_plots(self) -> list[Path]:
+        """Of a classification: which class was taken for which, and the ROC."""
+        return sorted([*self.path.glob("confusion*.png"), *self.path.glob("roc*.png")])
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """What was measured so far, in the units of the targets; empty before training ends."""
         path = self.path / "metrics.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    @property
+    def labels(self) -> dict[tuple[str, str], int]:
+        """Numbers of known labels by part and target; empty before training ends."""
+        if not self.predictions.exists():
+            return {}
+        table = read_table(self.predictions)
+        keys = list(zip(table["part"], table["property"], strict=True))
+        known = Counter(key for key, there in zip(keys, table["target"].notna(), strict=True) if there)
+        return {key: known[key] for key in keys}
 
     def check(self) -> None:
         """Refuse what can be no directory.
@@ -101,7 +117,10 @@ class Run:
             UserError: The directory holds a run of other structures, labels, or another split.
         """
         text = data.split.to_json(data.crystals.ids)
-        if self.last.exists() and self.split.exists() and self.split.read_text(encoding="utf-8") != text:
+        before = (
+            self.split.read_text(encoding="utf-8") if self.last.exists() and self.split.exists() else text
+        )
+        if differ(before, text):
             raise UserError(
                 f"{self.split} differs from the split of this configuration and data: the data changed since "
                 "the run began; use another --run_dir"
@@ -205,20 +224,24 @@ class Run:
         return metrics
 
     def draw(self, task: Task, table: pd.DataFrame) -> None:
-        """Draw a parity plot per property, and the learning curve."""
+        """Draw a parity plot per property, or how well its classes are told apart; and the learning curve."""
         properties = list(dict.fromkeys(table["property"]))
         for name in properties:
             rows = table[table["property"] == name]
-            file = "parity.png" if len(properties) == 1 else f"parity-{name}.png"
-            parts = {
-                str(part): (values["target"].to_numpy(), values["prediction"].to_numpy())
-                for part, values in rows.groupby("part", sort=False)
-            }
+            end = ".png" if len(properties) == 1 else f"-{name}.png"
+            parts = {str(part): values for part, values in rows.groupby("part", sort=False)}
+            known = {part: values["target"].to_numpy() for part, values in parts.items()}
+            if isinstance(task.head, Classification):
+                told = {part: (known[part], _probabilities(values)) for part, values in parts.items()}
+                plots.confusion(self.path / f"confusion{end}", told, name=name)
+                plots.roc(self.path / f"roc{end}", told, name=name)
+                continue
+            pairs = {part: (known[part], values["prediction"].to_numpy()) for part, values in parts.items()}
             log = task.head.transform == "log10"
-            plots.parity(self.path / file, parts, name=name, unit=rows["unit"].iloc[0], log=log)
+            plots.parity(self.path / f"parity{end}", pairs, name=name, unit=_unit(rows), log=log)
         if self.history.exists():
             monitor = task.head.monitor
-            unit = str(table["unit"].iloc[0]) if monitor == "mae" else ""
+            unit = _unit(table) if monitor == "mae" else ""
             plots.learning_curve(
                 self.path / "learning-curve.png", pd.read_csv(self.history), metric=monitor, unit=unit
             )
@@ -279,6 +302,21 @@ def _long_table(
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _unit(table: pd.DataFrame) -> str:
+    """Return the unit that a table of predictions states; a file has nothing, NaN, for none."""
+    unit = table["unit"].iloc[0]
+    return "" if pd.isna(unit) else str(unit)
+
+
+def _probabilities(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the probability of each class, ``(crystals, classes)``."""
+    several = [name for name in table.columns if name.startswith("probability_")]
+    if several:
+        return table[several].to_numpy(dtype=np.float64)
+    first: NDArray[np.float64] = table["prediction"].to_numpy(dtype=np.float64)
+    return np.stack([1 - first, first], axis=1)
 
 
 def _processor() -> str:

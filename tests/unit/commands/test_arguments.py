@@ -102,6 +102,42 @@ def test_lists_do_not_grow_from_call_to_call():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("a -o h -o i", "--output: one value is wanted, got h and i"),
+        ("a -o h --max-crystals 1 --max-crystals=2", "--max-crystals: one value is wanted, got 1 and 2"),
+        ("a -o h --how fast --how slow", "--how: one value is wanted, got fast and slow"),
+        ("a -o h --run_dir g --run-dir f", "--run-dir: one value is wanted, got g and f"),
+    ],
+)
+def test_an_option_with_one_value_is_given_once(text, message):
+    """The last one does not win in silence; the same again does no harm."""
+    with pytest.raises(UserError) as caught:
+        given(text)
+    assert str(caught.value) == f"{message} (see tlzoo ask --help)"
+    assert given("a -o h --run-dir g --run-dir g").run_dir == Path("g")
+
+
+@pytest.mark.parametrize(
+    ("arguments_", "message"),
+    [
+        (("finetune", "--target", "a", "--target", "b"), "--target: one value is wanted, got a and b"),
+        (("recommend", "--unit", "eV", "--unit=meV"), "--unit: one value is wanted, got eV and meV"),
+        (
+            ("features", "--target", "a", "--target", "b", "-o", "out"),
+            "--target: a single table has one column to learn, got a and b",
+        ),
+        (("fit", "--seed_everything=1", "--seed-everything", "2"), "--seed_everything: one value is wanted"),
+    ],
+)
+def test_commands_take_no_second_value_in_silence(arguments_, message, tlzoo):
+    command, *options = arguments_
+    answer = tlzoo(command, *([] if command == "fit" else ["semiconductors"]), *options)
+    assert answer.code == 2
+    assert answer.err.startswith(f"tlzoo: {message}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
         ("-o h", "DATA [DATA ...] is missing"),
         ("a", "-o FILE is missing"),
         ("", "DATA [DATA ...], -o FILE are missing"),

@@ -123,6 +123,27 @@ def test_a_start_as_elsewhere():
         read("--from")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--data.batch-size", "3", "--data.batch_size=4"],
+            "--data.batch_size: one value is wanted, got 3 and 4",
+        ),
+        (["--run_dir=a", "--run-dir", "b"], "--run_dir: one value is wanted, got a and b"),
+    ],
+)
+def test_an_option_is_given_once(words, message):
+    with pytest.raises(UserError, match=message):
+        spelled(words)
+
+
+def test_what_may_be_repeated_still_may():
+    words = ["--config", "a", "--config", "b", "--trainer.callbacks+=A", "--trainer.callbacks.x=1"]
+    words += ["--trainer.callbacks+=B", "--trainer.callbacks.x=2", "--trainer.deterministic", "--run_dir=r"]
+    assert spelled([*words, "--trainer.deterministic", "--run_dir", "r"])[: len(words)] == words
+
+
 def read(*words):
     needed = ["--model.backbone=CGCNN", "--model.head=Regression", "--data.source=semiconductors"]
     return Configuration.parsed(spelled([*needed, *words]))

@@ -174,6 +174,6 @@ def test_the_command_loads_no_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *report, loaded = done.stdout.splitlines()
-    assert report[-1].startswith("ready to train on")
+    assert report[-1].startswith("ready to predict, without labels to train on")
     assert "pymatgen" in loaded.split()
     assert not {"torch", "torch_geometric", "lightning", "pandas", "sklearn"} & set(loaded.split())

@@ -54,6 +54,17 @@ def test_an_exact_reference_has_no_gain():
     assert not found.certain
 
 
+def test_draws_without_an_error_of_the_reference_count():
+    """Of 20 crystals the reference gets two wrong, the model one of them: some draws hold neither."""
+    reference, errors = np.zeros(20), np.zeros(20)
+    reference[:2] = errors[0] = 1
+    found = gain(errors, reference)
+    assert found.value == 0.5
+    assert found.low <= 0 < found.high <= 1, "nothing is gained in draws where nobody errs"
+    errors[5] = 1
+    assert np.isnan(gain(errors, reference).low), "and without limit lost where only the model errs"
+
+
 def test_an_interval_with_zero_is_uncertain():
     assert not Gain(0.1, -0.1, 0.3).certain
     assert Gain(0.1, 0.01, 0.3).certain

@@ -43,6 +43,36 @@ def test_parity_shows_every_part_with_its_errors(tmp_path, axes):
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["parity.png"]
 
 
+CLASSES = {
+    "val": (np.array([0.0, 0.0, 1.0, np.nan]), np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.5, 0.5]])),
+    "test": (np.array([1.0, 1.0]), np.array([[0.3, 0.7], [0.6, 0.4]])),
+}
+
+
+def test_confusion_counts_each_class(tmp_path, axes):
+    plots.confusion(tmp_path / "confusion.png", CLASSES, name="metal")
+    validation, test = axes[0].figure.axes
+    assert [text.get_text() for text in validation.texts] == ["1", "1", "0", "1"]
+    assert [text.get_text() for text in test.texts] == ["0", "0", "1", "1"]
+    assert validation.get_title() == "validation: balanced accuracy 0.750"
+    assert test.get_title() == "test: balanced accuracy 0.500"
+    assert (validation.get_xlabel(), validation.get_ylabel()) == ("predicted metal", "known metal")
+    with pytest.raises(UserError, match="no class of metal is known"):
+        plots.confusion(tmp_path / "none.png", {"test": (np.array([np.nan]), np.ones((1, 2)))}, name="metal")
+
+
+def test_roc_of_two_and_of_three_classes(tmp_path, axes):
+    plots.roc(tmp_path / "roc.png", CLASSES, name="metal")
+    assert legend(axes[0]) == ["validation: area 1.000 (n = 3)", "test: one class alone"]
+    three = np.eye(3)[[0, 1, 2, 0]]
+    plots.roc(tmp_path / "three.png", {"test": (np.array([0.0, 1.0, 2.0, 2.0]), three)}, name="phase")
+    assert legend(axes[1]) == [
+        "test, class 0: area 0.833 (n = 4)",
+        "test, class 1: area 1.000 (n = 4)",
+        "test, class 2: area 0.750 (n = 4)",
+    ]
+
+
 def test_parity_leaves_out_what_is_unknown(tmp_path, axes):
     target = np.array([1.0, np.nan, 3.0])
     parts = {"val": (target, np.ones(3)), "test": (np.full(2, np.nan), np.ones(2)), "new": (target, target)}

@@ -73,7 +73,22 @@ def test_intervals():
 def test_binary_classes():
     metrics = Classification().metrics(["metal"])
     found = computed(metrics, ([[0.9], [0.2]], [[1.0], [0.0]]), ([[0.6], [0.1]], [[0.0], [NAN]]))
-    assert found == pytest.approx({"accuracy": 2 / 3, "f1": 2 / 3, "auroc": 1.0})
+    # class 1 is found, of two crystals of class 0 one
+    log_loss = -math.log(0.9 * 0.8 * 0.4) / 3
+    wanted = {"accuracy": 2 / 3, "balanced_accuracy": 0.75, "f1": 2 / 3, "auroc": 1.0, "log_loss": log_loss}
+    assert found == pytest.approx(wanted)
+
+
+def test_always_the_same_answer_is_worth_a_coin():
+    metrics = Classification().metrics(["metal"])
+    found = computed(metrics, ([[0.01]] * 10, [[0.0]] * 9 + [[1.0]]))
+    assert found["accuracy"] == pytest.approx(0.9)
+    assert found["balanced_accuracy"] == 0.5
+
+
+def test_a_probability_of_zero_costs_much_but_not_infinitely():
+    found = computed(Classification().metrics(["metal"]), ([[0.0]], [[1.0]]))
+    assert found["log_loss"] == pytest.approx(7 * math.log(10), rel=1e-4)
 
 
 def test_many_classes():
@@ -81,6 +96,8 @@ def test_many_classes():
     rows = [[0.0, 0.8, 0.1, 0.1], [1.0, 0.1, 0.8, 0.1], [2.0, 0.1, 0.1, 0.8], [0.0, 0.4, 0.3, 0.3]]
     found = computed(metrics, (rows, [[0.0], [1.0], [2.0], [2.0]]))
     assert found["accuracy"] == 0.75
+    assert found["balanced_accuracy"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert found["log_loss"] == pytest.approx(-math.log(0.8**3 * 0.3) / 4)
     assert found["f1"] == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
     assert 0.5 < found["auroc"] <= 1.0
 

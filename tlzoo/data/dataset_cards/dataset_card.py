@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from textwrap import fill
 from typing import Literal
 
+from tlzoo.crystals import with_unit
+
 
 @dataclass(frozen=True)
 class Target:
@@ -84,7 +86,9 @@ class DatasetCard:
         rows = [("crystals", f"{self.crystals:,}")]
         for name, target in self.targets.items():
             default = " (default)" if name == self.default_target and len(self.targets) > 1 else ""
-            rows.append(("target", f"{name} [{target.unit}]{default}: {target.description}"))
+            rows.append(
+                ("target", f"{with_unit(name, target.unit, '{} [{}]')}{default}: {target.description}")
+            )
         rows.append(("source", self._source()))
         for theirs, ours in self.mapping.items():
             rows.append(("column", f"{theirs!r} of matminer is {ours!r} here"))

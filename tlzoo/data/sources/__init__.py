@@ -8,11 +8,18 @@ from pathlib import Path
 from tlzoo import plugins
 from tlzoo.crystals import Crystals
 from tlzoo.data.sources.ase import read_database, read_extxyz
-from tlzoo.data.sources.folder import is_structure_file, read_folder, structure_files, unzipped
+from tlzoo.data.sources.folder import (
+    is_structure_file,
+    lies_beside_structures,
+    read_folder,
+    structure_files,
+    unzipped,
+)
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.reader import Reader
 from tlzoo.data.sources.records import Columns, Record, Records, Table, assemble, finish, sound
-from tlzoo.data.sources.tabular import numbered, read_csv, read_json, read_parquet
+from tlzoo.data.sources.repeats import SameId
+from tlzoo.data.sources.tabular import NoStructuresError, numbered, read_csv, read_json, read_parquet
 from tlzoo.errors import UserError
 
 __all__ = ["Place", "Problem", "Reader", "read", "read_all"]
@@ -38,24 +45,27 @@ def read(
     id_column: str | None = None,
     structure_column: str | None = None,
     units: Mapping[str, str] | None = None,
+    same_id: SameId | None = None,
 ) -> Crystals:
     """Read crystals and their columns; all of them or none.
 
     Args:
-        path: A folder of structure files with or without a CSV of labels, a zip archive of one, a single
-            CIF or POSCAR file, a CSV/TSV/parquet/JSON/JSONL table with structures or paths in a column,
-            extended XYZ, or an ASE db.
+        path: A folder of structure files with or without a CSV of labels, the CSV in it that counts, a zip
+            archive of a folder, a single CIF or POSCAR file, a CSV/TSV/parquet/JSON/JSONL table with
+            structures or paths in a column, extended XYZ, or an ASE db.
         targets: Columns that must be numbers (empty cells are unknown, NaN); every structure must then have
             a row in the CSV beside it. None: every column that mostly is numbers; ``()``: none.
         id_column: Column of the identifiers; found by name if not given.
         structure_column: Column of the structures; found by name, then by content, if not given.
         units: Units of columns, where the file does not say.
+        same_id: What rows with one id are: ``average``, one crystal, if their structure is the same, with the
+            mean of their numbers; ``rename``, several, which get a number behind the id; None: an error.
 
     Raises:
         UserError: Something cannot be read; the message lists the first ten problems by file and row.
     """
-    columns = {"id_column": id_column, "structure_column": structure_column}
-    return sound(str(path), *read_all(path, targets=targets, units=units, **columns))
+    options = {"id_column": id_column, "structure_column": structure_column}
+    return sound(str(path), *read_all(path, targets=targets, units=units, same_id=same_id, **options))
 
 
 def read_all(
@@ -65,6 +75,7 @@ def read_all(
     id_column: str | None = None,
     structure_column: str | None = None,
     units: Mapping[str, str] | None = None,
+    same_id: SameId | None = None,
 ) -> tuple[Crystals, list[Problem]]:
     """Read what can be read, and say by file and row what cannot; arguments of `read`.
 
@@ -84,7 +95,7 @@ def read_all(
     found = _open(path, Columns(id_column, structure_column), labels_wanted=labels_wanted)
     if not isinstance(found, Table):
         found = assemble(*found)
-    return finish(found, targets=targets, units=units or {})
+    return finish(found, targets=targets, units=units or {}, same_id=same_id)
 
 
 def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | Records:
@@ -97,7 +108,7 @@ def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | Recor
         return read_folder(path, str(path), id_column=columns.id, labels_wanted=labels_wanted)
     for endings, reader in READERS.items():
         if kinds & set(endings):
-            return reader(path, columns)
+            return _read_table(reader, path, columns)
     if is_structure_file(path):
         return [Record(path.stem if path.suffix else path.name, Place(str(path)), path)], []
     for kind in plugins.classes(Reader):
@@ -106,3 +117,15 @@ def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | Recor
             places = numbered(path, len(crystals), "crystal")
             return Table(crystals, places, places, [])
     raise UserError(f"{path} is of no known kind; wanted {WANTED}")
+
+
+def _read_table(
+    reader: Callable[[Path, Columns], Table | Records], path: Path, columns: Columns
+) -> Table | Records:
+    try:
+        return reader(path, columns)
+    except NoStructuresError:
+        if not lies_beside_structures(path):
+            raise
+    folder = path.parent
+    return read_folder(folder, str(folder), id_column=columns.id, labels_wanted=True, table=path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.sources.labels import as_numbers, is_unknown, no_numbers, with_classes
 from tlzoo.data.sources.parse import Parsed, Sites, Source, parse_all
 from tlzoo.data.sources.problems import Place, Problem, raise_errors
+from tlzoo.data.sources.repeats import SameId, one_id_each
 from tlzoo.errors import UserError, no_such
 
 # fmt: off
@@ -25,7 +27,6 @@ STRUCTURE_NAMES = (
     "structure_file",
 )
 # fmt: on
-UNKNOWN = frozenset({"", "nan", "na", "n/a", "null", "none"})
 
 
 @dataclass(frozen=True)
@@ -96,38 +97,58 @@ def assemble(records: Sequence[Record], problems: Sequence[Problem] = ()) -> Tab
 
 
 def finish(
-    read: Table, *, targets: Sequence[str] | None, units: Mapping[str, str]
+    read: Table,
+    *,
+    targets: Sequence[str] | None,
+    units: Mapping[str, str],
+    same_id: SameId | None = None,
 ) -> tuple[Crystals, list[Problem]]:
     """Turn columns into numbers, check targets and ids, and leave out the rows that are wrong.
 
-    Columns that need not be numbers and are none become text.
+    Columns that need not be numbers and are none become text; those without a name are left out.
     """
-    crystals, problems = read.crystals, list(read.problems)
+    file = Place(read.labels[0].file if read.labels else "the input")
+    crystals, problems = _named(read.crystals, targets or (), file)
+    problems = [*read.problems, *problems]
     missing = [name for name in dict.fromkeys([*(targets or ()), *units]) if name not in crystals.columns]
-    for name in missing if len(crystals) else []:
-        file = Place(read.labels[0].file if read.labels else "the input")
-        problems.append(Problem(file, "missing column", no_such("column", name, crystals.columns)))
+    problems += [
+        Problem(file, "missing column", no_such("column", name, crystals.columns))
+        for name in (missing if len(crystals) else [])
+    ]
+    crystals, notes = with_classes(crystals, targets, file)
     keep = np.ones(len(crystals), dtype=bool)
     columns: dict[str, NDArray[Any]] = {}
     for name, values in crystals.columns.items():
         numbers, wrong = as_numbers(values)
-        known = sum(not _is_unknown(value) for value in values) if targets is None else 0
+        known = sum(not is_unknown(value) for value in values) if targets is None else 0
         is_target = 0 < len(wrong) < 0.5 * known if targets is None else name in targets
         if is_target or len(wrong) == 0:
             columns[name] = numbers
             keep[wrong] = False
-            problems += [_no_number(read.labels[row], name, values[row]) for row in wrong]
+            problems += no_numbers(read.labels, name, values, wrong.tolist())
         else:
-            columns[name] = _objects([None if _is_unknown(value) else value for value in values])
-    first: dict[str, int] = {}
-    for row, name in enumerate(crystals.ids):
-        if first.setdefault(name, row) != row:
-            keep[row] = False
-            text = f"the id {name!r} is taken by {read.places[first[name]]}; ids must be unique"
-            problems.append(Problem(read.places[row], "duplicate id", text))
+            columns[name] = _objects([None if is_unknown(value) else value for value in values])
     origins = [str(place) for place in read.places]
     crystals = replace(crystals, columns=columns, units={**crystals.units, **units}, origins=origins)
+    crystals, keep, found = one_id_each(crystals, keep, same_id, places=read.places, labels=read.labels)
+    problems += [*notes, *found]
     return (crystals if keep.all() else crystals.select(np.flatnonzero(keep))), problems
+
+
+def is_unnamed(column: str) -> bool:
+    """Whether a column has no name but what pandas gives to an index."""
+    return not column.strip() or re.fullmatch(r"Unnamed: \d+|__index_level_\d+__", column) is not None
+
+
+def _named(crystals: Crystals, targets: Sequence[str], file: Place) -> tuple[Crystals, list[Problem]]:
+    """Leave out columns without a name, which nobody asked for."""
+    left = [name for name in crystals.columns if is_unnamed(name) and name not in targets]
+    if not left:
+        return crystals, []
+    columns = {name: values for name, values in crystals.columns.items() if name not in left}
+    names = ", ".join(map(repr, left))
+    text = f"a column without a name, as pandas writes its index, was not read: {names}"
+    return replace(crystals, columns=columns), [Problem(file, "unnamed column", text, "note")]
 
 
 def sound(name: str, crystals: Crystals, problems: Sequence[Problem]) -> Crystals:
@@ -145,49 +166,10 @@ def sound(name: str, crystals: Crystals, problems: Sequence[Problem]) -> Crystal
     return crystals
 
 
-def as_numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return values as numbers, NaN where unknown, and the rows that are neither number nor unknown.
-
-    >>> as_numbers(np.array(["1.5", "", None, "1,5", "inf"], dtype=object))
-    (array([1.5, nan, nan, nan, nan]), array([3, 4]))
-    """
-    if values.dtype != object:
-        return values.astype(np.float64), np.flatnonzero(np.isinf(values.astype(np.float64)))
-    numbers = np.full(len(values), np.nan)
-    wrong = []
-    for row, value in enumerate(values):
-        if _is_unknown(value):
-            continue
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.inf
-        if math.isinf(number):
-            wrong.append(row)
-        else:
-            numbers[row] = number
-    return numbers, np.array(wrong, dtype=np.int64)
-
-
 def find_column(names: Sequence[str], wanted: Sequence[str]) -> str | None:
     """Return the first of the wanted names that is there, whatever its case."""
     by_lower = {name.strip().lower(): name for name in reversed(names)}
     return next((by_lower[name] for name in wanted if name in by_lower), None)
-
-
-def _no_number(place: Place, column: str, value: object) -> Problem:
-    text = str(value)
-    shown = text if len(text) <= 40 else text[:37] + "…"
-    comma = text.count(",") == 1 and text.replace(",", "").lstrip("-").isdigit()
-    hint = f"{'use a decimal point' if comma else 'correct it'}, or leave it empty if unknown"
-    said = f"column {column!r} holds {shown!r}, which is no finite number; {hint}"
-    return Problem(place, "not a number", said)
-
-
-def _is_unknown(value: object) -> bool:
-    if isinstance(value, str):
-        return value.strip().lower() in UNKNOWN
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _objects(values: Sequence[Any]) -> NDArray[np.object_]:

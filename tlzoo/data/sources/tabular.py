@@ -19,6 +19,10 @@ from tlzoo.errors import UserError, no_such
 from tlzoo.periodicity import SMALLEST
 
 
+class NoStructuresError(UserError):
+    """No column of a table holds structures."""
+
+
 def read_csv(path: Path, columns: Columns) -> Records:
     """Read a CSV or TSV file with the text of CIFs or paths, relative to the file, in a column.
 
@@ -195,6 +199,14 @@ def _source(value: Any, folder: Path) -> Source | None:  # noqa: ANN401 (whateve
     return value if is_structure_text(value) else folder / value.strip()
 
 
+def _holds_structures(rows: Sequence[Mapping[str, Any]], name: str, folder: Path) -> bool:
+    """Whether the first value of a column is a structure, the text of one, or the path of a file."""
+    value = next((row[name] for row in rows if row.get(name)), None)
+    if is_structure(value) or is_structure_dict(value) or is_structure_text(value):
+        return True
+    return isinstance(value, str) and len(value) < 255 and "\n" not in value and (folder / value).is_file()
+
+
 def _structure_column(
     rows: Sequence[Mapping[str, Any]], names: Sequence[str], label: str, wanted: str | None, folder: Path
 ) -> str:
@@ -205,13 +217,16 @@ def _structure_column(
     found = find_column(names, STRUCTURE_NAMES)
     if found is not None:
         return found
-    for name in names:
-        value = next((row[name] for row in rows if row.get(name)), None)
-        if is_structure(value) or is_structure_dict(value) or is_structure_text(value):
-            return name
-        if isinstance(value, str) and len(value) < 255 and "\n" not in value and (folder / value).is_file():
-            return name
-    raise UserError(
+    holding = [name for name in names if _holds_structures(rows, name, folder)]
+    if len(holding) == 1:
+        return holding[0]
+    if holding:
+        raise UserError(
+            f"{label}: the columns {', '.join(map(repr, holding))} all hold structures; say which counts "
+            "(`tlzoo data check --structure-column NAME`, `tlzoo fit --data.structure_column NAME`), or "
+            "remove the others"
+        )
+    raise NoStructuresError(
         f"{label}: no column holds structures (the text of a CIF or POSCAR, a path, or a structure dict); "
         f"there are: {', '.join(names) or 'none'}; name it with structure_column"
     )

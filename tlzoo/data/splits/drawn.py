@@ -182,8 +182,9 @@ def _random(rows: Rows, units: Rows, *, val: float, test: float, seed: Sequence[
     wanted = {"test": _count(test, len(rows), "test"), "val": _count(val, len(rows), "val")}
     if sum(wanted.values()) >= len(rows):
         raise UserError(
-            f"{len(rows)} crystals with a known target cannot give {wanted['val']} for validation and "
-            f"{wanted['test']} for test and leave some to train on; ask for less or bring more data"
+            f"{len(rows)} crystal{'s' if len(rows) != 1 else ''} with a known target cannot give "
+            f"{wanted['val']} for validation and {wanted['test']} for test and leave some to train on; ask "
+            "for less or bring more data"
         )
     parts: dict[str, list[Rows]] = {"train": [], "val": [], "test": []}
     free = dict(wanted)

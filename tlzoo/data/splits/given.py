@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.splits.drawn import inner
 from tlzoo.data.splits.ids import Rows, read_json, rows_by_id, rows_of
-from tlzoo.data.splits.splitter import PARTS, Splitter, Table
+from tlzoo.data.splits.splitter import PARTS, Duplicates, Splitter, Table
 from tlzoo.errors import UserError
 
 
@@ -27,17 +26,21 @@ class FromColumn(Splitter):
         column: Name of the column.
         val: If no crystal is marked ``val``: the fraction (below 1) or count to draw from ``train``.
         seed: Seed of that draw.
+        duplicates: ``drop`` takes crystals out of training and validation whose structure a later part has;
+            they are counted in the notes, and kept by default.
     """
 
     column: str = "split"
     val: int | float = 0
     seed: int = 0
+    duplicates: Duplicates | None = None
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Read the column."""
+        known = table.crystals.known(self.column)
         values = table.crystals.column(self.column).astype(object)
         for row, value in enumerate(values):
-            if not (pd.isna(value) or value == "" or value in PARTS):
+            if known[row] and value not in ("", *PARTS):
                 raise UserError(
                     f"{table.crystals.origin(row)}: the column {self.column!r} holds {value!r}; "
                     "wanted train, val, test or nothing"
@@ -55,6 +58,8 @@ class Pretraining(Splitter):
     Attributes:
         max_atoms: Train and validate with cells of at most so many atoms; the test part keeps all.
     """
+
+    apart: ClassVar[bool] = True  # its crystals were compared when the list of those kept out was made
 
     max_atoms: int | None = None
 
@@ -82,12 +87,15 @@ class FromFile(Splitter):
         index: Which split, if the file holds a list of them.
         val: If the file has no validation part: the fraction (below 1) or count to draw from ``train``.
         seed: Seed of that draw.
+        duplicates: ``drop`` takes crystals out of training and validation whose structure a later part has;
+            they are counted in the notes, and kept by default.
     """
 
     path: str
     index: int = 0
     val: int | float = 0
     seed: int = 0
+    duplicates: Duplicates | None = None
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Read the file."""

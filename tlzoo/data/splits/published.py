@@ -13,7 +13,7 @@ import numpy as np
 from tlzoo.crystals import Crystals
 from tlzoo.data.splits.drawn import check_fold, inner
 from tlzoo.data.splits.ids import Rows, read_json, rows_by_id, rows_of
-from tlzoo.data.splits.splitter import Splitter, Table, known_rows
+from tlzoo.data.splits.splitter import Duplicates, Splitter, Table, known_rows
 from tlzoo.errors import UserError, did_you_mean
 
 # https://matbench.materialsproject.org: KFold(5, shuffle=True, random_state=18012019)
@@ -44,6 +44,8 @@ class MatbenchFold(Splitter):
         seed: Seed of the validation draw.
         keep_duplicates_together: Duplicate structures never straddle training and validation. The test part
             is Matbench's own; duplicates between it and the rest are counted in the notes.
+        duplicates: ``drop`` takes crystals out of training and validation whose structure the test part has;
+            by default they are kept.
 
     References:
         Dunn et al., npj Comput. Mater. 6, 138 (2020).
@@ -54,6 +56,7 @@ class MatbenchFold(Splitter):
     val: int | float = 0.1
     seed: int = 0
     keep_duplicates_together: bool = True
+    duplicates: Duplicates | None = None
 
     def __post_init__(self) -> None:
         check_fold(self.folds, self.fold)
@@ -83,6 +86,8 @@ class PaperTrial(Splitter):
             of 993 for all trials: ``size`` has no meaning there, and ``trial`` seeds the validation draw.
         dataset: Which list of the file; None finds it by the column that only this data set has.
         path: The file with the lists; None is ``splits/devi2024.json`` in the folder that TLZOO_DATA names.
+        duplicates: ``drop`` takes crystals out of training and validation whose structure a later part has;
+            they are counted in the notes, and kept by default.
 
     References:
         Devi, Butler & Sai Gautam, npj Comput. Mater. 10, 300 (2024).
@@ -92,6 +97,7 @@ class PaperTrial(Splitter):
     size: int = 800
     dataset: str | None = None
     path: str | None = None
+    duplicates: Duplicates | None = None
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Look up the ids of the trial."""

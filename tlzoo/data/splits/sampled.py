@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlzoo.data.splits.drawn import Random, inner
 from tlzoo.data.splits.ids import Rows
-from tlzoo.data.splits.splitter import Splitter, Table
+from tlzoo.data.splits.splitter import Duplicates, Splitter, Table
 from tlzoo.errors import UserError
 
 # Of the target's range. Ten crystals, the fewest that the paper fine-tunes on, can have one in each.
@@ -56,6 +56,11 @@ class Sampled(Splitter):
     def keep_duplicates_together(self) -> bool:
         """Whether duplicates never straddle two parts: as the base has it."""
         return getattr(self.base, "keep_duplicates_together", False)
+
+    @property
+    def duplicates(self) -> Duplicates | None:
+        """What becomes of crystals whose structure a later part has: as the base has it."""
+        return getattr(self.base, "duplicates", None)
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Choose from the pool, then draw validation."""

@@ -7,19 +7,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tlzoo import plugins
 from tlzoo.crystals import Crystals
+from tlzoo.data.duplicates import shared_structures
 from tlzoo.data.splits.ids import Rows, rows_by_id, rows_of
 from tlzoo.errors import UserError
 
 PARTS: Final = ("train", "val", "test")
 FORMAT: Final = 1
+
+# What becomes of crystals to learn from whose structure a later part of a given split has: nothing, or they
+# are taken out; None is "keep", too.
+Duplicates = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,7 @@ class Split:
         spec: The splitter, as class path and constructor arguments (its seed among them).
         notes: What a reader should know: an empty test part, crystals in no part, duplicates that straddle …
         left_out: Crystals in no part because none of their targets is known.
+        copies: Test rows whose structure is in training or validation too, as far as anybody looked.
 
     Raises:
         UserError: Training or validation is empty, or a row is in two parts.
@@ -44,9 +49,10 @@ class Split:
     spec: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left_out: int = 0
+    copies: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
-        for name in PARTS:
+        for name in (*PARTS, "copies"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64).reshape(-1))
         _check(self.parts, [])
 
@@ -65,6 +71,21 @@ class Split:
         if self.left_out:
             sizes += f"; {self.left_out:,} left out (no target is known)"
         return "; ".join([sizes, *self.notes])
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the test part, and what to do; empty if nothing is, or nobody looked."""
+        if not len(self.copies):
+            return ""
+        told = str(self.spec.get("init_args"))
+        do = "duplicates: drop in data.split takes these out of training"
+        if "'duplicates'" not in told:
+            do = "keep_duplicates_together: true in data.split keeps such crystals in one part"
+        most = "at most " if any(note.startswith("at most") for note in self.notes) else ""
+        return (
+            f"{most}{len(self.copies):,} of the {len(self.test):,} test crystals have the structure of "
+            f"one in train or val: the test error flatters. {do}."
+        )
 
     def to_json(self, ids: Sequence[str] | NDArray[np.object_]) -> str:
         """Return the split as JSON text that names crystals by the ids of the table, not by row.
@@ -125,7 +146,13 @@ class Table:
 
 
 class Splitter(ABC):
-    """A rule that divides a table of crystals. Subclasses are frozen dataclasses: values without state."""
+    """A rule that divides a table of crystals. Subclasses are frozen dataclasses: values without state.
+
+    Attributes:
+        apart: Whether somebody made sure that no structure is in two parts, so that nobody need look again.
+    """
+
+    apart: ClassVar[bool] = False
 
     @abstractmethod
     def divide(self, table: Table) -> Mapping[str, Rows]:
@@ -146,10 +173,13 @@ class Splitter(ABC):
         targets: Sequence[str] = (),
         groups: Rows | None = None,
         excluded: Collection[str] = (),
+        look: bool = False,
     ) -> Split:
         """Divide the table. The same arguments give the same split, always; they are those of :class:`Table`.
 
-        A crystal with none of its targets known is left out and counted.
+        A crystal with none of its targets known is left out and counted. With ``look`` the structures of the
+        parts are compared, unless the groups tell that none is in two; crystals of training and validation
+        that a later part has, too, are counted, or left out if the splitter says ``duplicates: drop``.
 
         Raises:
             UserError: Training or validation would be empty, or the table does not fit the rule.
@@ -167,9 +197,25 @@ class Splitter(ABC):
                     f"{', '.join(targets)}; choose another target or another split"
                 )
         left_out = int(np.count_nonzero(~known))
-        split = Split(kept["train"], kept["val"], kept["test"], spec=self.spec(), left_out=left_out)
         unused = int(np.count_nonzero(known)) - sum(len(rows) for rows in kept.values())
-        return replace(split, notes=tuple(_notes(split, groups, unused)))
+        if (duplicates := getattr(self, "duplicates", None)) not in {None, *get_args(Duplicates)}:
+            raise UserError(f"duplicates must be keep or drop, got {duplicates!r}")
+        drop = duplicates == "drop"
+        compared = True
+        if (look and not self.apart and (groups is None or _straddle(kept, groups))) or (
+            drop and groups is None
+        ):
+            groups, compared = shared_structures(crystals, list(kept.values()))
+        dropped = 0
+        if drop and groups is not None:
+            kept, dropped = _dropped(kept, groups)
+        split = Split(kept["train"], kept["val"], kept["test"], spec=self.spec(), left_out=left_out)
+        notes = _notes(split, groups, unused, compared=compared)
+        if dropped:
+            notes.append(
+                f"{dropped:,} crystal(s) taken out of train or val: their structure is in a later part"
+            )
+        return replace(split, notes=tuple(notes), copies=_copies(split.parts, "test", groups))
 
     def spec(self) -> dict[str, Any]:
         """Return the class path and the constructor arguments of this splitter."""
@@ -185,8 +231,22 @@ def known_rows(crystals: Crystals, targets: Sequence[str]) -> NDArray[np.bool_]:
     """
     if not targets:
         return np.ones(len(crystals), dtype=bool)
-    known: NDArray[np.bool_] = np.any([pd.notna(crystals.column(name)) for name in targets], axis=0)
+    known: NDArray[np.bool_] = np.any([crystals.known(name) for name in targets], axis=0)
     return known
+
+
+def differ(one: str, other: str) -> bool:
+    """Whether two texts of :meth:`Split.to_json` are different splits, or hold different labels.
+
+    What is said of duplicates does not count: splits that were written before nobody had looked at.
+    """
+
+    def told(text: str) -> list[Any]:
+        content = json.loads(text)
+        notes = [note for note in content.get("notes", ()) if "have a duplicate in" not in note]
+        return [notes, content.get("left_out"), *(content.get(part) for part in PARTS)]
+
+    return told(one) != told(other)
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -227,14 +287,33 @@ def _check(parts: Mapping[str, Rows], ids: Sequence[str]) -> None:
             )
 
 
-def _notes(split: Split, groups: Rows | None, unused: int) -> list[str]:
+def _copies(parts: Mapping[str, Rows], part: str, groups: Rows | None) -> Rows:
+    """Return the rows of a part whose group an earlier part has."""
+    if groups is None:
+        return np.empty(0, dtype=np.int64)
+    earlier = np.concatenate([parts[name] for name in PARTS[: PARTS.index(part)]])
+    return parts[part][np.isin(groups[parts[part]], groups[earlier])]
+
+
+def _straddle(parts: Mapping[str, Rows], groups: Rows) -> bool:
+    return any(len(_copies(parts, part, groups)) for part in ("val", "test"))
+
+
+def _dropped(parts: Mapping[str, Rows], groups: Rows) -> tuple[dict[str, Rows], int]:
+    """Return the parts without crystals whose group a later part has, and how many these are."""
+    val = parts["val"][~np.isin(groups[parts["val"]], groups[parts["test"]])]
+    later = groups[np.concatenate([val, parts["test"]])]
+    train = parts["train"][~np.isin(groups[parts["train"]], later)]
+    kept = {"train": train, "val": val, "test": parts["test"]}
+    return kept, sum(len(parts[name]) - len(rows) for name, rows in kept.items())
+
+
+def _notes(split: Split, groups: Rows | None, unused: int, *, compared: bool) -> list[str]:
     notes = [] if len(split.test) else ["the test part is empty"]
     if unused:
         notes.append(f"{unused:,} crystal(s) with a known target are in no part")
-    if groups is not None:
-        for part, earlier in (("val", split.train), ("test", np.concatenate([split.train, split.val]))):
-            count = int(np.isin(groups[split.parts[part]], groups[earlier]).sum())
-            if count:
-                others = "train" if part == "val" else "train or val"
-                notes.append(f"{count:,} {part} crystal(s) have a duplicate in {others}")
+    for part, others in (("val", "train"), ("test", "train or val")):
+        if count := len(_copies(split.parts, part, groups)):
+            most = "" if compared else "at most "
+            notes.append(f"{most}{count:,} {part} crystal(s) have a duplicate in {others}")
     return notes

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from tlzoo.crystals import with_unit
 from tlzoo.study.axes import Condition
 from tlzoo.study.report import error_charts, gain_charts
 from tlzoo.study.report.drawing import Drawing, percent, style
@@ -101,7 +102,8 @@ def _errors_told(view: View) -> str:
                 f"{row['test_mae']:.3g} ({', '.join(map(str, view.numbers.key(row)))})"
                 for row in (ordered[0], ordered[-1])
             ]
-            parts.append(f"{title}: test MAE from {' to '.join(ends)} {ordered[0]['unit']}")
+            told = with_unit(" to ".join(ends), str(ordered[0]["unit"]))
+            parts.append(f"{title}: test MAE from {told}")
     return "; ".join(parts) + "."
 
 

@@ -15,6 +15,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tlzoo.crystals import with_unit
+
 # In a page these become its own colours of text and background: a figure can be read on a dark page too.
 INK: Final = "#16181a"
 GROUND: Final = "#fdfefd"
@@ -166,7 +168,7 @@ def quantity(name: str, unit: str) -> str:
     >>> quantity("test MAE", "C/m^2"), quantity("test MAE", "1")
     ('test MAE (C/m²)', 'test MAE')
     """
-    return name if unit in {"", "1"} else f"{name} ({powers(unit)})"
+    return with_unit(name, powers(unit), "{} ({})")
 
 
 def powers(unit: str) -> str:

@@ -5,6 +5,7 @@ from math import isnan
 
 import pandas as pd
 
+from tlzoo.crystals import with_unit
 from tlzoo.evaluation.gain import LEVEL
 from tlzoo.evaluation.page import Cell, Table
 from tlzoo.evaluation.results import error_text
@@ -27,7 +28,7 @@ def all_numbers(numbers: Measures, table: pd.DataFrame) -> Table:
         cells.append(
             Cell(f"{row['runs']}/{row['of']}", str(row["runs"]), "" if row["runs"] == row["of"] else "bad")
         )
-        cells.append(Cell(powers(row["unit"]), row["unit"]))
+        cells.append(Cell(with_unit("", powers(row["unit"]), "{1}"), row["unit"]))
         cells += [_error(row, "val_mae", "val_mae_sd"), _error(row, "test_mae", "test_mae_sd")]
         cells += _gain_cells(numbers, row) if gains else []
         cells += [_error(row, "published_mae", "published_sd")] if published else []

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tlzoo.crystals import Crystals
+from tlzoo.crystals import Crystals, with_unit
 from tlzoo.evaluation.baselines import errors
 from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.model.description import plain
@@ -177,8 +177,7 @@ class Report:
 
     def text(self) -> str:
         """The figures as a table, for a terminal."""
-        unit = self.unit or self.target
-        heads = [f"MAE ({unit})", f"RMSE ({unit})", "R²"]
+        heads = [*(with_unit(name, self.unit or self.target, "{} ({})") for name in ("MAE", "RMSE")), "R²"]
         if self.log:
             heads = ["MAE (ln)", "RMSE (ln)", "R² (ln)", *heads[:2]]
         cells = [("features", "estimator", "grouped by", "from", *heads, "layer")]

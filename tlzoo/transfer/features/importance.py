@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
+from tlzoo.crystals import with_unit
 from tlzoo.descriptors import composition, structure
 from tlzoo.descriptors.descriptor_chunk import names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
@@ -137,7 +138,7 @@ def draw(table: pd.DataFrame, path: Path, *, unit: str) -> None:
             axes.axvline(0, color="black", linewidth=0.8)
             axes.tick_params(labelsize=8)
             axes.set_title(_short(name) if i == 0 else "", fontsize=10)
-            axes.set_xlabel(f"growth of the MAE ({unit})" if i else "")
+            axes.set_xlabel(with_unit("growth of the MAE", unit, "{} ({})") if i else "")
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=150)
 

@@ -13,7 +13,7 @@ from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.errors import UserError
 from tlzoo.transfer.features.layers import DESCRIPTORS, parts_of
-from tlzoo.transfer.finetune.experiment import seen
+from tlzoo.transfer.finetune.known_crystals import known_crystals
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -74,11 +74,13 @@ class Labels:
     unit: str
 
     def seen(self, model: str) -> int | None:
-        """Count crystals that a model learned from, as far as it is a run on one of the tables."""
+        """Count crystals that a model learned from; None if nobody can tell."""
         parts = [part for part in parts_of(model) if part != DESCRIPTORS]
-        pairs = zip(self.data, self.rows, strict=True)
-        counts = [seen(parts, data.crystals, rows) for data, rows in pairs]
-        told = [count for count in counts if count is not None]
+        found = [
+            known_crystals(parts, data.crystals, rows, data.source).mask
+            for data, rows in zip(self.data, self.rows, strict=True)
+        ]
+        told = [int(mask.sum()) for mask in found if mask is not None]
         return sum(told) if told else None
 
 

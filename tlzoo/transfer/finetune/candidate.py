@@ -1,6 +1,7 @@
 """Trainings of an experiment, in this process, on data that are read once."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -48,25 +49,29 @@ class Training:
 
     @property
     def val(self) -> float:
-        """Validation MAE at the epoch that was kept, in the unit of the target; inf if it diverged."""
-        metrics = self.run.metrics
-        return float(metrics["val"]["mae"]) if metrics else inf
+        """Validation MAE at the epoch that was kept, in the unit of the target; inf if it diverged.
+
+        Of classes the cross entropy.
+        """
+        measured = self.run.metrics.get("val", {})
+        return float(measured.get("mae", measured.get("log_loss", inf)))
 
     @property
     def best_epoch(self) -> int:
         """The epoch that was kept, from 1."""
         if self.tree["model"].get("keep") == "last":
             return self.epochs
-        return int(np.nanargmin(pd.read_csv(self.run.history)["val/mae"].to_numpy())) + 1
+        history = pd.read_csv(self.run.history)
+        return int(np.nanargmin(history["val/mae" if "val/mae" in history else "val/loss"].to_numpy())) + 1
 
-    def fit(self, data: CrystalDataModule) -> None:
-        """Train, or go on with it; a finished training stays as it is.
+    def fit(self, data: CrystalDataModule, told: Callable[[], None] | None = None) -> None:
+        """Train, or go on with it; a finished training stays as it is. What is told of it is each epoch.
 
         Raises:
             UserError: It was stopped, or the run directory holds another configuration.
         """
         with contextlib.suppress(DivergedError):
-            fitting.fit(self.tree, data=data, run_dir=self.run.path, quiet=True)
+            fitting.fit(self.tree, data=data, run_dir=self.run.path, quiet=True, told=told)
 
     def test(self, data: CrystalDataModule) -> Values:
         """Measure the epoch that was kept on the test part; return its errors with sign, ``(crystals,)``."""
@@ -81,14 +86,14 @@ def read(tree: Tree) -> CrystalDataModule:
     """Read and split the data of an experiment, train nothing.
 
     Raises:
-        UserError: The data cannot be read, or the target is not one number per crystal.
+        UserError: The data cannot be read, or the target is not one number or one of two classes per crystal.
     """
     draft = Configuration.parsed(tree).build()
     data, head = draft.data, draft.task.head
-    if len(data.targets) != 1 or isinstance(head, Classification):
+    if len(data.targets) != 1 or (isinstance(head, Classification) and head.classes > 2):
         raise UserError(
-            f"wanted one number per crystal to learn, got {', '.join(data.targets)} with the head "
-            f"{type(head).__name__}; for others use `tlzoo fit`"
+            f"wanted one number per crystal to learn, or one of two classes, got {', '.join(data.targets)} "
+            f"with the head {type(head).__name__}; for others use `tlzoo fit`"
         )
     if data.pseudo_labels is not None:
         raise UserError("data.pseudo_labels is for `tlzoo fit`: a comparison learns from known labels alone")

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
@@ -14,10 +14,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from tlzoo.crystals import with_unit
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.data.pretraining import keeps_out
 from tlzoo.errors import UserError, no_such
-from tlzoo.evaluation.baselines import composition_features, regressions
+from tlzoo.evaluation.baselines import classifications, composition_features, regressions
 from tlzoo.machine.files import write_text
 from tlzoo.model import ensemble
 from tlzoo.model.checkpoint import Loaded
@@ -26,8 +26,11 @@ from tlzoo.training.in_memory import Table, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import finished, verdict
 from tlzoo.transfer.finetune.candidate import Training, read
-from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, plan, seen
+from tlzoo.transfer.finetune.course import Course
+from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
 from tlzoo.transfer.finetune.finetune_request import Request
+from tlzoo.transfer.finetune.known_crystals import known_crystals
+from tlzoo.transfer.finetune.measure import Measure, are_classes
 from tlzoo.transfer.finetune.recipes import recipe
 
 logger = logging.getLogger(__name__)
@@ -100,8 +103,9 @@ def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdi
         say(text)
 
     comparison = Comparison.prepare(request, tell)
-    tried = comparison.tune()
-    answering = comparison.answering(tried)
+    with comparison.course:
+        tried = comparison.tune()
+        answering = comparison.answering(tried)
     for side, trainings in answering.items():
         training, file = trainings[0], request.run_dir / f"{side}.yaml"
         about = f"from {request.start(training.choice)}" if side == "transfer" else "from scratch"
@@ -134,6 +138,7 @@ class Comparison:
     plan: Plan
     strategy: str
     say: Callable[[str], None]
+    course: Course
 
     @classmethod
     def prepare(cls, request: Request, say: Callable[[str], None]) -> "Comparison":
@@ -151,15 +156,37 @@ class Comparison:
                         f"{start} has learned {', '.join(kin)} in {data.units[0]}: if your property is "
                         f"nearly the same, --head {' or '.join(kin)} starts from what it predicts"
                     )
-        experiments = plan(request, starts, row, data.targets)
-        return cls(request, starts, data, experiments, request.strategy or row.strategy, say)
+        labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
+        experiments = plan(request, starts, row, data.targets, classes=are_classes(labels))
+        if experiments.classes:
+            if not are_classes(labels):
+                raise UserError(
+                    f"wanted classes for the head Classification, but the labels of {data.targets[0]} are not "
+                    "0 and 1; name a column that holds 0 and 1, or leave the head out to learn a number"
+                )
+            say(_classes(data, labels))
+        numbers = {side: len(experiments.choices[side]) for side in SIDES}
+        again = len(starts) - 1 if request.together else len(SIDES) * (request.seeds - 1)
+        epochs = next(iter(experiments.trees.values()))["trainer"]["max_epochs"]
+        course = Course(sum(numbers.values()) + again, epochs)
+        say(
+            f"{course.trainings} trainings, {epochs} epochs each: {numbers['transfer']} from "
+            f"{', '.join(starts)} and {numbers['scratch']} from scratch, to choose from"
+            + (f"; {again} more with what was chosen" if again else "")
+        )
+        return cls(request, starts, data, experiments, request.strategy or row.strategy, say, course)
 
     def tune(self) -> dict[Side, list[Training]]:
-        """Train each side with each choice."""
-        return {
-            side: [self._fitted(side, choice, self.request.seed) for choice in self.plan.choices[side]]
-            for side in SIDES
-        }
+        """Train each side with each choice.
+
+        Raises:
+            UserError: All trainings of a side diverged.
+        """
+        tried = {}
+        for side in SIDES:
+            tried[side] = [self._fitted(side, one, self.request.seed) for one in self.plan.choices[side]]
+            best(side, tried[side])  # the other side need not be trained if there is none
+        return tried
 
     def answering(self, tried: Trainings) -> dict[Side, list[Training]]:
         """Return the trainings of each side that answer in the end; the first is the best that was tried.
@@ -187,37 +214,56 @@ class Comparison:
     def _fitted(self, side: Side, choice: Choice, seed: int) -> Training:
         tree = self.plan.tree(side, choice, seed)
         training = Training(side, choice, seed, tree, self.request.run_dir)
-        training.fit(self.data)
-        unit = self.data.units[0]
+        self.course.begin(f"{side}, {choice}")
+        training.fit(self.data, self.course.epoch)
+        self.course.end()
+        chosen_by, unit = ("cross entropy", "") if self.plan.classes else ("MAE", self.data.units[0])
         result = (
-            f"validation MAE {training.val:.4g} {unit}".rstrip() if isfinite(training.val) else "diverged"
+            with_unit(f"validation {chosen_by} {training.val:.4g}", unit)
+            if isfinite(training.val)
+            else "diverged"
         )
         how = self.strategy if side == "transfer" else "everything"
         again = f", seed {seed}" if seed != self.request.seed else ""
-        self.say(f"{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
+        which = f"{self.course.number}/{self.course.trainings}"
+        self.say(f"{which:6}{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
         return training
 
     def judge(self, tried: Trainings, answering: Trainings) -> verdict.Verdict:
         """Predict the test part, for the first time, and compare."""
         errors = {side: np.stack([run.test(self.data) for run in answering[side]]) for side in SIDES}
         starts = dict.fromkeys(self.request.start(one.choice) for one in answering["transfer"])
+        model = min(SIDES, key=lambda side: fmean(training.val for training in answering[side]))
+        test, split = self.data.split.test, self.data.split
+        known = known_crystals(starts, self.data.crystals, test, self.request.source)
+        best_scratch = answering["scratch"][0].choice
+        truth = self.data.target_values(test).numpy()[:, 0].astype(np.float64)
+        measure = Measure(truth, self.plan.classes)
         return verdict.Verdict(
             source=self.request.source,
             target=self.data.targets[0],
-            unit=self.data.units[0],
+            unit="" if measure.classes else self.data.units[0],
             starts={start: self.starts[start].card["sha256"] for start in starts},
-            split=self.data.split.describe(),
-            test_crystals=len(self.data.split.test),
-            seen=self._seen(starts),
+            split=split.describe(),
+            test_crystals=len(test),
+            seen=None if known.mask is None else int(known.mask.sum()),
+            unknown=known.reason,
+            without_seen=_without(errors, known.mask, measure),
+            copies=split.warning,
+            without_copies=_without(errors, np.isin(test, split.copies), measure),
             epochs=answering["transfer"][0].epochs,
             trainings=len(answering["transfer"]),
             sides={side: self._side(side, tried[side], answering[side][0]) for side in SIDES},
             rows=verdict.rows(
                 {str(side): values for side, values in errors.items()}
                 | self._as_it_is(list(starts))
-                | self._baselines()
+                | self._baselines(),
+                chosen=model,
+                measure=measure,
             ),
-            model=min(SIDES, key=lambda side: fmean(training.val for training in answering[side])),
+            measure=measure.name,
+            model=model,
+            neglected=neglected(self.plan, recipe(len(split.train)), best_scratch),
         )
 
     def _side(self, side: Side, tried: Sequence[Training], first: Training) -> verdict.Side:
@@ -235,7 +281,9 @@ class Comparison:
             return {}
         test = self.data.split.test
         crystals = self.data.crystals.select(test)
-        said = np.mean([load(start).predict(crystals)[self.request.head] for start in starts], axis=0)
+        # of classes the first column is the probability of class 1, of several properties one is asked for
+        column = f"{self.request.head}_probability" if self.plan.classes else self.request.head
+        said = np.mean([load(start).predict(crystals)[column] for start in starts], axis=0)
         return {verdict.AS_IT_IS: (said - self.data.target_values(test).numpy()[:, 0])[None]}
 
     def _baselines(self) -> dict[str, Values]:
@@ -245,15 +293,33 @@ class Comparison:
         target = self.data.target_values(used).numpy()[:, 0].astype(np.float64)
         features = composition_features(self.data.crystals.select(used))
         known, rows = np.split(np.arange(len(used)), [len(train)])
-        predicted = regressions(features, target, known, rows)
+        if self.plan.classes:
+            found = classifications(features, target, known, rows)
+            predicted = {name: probability[:, 1] for name, probability in found.items()}
+        else:
+            predicted = regressions(features, target, known, rows)
         return {name: (values - target[rows])[None] for name, values in predicted.items()}
 
-    def _seen(self, starts: Iterable[str]) -> int | None:
-        """Count the test crystals that one of some models learned from, where its records tell."""
-        if keeps_out(self.request.source):
-            cards = {start: self.starts[start].card for start in starts}
-            starts = [s for s in starts if cards[s].get("training", {}).get("source") != "pretraining"]
-        return seen(starts, self.data.crystals, self.data.split.test)
+
+def _classes(data: CrystalDataModule, labels: Values) -> str:
+    """Say that classes are learned, and how many crystals of each there are."""
+    parts = ", ".join(
+        f"{part} {np.count_nonzero(labels[rows] == 0):,} and {np.count_nonzero(labels[rows] == 1):,}"
+        for part, rows in data.split.parts.items()
+    )
+    return (
+        f"{data.targets[0]} is 0 or 1 and learned as two classes; of 0 and 1 there are: {parts}. "
+        "If it is a number, say model: {head: {class_path: Regression}} in a --config"
+    )
+
+
+def _without(
+    errors: Mapping[Side, Values], mask: NDArray[np.bool_] | None, measure: Measure
+) -> dict[str, float]:
+    """Return the error of each side without some test crystals, if these are some and not all."""
+    if mask is None or not mask.any() or mask.all():
+        return {}
+    return {side: float(measure(values, ~mask).mean()) for side, values in errors.items()}
 
 
 def best(side: str, trainings: Sequence[Training]) -> Training:

@@ -1,17 +1,12 @@
 """The two experiments that are compared, as the configurations that `tlzoo fit` takes."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlzoo import zoo
-from tlzoo.cards.library import locate
-from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.description import describe
@@ -36,23 +31,6 @@ def in_unit(card: Mapping[str, Any], unit: str) -> list[str]:
     if unit in {"", "1"}:
         return []
     return [name for name, its in zip(card["targets"], card["units"], strict=True) if its == unit]
-
-
-def seen(names: Iterable[str], crystals: Crystals, rows: NDArray[np.int64]) -> int | None:
-    """Count crystals that a model learned from, if it is a run on the same table; None if nobody can tell.
-
-    Of several models that which has seen most counts.
-    """
-    counts = []
-    for weights in map(locate, names):
-        split, card = weights.with_name("split.json"), weights.with_suffix(".json")
-        if not split.is_file():
-            return None
-        if json.loads(card.read_text(encoding="utf-8")).get("data_sha256") != crystals.content_hash:
-            return None
-        parts = json.loads(split.read_text(encoding="utf-8"))
-        counts.append(int(np.isin(crystals.ids[rows], [*parts["train"], *parts["val"]]).sum()))
-    return max(counts, default=0)
 
 
 @dataclass(frozen=True)
@@ -90,6 +68,12 @@ class Plan:
     trees: Mapping[tuple[Side, str | None], Tree]
     choices: Mapping[Side, tuple[Choice, ...]]
 
+    @property
+    def classes(self) -> bool:
+        """Whether classes are learned, as a configuration on top may say too."""
+        scratch = next(tree for (side, _), tree in self.trees.items() if side == "scratch")
+        return str(scratch["model"]["head"]["class_path"]).rpartition(".")[2] == "Classification"
+
     def tree(self, side: Side, choice: Choice, seed: int) -> Tree:
         """Return the configuration of one training."""
         tree = deepcopy(self.trees[side, choice.start])
@@ -105,8 +89,15 @@ def draft(request: Request, start: Loaded) -> Tree:
     return _on_top(request, {"model": model, "data": _data(request)})
 
 
-def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: Sequence[str]) -> Plan:
-    """Write both experiments in full.
+def plan(
+    request: Request,
+    starts: Mapping[str, Loaded],
+    row: Recipe,
+    targets: Sequence[str],
+    *,
+    classes: bool = False,
+) -> Plan:
+    """Write both experiments in full; a new head predicts a number, or which of two classes it is.
 
     Of equal networks one is trained from scratch; the recipe is for what was not asked.
     """
@@ -115,9 +106,9 @@ def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: S
     trees: dict[tuple[Side, str | None], Tree] = {}
     choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
     kept = KEPT_HEAD_RATES if request.head is not None else row.rates
-    rates = {"transfer": request.rates or kept, "scratch": request.rates or row.rates}
+    rates = {"transfer": request.rates or kept, "scratch": scratch_rates(request, row)}
     for name, start in starts.items():
-        models = _models(request, name, start.network, row)
+        models = _models(request, name, start.network, row, "Classification" if classes else "Regression")
         poolings = _poolings(request, name, start.network, row)
         same = networks.setdefault(_network(models["scratch"]), name) != name
         for side in SIDES:
@@ -131,9 +122,54 @@ def plan(request: Request, starts: Mapping[str, Loaded], row: Recipe, targets: S
     return Plan(trees, {side: tuple(found) for side, found in choices.items()})
 
 
-def _models(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, Tree]:
-    """Return the section ``model`` of each side, but for the optimiser."""
-    head: Tree = {"class_path": "Regression"}
+def scratch_rates(request: Request, row: Recipe) -> tuple[float, ...]:
+    """Return the learning rates that training from scratch tries.
+
+    Those that are asked for, unless they are meant for a trained head, which moves in smaller steps: then its
+    own, and further ones by factors of three below and above until they are as many.
+    """
+    if request.rates is None or request.head is None:
+        return request.rates or row.rates
+    rates = sorted(row.rates)
+    while len(rates) < len(set(request.rates)):
+        rates = (
+            [float(f"{rates[0] / 3:.1g}"), *rates]
+            if len(rates) % 2
+            else [*rates, float(f"{3 * rates[-1]:.1g}")]
+        )
+    return tuple(rates)
+
+
+def neglected(plan: "Plan", row: Recipe, best: "Choice") -> list[str]:
+    """Say what the recipe would have given to training from scratch and this comparison did not.
+
+    ``best`` is what did best there: rates beyond the largest that was tried are missed only if that was it.
+    """
+    tree, tried = (
+        next(tree for (side, _), tree in plan.trees.items() if side == "scratch"),
+        plan.choices["scratch"],
+    )
+    found = []
+    if (epochs := tree["trainer"]["max_epochs"]) is not None and 0 <= epochs < row.epochs:
+        found.append(f"{row.epochs} epochs (it had {epochs})")
+    rates = sorted({choice.rate for choice in tried})
+    missed = {rate for rate in row.rates if not rates[0] <= rate <= rates[-1]}
+    if beyond := [
+        rate for rate in sorted(missed) if best.rate == (rates[-1] if rate > rates[-1] else rates[0])
+    ]:
+        found.append(
+            f"learning rate {' and '.join(f'{rate:g}' for rate in beyond)} (it did best at {best.rate:g}, the "
+            f"{'largest' if beyond[-1] > best.rate else 'smallest'} tried)"
+        )
+    poolings = {choice.pooling for choice in tried}
+    if None not in poolings and (others := [each for each in row.poolings if each not in poolings]):
+        found.append(f"{' and '.join(others)} pooling")
+    return found
+
+
+def _models(request: Request, name: str, spec: Tree, row: Recipe, fresh: str) -> dict[Side, Tree]:
+    """Return the section ``model`` of each side, but for the optimiser; ``fresh``: class of a new head."""
+    head: Tree = {"class_path": fresh}
     kept = head
     if request.head is not None:
         arguments = {"name": name, "target": request.head}

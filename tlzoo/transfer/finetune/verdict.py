@@ -1,13 +1,15 @@
 """What a comparison found: errors on the test part, gains with their intervals, warnings in plain words."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan
 from statistics import stdev
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.crystals import with_unit
 from tlzoo.evaluation.gain import Gain, gain
 from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.model.description import plain
@@ -28,10 +30,12 @@ class Row:
 
     Attributes:
         name: ``transfer``, ``scratch``, ``as it is`` or a baseline.
-        mae: Mean absolute error in the unit of the target, the mean over the seeds.
-        sd: Standard deviation of the MAE over the seeds; None if there is one.
+        mae: Mean absolute error in the unit of the target, or the balanced error of classes; the mean over
+            the seeds.
+        sd: Standard deviation of it over the seeds; None if there is one.
         gain: What transfer gains over this model; None for transfer itself.
         seeds: Trainings whose predictions are averaged; such rows are compared with each other.
+        answer: What the model that stands for the directory gains over this one; None for both sides.
     """
 
     name: str
@@ -39,26 +43,33 @@ class Row:
     sd: float | None
     gain: Gain | None
     seeds: int = 1
+    answer: Gain | None = None
 
 
-def rows(errors: Mapping[str, Values]) -> list[Row]:
+def rows(
+    errors: Mapping[str, Values], chosen: str = TRANSFER, measure: Callable[[Values], Values] = np.abs
+) -> list[Row]:
     """Compare the models on the crystals of the test part.
 
     Args:
         errors: Errors of each model, predicted minus true, ``(seeds, crystals)``; transfer first. The gain is
             of the absolute errors averaged over the seeds.
+        chosen: The side that stands for the directory, whose seeds answer with their mean.
+        measure: What an error costs; its mean is the row's.
 
     Returns:
         A row per model, then one for each of several seeds, with the errors of their mean prediction.
     """
-    absolute = {name: np.abs(values) for name, values in errors.items()}
-    together = {name: np.abs(values.mean(axis=0)) for name, values in errors.items() if len(values) > 1}
+    absolute = {name: measure(values) for name, values in errors.items()}
+    together = {name: measure(values.mean(axis=0)) for name, values in errors.items() if len(values) > 1}
+    answers = measure(errors[chosen].mean(axis=0))
     found = [
         Row(
             name,
             mae=float(values.mean()),
             sd=stdev(values.mean(axis=1).tolist()) if len(values) > 1 else None,
             gain=_over(absolute[TRANSFER].mean(axis=0), name, values.mean(axis=0)),
+            answer=None if name in {TRANSFER, SCRATCH} else gain(answers, values.mean(axis=0)),
         )
         for name, values in absolute.items()
     ]
@@ -102,11 +113,18 @@ class Verdict:
             and the SHA-256 of their weights.
         split: Sizes of the parts and what else there is to say of them.
         test_crystals: Crystals of the test part.
-        seen: Test crystals that such a model learned from, at most; None if nobody can tell.
+        seen: Test crystals that such a model learned from, or one that it started from; None if nobody can
+            tell.
         epochs: Passes over the training part, on both sides.
         trainings: How many answer together, on both sides.
         rows: The models on the test part, transfer first.
         model: The side with the least validation error, whose model stands for the directory.
+        unknown: Why nobody can tell what was seen.
+        copies: What is wrong with the split: test crystals that are in training, too; empty if nothing is.
+        without_seen: MAE of both sides on the test crystals that were not seen, if some were and not all.
+        without_copies: The same on those that are not in training, too.
+        neglected: What training from scratch was not given, though the recipe has it.
+        measure: What is compared: ``MAE``, or ``balanced error`` of two classes.
     """
 
     source: str
@@ -121,6 +139,17 @@ class Verdict:
     sides: Mapping[str, Side]
     rows: list[Row]
     model: str
+    unknown: str = ""
+    copies: str = ""
+    without_seen: Mapping[str, float] = field(default_factory=dict)
+    without_copies: Mapping[str, float] = field(default_factory=dict)
+    neglected: Sequence[str] = ()
+    measure: str = "MAE"
+
+    @property
+    def chosen_by(self) -> str:
+        """What validation chose by."""
+        return "MAE" if self.measure == "MAE" else "cross entropy"
 
     @property
     def gain(self) -> Gain:
@@ -139,10 +168,9 @@ class Verdict:
         """The answer in one sentence."""
         found = self.gain
         does = "lowers" if found.value >= 0 else "raises"
-        low, high = (f"{100 * end:.1f}" for end in (found.low, found.high))
         return (
             f"Transfer {does} the test error by {abs(100 * found.value):.1f} % "
-            f"(95 % interval of the gain: {low} to {high} %)."
+            f"(95 % interval of the gain: {_interval(found)})."
         )
 
     @property
@@ -165,16 +193,45 @@ class Verdict:
                 f"{self.origin} as it is has the smaller test error: fine-tuning loses something here. "
                 f"Use it unchanged (`tlzoo predict {self.origin} …`)."
             )
-        trivial = [row for row in others if row.name not in {SCRATCH, AS_IT_IS} and row.seeds == 1]
-        if better := [row.name for row in trivial if row.mae <= ours.mae]:
-            found.append(f"transfer is no better than the trivial baseline(s) {', '.join(better)}.")
+        found += self._trivial([row for row in others if row.answer and row.name != AS_IT_IS])
+        if self.copies:
+            found.append(f"{self.copies}{self._without(self.without_copies)}")
         if self.seen:
             of = "one of " if len(self.starts) > 1 else ""
             found.append(
                 f"{of}{self.origin} has learned from {self.seen} of the {self.test_crystals} test "
-                "crystals: the comparison flatters transfer."
+                f"crystals: the comparison flatters transfer.{self._without(self.without_seen)}"
+            )
+        if self.neglected:
+            found.append(
+                "the gain over scratch may be too large. What training from scratch would have had by "
+                f"default: {'; '.join(self.neglected)}."
             )
         return found
+
+    def _trivial(self, baselines: Sequence[Row]) -> Iterator[str]:
+        """Say which baselines the model of the directory does not beat, and whether that is certain."""
+        pairs = [(row.name, row.answer) for row in baselines if row.answer]
+        for name, over in pairs:
+            if over.high < 0:
+                yield (
+                    f"expect little of these models here: the test error of {self.model} is "
+                    f"{-100 * over.value:.1f} % higher than that of the trivial baseline {name} "
+                    f"(95 % interval: {-100 * over.high:.1f} to {-100 * over.low:.1f} %)."
+                )
+        if unsure := [name for name, over in pairs if not (over.high < 0 or over.low > 0)]:
+            yield (
+                f"the test error of {self.model} cannot be told from that of the trivial baseline(s) "
+                f"{', '.join(unsure)} with {self.test_crystals} test crystals."
+            )
+
+    def _without(self, errors: Mapping[str, float]) -> str:
+        """Say the errors on the crystals that are left."""
+        told = [
+            f"of {name} {error_text(error)}{f' {self.unit}' if self.unit else ''}"
+            for name, error in errors.items()
+        ]
+        return f" Without them the test error is {', '.join(told)}." if told else ""
 
     @property
     def notes(self) -> list[str]:
@@ -187,8 +244,19 @@ class Verdict:
                 found.append(
                     f"{name} did best at the {end} learning rate tried: --learning-rates widens the list."
                 )
+        numbers = {name: len(side.tried) for name, side in self.sides.items()}
+        if numbers[TRANSFER] > numbers[SCRATCH]:
+            found.append(
+                f"transfer was chosen from {numbers[TRANSFER]} trainings, scratch from {numbers[SCRATCH]}."
+            )
         if self.seen is None:
-            found.append(f"nobody checked whether {self.origin} has seen structures of the test part.")
+            found.append(
+                f"nobody can tell whether {self.origin} has seen structures of the test part: {self.unknown}."
+            )
+        elif not self.seen:
+            found.append(
+                f"0 of the {self.test_crystals} test crystals were in the training of {self.origin}."
+            )
         return found
 
     def content(self) -> dict[str, Any]:
@@ -198,6 +266,7 @@ class Verdict:
             for name in (
                 *("source", "target", "unit", "starts", "split", "test_crystals", "seen"),
                 *("epochs", "trainings", "model", "conclusion", "warnings", "notes"),
+                *("unknown", "without_seen", "copies", "without_copies", "neglected", "measure"),
             )
         }
         sides = {
@@ -209,7 +278,13 @@ class Verdict:
             for name, side in self.sides.items()
         }
         results = [
-            {"name": row.name, "mae": row.mae, "mae_sd": row.sd, "gain_percent": _percent(row.gain)}
+            {
+                "name": row.name,
+                "mae": row.mae,
+                "mae_sd": row.sd,
+                "gain_percent": _percent(row.gain),
+                **({"answer_gain_percent": _percent(row.answer)} if row.answer else {}),
+            }
             for row in self.rows
         ]
         content: dict[str, Any] = plain(
@@ -219,8 +294,9 @@ class Verdict:
 
     def table(self) -> str:
         """The models on the test part, as a Markdown table that is aligned for the terminal too."""
-        unit = f" ({self.unit})" if self.unit else ""
-        cells = [("", f"test MAE{unit}", "gain of transfer", "95 % interval")]
+        cells = [
+            ("", with_unit(f"test {self.measure}", self.unit, "{} ({})"), "gain of transfer", "95 % interval")
+        ]
         cells += [(row.name, error_text(row.mae, row.sd), *_gain(row.gain)) for row in self.rows]
         head, *lines = (f"| {line} |" for line in aligned(cells, "<>>>", " | "))
         first, *rest = ("-" * len(cell) for cell in head.split("|")[1:-1])
@@ -258,8 +334,8 @@ class Verdict:
         tried = "; ".join(f"{error:.4g} with {choice}" for choice, error in side.tried.items())
         return (
             f"{name.capitalize()} ({side.strategy}): {side.choice}, model of epoch "
-            f"{side.best_epoch}. Validation MAE: {tried}. Run directory: `{side.run}`; to repeat it: "
-            f"`tlzoo fit --config {name}.yaml --run_dir NEW`."
+            f"{side.best_epoch}. Validation {self.chosen_by}: {tried}. "
+            f"Run directory: `{side.run}`; to repeat it: `tlzoo fit --config {name}.yaml --run_dir NEW`."
         )
 
 
@@ -270,4 +346,11 @@ def _percent(found: Gain | None) -> dict[str, float] | None:
 def _gain(found: Gain | None) -> tuple[str, str]:
     if found is None:
         return "", ""
-    return f"{100 * found.value:.1f} %", f"{100 * found.low:.1f} to {100 * found.high:.1f} %"
+    return f"{100 * found.value:.1f} %", _interval(found)
+
+
+def _interval(found: Gain) -> str:
+    if isnan(found.high):
+        return "not known"
+    low = "" if isnan(found.low) else f"{100 * found.low:.1f} "
+    return f"{low}{'to' if low else 'up to'} {100 * found.high:.1f} %"

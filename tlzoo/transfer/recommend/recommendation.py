@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tlzoo.crystals import with_unit
 from tlzoo.evaluation.results import aligned, error_text
 from tlzoo.model.description import plain
 from tlzoo.transfer.finetune.recipes import Recipe
@@ -71,13 +72,22 @@ class Report:
             found.append(
                 f"{', '.join(self.level)} cannot be told from {first.name} on {self.crystals} crystals."
             )
-        if not self.kept and (better := [score.name for score in self.baselines if score.mae <= first.mae]):
+        if not self.kept and (rivals := [self._rival(score) for score in self.baselines]) and any(rivals):
             found.append(
-                f"the best embedding says no more than {' or '.join(better)}: expect little of these models."
+                f"the best embedding says no more than {' or '.join(filter(None, rivals))}. That is of frozen "
+                "embeddings: `tlzoo finetune` sets what training makes of them beside the same baselines."
             )
         if start.unseen:
             found.append(f"{start.unseen} crystals have elements that {start.name} never learned from.")
         return found
+
+    def _rival(self, score: Score) -> str:
+        """Name a baseline that the first model is not certainly better than, and how far it is ahead."""
+        ahead = self.scores[0].behind(score)
+        if ahead.high < 0:
+            return ""
+        low, high = (f"{100 * end:.1f}" for end in (ahead.low, ahead.high))
+        return f"{score.name} (lower by {100 * ahead.value:.1f} %, interval {low} to {high} %)"
 
     def content(self) -> dict[str, Any]:
         """The ranking as plain data; differences in percent."""
@@ -114,9 +124,9 @@ class Report:
 
     def text(self) -> str:
         """The ranking, warnings and what to do, for a terminal."""
-        unit = f" ({self.unit})" if self.unit else ""
+        error = with_unit("MAE", self.unit, "{} ({})")
         cells: list[tuple[str, ...]] = [
-            ("", "model", f"MAE{unit}", "first is better by", "LogME", "unseen", "as it is")
+            ("", "model", error, "first is better by", "LogME", "unseen", "as it is")
         ]
         cells += [(str(i), *self._cells(score)) for i, score in enumerate(self.scores, start=1)]
         cells += [("", *self._cells(score)) for score in self.baselines]

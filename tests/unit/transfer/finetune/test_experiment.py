@@ -8,7 +8,7 @@ import yaml
 from tlzoo import freezing
 from tlzoo.errors import UserError
 from tlzoo.model.checkpoint import Loaded
-from tlzoo.transfer.finetune.experiment import SIDES, Choice, draft, merge, plan
+from tlzoo.transfer.finetune.experiment import SIDES, Choice, draft, merge, neglected, plan, scratch_rates
 from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import RECIPES, STRATEGIES, recipe, strategy
 
@@ -68,6 +68,36 @@ def test_what_is_asked_wins_over_the_recipe():
     assert {choice.rate for choice in by_default.choices["scratch"]} == set(row.rates)
     assert {choice.pooling for choice in by_default.choices["scratch"]} == set(row.poolings)
     assert by_default.trees["scratch", None]["trainer"]["max_epochs"] == row.epochs
+
+
+def test_rates_for_a_trained_head_are_not_for_scratch():
+    """The steps that a trained head is moved in are too small to learn with from the beginning."""
+    starts = request_().start_models()
+    for given, own in (((1e-5,), (3e-3, 1e-2)), ((1e-5, 1e-4, 1e-3), (3e-3, 1e-2, 3e-2))):
+        asked = request_(head="formation_energy", rates=given)
+        found = plan(asked, starts, recipe(300), ["gap"]).choices
+        assert {choice.rate for choice in found["transfer"]} == set(given)
+        assert {choice.rate for choice in found["scratch"]} == set(own)
+        assert len(found["scratch"]) >= len(found["transfer"])
+    assert scratch_rates(request_(head="gap", rates=tuple(10.0**-i for i in range(5))), recipe(300)) == (
+        1e-3, 3e-3, 1e-2, 3e-2, 9e-2,
+    )  # fmt: skip
+    # a new head begins where scratch does
+    assert {choice.rate for choice in planned(rates=(1e-5,)).choices["scratch"]} == {1e-5}
+
+
+def test_what_scratch_was_not_given_is_named():
+    row = recipe(300)
+    assert neglected(planned(), row, Choice(1e-2, "max")) == []
+    few = planned(epochs=2, rates=(1e-4, 1e-3), poolings=("mean",))
+    assert neglected(few, row, Choice(1e-3, "mean")) == [
+        f"{row.epochs} epochs (it had 2)",
+        "learning rate 0.003 and 0.01 (it did best at 0.001, the largest tried)",
+        "max pooling",
+    ]
+    # larger rates are worse already: nothing is missed
+    assert neglected(planned(rates=(1e-4, 1e-3)), row, Choice(1e-4, "max")) == []
+    assert neglected(planned(rates=(1e-3, 3e-2)), row, Choice(3e-2, "max")) == []
 
 
 def test_a_training_has_its_own_choice_and_seed():

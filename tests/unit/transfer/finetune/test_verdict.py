@@ -12,8 +12,11 @@ from tlzoo.transfer.finetune.verdict import Side, Verdict, rows
 REFERENCE = np.random.default_rng(0).gamma(2.0, size=(1, 50))
 
 
+def errors(*, transfer=0.7, forest=1.5):
+    return {"transfer": transfer * REFERENCE, "scratch": REFERENCE, "random forest": forest * REFERENCE}
+
+
 def verdict(*, transfer=0.7, forest=1.5, seen=0, rate=1e-3, unit="eV", **further):
-    errors = {"transfer": transfer * REFERENCE, "scratch": REFERENCE, "random forest": forest * REFERENCE}
     tried = {Choice(3e-4): 0.3, Choice(1e-3): 0.2, Choice(3e-3): 0.4}
     side = Side(strategy="all", choice=Choice(rate), tried=tried, best_epoch=7, run="x/lr-0.001")
     facts = {
@@ -27,7 +30,7 @@ def verdict(*, transfer=0.7, forest=1.5, seen=0, rate=1e-3, unit="eV", **further
         "epochs": 9,
         "trainings": 1,
         "sides": {"transfer": side, "scratch": side},
-        "rows": rows(errors),
+        "rows": rows(errors(transfer=transfer, forest=forest)),
         "model": "transfer",
     }
     return Verdict(**{**facts, **further})
@@ -87,7 +90,7 @@ def test_a_clear_gain_has_no_warning():
         "Transfer lowers the test error by 30.0 % (95 % interval of the gain: 30.0 to 30.0 %)."
     )
     assert found.warnings == []
-    assert found.notes == []
+    assert found.notes == ["0 of the 50 test crystals were in the training of cgcnn-fe."]
 
 
 def test_harm_is_said_out_loud():
@@ -106,26 +109,94 @@ def test_an_interval_with_zero_is_said_out_loud():
     assert any(text.startswith("the interval includes zero: with 50 test") for text in found.warnings)
 
 
-def test_better_baselines_are_named():
-    (warning,) = verdict(forest=0.6).warnings
-    assert warning == "transfer is no better than the trivial baseline(s) random forest."
+def spread(low, high):
+    """Errors that are now smaller, now larger than the reference."""
+    return np.where(np.arange(50) % 2, low, high) * REFERENCE
+
+
+def test_a_forest_that_wins_is_said_out_loud():
+    """A test error of 1 against 0.6: 66.7 % higher; the same crystals, so that the interval has no width."""
+    (warning,) = verdict(rows=rows(errors(transfer=0.9, forest=0.54))).warnings
+    assert warning == (
+        "expect little of these models here: the test error of transfer is 66.7 % higher than that of the "
+        "trivial baseline random forest (95 % interval: 66.7 to 66.7 %)."
+    )
+
+
+def test_where_transfer_wins_nothing_is_expected_of_a_forest():
+    """Transfer is 14 % better than the forest, and scratch is not: no warning."""
+    found = verdict(rows=rows(errors(transfer=0.86, forest=1.0)))
+    assert found.warnings == []
+
+
+def test_a_forest_that_is_ahead_by_chance_is_no_winner():
+    mixed = {**errors(transfer=0.9), "random forest": spread(0.2, 1.55)}
+    (warning,) = verdict(rows=rows(mixed)).warnings
+    assert warning == (
+        "the test error of transfer cannot be told from that of the trivial baseline(s) random forest with 50 "
+        "test crystals."
+    )
+
+
+def test_the_model_that_answers_is_compared_with_the_baselines():
+    """Scratch has the smaller validation error here: its errors count, not those of transfer."""
+    both = errors(transfer=0.5, forest=0.8)
+    assert verdict(rows=rows(both), model="transfer").warnings == []
+    (warning,) = verdict(rows=rows(both, "scratch"), model="scratch").warnings
+    assert warning.startswith(
+        "expect little of these models here: the test error of scratch is 25.0 % higher"
+    )
+    # several trainings answer with the mean of their predictions, here without any error
+    two = {
+        "transfer": np.array([[1.0], [-1.0]]),
+        "scratch": np.array([[2.0], [2.0]]),
+        "mean": np.array([[0.5]]),
+    }
+    answers = {row.name: row.answer for row in rows(two)}
+    assert answers["mean"].value == 1
+    assert answers["transfer"] is answers["scratch"] is answers["transfer, 2 together"] is None
 
 
 def test_test_crystals_seen_before_are_counted():
-    assert verdict(seen=3).warnings == [
-        "cgcnn-fe has learned from 3 of the 50 test crystals: the comparison flatters transfer."
+    told = "cgcnn-fe has learned from 3 of the 50 test crystals: the comparison flatters transfer."
+    assert verdict(seen=3).warnings == [told]
+    without = verdict(seen=3, without_seen={"transfer": 0.25, "scratch": 0.5})
+    assert without.warnings == [
+        f"{told} Without them the test error is of transfer 0.25 eV, of scratch 0.5 eV."
     ]
+    assert without.content()["without_seen"] == {"transfer": 0.25, "scratch": 0.5}
     two = {"cgcnn-fe": "0" * 64, "cgcnn-mpt": "1" * 64}
     assert verdict(seen=3, starts=two).warnings[0].startswith("one of cgcnn-fe, cgcnn-mpt has learned from 3")
-    assert verdict(seen=None).notes == [
-        "nobody checked whether cgcnn-fe has seen structures of the test part."
+    assert verdict(seen=None, unknown="its data are not here").notes == [
+        "nobody can tell whether cgcnn-fe has seen structures of the test part: its data are not here."
     ]
+
+
+def test_test_crystals_that_are_in_training_too_are_counted():
+    said = "2 of the 50 test crystals have the structure of one in train or val: the test error flatters."
+    (warning,) = verdict(copies=said, without_copies={"transfer": 0.25}).warnings
+    assert warning == f"{said} Without them the test error is of transfer 0.25 eV."
+
+
+def test_what_scratch_was_not_given_is_a_warning():
+    (warning,) = verdict(neglected=["100 epochs (it had 2)", "max pooling"]).warnings
+    assert warning == (
+        "the gain over scratch may be too large. What training from scratch would have had by default: 100 "
+        "epochs (it had 2); max pooling."
+    )
+
+
+def test_more_tries_are_told():
+    sides = verdict().sides
+    fewer = Side(strategy="all", choice=Choice(1e-3), tried={Choice(1e-3): 0.2}, best_epoch=7, run="x")
+    found = verdict(sides={"transfer": sides["transfer"], "scratch": fewer})
+    assert found.notes[0] == "transfer was chosen from 3 trainings, scratch from 1."
 
 
 @pytest.mark.parametrize(("rate", "end"), [(3e-4, "smallest"), (3e-3, "largest")])
 def test_a_choice_at_the_end_of_the_list_is_noted(rate, end):
     notes = verdict(rate=rate).notes
-    assert [note.split(":")[0] for note in notes] == [
+    assert [note.split(":")[0] for note in notes[:2]] == [
         f"{side} did best at the {end} learning rate tried" for side in ("transfer", "scratch")
     ]
 

@@ -119,6 +119,26 @@ def test_what_is_uncertain_is_said(report, ranked):
     assert poor.warnings[0].startswith("the best embedding says no more than ridge on the composition")
 
 
+def test_a_ranking_foretells_nothing_of_fine_tuning(report, ranked, baselines):
+    """Whether a baseline wins is seen with its uncertainty, and said of what was compared: frozen embeddings."""
+    good, fair, poor = ranked
+    ridge, forest = baselines
+    behind = replace(report, scores=[poor])
+    (warning,) = [text for text in behind.warnings if "embedding" in text]
+    assert "`tlzoo finetune` sets what training makes of them beside the same baselines" in warning
+    assert "expect little" not in behind.text()
+    ahead = poor.behind(forest)
+    assert f"{forest.name} (lower by {100 * ahead.value:.1f} %, interval {100 * ahead.low:.1f} to " in warning
+    # better by a hair: chance, and said
+    hair = replace(forest, errors=poor.errors[:1] * np.where(np.arange(60) % 2, 0.5, 1.52))
+    assert hair.mae > poor.mae
+    unsure = replace(report, scores=[poor], baselines=[hair])
+    assert f"no more than {hair.name} (lower by -" in unsure.warnings[0]
+    # certainly better: nothing to say
+    clear = replace(report, scores=[good], baselines=[ridge, forest])
+    assert not [text for text in clear.warnings if "embedding" in text]
+
+
 def test_the_content_is_plain_json(report, ranked):
     content = json.loads(json.dumps(report.content(), allow_nan=False))
     assert [row["rank"] for row in content["ranking"]] == [1, 2, 3]

@@ -16,19 +16,19 @@ from tlzoo.data.splits.ids import ids_sha256, rows_by_id, rows_of
 from tlzoo.errors import UserError
 
 
-def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
+def training_crystals(weights: Path | None, card: Mapping[str, Any]) -> Crystals:
     """Return the crystals of the training part.
 
-    A run directory has their ids in ``split.json``; a checkpoint of the zoo has its recipe, and a hash of the
-    ids. Both need the data set that the model was trained on.
+    A run directory has their ids in ``split.json``, that of `tlzoo finetune` in one of its runs; a checkpoint
+    of the zoo has its recipe, and a hash of the ids. All need the data set that the model was trained on.
 
     Raises:
         UserError: Nobody has written down which crystals these are, or the data are not on this machine, or
             they changed since.
     """
-    split = weights.with_name("split.json")
-    if weights.name == "model.safetensors" and split.is_file():
-        config = weights.with_name("config.yaml")
+    run = run_of(weights) if weights else None
+    if run is not None:
+        config, split = run / "config.yaml", run / "split.json"
         recipe = yaml.safe_load(config.read_text(encoding="utf-8"))["data"] if config.is_file() else {}
         data = _data(str(card.get("source")), {**recipe, "split": None}, card.get("data_sha256"))
         crystals = data.crystals
@@ -44,6 +44,33 @@ def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
             f"the recipe gives other crystals of {training['source']} than the model learned from"
         )
     return crystals
+
+
+def unknown(weights: Path | None, card: Mapping[str, Any]) -> str:
+    """Say why the crystals of the training part are not to be had; empty if they are."""
+    try:
+        training_crystals(weights, card)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def run_of(weights: Path) -> Path | None:
+    """Return the run directory that a model was trained in; None if it is none of a run.
+
+    A directory of `tlzoo finetune` holds a copy of the model of one of its runs.
+    """
+    folder = weights.parent
+    if weights.name != "model.safetensors":
+        return None
+    if (folder / "split.json").is_file():
+        return folder
+    try:
+        verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+        run = folder / str(verdict["sides"][verdict["model"]]["run"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return run if (run / "split.json").is_file() else None
 
 
 def fitted_crystals(card: Mapping[str, Any]) -> Crystals:

@@ -1,0 +1,147 @@
+"""What a model was trained with is found again by structure, in its run, its recipe and what it started from."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tlzoo.cards.library import find
+from tlzoo.crystals import Crystals
+from tlzoo.data import named
+from tlzoo.data.learned_from import unknown
+from tlzoo.data.overlap import seen_in_training
+from tlzoo.transfer.finetune.known_crystals import known_crystals
+
+LEARNED = np.arange(60, 84)
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture(scope="module")
+def crystals():
+    return named.load("semiconductors")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("known")
+
+
+@pytest.fixture(scope="module")
+def run(tlzoo, crystals, work):
+    """A network that learned from sixteen of the crystals."""
+    crystals.select(LEARNED).write_parquet(work / "learned.parquet")
+    words = ("--data.source", work / "learned.parquet", "--data.targets", "[band_gap]")
+    words += ("--data.split", "Random", "--data.split.val", 4, "--data.split.test", 4)
+    words += ("--model.backbone", "CGCNN", "--model.backbone.dim", 4, "--model.backbone.depth", 1)
+    words += ("--model.head", "Regression", "--trainer.max_epochs", 1, "--trainer.accelerator", "cpu")
+    answer = tlzoo("fit", *words, "--run-dir", work / "run")
+    assert answer.code == 0, answer.err
+    return work / "run"
+
+
+@pytest.fixture(scope="module")
+def mine(crystals, run):
+    """Other crystals, and five that the network learned from: strained by 1 %, under other names."""
+    split = json.loads((run / "split.json").read_text())
+    learned = np.flatnonzero(np.isin(crystals.ids, split["train"]))[:5]
+    tested = np.flatnonzero(np.isin(crystals.ids, split["test"]))[:2]
+    some = crystals.select([*learned, *tested, *range(30)])
+    ids = np.array([f"mine-{row}" for row in range(len(some))], dtype=object)
+    return replace(some, ids=ids, lattice=some.lattice * 1.01)
+
+
+def test_crystals_of_a_run_are_found_by_structure(run, mine):
+    found = known_crystals([str(run)], mine, np.arange(len(mine)))
+    assert np.flatnonzero(found.mask).tolist() == [0, 1, 2, 3, 4]
+    assert known_crystals([str(run)], mine, np.arange(3, 9)).mask.tolist() == [True, True, *[False] * 4]
+
+
+def test_in_the_same_table_those_that_chose_the_epoch_count_too(run):
+    table = Crystals.read_parquet(run.parent / "learned.parquet")
+    split = json.loads((run / "split.json").read_text())
+    mask = known_crystals([str(run)], table, np.arange(24)).mask
+    assert sorted(table.ids[mask]) == sorted([*split["train"], *split["val"]])
+    assert len(split["test"]) == 4
+
+
+def test_what_a_model_started_from_counts(tlzoo, run, crystals, mine, work):
+    """The fine-tuned model's own crystals, in a directory of `tlzoo finetune`, and those of its start."""
+    crystals.select(np.arange(100, 124)).write_parquet(work / "others.parquet")
+    answer = tlzoo(
+        "finetune", work / "others.parquet", "--target", "band_gap", "--from", run, "--epochs", 1,
+        "--learning-rates", "1e-3", "--pooling", "mean", "--run-dir", work / "tuned",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    content = json.loads((work / "tuned" / "verdict.json").read_text())
+    assert (content["seen"], content["unknown"]) == (0, "")
+    assert f"0 of the {content['test_crystals']} test crystals were in the training of {run}." in answer.out
+    side = work / "tuned" / content["sides"]["transfer"]["run"]
+    both = Crystals.concatenated([mine, crystals.select(np.arange(100, 124))])
+    learned = np.isin(both.ids, json.loads((side / "split.json").read_text())["train"])
+    mask = known_crystals([str(side)], both, np.arange(len(both))).mask
+    assert mask[:5].all()
+    np.testing.assert_array_equal(mask[len(mine) :], learned[len(mine) :])
+    # the directory itself is that of the side that validation chose
+    chosen = work / "tuned" / content["sides"][content["model"]]["run"]
+    directory = known_crystals([str(work / "tuned")], both, np.arange(len(both))).mask
+    np.testing.assert_array_equal(directory, known_crystals([str(chosen)], both, np.arange(len(both))).mask)
+
+
+def test_verdicts_count_what_was_seen_and_say_the_errors_without(tlzoo, run, mine, work):
+    mine.write_parquet(work / "mine.parquet")
+    parts = {"test": [0, 1, 2, *range(7, 17)], "val": [3, *range(17, 22)], "train": [4, 5, 6, *range(22, 37)]}
+    (work / "split.json").write_text(json.dumps(parts))
+    top = f"data: {{split: {{class_path: FromFile, init_args: {{path: {work / 'split.json'}}}}}}}\n"
+    (work / "top.yaml").write_text(top)
+    answer = tlzoo(
+        "finetune", work / "mine.parquet", "--target", "band_gap", "--from", run, "--epochs", 1,
+        "--learning-rates", "1e-3", "--pooling", "mean", "--config", work / "top.yaml",
+        "--run-dir", work / "seen",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    content = json.loads((work / "seen" / "verdict.json").read_text())
+    assert content["seen"] == 3
+    assert f"{run} has learned from 3 of the 13 test crystals" in answer.out
+    for side, error in content["without_seen"].items():
+        table = pd.read_csv(work / "seen" / content["sides"][side]["run"] / "predictions.csv")
+        test = table[(table["part"] == "test") & ~table["id"].isin(["mine-0", "mine-1", "mine-2"])]
+        assert len(test) == 10
+        assert error == pytest.approx((test["prediction"] - test["target"]).abs().mean())
+
+
+def test_what_nobody_can_tell_has_a_reason(run, mine, work, monkeypatch):
+    monkeypatch.delenv("TLZOO_DATA", raising=False)
+    monkeypatch.setenv("TLZOO_CACHE", str(work / "empty"))
+    rows = np.arange(len(mine))
+    found = known_crystals(["cgcnn-fe-bg"], mine, rows)
+    assert found.mask is None
+    assert found.reason == (
+        "cgcnn-fe-bg: the data set pretraining is not on this machine: tlzoo data info pretraining"
+    )
+    card = json.loads(find("cgcnn-fe-bg").path.with_suffix(".json").read_text())
+    assert seen_in_training(card, mine) is None
+    assert unknown(None, card) in found.reason
+    # of the embedded example all crystals were kept out, which is known without the data
+    assert not known_crystals(["cgcnn-fe-bg", "cgcnn-mpt"], mine, rows, "semiconductors").mask.any()
+    table = work / "learned.parquet"
+    content = table.read_bytes()
+    Crystals.read_parquet(table).select(np.arange(20)).write_parquet(table)
+    changed = known_crystals([str(run)], mine, rows)
+    table.write_bytes(content)
+    assert changed.mask is None
+    assert changed.reason.endswith("learned.parquet has changed since the model was trained on it")
+    assert "cannot be looked at" in known_crystals([str(Path("nowhere"))], mine, rows).reason
+
+
+def test_checkpoints_of_the_zoo_are_asked_for_their_crystals(data_dir):
+    """Five that `cgcnn-fe-bg` learned from, strained; and five of the paper's test set, which it did not."""
+    pool = named.load("pretraining")
+    part = pool.column("part")
+    some = pool.select([*np.flatnonzero(part == "train")[:5], *np.flatnonzero(part == "test")[:5]])
+    some = replace(some, lattice=some.lattice * 0.99)
+    card = json.loads(find("cgcnn-fe-bg").path.with_suffix(".json").read_text())
+    assert seen_in_training(card, some).tolist() == [*[True] * 5, *[False] * 5]

@@ -1,0 +1,51 @@
+"""How far a model is off on the test part: absolute errors of numbers, the balanced error of two classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is compared, crystal by crystal; its mean over the crystals is the error of a model.
+
+    Attributes:
+        truth: Labels of the test part, ``(crystals,)``.
+        classes: Whether they are the classes 0 and 1, of which models predict the probability of 1.
+    """
+
+    truth: Values
+    classes: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the mean, for people."""
+        return "balanced error" if self.classes else "MAE"
+
+    def __call__(self, errors: Values, kept: NDArray[np.bool_] | None = None) -> Values:
+        """Return what each crystal costs, ``(..., crystals)``.
+
+        For classes 1 where the wrong one has the larger probability, else 0, times a weight by which both
+        classes count the same: the mean is 1 minus the balanced accuracy, 0.5 for a coin and for always the
+        same answer.
+
+        Args:
+            errors: Predicted minus true, ``(..., crystals)``.
+            kept: The crystals to look at; all by default.
+        """
+        rows = slice(None) if kept is None else kept
+        errors = errors[..., rows]
+        if not self.classes:
+            return np.abs(errors)
+        truth = self.truth[rows].astype(np.int64)
+        counts = np.bincount(truth, minlength=2)
+        weights: Values = len(truth) / (np.count_nonzero(counts) * counts[truth])
+        return weights * ((errors > 0.5) | (errors <= -0.5))
+
+
+def are_classes(labels: Values) -> bool:
+    """Whether known labels are 0 and 1 alone, and both occur."""
+    return set(np.unique(labels[~np.isnan(labels)]).tolist()) == {0.0, 1.0}
