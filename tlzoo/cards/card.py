@@ -250,8 +250,8 @@ class Card(Record, frozen=True, kw_only=True):
         rows += [("data", f"{training.source}: {parts}")]
         if training.excluded:
             kept_out = training.excluded
-            listed = f"{kept_out.crystals:,} crystals, listed in {kept_out.published_list}"
-            rows += [("left out", f"{listed}; so it may be compared on test sets")]
+            told = f"{kept_out.crystals:,} crystal(s), listed in {kept_out.published_list}"
+            rows += [("left out", told)]
         rows += [("from", ", ".join(origin.name for origin in self.started_from) or "scratch")]
         time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
         rows += [("trained", f"{training.epochs} epochs{time} on {training.machine}")]
