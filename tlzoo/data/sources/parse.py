@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tlzoo.data.sources.cif import CifError, is_cif
+from tlzoo.data.sources.cif import read as read_cif
+
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
@@ -38,10 +41,6 @@ HARMLESS = (
 
 # Warnings of pymatgen after which the structure is not what the file describes.
 FATAL = {
-    "Incorrect stoichiometry": "its atom sites do not give its _chemical_formula_sum: sites are missing, "
-    "perhaps the file was cut off; complete the sites, or remove that line if the sites are right",
-    "Missing elements": "its atom sites and its _chemical_formula_sum have different elements: sites are "
-    "missing, perhaps the file was cut off; complete the sites, or remove that line if the sites are right",
     "Elements in POSCAR cannot be determined": "it does not name its elements (VASP 4 format): add a line "
     "of element symbols above the line of counts",
 }
@@ -87,7 +86,7 @@ def parse(source: Source) -> Parsed:
         warnings.simplefilter("always")
         try:
             sites, kind, message = _sites(_structure(source)), "", ""
-        except _BadStructureError as error:
+        except (_BadStructureError, CifError) as error:
             sites, kind, message = None, error.kind, str(error)
         except Exception as error:  # noqa: BLE001 (parsers raise anything on damaged text; it becomes a report)
             sites, kind = None, "unreadable"
@@ -175,9 +174,7 @@ def is_structure_dict(value: object) -> bool:
 
 def is_structure_text(value: object) -> bool:
     """Whether a value is the text of a CIF, a POSCAR or a structure dict rather than a path."""
-    return isinstance(value, str) and (
-        "_cell_length_a" in value or value.count("\n") > 5 or value.lstrip()[:1] == "{"
-    )
+    return isinstance(value, str) and (is_cif(value) or value.count("\n") > 5 or value.lstrip()[:1] == "{")
 
 
 def _structure(source: Source) -> Structure:
@@ -192,26 +189,12 @@ def _structure(source: Source) -> Structure:
         raise _BadStructureError("empty", "is empty")
     if text.lstrip().startswith("{"):
         return _from_dict(json.loads(text))
-    looks_like_cif = "_cell_length" in text or text.lstrip().startswith(("data_", "#"))
-    if source.suffix.lower() == ".cif" if isinstance(source, Path) else looks_like_cif:
-        return _from_cif(text)
+    if source.suffix.lower() == ".cif" if isinstance(source, Path) else is_cif(text):
+        return read_cif(text)
     from pymatgen.io.vasp import Poscar  # not above: it imports half of pymatgen
 
     structure: Structure = Poscar.from_str(text).structure
     return structure
-
-
-def _from_cif(text: str) -> Structure:
-    from pymatgen.io.cif import CifParser
-
-    structures: list[Structure | None] = CifParser.from_str(text).parse_structures(primitive=False)
-    found = [structure for structure in structures if structure is not None]
-    if len(found) != 1:
-        raise _BadStructureError(
-            "several structures",
-            f"holds {len(found)} structures; one a file is wanted: split it at the lines 'data_…'",
-        )
-    return found[0]
 
 
 def _from_dict(value: Mapping[str, Any]) -> Structure:

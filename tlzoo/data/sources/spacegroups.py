@@ -1,0 +1,149 @@
+"""The 530 settings of the 230 space groups, found by what files call them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+SETTINGS = range(1, 531)  # numbers of Hall symbols, as spglib counts
+
+# Before 1992 the double glide plane e was written as one of its two directions. Which one, by the order of the
+# axes: International Tables A (1983), tables 4.3.1, for A b m 2 and A b a 2, and for C m c a, C m m a, C c c a.
+GLIDES = {
+    **dict.fromkeys((39, 41), {"": "b", "ba-c": "a", "cab": "c", "-cba": "b", "bca": "a", "a-cb": "c"}),
+    **dict.fromkeys((64, 67, 68), {"": "a", "ba-c": "b", "cab": "b", "-cba": "c", "bca": "c", "a-cb": "a"}),
+}
+# How other programs mark a setting at the end of a name: ICSD with a letter for origin 1 (site of high
+# symmetry), origin 2 (zentrosymmetric), hexagonal or rhombohedral axes; all others with a colon.
+ICSD = {"S": "1", "Z": "2", "H": "H", "R": "R"}
+
+
+class Operations(NamedTuple):
+    """Operations on fractional coordinates.
+
+    Attributes:
+        rotations: ``(operations, 3, 3)`` float64.
+        translations: ``(operations, 3)`` float64.
+    """
+
+    rotations: NDArray[np.float64]
+    translations: NDArray[np.float64]
+
+
+def named(name: str) -> set[int]:
+    """Return the settings that a Hermann-Mauguin name may mean, of whatever age and spelling.
+
+    >>> named("F m 3 m") == named("F 4/m -3 2/m") == named("fm-3m") == {523}
+    True
+    >>> named("P2(1)/n"), named("F d -3 m :2"), named("F d -3 m Z"), sorted(named("Fd-3m"))
+    ({82}, {526}, {526}, [525, 526])
+    """
+    text, _, choice = re.sub(r"\(\s*(no\.?\s*)?\d{2,3}\s*\)\s*$", "", name.strip(), flags=re.I).partition(":")
+    found = _by_name().get(_key(text), set())
+    if not found and text[-1:] in ICSD:
+        found, choice = _by_name().get(_key(text[:-1]), set()), choice or ICSD[text[-1]]
+    choice = choice.strip()
+    return {h for h in found if not choice or _has_choice(str(_types()[h].choice), choice)}
+
+
+def of_hall_symbol(symbol: str) -> set[int]:
+    """Return the setting of a Hall symbol, or nothing.
+
+    >>> of_hall_symbol("-f 4vw 2vw 3")
+    {526}
+    """
+    wanted = _hall(symbol)
+    return {h for h in SETTINGS if _hall(str(_types()[h].hall_symbol)) == wanted}
+
+
+def of_number(number: int) -> set[int]:
+    """Return all settings of a group by its number in the International Tables."""
+    return {h for h in SETTINGS if _types()[h].number == number}
+
+
+def number(setting: int) -> int:
+    """Return the number of the group in the International Tables."""
+    return int(_types()[setting].number)
+
+
+def label(setting: int) -> str:
+    """Return an unambiguous name.
+
+    >>> label(526), label(82), label(459)
+    ('F d -3 m :2', 'P 1 21/n 1', 'R -3 m :R')
+    """
+    kind = _types()[setting]
+    monoclinic = 3 <= kind.number <= 15
+    name = str(kind.international_full if monoclinic else kind.international).replace("_", "")
+    mark = str(kind.choice)[:1]
+    return f"{name} :{mark}" if mark in {"1", "2", "H", "R"} else name
+
+
+def axis(setting: int) -> str:
+    """Return the unique axis of a monoclinic setting, ``"a"``, ``"b"`` or ``"c"``; else nothing."""
+    kind = _types()[setting]
+    return str(kind.choice).lstrip("-")[:1] if 3 <= kind.number <= 15 else ""
+
+
+@cache
+def operations(setting: int) -> Operations:
+    """Return the operations of a setting, those of the centring included."""
+    import spglib
+
+    found = spglib.get_symmetry_from_database(setting)
+    return Operations(found["rotations"].astype(np.float64), found["translations"].astype(np.float64))
+
+
+@cache
+def _types() -> dict[int, Any]:
+    import spglib
+
+    return {h: spglib.get_spacegroup_type(h) for h in SETTINGS}
+
+
+@cache
+def _by_name() -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for setting, kind in _types().items():
+        for name in _names(kind):
+            found.setdefault(_key(name), set()).add(setting)
+    return found
+
+
+def _names(kind: Any) -> list[str]:  # noqa: ANN401 (spglib 2.7 made a class of what was a dict's type)
+    full, names = str(kind.international_full), str(kind.international).split(" = ")
+    if 3 <= kind.number <= 15:
+        # The first name is that of the standard setting, in all settings; a 1 is an axis without an element.
+        return [full, *names[1:], re.sub(r" 1\b", "", full)]
+    names.append(full)
+    if kind.number >= 195:
+        names += [name.replace("-3", "3") for name in names]  # until 1935 and in many programs
+    if kind.number in GLIDES:
+        order = str(kind.choice).lstrip("12")
+        old = [name.replace("e", GLIDES[kind.number][order]) for name in names]
+        # Of two orders of axes with one new name it means the first.
+        twice = kind.number in {67, 68} and order in {"ba-c", "-cba", "a-cb"}
+        names = old if twice else names + old
+    return names
+
+
+def _has_choice(choice: str, wanted: str) -> bool:
+    return choice.lower() == wanted.lower() or (wanted in {"1", "2"} and choice.startswith(wanted))
+
+
+def _key(name: str) -> str:
+    """A name without what programs write differently: case, spaces, brackets, the bar of an inversion."""
+    text = unicodedata.normalize("NFKD", name.strip())
+    text = re.sub("(\\d)[\u0304\u0305]", r"-\1", text)  # combining macron or overline
+    text = re.sub("[\u2010-\u2015\u2212]", "-", text)
+    return re.sub(r"[\s_()'\"]", "", text).lower()
+
+
+def _hall(symbol: str) -> str:
+    text = symbol.replace("''", '"').replace("_", " ").strip("'").lower()
+    return " ".join(text.split())
