@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tlzoo.data.sources.cif import CifError, is_cif
 from tlzoo.data.sources.cif import read as read_cif
+from tlzoo.data.sources.cifblocks import CifError, is_cif
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

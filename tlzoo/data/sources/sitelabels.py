@@ -63,7 +63,7 @@ def elements_of(
 
 
 @lru_cache(maxsize=4096)
-def _element(symbol: str, typed: bool, known: frozenset[str]) -> tuple[str | None, bool]:  # noqa: FBT001
+def _element(symbol: str, typed: bool, known: frozenset[str]) -> tuple[str | None, bool]:
     """The element, None if unclear; and whether the symbol says so outright."""
     letters = _letters(symbol)
     if letters in _symbols() and not (letters == "T" and not typed):

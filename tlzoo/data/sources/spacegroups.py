@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import warnings
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -12,14 +13,14 @@ from numpy.typing import NDArray
 
 SETTINGS = range(1, 531)  # numbers of Hall symbols, as spglib counts
 
-# Before 1992 the double glide plane e was written as one of its two directions. Which one, by the order of the
-# axes: International Tables A (1983), tables 4.3.1, for A b m 2 and A b a 2, and for C m c a, C m m a, C c c a.
+# Before 1992 the double glide plane e was written as one of its two directions; here by the order of the axes,
+# for A b m 2 and A b a 2, and for C m c a, C m m a and C c c a (International Tables A, 1983, table 4.3.1).
 GLIDES = {
-    **dict.fromkeys((39, 41), {"": "b", "ba-c": "a", "cab": "c", "-cba": "b", "bca": "a", "a-cb": "c"}),
-    **dict.fromkeys((64, 67, 68), {"": "a", "ba-c": "b", "cab": "b", "-cba": "c", "bca": "c", "a-cb": "a"}),
+    **{n: {"": "b", "ba-c": "a", "cab": "c", "-cba": "b", "bca": "a", "a-cb": "c"} for n in (39, 41)},
+    **{n: {"": "a", "ba-c": "b", "cab": "b", "-cba": "c", "bca": "c", "a-cb": "a"} for n in (64, 67, 68)},
 }
 # How other programs mark a setting at the end of a name: ICSD with a letter for origin 1 (site of high
-# symmetry), origin 2 (zentrosymmetric), hexagonal or rhombohedral axes; all others with a colon.
+# symmetry), origin 2 (centre of inversion), hexagonal or rhombohedral axes; all others with a colon.
 ICSD = {"S": "1", "Z": "2", "H": "H", "R": "R"}
 
 
@@ -93,17 +94,22 @@ def axis(setting: int) -> str:
 @cache
 def operations(setting: int) -> Operations:
     """Return the operations of a setting, those of the centring included."""
-    import spglib
-
-    found = spglib.get_symmetry_from_database(setting)
+    found = _spglib("get_symmetry_from_database", setting)
     return Operations(found["rotations"].astype(np.float64), found["translations"].astype(np.float64))
 
 
 @cache
 def _types() -> dict[int, Any]:
+    return {h: _spglib("get_spacegroup_type", h) for h in SETTINGS}
+
+
+def _spglib(function: str, setting: int) -> Any:  # noqa: ANN401 (its types changed with 2.7)
     import spglib
 
-    return {h: spglib.get_spacegroup_type(h) for h in SETTINGS}
+    with warnings.catch_warnings():
+        # 2.7 announces another way to report errors, of which there are none here
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return getattr(spglib, function)(setting)
 
 
 @cache
@@ -115,7 +121,7 @@ def _by_name() -> dict[str, set[int]]:
     return found
 
 
-def _names(kind: Any) -> list[str]:  # noqa: ANN401 (spglib 2.7 made a class of what was a dict's type)
+def _names(kind: Any) -> list[str]:  # noqa: ANN401 (as above)
     full, names = str(kind.international_full), str(kind.international).split(" = ")
     if 3 <= kind.number <= 15:
         # The first name is that of the standard setting, in all settings; a 1 is an axis without an element.
