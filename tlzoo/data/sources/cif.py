@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tlzoo.data.sources import spacegroups
 from tlzoo.data.sources.cifblocks import UNKNOWN, Block, CifError, blocks, known_number, note, number, some
 from tlzoo.data.sources.contents import FORMULAS, Contents, contents_of, formula_of
-from tlzoo.data.sources.settings import claims_of, fits, grown_by_name, settings_of, tried_with
+from tlzoo.data.sources.settings import grown_by_name, meant
 from tlzoo.data.sources.sitelabels import VACANCY, elements_of
 from tlzoo.data.sources.spacegroups import Operations
 from tlzoo.data.sources.unitcells import FULL, ORDER, Cell, Site, on_special_positions
@@ -29,20 +29,22 @@ def read(text: str) -> Structure:
     """Return the crystal of a CIF; what is remarkable about it is a warning.
 
     Raises:
-        CifError: It holds no crystal, several, a disordered or contradictory one, or leaves its symmetry open.
+        CifError: It holds several crystals, a disordered or contradictory one, or one of unknown symmetry.
         ValueError: It is damaged.
     """
     block = _the_block(blocks(text))
     if block.is_magnetic:
-        return _magnetic(text)
+        return _magnetic(text, contents_of(block))
     lattice, sites, contents = _lattice(block), _sites(block), contents_of(block)
     operations = _listed_operations(block)
     if operations is None:
         crystal = grown_by_name(block, lattice, sites, contents)
     else:
         crystal = on_special_positions(lattice, sites, operations, contents)
-        _compare(crystal, contents, block)
+        _compare(crystal, sites, contents, block)
     _look_for_hydrogen(block, crystal, contents)
+    for remark in crystal.notes:
+        warnings.warn(remark, stacklevel=2)
     return crystal.structure()
 
 
@@ -59,10 +61,15 @@ def _the_block(blocks: Sequence[Block]) -> Block:
     return found[0]
 
 
-def _magnetic(text: str) -> Structure:
+def _magnetic(text: str, contents: Contents) -> Structure:
+    """What pymatgen makes of operations that turn moments, too."""
     from pymatgen.io.cif import CifParser
 
-    return CifParser.from_str(text).parse_structures(primitive=False)[0]
+    structure: Structure = CifParser.from_str(text, check_cif=False).parse_structures(primitive=False)[0]
+    wrong = contents.wrong_formula(Cell.of(structure))
+    if wrong:
+        raise CifError("incomplete", wrong)
+    return structure
 
 
 def _lattice(block: Block) -> Lattice:
@@ -118,14 +125,28 @@ def _sites(block: Block) -> list[Site]:
     ]
     note("with occupancy 0, left out", [site.label for site in sites if site.occupancy == 0])
     sites = [site for site in sites if site.occupancy != 0]
-    lost = [site.label for site in sites if UNKNOWN.intersection(site.xyz)]
-    if lost:
-        text = f"site(s) {some(lost)} have no coordinates; add them, or remove what is no atom"
-        raise CifError("incomplete", text)
+    sites = _with_coordinates(sites, has_formula=bool(contents_of(block).formula))
     wrong = [f"{site.label} ({site.occupancy:g})" for site in sites if not 0 < site.occupancy <= FULL]
     if wrong:
         raise CifError("occupancy", f"site(s) {some(wrong)} have an occupancy that is not between 0 and 1")
     return sites
+
+
+def _with_coordinates(sites: Sequence[Site], *, has_formula: bool) -> list[Site]:
+    """Sites whose coordinates are all known.
+
+    Old files of ICSD leave out every zero they can: ``.5`` is 0.5 and ``.`` is 0. Such a file has a formula,
+    by which the sites are checked afterwards.
+    """
+    lost = [site.label for site in sites if UNKNOWN.intersection(site.xyz)]
+    if not lost:
+        return list(sites)
+    written = {text for site in sites for text in site.xyz} - {"."}
+    if not (has_formula and written and all(re.match(r"-?(\.\d|1\.?$)", text) for text in written)):
+        text = f"site(s) {some(lost)} have no coordinates; add them, or remove what is no atom"
+        raise CifError("incomplete", text)
+    note("with coordinates '.', read as 0 as all others are written without zeros", lost)
+    return [site._replace(xyz=["0" if text == "." else text for text in site.xyz]) for site in sites]
 
 
 def _elements(block: Block, labels: Sequence[str], types: Sequence[str]) -> list[str]:
@@ -141,8 +162,8 @@ def _elements(block: Block, labels: Sequence[str], types: Sequence[str]) -> list
             f"site(s) {some(unclear)} name no element for certain; give each its element in a column "
             "_atom_site_type_symbol, and remove what is no atom",
         )
-    for note in notes:
-        warnings.warn(note, stacklevel=2)
+    for text in notes:
+        warnings.warn(text, stacklevel=2)
     return elements
 
 
@@ -194,7 +215,7 @@ def _keys(rotations: NDArray[np.float64], translations: NDArray[np.float64]) -> 
     return (turns * 24**3 + steps).astype(np.int64)
 
 
-def _compare(crystal: Cell, contents: Contents, block: Block) -> None:
+def _compare(crystal: Cell, sites: Sequence[Site], contents: Contents, block: Block) -> None:
     """Compare a crystal grown with the file's own operations to what else the file says."""
     wrong = contents.contradictions(crystal)
     if not wrong:
@@ -202,15 +223,13 @@ def _compare(crystal: Cell, contents: Contents, block: Block) -> None:
     if contents.wrong_formula(crystal):
         raise CifError("incomplete", wrong[0])
     text = "; ".join(wrong)
-    for setting in sorted(settings_of(claims_of(block)[0])):
-        if fits(crystal.lattice, setting):
-            other = tried_with(crystal.lattice, _sites(block), spacegroups.operations(setting), contents)
-            if isinstance(other, Cell) and not contents.contradictions(other):
-                text += (
-                    f"; the operations in the file give {crystal}, those of {spacegroups.label(setting)} {other}, which "
-                    "agrees: complete the operations, or remove them"
-                )
-                raise CifError("contradiction", text)
+    for setting, other in meant(block, crystal.lattice, sites, contents).items():
+        if isinstance(other, Cell) and not contents.contradictions(other):
+            text += (
+                f"; the operations in the file give {crystal}, those of {spacegroups.label(setting)} give "
+                f"{other}, which agrees: correct the operations, or remove them"
+            )
+            raise CifError("contradiction", text)
     if len(wrong) > 1:
         raise CifError("contradiction", f"{text}; correct the sites, the operations or these values")
     warnings.warn(text, stacklevel=2)
@@ -222,7 +241,10 @@ def _look_for_hydrogen(block: Block, crystal: Cell, contents: Contents) -> None:
     bare = [label for label, text in zip(labels, column, strict=False) if known_number(text)]
     if not bare:
         return
-    text = f"site(s) {some(bare)} have hydrogen attached (_atom_site_attached_hydrogens) that has no site of its own"
+    text = (
+        f"site(s) {some(bare)} have hydrogen attached (_atom_site_attached_hydrogens) "
+        "that has no site of its own"
+    )
     if "H" not in (contents.formula or {}) or "H" not in crystal.counts():
         raise CifError("incomplete", f"{text}: add the sites of hydrogen")
     warnings.warn(f"{text}; yet the sites are those of its formula", stacklevel=2)

@@ -1,7 +1,7 @@
 """The grammar of CIF: from text to blocks of values by tag.
 
-That of CIF 1.1 (Hall, Allen & Brown, Acta Cryst. A47, 655, 1991; International Tables G, 2.2), with tags in any
-case, and with the dots that newer dictionaries write for underscores.
+That of CIF 1.1 (International Tables for Crystallography G, chapter 2.2), with tags in any case, and with the
+dots that newer dictionaries write for underscores.
 """
 
 from __future__ import annotations
@@ -55,14 +55,18 @@ class Block:
 
     @property
     def is_magnetic(self) -> bool:
+        """Whether its operations act on moments."""
         return any(tag.startswith(("_space_group_symop_magn", "_space_group_magn")) for tag in self.columns)
 
     def add(self, tags: Sequence[str], values: Sequence[str]) -> None:
+        """Add a loop, or a single item."""
         for position, tag in enumerate(tags):
             column = list(values[position :: len(tags)])
-            if self.columns.get(tag, column) != column:
+            before = self.columns.get(tag, [])
+            if UNKNOWN.issuperset(before):
+                self.columns[tag] = column
+            elif before != column and not UNKNOWN.issuperset(column):
                 self.twice.add(tag)
-            self.columns[tag] = column
         if len(values) % len(tags):
             text = f"the loop of {tags[0]} has {len(values)} values for rows of {len(tags)}"
             self.ragged |= dict.fromkeys(tags, text)
@@ -72,7 +76,7 @@ def is_cif(text: str) -> bool:
     """Whether text is a CIF, not a POSCAR, whose first line may be anything and whose second is a number."""
     lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines()[:100]]
     first, second = ([line for line in lines if line and line[0] != "#"] + ["", ""])[:2]
-    headed = first[:5].lower() == "data_" and not re.match(r"-?[\d.]", second)
+    headed = len(lines) > 1 and first[:5].lower() == "data_" and not re.match(r"-?[\d.]", second)
     return headed or TAGS.search(text, text.find("\n") + 1) is not None
 
 
@@ -122,8 +126,7 @@ class _Builder:
         self.tags.append(re.sub("[.-]", "_", value.lower()).rstrip("_"))
 
     def value(self, value: str, *, same_line: bool) -> None:
-        # An item whose value has spaces but no quotes, such as the name of a space group, goes to the end of the
-        # line.
+        # An item's value that has spaces but no quotes, as names of space groups often, ends with the line.
         if self.in_loop or not self.values or same_line:
             self.values.append(value)
 

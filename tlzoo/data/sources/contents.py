@@ -40,7 +40,10 @@ class Contents(NamedTuple):
             return ""
         counts = crystal.counts()
         both = f"({_written(counts)} against {_written(self.formula)})"
-        rest = "sites are missing, perhaps the file was cut off; complete the sites, or remove that line if the sites are right"
+        rest = (
+            "sites are missing, perhaps the file was cut off; complete the sites, or remove that line if the "
+            "sites are right"
+        )
         if counts.keys() != self.formula.keys():
             return f"its atom sites and its {self.tag} have different elements {both}: {rest}"
         ratios = [counts[element] / amount for element, amount in self.formula.items()]
@@ -64,13 +67,13 @@ class Contents(NamedTuple):
                     f"_cell_formula_units_Z is {self.units:g}"
                 )
         if self.density and abs(crystal.density() / self.density - 1) > DENSITY:
-            found.append(
-                f"its cell has {crystal.density():.2f} g/cm³, its _exptl_crystal_density_diffrn is {self.density:g}"
-            )
+            text = f"its cell has {crystal.density():.2f} g/cm³, its _exptl_crystal_density_diffrn is"
+            found.append(f"{text} {self.density:g}")
         return found
 
 
 def contents_of(block: Block) -> Contents:
+    """What a block says."""
     formulas = [(tag, formula_of(block.value(tag))) for tag in FORMULAS]
     known = [(tag, formula) for tag, formula in formulas if formula]
     density = known_number(block.value("_exptl_crystal_density_diffrn"))
@@ -87,6 +90,7 @@ def contents_of(block: Block) -> Contents:
 
 
 def formula_of(text: str) -> dict[str, float] | None:
+    """Atoms by element of a formula, deuterium as hydrogen; None if it is none."""
     from pymatgen.core import Composition
 
     try:

@@ -1,4 +1,4 @@
-"""The 530 settings of the 230 space groups, found by what files call them."""
+"""The settings of the 230 space groups, found by what files call them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import re
 import unicodedata
 import warnings
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-SETTINGS = range(1, 531)  # numbers of Hall symbols, as spglib counts
+SETTINGS = range(1, 541)  # numbers of Hall symbols, as spglib counts
+# Not in International Tables, but among minerals: triclinic groups in centred cells, such as C -1 of albite.
+CENTRINGS: dict[str, list[tuple[float, float, float]]] = {
+    "A": [(0, 0.5, 0.5)],
+    "B": [(0.5, 0, 0.5)],
+    "C": [(0.5, 0.5, 0)],
+    "I": [(0.5, 0.5, 0.5)],
+    "F": [(0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)],
+}
+CENTRED = dict(enumerate(((base, letter) for base in (1, 2) for letter in CENTRINGS), 531))
 
-# Before 1992 the double glide plane e was written as one of its two directions; here by the order of the axes,
-# for A b m 2 and A b a 2, and for C m c a, C m m a and C c c a (International Tables A, 1983, table 4.3.1).
+# Before 1992 the double glide plane e was written as one of its directions: here by the order of the axes,
+# for A b m 2 and A b a 2, and for C m c a, C m m a, C c c a (International Tables A, 1983, table 4.3.1).
 GLIDES = {
     **{n: {"": "b", "ba-c": "a", "cab": "c", "-cba": "b", "bca": "a", "a-cb": "c"} for n in (39, 41)},
     **{n: {"": "a", "ba-c": "b", "cab": "b", "-cba": "c", "bca": "c", "a-cb": "a"} for n in (64, 67, 68)},
@@ -63,8 +73,8 @@ def of_hall_symbol(symbol: str) -> set[int]:
 
 
 def of_number(number: int) -> set[int]:
-    """Return all settings of a group by its number in the International Tables."""
-    return {h for h in SETTINGS if _types()[h].number == number}
+    """Return the settings of a group in the International Tables, by its number there."""
+    return {h for h in SETTINGS if _types()[h].number == number and h not in CENTRED}
 
 
 def number(setting: int) -> int:
@@ -94,13 +104,27 @@ def axis(setting: int) -> str:
 @cache
 def operations(setting: int) -> Operations:
     """Return the operations of a setting, those of the centring included."""
-    found = _spglib("get_symmetry_from_database", setting)
+    base, letter = CENTRED.get(setting, (setting, ""))
+    found = _spglib("get_symmetry_from_database", base)
+    if letter:
+        shifts = np.array([(0.0, 0.0, 0.0), *CENTRINGS[letter]])
+        return Operations(
+            np.tile(found["rotations"].astype(np.float64), (len(shifts), 1, 1)),
+            (shifts[:, None] + found["translations"]).reshape(-1, 3),
+        )
     return Operations(found["rotations"].astype(np.float64), found["translations"].astype(np.float64))
 
 
 @cache
 def _types() -> dict[int, Any]:
-    return {h: _spglib("get_spacegroup_type", h) for h in SETTINGS}
+    types = {h: _spglib("get_spacegroup_type", h) for h in SETTINGS if h not in CENTRED}
+    for setting, (base, letter) in CENTRED.items():
+        name = types[base].international.replace("P", letter)
+        hall = types[base].hall_symbol.replace("P", letter)
+        types[setting] = SimpleNamespace(
+            number=base, international=name, international_full=name, hall_symbol=hall, choice=""
+        )
+    return types
 
 
 def _spglib(function: str, setting: int) -> Any:  # noqa: ANN401 (its types changed with 2.7)

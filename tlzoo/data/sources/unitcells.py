@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.data.sources.cifblocks import CifError, note, number, some
+from tlzoo.data.sources.cifblocks import CifError, number, some
 from tlzoo.data.sources.contents import Contents
 from tlzoo.data.sources.spacegroups import Operations
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 SAME = 1e-4  # of a cell edge: two places are one, as in pymatgen
 ROUNDED = 5e-3  # of a cell edge: what two decimals leave open
 APART = 0.6  # Å; the shortest bond there is, H-H, has 0.74
+NEAREST = 0.6  # of the sum of covalent radii; the quadruple bonds of chromium, at 0.66, are the shortest
 FULL = 1.02  # a sum of occupancies of two decimals, such as 0.33 + 0.34 + 0.35, is still meant to be 1
 ORDER = (
     "tlzoo needs ordered structures: choose one ordering, for example with pymatgen's "
@@ -29,10 +29,12 @@ ORDER = (
 
 
 class Site(NamedTuple):
+    """A row of a file's atom sites; ``xyz`` as written."""
+
     label: str
     element: str
     occupancy: float
-    xyz: tuple[str, str, str]
+    xyz: Sequence[str]
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Cell:
         coords: Fractional coordinates, ``(atoms, 3)``.
         sites: Number of the site that each atom comes from.
         labels: Labels of the sites.
+        notes: What is remarkable.
     """
 
     lattice: Lattice
@@ -52,6 +55,13 @@ class Cell:
     coords: NDArray[np.float64]
     sites: list[int]
     labels: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, structure: Structure) -> Cell:
+        """The cell of a structure."""
+        species = [{element.symbol: amount for element, amount in site.species.items()} for site in structure]
+        return cls(structure.lattice, species, structure.frac_coords, [], [])
 
     def counts(self) -> Counter[str]:
         """Atoms by element."""
@@ -65,23 +75,33 @@ class Cell:
         from pymatgen.core import Element
 
         mass = sum(amount * float(Element(symbol).atomic_mass) for symbol, amount in self.counts().items())
-        return 1.66053907 * mass / self.lattice.volume  # u/Å³ in g/cm³
+        return float(1.66053907 * mass / self.lattice.volume)  # u/Å³ in g/cm³
 
     def shortest(self) -> float:
         """Shortest distance between two atoms, in Å."""
-        distances = self.lattice.get_all_distances(self.coords, self.coords)
+        return float(self._distances().min())
+
+    def is_possible(self) -> bool:
+        """Whether no two atoms are so near that no solid can have them so."""
+        from ase.data import atomic_numbers, covalent_radii
+
+        radii = np.array([min(covalent_radii[atomic_numbers[symbol]] for symbol in s) for s in self.species])
+        return bool((self._distances() >= NEAREST * (radii[:, None] + radii)).all())
+
+    def _distances(self) -> NDArray[np.float64]:
+        distances: NDArray[np.float64] = self.lattice.get_all_distances(self.coords, self.coords)
         np.fill_diagonal(distances, np.inf)
-        return float(distances.min())
+        return distances
 
     def equals(self, other: Cell) -> bool:
         """Whether the same elements are at the same places."""
         if self.counts() != other.counts():
             return False
         apart = self.coords[:, None] - other.coords[None]
-        near = (np.abs(apart - np.round(apart)) < 10 * SAME).all(axis=2)
+        near = np.all(np.abs(apart - np.round(apart)) < 10 * SAME, axis=2)
         return all(
-            any(s == other.species[k] for k in np.flatnonzero(row))
-            for s, row in zip(self.species, near, strict=True)
+            any(species == other.species[k] for k in np.flatnonzero(near[row]))
+            for row, species in enumerate(self.species)
         )
 
     def structure(self) -> Structure:
@@ -119,9 +139,15 @@ def grow(
         names.append(site.label)
         atoms.append(_distinct(images - np.floor(images), place))
     owners = [row for row, coords in enumerate(atoms) for _ in range(len(coords))]
+    totals = [sum(amounts.values()) for amounts in species]
     species = [_full(amounts, name) for amounts, name in zip(species, names, strict=True)]
     coords = np.concatenate(atoms) if atoms else np.empty((0, 3))
-    return Cell(lattice, [species[row] for row in owners], coords, owners, names)
+    notes = [
+        f"site(s) {name} have occupancies that sum to {total:g}, taken as 1"
+        for name, total in zip(names, totals, strict=True)
+        if total > 1
+    ]
+    return Cell(lattice, [species[row] for row in owners], coords, owners, names, notes)
 
 
 def _full(amounts: dict[str, float], names: str) -> dict[str, float]:
@@ -131,14 +157,13 @@ def _full(amounts: dict[str, float], names: str) -> dict[str, float]:
         return amounts
     if total > FULL:
         text = (
-            f"site(s) {names} are at one place, where their occupancies sum to {total:g}: list one of each set of "
-            "equivalent sites; if all atoms of the cell are listed, 'x,y,z' is the only operation"
+            f"site(s) {names} are at one place, where their occupancies sum to {total:g}: list one of each "
+            "set of equivalent sites; if all atoms of the cell are listed, 'x,y,z' is the only operation"
         )
         raise CifError("occupancy", text)
     if len(amounts) > 1:
         text = f"site(s) {names} share one place, disordered, with occupancies that sum to {total:g}; {ORDER}"
         raise CifError("disordered", text)
-    note(f"with occupancies that sum to {total:g}, taken as 1", [names])
     return dict.fromkeys(amounts, 1.0)
 
 
@@ -175,10 +200,12 @@ def on_special_positions(
     if len(operations.rotations) == 1:
         return crystal
     ideal = np.array([_ideal(place, operations, lattice) for place in places]).reshape(-1, 3)
-    moved = [row for row in range(len(sites)) if np.abs(ideal[row] - places[row]).max() > 0]
+    moved = [row for row in range(len(sites)) if np.abs(ideal[row] - places[row]).max() > 1e-7]
     if not moved:
         return crystal
     better = grow(lattice, sites, ideal, operations)
+    if len(better.coords) == len(crystal.coords):
+        return crystal
     wrong, said = contents.contradictions(crystal), contents.contradictions(better)
     if not wrong and said:
         return crystal
@@ -186,7 +213,7 @@ def on_special_positions(
     where = some([f"({', '.join(f'{x:.5f}' for x in ideal[row])})" for row in moved])
     if wrong and not said:
         text = f"site(s) {named} are read at {where}, with which {crystal} become {better}, as the file says"
-        warnings.warn(f"rounded coordinates: {text}", stacklevel=2)
+        better.notes.append(f"rounded coordinates: {text}")
         return better
     text = (
         f"symmetry makes atoms {crystal.shortest():.2g} Å apart of site(s) {named}: rounded coordinates? "
@@ -200,7 +227,7 @@ def _ideal(place: NDArray[np.float64], operations: Operations, lattice: Lattice)
     apart = operations.rotations @ place + operations.translations - place
     apart -= np.round(apart)
     near = np.abs(apart).max(axis=1) < 2 * ROUNDED
-    if near.sum() == (np.abs(apart) < SAME).all(axis=1).sum():
+    if near.sum() == 1:
         return place
     shift = apart[near].mean(axis=0)
     too_near = (np.linalg.norm(apart[near] @ lattice.matrix, axis=1) < APART).all()
