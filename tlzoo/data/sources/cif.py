@@ -113,10 +113,13 @@ def _sites(block: Block) -> list[Site]:
     mixed = [row for row in rows if " + " in row[1]]  # as SpringerMaterials writes: 0.8Nb + 0.2Zr
     if mixed:
         raise CifError("disordered", f"site {mixed[0][0]!r} is a mixture, {mixed[0][1]}; {ORDER}")
-    note("flagged as no atoms (dum) and left out", [row[0] for row in rows if row[3].lower() == "dum"])
+    note("flagged as no atoms (dum), left out", [row[0] for row in rows if row[3].lower() == "dum"])
     rows = [row for row in rows if row[3].lower() != "dum"]
     elements = _elements(block, [row[0] for row in rows], [row[1] for row in rows])
-    note("vacancies, left out", [row[0] for row, e in zip(rows, elements, strict=True) if e == VACANCY])
+    note(
+        "that are vacancies, left out",
+        [row[0] for row, e in zip(rows, elements, strict=True) if e == VACANCY],
+    )
     note("with occupancy '?', taken as 1", [row[0] for row in rows if row[2] == "?"])
     sites = [
         Site(row[0], element, _occupancy(row[2]), row[4:])

@@ -11,10 +11,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+# A line has 2048 characters at most, by the grammar; a quoted text is on one line.
 TOKEN = re.compile(
     r"^;(?P<text>.*?)(?:^;|\Z)"
-    r"|'(?P<single>[^\n]*?)'(?=\s|\Z)"
-    r'|"(?P<double>[^\n]*?)"(?=\s|\Z)'
+    r"|'(?P<single>[^\n]{0,2048}?)'(?=\s|\Z)"
+    r'|"(?P<double>[^\n]{0,2048}?)"(?=\s|\Z)'
     r"|\#[^\n]*"
     r"|(?P<bare>\S+)",
     re.MULTILINE | re.DOTALL,

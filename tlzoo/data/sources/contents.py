@@ -61,11 +61,9 @@ class Contents(NamedTuple):
             sizes = {sum(f.values()) for f in (self.formula, self.other) if f}
             sizes.add(sum(self.formula.values()) / divisor)
             if all(abs(atoms - self.units * size) > STOICHIOMETRY * atoms for size in sizes):
-                unit = sum(self.formula.values())
-                found.append(
-                    f"its cell holds {atoms / unit:g} formula units {_written(self.formula)}, its "
-                    f"_cell_formula_units_Z is {self.units:g}"
-                )
+                count = atoms / sum(self.formula.values())
+                text = f"its cell holds {count:g} × {_written(self.formula)} ({self.tag})"
+                found.append(f"{text} where _cell_formula_units_Z is {self.units:g}")
         if self.density and abs(crystal.density() / self.density - 1) > DENSITY:
             text = f"its cell has {crystal.density():.2f} g/cm³, its _exptl_crystal_density_diffrn is"
             found.append(f"{text} {self.density:g}")

@@ -49,10 +49,11 @@ def grown_by_name(block: Block, lattice: Lattice, sites: Sequence[Site], content
     if len(chosen) > 1:
         options = " or ".join(f"{spacegroups.label(s)} ({c})" for s, c in list(chosen.items())[:6])
         text = (
-            f"has no symmetry operations, and {said} may mean {options}: write the setting in full "
-            "(_space_group_name_H-M_alt or _space_group_name_Hall), or add the operations, or formula and Z, "
-            "or the density (_exptl_crystal_density_diffrn)"
+            f"has no symmetry operations, and {said} may mean {options}: add the operations, or write the "
+            "setting in full (_space_group_name_H-M_alt or _space_group_name_Hall)"
         )
+        if len({len(c.coords) for c in chosen.values()}) == len(chosen):
+            text += ", or formula and Z, or the density (_exptl_crystal_density_diffrn)"
         raise CifError("unknown symmetry", text)
     ((setting, crystal),) = chosen.items()
     if len(tried) > 1:
@@ -146,7 +147,8 @@ def _none_agrees(said: str, tried: Mapping[int, Cell | CifError], contents: Cont
     if len(tried) == 1:
         ((setting, crystal),) = tried.items()
         if isinstance(crystal, CifError):
-            return crystal
+            text = f"has no symmetry operations; with those of {spacegroups.label(setting)}, {crystal}"
+            return CifError(crystal.kind, text)
         wrong = contents.contradictions(crystal)
         if contents.wrong_formula(crystal):
             return CifError("incomplete", wrong[0])

@@ -169,7 +169,8 @@ def _has_choice(choice: str, wanted: str) -> bool:
 def _key(name: str) -> str:
     """A name without what programs write differently: case, spaces, brackets, the bar of an inversion."""
     text = unicodedata.normalize("NFKD", name.strip())
-    text = re.sub("(\\d)[\u0304\u0305]", r"-\1", text)  # combining macron or overline
+    # a macron or overline stands after its digit, or before it where somebody mistook the order
+    text = re.sub("(\\d)[\u0304\u0305]|[\u0304\u0305](\\d)", r"-\1\2", text)
     text = re.sub("[\u2010-\u2015\u2212]", "-", text)
     return re.sub(r"[\s_()'\"]", "", text).lower()
 

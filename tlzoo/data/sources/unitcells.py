@@ -190,7 +190,7 @@ def places_of(sites: Sequence[Site]) -> NDArray[np.float64]:
 def on_special_positions(
     lattice: Lattice, sites: Sequence[Site], operations: Operations, contents: Contents
 ) -> Cell:
-    """Apply operations; a site whose images all but meet, by rounding, is put where they meet.
+    """Apply operations; a full site whose images all but meet, by rounding, is put where they meet.
 
     Raises:
         CifError: There is such a site, and neither formula, Z nor density says that it is meant so.
@@ -199,7 +199,10 @@ def on_special_positions(
     crystal = grow(lattice, sites, places, operations)
     if len(operations.rotations) == 1:
         return crystal
-    ideal = np.array([_ideal(place, operations, lattice) for place in places]).reshape(-1, 3)
+    ideal = places.copy()
+    for row, site in enumerate(sites):
+        if site.occupancy >= 1:  # else it is disordered: split between images that need not meet
+            ideal[row] = _ideal(places[row], operations, lattice)
     moved = [row for row in range(len(sites)) if np.abs(ideal[row] - places[row]).max() > 1e-7]
     if not moved:
         return crystal
@@ -226,7 +229,8 @@ def _ideal(place: NDArray[np.float64], operations: Operations, lattice: Lattice)
     """The special position a place was rounded from, or the place."""
     apart = operations.rotations @ place + operations.translations - place
     apart -= np.round(apart)
-    near = np.abs(apart).max(axis=1) < 2 * ROUNDED
+    # The error of x is that of 2x and of x - y twice.
+    near = np.abs(apart).max(axis=1) < 3 * ROUNDED
     if near.sum() == 1:
         return place
     shift = apart[near].mean(axis=0)
