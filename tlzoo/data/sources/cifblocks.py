@@ -75,7 +75,7 @@ class Block:
 
 def is_cif(text: str) -> bool:
     """Whether text is a CIF, not a POSCAR, whose first line may be anything and whose second is a number."""
-    lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines()[:100]]
+    lines = [line.strip() for line in text.removeprefix("\ufeff")[:10_000].splitlines()]
     first, second = ([line for line in lines if line and line[0] != "#"] + ["", ""])[:2]
     headed = len(lines) > 1 and first[:5].lower() == "data_" and not re.match(r"-?[\d.]", second)
     return headed or TAGS.search(text, text.find("\n") + 1) is not None

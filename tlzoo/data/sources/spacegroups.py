@@ -89,8 +89,7 @@ def label(setting: int) -> str:
     ('F d -3 m :2', 'P 1 21/n 1', 'R -3 m :R')
     """
     kind = _types()[setting]
-    monoclinic = 3 <= kind.number <= 15
-    name = str(kind.international_full if monoclinic else kind.international).replace("_", "")
+    name = _names(kind)[0].replace("_", "")
     mark = str(kind.choice)[:1]
     return f"{name} :{mark}" if mark in {"1", "2", "H", "R"} else name
 
