@@ -48,7 +48,8 @@ def test_names_mean_a_setting_of_the_table(listed, operations):
     """Every name of the table is known, but for needless cells, and C 2 c e, which it calls C 2 e b."""
     unknown = {name for name, _, _ in listed if not spacegroups.named(name)}
     assert unknown == {"B 1 21 1", "B 1 21/m 1", "C 2 e b", "R 1 2/c 1"}
-    by_operations = {frozenset(found): name for name, _, found in listed}
+    # a blank at the end marks the name of another cell than the operations are for
+    by_operations = {frozenset(found): name for name, _, found in listed if name[-1] != " "}
     compared = 0
     for found in operations.values():
         name = by_operations.get(found, "C 2 e b")

@@ -6,6 +6,7 @@ dots that newer dictionaries write for underscores.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -139,7 +140,13 @@ class _Builder:
 
 def number(text: str) -> float:
     """A number without its standard uncertainty: ``5.64(2)`` is 5.64."""
-    return float(text.partition("(")[0])
+    try:
+        value = float(text.partition("(")[0])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is no number")
+    return value
 
 
 def known_number(text: str) -> float | None:
