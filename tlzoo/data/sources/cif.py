@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.data.sources import spacegroups
+from tlzoo.data.sources.cellcontents import FORMULAS, Contents, contents_of, formula_of
 from tlzoo.data.sources.cifblocks import UNKNOWN, Block, CifError, blocks, known_number, note, number, some
-from tlzoo.data.sources.contents import FORMULAS, Contents, contents_of, formula_of
-from tlzoo.data.sources.settings import grown_by_name, meant
+from tlzoo.data.sources.groupsettings import grown_by_name, meant
 from tlzoo.data.sources.sitelabels import VACANCY, elements_of
 from tlzoo.data.sources.spacegroups import Operations
 from tlzoo.data.sources.unitcells import FULL, ORDER, Cell, Site, on_special_positions

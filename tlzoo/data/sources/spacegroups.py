@@ -51,7 +51,7 @@ def named(name: str) -> set[int]:
 
     >>> named("F m 3 m") == named("F 4/m -3 2/m") == named("fm-3m") == {523}
     True
-    >>> named("P2(1)/n"), named("F d -3 m :2"), named("F d -3 m Z"), sorted(named("Fd-3m"))
+    >>> named("P 1 21/n 1"), named("F d -3 m :2"), named("F d -3 m Z"), sorted(named("Fd-3m"))
     ({82}, {526}, {526}, [525, 526])
     """
     text, _, choice = re.sub(r"\(\s*(no\.?\s*)?\d{2,3}\s*\)\s*$", "", name.strip(), flags=re.I).partition(":")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.data.sources.cellcontents import Contents
 from tlzoo.data.sources.cifblocks import CifError, number, some
-from tlzoo.data.sources.contents import Contents
 from tlzoo.data.sources.spacegroups import Operations
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlzoo.data.sources import spacegroups
+from tlzoo.data.sources.cellcontents import Contents
 from tlzoo.data.sources.cifblocks import Block, CifError, known_number
-from tlzoo.data.sources.contents import Contents
 from tlzoo.data.sources.spacegroups import Operations
 from tlzoo.data.sources.unitcells import Cell, Site, grow, on_special_positions, places_of
 
