@@ -477,6 +477,32 @@ def test_an_empty_first_block_hides_nothing():
     assert found(good)[1] == []
 
 
+def test_a_block_without_a_cell_is_remarked():
+    bare = "data_molecule\nloop_\n_atom_site_label\n_atom_site_fract_x\nC1 0.1\n"
+    structure, notes = found(bare + cif(4.12, NACL, operations=P1))
+    assert structure.formula == "Na1 Cl1"
+    assert notes == ["block(s) molecule have atom sites but no cell, and are left out"]
+
+
+def test_magnetic_operations_move_atoms_too():
+    """Body centring with time reversal, as in an antiferromagnet."""
+    magnetic = [
+        "loop_",
+        "_space_group_symop_magn_operation.xyz",
+        "x,y,z,+1",
+        "x+1/2,y+1/2,z+1/2,-1",
+        "loop_",
+        "_atom_site_moment.label",
+        "_atom_site_moment.crystalaxis_x",
+        "_atom_site_moment.crystalaxis_y",
+        "_atom_site_moment.crystalaxis_z",
+        "Cr1 0 0 1",
+    ]
+    text = cif(2.91, ["Cr1 Cr 0 0 0"], *magnetic)
+    assert found(text)[0].formula == "Cr2"
+    assert refused(text.replace("data_x", f"data_x\n{formula('Cr O')}"))[0] == "incomplete"
+
+
 def test_two_blocks_of_one_name_are_two_structures():
     assert refused(cif(4.12, NACL, operations=P1) * 2)[0] == "several structures"
 

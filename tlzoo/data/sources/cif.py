@@ -50,6 +50,11 @@ def read(text: str) -> Structure:
 
 def _the_block(blocks: Sequence[Block]) -> Block:
     found = [block for block in blocks if block.columns.get("_atom_site_fract_x")]
+    celled = [block for block in found if block.columns.get("_cell_length_a")] or found
+    if len(celled) < len(found):
+        names = some([block.name for block in found if block not in celled])
+        warnings.warn(f"block(s) {names} have atom sites but no cell, and are left out", stacklevel=2)
+    found = celled
     if len(found) > 1:
         text = f"holds {len(found)} structures; one a file is wanted: split it at the lines 'data_…'"
         raise CifError("several structures", text)
