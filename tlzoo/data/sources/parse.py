@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tlzoo.data.sources.cif import read as read_cif
+from tlzoo.data.sources.cifblocks import CifError, is_cif
 from tlzoo.data.sources.poscar import NUMBERS, PoscarError, element, is_poscar, read_poscar
 from tlzoo.periodicity import SMALLEST, fractional, set_apart
 
@@ -38,14 +40,6 @@ HARMLESS = (
     "type key found",
     "Cannot determine chemical composition",
 )
-
-# Warnings of pymatgen after which the structure is not what the file describes.
-FATAL = {
-    "Incorrect stoichiometry": "its atom sites do not give its _chemical_formula_sum: sites are missing, "
-    "perhaps the file was cut off; complete the sites, or remove that line if the sites are right",
-    "Missing elements": "its atom sites and its _chemical_formula_sum have different elements: sites are "
-    "missing, perhaps the file was cut off; complete the sites, or remove that line if the sites are right",
-}
 
 
 class Sites(NamedTuple):
@@ -88,15 +82,12 @@ def parse(source: Source) -> Parsed:
         warnings.simplefilter("always")
         try:
             (sites, remarks), kind, message = _sites(_structure(source)), "", ""
-        except _BadStructureError as error:
+        except (_BadStructureError, CifError) as error:
             sites, remarks, kind, message = None, [], error.kind, str(error)
         except Exception as error:  # noqa: BLE001 (parsers raise anything on damaged text; it becomes a report)
             sites, remarks, kind = None, [], "unreadable"
             message = f"cannot be read ({type(error).__name__}: {_one_line(error)}); is it complete?"
     heard = list(dict.fromkeys(_one_line(w.message) for w in caught))
-    fatal = [text for start, text in FATAL.items() if any(h.startswith(start) for h in heard)]
-    if fatal:
-        return Parsed(None, "incomplete", fatal[0])
     notes = (*remarks, *(h for h in heard if not any(text in h for text in HARMLESS)))
     if kind == "unreadable" and notes:
         message = f"{message.removesuffix('; is it complete?')} ({'; '.join(notes)}); is it complete?"
@@ -177,7 +168,7 @@ def is_structure_dict(value: object) -> bool:
 def is_structure_text(value: object) -> bool:
     """Whether a value is the text of a CIF, a POSCAR or a structure dict rather than a path."""
     return isinstance(value, str) and (
-        "_cell_length_a" in value or value.count("\n") > 5 or value.lstrip("\ufeff \t\r\n")[:1] == "{"
+        is_cif(value) or value.count("\n") > 5 or value.lstrip("\ufeff \t\r\n")[:1] == "{"
     )
 
 
@@ -198,10 +189,8 @@ def _structure(source: Source) -> Structure | Sites:
         return _from_poscar(text)
     if text.lstrip().startswith("{"):
         return _from_dict(json.loads(text))
-    lower = text.lower()
-    looks_like_cif = "_cell_length" in lower or lower.lstrip().startswith(("data_", "#"))
-    if looks_like_cif if isinstance(source, str) else named == ".cif":
-        return _from_cif(text)
+    if is_cif(text) if isinstance(source, str) else named == ".cif":
+        return read_cif(text)
     return _from_poscar(text)
 
 
@@ -210,19 +199,6 @@ def _from_poscar(text: str) -> Sites:
         return Sites(*read_poscar(text))
     except PoscarError as error:
         raise _BadStructureError("unreadable", f"is read as a POSCAR: {error}") from error
-
-
-def _from_cif(text: str) -> Structure:
-    from pymatgen.io.cif import CifParser
-
-    structures: list[Structure | None] = CifParser.from_str(text).parse_structures(primitive=False)
-    found = [structure for structure in structures if structure is not None]
-    if len(found) != 1:
-        raise _BadStructureError(
-            "several structures",
-            f"holds {len(found)} structures; one a file is wanted: split it at the lines 'data_…'",
-        )
-    return found[0]
 
 
 def _from_dict(value: Mapping[str, Any]) -> Structure | Sites:
