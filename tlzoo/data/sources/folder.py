@@ -62,16 +62,16 @@ def read_folder(
     used = table or _table(inside, label)
     if used is None:
         records = [Record(files.ids[path], _place(path, folder, label), path) for path in inside.files]
+        named = set(inside.files)
     else:
-        records = _joined(files, label, used, id_column, problems)
-    read = {record.structure for record in records}
-    if unread := [path for path in inside.deeper if path not in read]:
+        records, named = _joined(files, label, used, id_column, problems)
+    if unread := [path for path in inside.deeper if path not in named]:
         text = (
             f"{_listed(unread, folder)} in sub-folders, beside structure files at the top: not read; name "
             "them in the table of labels, move them to the top, or give their folder"
         )
         problems.append(Problem(Place(label), "other folders", text, "warning"))
-    rest = [path for path in inside.files if path not in read]
+    rest = [path for path in inside.files if path not in named]
     if used and table is None:
         text = f"has no row in {used.name}" + ("; add one, or remove the file" if labels_wanted else "")
         severity: Literal["error", "warning"] = "error" if labels_wanted else "warning"
@@ -219,14 +219,16 @@ class _Files:
 
 def _joined(
     files: _Files, label: str, table: Path, id_column: str | None, problems: list[Problem]
-) -> list[Record]:
+) -> tuple[list[Record], set[Path]]:
+    """Return the crystals of a table of labels, and the files that it names; problems are added."""
     rows = read_rows(table, f"{label}/{table.name}", first_cells=files.names)
     problems += rows.problems
     column = rows.checked(id_column) if id_column is not None else _id_column(rows, files)
-    records = []
+    records, named = [], set()
     for place, values in zip(rows.places, rows.values, strict=True):
         cell = values.pop(column).strip()
         found = files.find(cell)
+        named.update(found)
         if not cell:
             text = f"column {column!r} is empty; it names the structure file"
             problems.append(Problem(place, "missing id", text))
@@ -239,7 +241,7 @@ def _joined(
         else:
             structure = _place(found[0], files.folder, label)
             records.append(Record(files.ids[found[0]], structure, found[0], values, place))
-    return records
+    return records, named
 
 
 @dataclass
