@@ -78,6 +78,10 @@ ENDED = [f"{name}.vasp" for name in ORDER]
         # small whole numbers that come again name no files
         {"number of rings": [2] * 5 + [3] * 5, "material": ORDER},
         {"material": ORDER},
+        # the names are the index
+        {"": ORDER},
+        # a comma ends each row
+        {"id": ORDER, "": [""] * 10},
     ],
     ids=",".join,
 )

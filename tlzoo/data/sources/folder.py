@@ -7,7 +7,7 @@ import re
 import shutil
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -130,8 +130,8 @@ def _contents(folder: Path, label: str) -> _Contents:
             problems.append(Problem(_place(path, folder, label), "missing file", text))
     tables = ([p for p in top if p.suffix.lower() == ending and p.is_file()] for ending in TABLES)
     used = next(filter(None, tables), [])
-    others = [path for path in top if path not in {*files, *used, *dangling}]
-    if others:
+    known = {*files, *used, *dangling}
+    if others := [path for path in top if path not in known]:
         text = f"{len(others)} other file(s) were not read: {_names(others, folder)}"
         problems.append(Problem(Place(label), "other files", text, "note"))
     unread = [*others, *(() if used else below)]
@@ -169,14 +169,14 @@ def _walk(folder: Path, label: str, problems: list[Problem]) -> Iterator[list[Pa
 def _relaxed(files: Sequence[Path], folder: Path, label: str, problems: list[Problem]) -> list[Path]:
     """Leave out the POSCAR that a run of VASP started from where its CONTCAR is there."""
     ended = {path.parent for path in files if path.name == "CONTCAR" and path.parent != folder}
-    left = [path for path in files if path.name == "POSCAR" and path.parent in ended]
+    left = {path for path in files if path.name == "POSCAR" and path.parent in ended}
     if left:
         text = (
             f"{len(left)} folder(s) hold POSCAR and CONTCAR: CONTCAR, where the run ended, is read, not "
             f"{_names(left, folder)}"
         )
         problems.append(Problem(Place(label), "other files", text, "warning"))
-    return [path for path in files if path not in set(left)]
+    return [path for path in files if path not in left]
 
 
 class _Files:
@@ -366,7 +366,7 @@ def _alike(name: str) -> str:
     return bare.lstrip("0")
 
 
-def _names(paths: Sequence[Path], folder: Path) -> str:
+def _names(paths: Collection[Path], folder: Path) -> str:
     names = sorted(_inside(path, folder) for path in paths)
     return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
