@@ -132,6 +132,18 @@ def test_two_classes(labelled, labels, read_as, note):
     assert read(path).column("metal").tolist()[:2] == labels[:2]
 
 
+def test_two_columns_of_classes_have_one_note(tmp_path, cells):
+    (tmp_path / "labels.csv").write_text(
+        f"file,metal,magnetic\n{cells / 'Li.vasp'},yes,t\n{cells / 'Na.vasp'},no,f\n"
+    )
+    crystals, (note,) = read_all(tmp_path / "labels.csv", targets=["metal", "magnetic"])
+    assert crystals.column("magnetic").tolist() == [1, 0]
+    assert note.message == (
+        "column 'metal' is read as two classes: no is 0, yes is 1; column 'magnetic' is read as two classes: f "
+        "is 0, t is 1"
+    )
+
+
 @pytest.mark.parametrize(
     ("labels", "told"),
     [

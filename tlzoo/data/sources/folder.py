@@ -175,7 +175,7 @@ def _relaxed(files: Sequence[Path], folder: Path, label: str, problems: list[Pro
             f"{len(left)} folder(s) hold POSCAR and CONTCAR: CONTCAR, where the run ended, is read, not "
             f"{_names(left, folder)}"
         )
-        problems.append(Problem(Place(label), "other files", text, "warning"))
+        problems.append(Problem(Place(label), "start and end", text, "warning"))
     return [path for path in files if path not in left]
 
 

@@ -130,7 +130,7 @@ def with_classes(
     All known labels of a target must be of one such pair. Without ``targets``, any column that holds both
     words of one is read.
     """
-    columns, notes = dict(crystals.columns), []
+    columns, said = dict(crystals.columns), []
     for name, values in crystals.columns.items():
         if values.dtype != object or (targets is not None and name not in targets):
             continue
@@ -145,8 +145,10 @@ def with_classes(
         ]
         columns[name] = np.array(numbers, dtype=np.float64)
         read = ", ".join(f"{word} is {pair.index(word.lower())}" for word in sorted(words))
-        notes.append(Problem(file, "classes", f"column {name!r} is read as two classes: {read}", "note"))
-    return (replace(crystals, columns=columns) if notes else crystals), notes
+        said.append(f"column {name!r} is read as two classes: {read}")
+    if not said:
+        return crystals, []
+    return replace(crystals, columns=columns), [Problem(file, "classes", "; ".join(said), "note")]
 
 
 def unlearnable(crystals: Crystals, name: str) -> list[Problem]:
