@@ -139,8 +139,8 @@ def test_two_columns_of_classes_have_one_note(tmp_path, cells):
     crystals, (note,) = read_all(tmp_path / "labels.csv", targets=["metal", "magnetic"])
     assert crystals.column("magnetic").tolist() == [1, 0]
     assert note.message == (
-        "column 'metal' is read as two classes: no is 0, yes is 1; column 'magnetic' is read as two classes: f "
-        "is 0, t is 1"
+        "column 'metal' is read as two classes: no is 0, yes is 1; column 'magnetic' is read as two classes: "
+        "f is 0, t is 1"
     )
 
 
