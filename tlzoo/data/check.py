@@ -137,14 +137,15 @@ def check(
             problems += _target_problems(crystals, target, name, each=targets is not None)
     if targets is not None:
         numbers = {column: numbers[column] for column in targets if column in numbers}
-    strange = element_problems(crystals)
-    problems += strange
+    problems += element_problems(crystals)
+    # with these every target is refused
+    said = any(problem.kind in {"elements", "out of range"} for problem in problems)
     problems += graph_problems(crystals, options or GraphOptions(), progress=progress)
     groups = (
         None if sum(map(len, candidates(crystals))) > MANY else duplicate_groups(crystals, progress=progress)
     )
     problems += _duplicates(crystals, numbers, name, groups)
-    if not strange:
+    if not said:
         together = [list(targets)] if targets is not None else [[column] for column in numbers]
         problems += _refused(crystals, together, name, groups)
     return Report(name, _summary(crystals, numbers), problems, labelled=bool(numbers))
@@ -161,7 +162,7 @@ def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) 
         return [Problem(Place(source), "missing target", f"column {name!r} has no value in any row")]
     text = f"column {name!r} has no value"
     problems = [_warning(crystals, row, "missing target", text) for row in unknown] if each else []
-    problems += unlearnable(crystals, name)
+    problems += unlearnable(crystals, name) if each else []
     unit = crystals.units.get(name, "")
     distance, median = _robust_distance(values)
     far = sorted(np.flatnonzero(distance > OUTLIER).tolist(), key=lambda row: -distance[row])

@@ -7,7 +7,7 @@ import re
 import shutil
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -62,16 +62,16 @@ def read_folder(
     used = table or _table(inside, label)
     if used is None:
         records = [Record(files.ids[path], _place(path, folder, label), path) for path in inside.files]
+        named = set(inside.files)
     else:
-        records = _joined(files, label, used, id_column, problems)
-    read = {record.structure for record in records}
-    if unread := [path for path in inside.deeper if path not in read]:
+        records, named = _joined(files, label, used, id_column, problems)
+    if unread := [path for path in inside.deeper if path not in named]:
         text = (
             f"{_listed(unread, folder)} in sub-folders, beside structure files at the top: not read; name "
             "them in the table of labels, move them to the top, or give their folder"
         )
         problems.append(Problem(Place(label), "other folders", text, "warning"))
-    rest = [path for path in inside.files if path not in read]
+    rest = [path for path in inside.files if path not in named]
     if used and table is None:
         text = f"has no row in {used.name}" + ("; add one, or remove the file" if labels_wanted else "")
         severity: Literal["error", "warning"] = "error" if labels_wanted else "warning"
@@ -130,8 +130,8 @@ def _contents(folder: Path, label: str) -> _Contents:
             problems.append(Problem(_place(path, folder, label), "missing file", text))
     tables = ([p for p in top if p.suffix.lower() == ending and p.is_file()] for ending in TABLES)
     used = next(filter(None, tables), [])
-    others = [path for path in top if path not in {*files, *used, *dangling}]
-    if others:
+    known = {*files, *used, *dangling}
+    if others := [path for path in top if path not in known]:
         text = f"{len(others)} other file(s) were not read: {_names(others, folder)}"
         problems.append(Problem(Place(label), "other files", text, "note"))
     unread = [*others, *(() if used else below)]
@@ -169,14 +169,14 @@ def _walk(folder: Path, label: str, problems: list[Problem]) -> Iterator[list[Pa
 def _relaxed(files: Sequence[Path], folder: Path, label: str, problems: list[Problem]) -> list[Path]:
     """Leave out the POSCAR that a run of VASP started from where its CONTCAR is there."""
     ended = {path.parent for path in files if path.name == "CONTCAR" and path.parent != folder}
-    left = [path for path in files if path.name == "POSCAR" and path.parent in ended]
+    left = {path for path in files if path.name == "POSCAR" and path.parent in ended}
     if left:
         text = (
             f"{len(left)} folder(s) hold POSCAR and CONTCAR: CONTCAR, where the run ended, is read, not "
             f"{_names(left, folder)}"
         )
-        problems.append(Problem(Place(label), "other files", text, "warning"))
-    return [path for path in files if path not in set(left)]
+        problems.append(Problem(Place(label), "start and end", text, "warning"))
+    return [path for path in files if path not in left]
 
 
 class _Files:
@@ -219,14 +219,16 @@ class _Files:
 
 def _joined(
     files: _Files, label: str, table: Path, id_column: str | None, problems: list[Problem]
-) -> list[Record]:
+) -> tuple[list[Record], set[Path]]:
+    """Return the crystals of a table of labels, and the files that it names; problems are added."""
     rows = read_rows(table, f"{label}/{table.name}", first_cells=files.names)
     problems += rows.problems
     column = rows.checked(id_column) if id_column is not None else _id_column(rows, files)
-    records = []
+    records, named = [], set()
     for place, values in zip(rows.places, rows.values, strict=True):
         cell = values.pop(column).strip()
         found = files.find(cell)
+        named.update(found)
         if not cell:
             text = f"column {column!r} is empty; it names the structure file"
             problems.append(Problem(place, "missing id", text))
@@ -239,7 +241,7 @@ def _joined(
         else:
             structure = _place(found[0], files.folder, label)
             records.append(Record(files.ids[found[0]], structure, found[0], values, place))
-    return records
+    return records, named
 
 
 @dataclass
@@ -364,7 +366,7 @@ def _alike(name: str) -> str:
     return bare.lstrip("0")
 
 
-def _names(paths: Sequence[Path], folder: Path) -> str:
+def _names(paths: Collection[Path], folder: Path) -> str:
     names = sorted(_inside(path, folder) for path in paths)
     return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 

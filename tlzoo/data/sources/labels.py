@@ -37,6 +37,9 @@ CLASSES = (("false", "true"), ("no", "yes"), ("f", "t"))
 
 FLAG = (bool, np.bool_)
 
+# Names of classes are not longer than these characters; sentences are.
+CLASS_NAME = 30
+
 # What float32, in which networks compute, can hold with all its digits.
 SINGLE = np.finfo(np.float32)
 
@@ -85,7 +88,8 @@ def no_numbers(
     """Return a problem for each cell that is no number, or one for all if they are words that come again."""
     words = Counter(_shown(values[row]) for row in wrong)
     known = sum(not is_unknown(value) for value in values)
-    if len(wrong) > 0.5 * known and len(words) < len(wrong):
+    classes = len(words) < len(wrong) and all(len(word) <= CLASS_NAME for word in words)
+    if classes and len(wrong) > 0.5 * known:
         found = ", ".join(f"{word!r} ({times})" for word, times in words.most_common(10))
         said = (
             f"column {column!r} holds words where numbers are wanted: {found}"
@@ -126,7 +130,7 @@ def with_classes(
     All known labels of a target must be of one such pair. Without ``targets``, any column that holds both
     words of one is read.
     """
-    columns, notes = dict(crystals.columns), []
+    columns, said = dict(crystals.columns), []
     for name, values in crystals.columns.items():
         if values.dtype != object or (targets is not None and name not in targets):
             continue
@@ -141,8 +145,10 @@ def with_classes(
         ]
         columns[name] = np.array(numbers, dtype=np.float64)
         read = ", ".join(f"{word} is {pair.index(word.lower())}" for word in sorted(words))
-        notes.append(Problem(file, "classes", f"column {name!r} is read as two classes: {read}", "note"))
-    return (replace(crystals, columns=columns) if notes else crystals), notes
+        said.append(f"column {name!r} is read as two classes: {read}")
+    if not said:
+        return crystals, []
+    return replace(crystals, columns=columns), [Problem(file, "classes", "; ".join(said), "note")]
 
 
 def unlearnable(crystals: Crystals, name: str) -> list[Problem]:

@@ -146,9 +146,10 @@ def _named(crystals: Crystals, targets: Sequence[str], file: Place) -> tuple[Cry
     if not left:
         return crystals, []
     columns = {name: values for name, values in crystals.columns.items() if name not in left}
-    names = ", ".join(map(repr, left))
+    names = ", ".join(repr(name) for name in left if not all(map(is_unknown, crystals.columns[name])))
     text = f"a column without a name, as pandas writes its index, was not read: {names}"
-    return replace(crystals, columns=columns), [Problem(file, "unnamed column", text, "note")]
+    notes = [Problem(file, "unnamed column", text, "note")] if names else []
+    return replace(crystals, columns=columns), notes
 
 
 def sound(name: str, crystals: Crystals, problems: Sequence[Problem]) -> Crystals:

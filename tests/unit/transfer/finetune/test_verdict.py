@@ -237,3 +237,9 @@ def test_the_document_says_how_to_repeat():
     assert text.startswith("# gap of mine, from cgcnn-fe\n\n| ")
     assert "`tlzoo fit --config scratch.yaml --run_dir NEW`" in text
     assert "Validation MAE: 0.3 with learning rate 0.0003; 0.2 with learning rate 0.001; " in text
+
+
+def test_a_unit_of_one_is_not_told():
+    assert "| test MAE (eV) |" in verdict().table()
+    for unit in ("", "1"):
+        assert "| test MAE |" in verdict(unit=unit).table()
