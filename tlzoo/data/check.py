@@ -14,6 +14,7 @@ from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups, exact_copies
 from tlzoo.data.known_elements import uncovered_rows, uncovered_text
 from tlzoo.data.sources import Place, Problem, read_all
+from tlzoo.data.sources.records import strange_structures
 from tlzoo.descriptors.suitability import Options, unusable
 from tlzoo.errors import UserError, no_such
 from tlzoo.graphs.graph_options import GraphOptions
@@ -88,9 +89,9 @@ def check(
     """Read everything and report all problems at once.
 
     Errors: what cannot be read (see `tlzoo.data.sources.read_all`), targets that are no numbers, duplicate
-    ids, atoms without neighbours or in one place, elements without features, a target without any value.
-    Warnings: duplicate structures, missing targets, and outliers (more than 8 robust standard deviations from
-    the median).
+    ids, atoms without neighbours or in one place, no solid (:mod:`tlzoo.data.plausibility`), elements without
+    features, a target without any value. Warnings: duplicate structures, hardly a solid, missing targets, and
+    outliers (more than 8 robust standard deviations from the median).
 
     Args:
         source: A path, or crystals that are read already.
@@ -104,6 +105,7 @@ def check(
     problems: list[Problem] = []
     if isinstance(source, Crystals):
         crystals, name = source, f"{len(source)} crystals"
+        problems += strange_structures(crystals).values()
     else:
         name = str(source)
         try:

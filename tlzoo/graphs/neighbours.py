@@ -145,6 +145,16 @@ def all_within(cells: Cells, span: float, cutoff: float) -> tuple[Cells, Bonds, 
     return _checked(cells, cutoff, search)
 
 
+def all_nearer(cells: Cells, radius: NDArray[np.float64]) -> Bonds:
+    """Return all pairs of atoms at most a radius apart, in Å, ``(crystals,)``; images included, in no order.
+
+    Crystals are left out that make no sense, or of which the radius is 0 or not a number.
+    """
+    looked_at = radius > 0
+    looked_at[[row for row, _ in _unusable(cells)]] = False
+    return _search(cells, np.flatnonzero(looked_at), radius)
+
+
 def _checked(
     cells: Cells, cutoff: float, search: Callable[[Cells], Bonds]
 ) -> tuple[Cells, Bonds, dict[int, str]]:

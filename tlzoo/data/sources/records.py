@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.plausibility import findings
 from tlzoo.data.sources.parse import Parsed, Sites, Source, parse_all
-from tlzoo.data.sources.problems import Place, Problem, raise_errors
+from tlzoo.data.sources.problems import Place, Problem, raise_errors, remarks, tell
 from tlzoo.errors import UserError, no_such
 
 # fmt: off
@@ -98,7 +98,7 @@ def assemble(records: Sequence[Record], problems: Sequence[Problem] = ()) -> Tab
 def finish(
     read: Table, *, targets: Sequence[str] | None, units: Mapping[str, str]
 ) -> tuple[Crystals, list[Problem]]:
-    """Turn columns into numbers, check targets and ids, and leave out the rows that are wrong.
+    """Turn columns into numbers, check targets, ids and distances, and leave out the rows that are wrong.
 
     Columns that need not be numbers and are none become text.
     """
@@ -127,11 +127,20 @@ def finish(
             problems.append(Problem(read.places[row], "duplicate id", text))
     origins = [str(place) for place in read.places]
     crystals = replace(crystals, columns=columns, units={**crystals.units, **units}, origins=origins)
+    strange = strange_structures(crystals)
+    problems += strange.values()
+    keep[[row for row, problem in strange.items() if problem.severity == "error"]] = False
     return (crystals if keep.all() else crystals.select(np.flatnonzero(keep))), problems
 
 
+def strange_structures(crystals: Crystals) -> dict[int, Problem]:
+    """Return errors for crystals that cannot be, and warnings for those that hardly can, by row."""
+    found = findings(crystals)
+    return {f.row: Problem(Place(crystals.origin(f.row)), f.kind, f.text, f.severity) for f in found}
+
+
 def sound(name: str, crystals: Crystals, problems: Sequence[Problem]) -> Crystals:
-    """Return crystals if nothing is wrong with what they were read from; what is remarkable is logged.
+    """Return crystals if nothing is wrong with what they were read from; what is unusual is said.
 
     Raises:
         UserError: There are errors, the first ten are listed, or there is no crystal.
@@ -139,9 +148,7 @@ def sound(name: str, crystals: Crystals, problems: Sequence[Problem]) -> Crystal
     raise_errors(name, problems)
     if len(crystals) == 0:
         raise UserError(f"{name} holds no crystals")
-    for problem in problems:
-        level = logging.WARNING if problem.severity == "warning" else logging.INFO
-        logging.getLogger("tlzoo").log(level, "%s", problem)
+    tell(name, remarks(problems, name), len(crystals))
     return crystals
 
 
