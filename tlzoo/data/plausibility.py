@@ -130,7 +130,8 @@ def _nearest(cells: Cells, radii: Values, radius: Values) -> Nearest:
     if len(pairs.length):
         part = pairs.length / (radii[pairs.target] + radii[pairs.source])
         row = np.repeat(np.arange(size), cells.num_atoms)[pairs.target]
-        order = np.lexsort((part, row))
+        # of equal ones the first, whatever the rounding
+        order = np.lexsort((pairs.source, pairs.target, np.round(part, 6), row))
         rows, place = np.unique(row[order], return_index=True)
         best = order[place]
         found.part[rows], found.length[rows] = part[best], pairs.length[best]
