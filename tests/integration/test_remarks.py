@@ -189,6 +189,6 @@ def test_from_python(run, few, tmp_path, caplog):
     caplog.clear()
     package.load(run).predict(structures)
     (said,) = [record.getMessage() for record in caplog.records if STRANGE in record.getMessage()]
-    assert said.startswith("the list of structures: 1 of 25 crystals (crystal '24' (row 25)): ")
-    with pytest.raises(package.UserError, match="no solid has atoms so near"):
+    assert said.startswith("the list of structures: 1 of 25 crystals (structure 25): ")
+    with pytest.raises(package.UserError, match=r"structures, structure 1: .* no solid is so dense"):
         package.load(run).predict([rock_salt(1.4)])

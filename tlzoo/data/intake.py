@@ -92,7 +92,8 @@ def as_table(crystals: Crystals | Sequence[Structure]) -> Crystals:
     if isinstance(crystals, Crystals):
         return crystals
     table = Crystals.from_structures(crystals)
-    strange = list(strange_structures(table).values())
+    places = [str(place) for place in numbered(LIST, len(table), "structure")]
+    strange = list(strange_structures(replace(table, origins=places)).values())
     raise_errors(LIST, strange)
     tell(LIST, remarks(strange, LIST), len(table))
     return table

@@ -88,13 +88,13 @@ def _findings(cells: Cells) -> Iterator[Finding]:
     first = np.cumsum(cells.num_atoms) - cells.num_atoms
     radii, masses = _radii()[cells.numbers], _masses()[cells.numbers]
     total = np.abs(np.linalg.det(np.nan_to_num(cells.lattice)))
+    total[total == 0] = np.nan  # flat, or no number
     volume = total / cells.num_atoms
-    with np.errstate(divide="ignore"):
-        density = DALTON * np.add.reduceat(masses, first) / total
-        filled = 4 / 3 * np.pi * np.add.reduceat(radii**3, first) / total
+    density = DALTON * np.add.reduceat(masses, first) / total
+    filled = 4 / 3 * np.pi * np.add.reduceat(radii**3, first) / total
     widest = 2 * np.maximum.reduceat(radii, first)
     noble = np.logical_and.reduceat(np.isin(cells.numbers, NOBLE), first)
-    impossible: NDArray[np.bool_] = (density > TOO_DENSE) | (volume < TOO_SMALL)
+    impossible = (density > TOO_DENSE) | (volume < TOO_SMALL)
     # what is denser would have too many neighbours to look at
     near = _nearest(cells, radii, np.where(impossible, 0, NEAR * widest))
     twice = near.length < CLOSEST

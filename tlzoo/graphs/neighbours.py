@@ -152,7 +152,9 @@ def all_nearer(cells: Cells, radius: NDArray[np.float64]) -> Bonds:
     """
     looked_at = radius > 0
     looked_at[[row for row, _ in _unusable(cells)]] = False
-    return _search(cells, np.flatnonzero(looked_at), radius)
+    pairs = _search(cells.keep(looked_at), np.arange(looked_at.sum()), radius[looked_at])
+    place = np.flatnonzero(np.repeat(looked_at, cells.num_atoms))
+    return pairs._replace(source=place[pairs.source], target=place[pairs.target])
 
 
 def _checked(
