@@ -1,7 +1,9 @@
 """Does a trained model depend on how a crystal is written down? ``python -m benchmarks.invariance RUN…``.
 
-Writes each crystal of the embedded example in other ways (atoms permuted, origin shifted, rotated, as a
-supercell, in its Niggli cell, in a sheared cell) and prints the largest relative change of a prediction.
+Writes each crystal of the embedded example in other ways: atoms permuted, origin shifted, rotated, as a
+supercell, in its Niggli cell, in a sheared cell, in the conventional cell of its space group. Two more ways
+move the atoms: at random by about 10⁻⁵ Å, and by rounding coordinates to four decimals. Prints the largest
+change of a prediction, relative to its size and the spread over the crystals.
 """
 
 import argparse
@@ -10,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 import tlzoo
 from tlzoo.data import named
@@ -50,7 +53,26 @@ def sheared(structure: Structure) -> Structure:
     return structure.copy().make_supercell([[1, 0, 0], [0, 1, 0], [1, 0, 1]])
 
 
-WAYS: tuple[Callable[[Structure], Structure], ...] = (permuted, shifted, rotated, supercell, niggli, sheared)
+def standard(structure: Structure) -> Structure:
+    """The conventional cell, with the symmetry that holds to 10⁻⁵ Å made exact."""
+    return SpacegroupAnalyzer(structure, symprec=1e-5).get_conventional_standard_structure()
+
+
+def moved(structure: Structure) -> Structure:
+    """Each atom somewhere else, by 10⁻⁵ Å in each direction (standard deviation)."""
+    coords = structure.cart_coords + RNG.normal(scale=1e-5, size=(len(structure), 3))
+    return Structure(structure.lattice, structure.species, coords, coords_are_cartesian=True)
+
+
+def rounded(structure: Structure) -> Structure:
+    """Fractional coordinates with four decimals."""
+    return Structure(structure.lattice, structure.species, structure.frac_coords.round(4))
+
+
+WAYS: tuple[Callable[[Structure], Structure], ...] = (
+    *(permuted, shifted, rotated, supercell, niggli, sheared),
+    *(standard, moved, rounded),
+)
 
 
 def main() -> None:
@@ -65,8 +87,9 @@ def main() -> None:
     for run in given.runs:
         model = tlzoo.load(run)
         before = predict(model, structures)
+        size = np.abs(before) + before.std()
         cells = [
-            f"{np.max(np.abs(predict(model, [way(s) for s in structures]) / before - 1)):>11.1e}"
+            f"{np.max(np.abs(predict(model, [way(s) for s in structures]) - before) / size):>11.1e}"
             for way in WAYS
         ]
         print(f"{run[-40:]:40}" + "".join(cells))

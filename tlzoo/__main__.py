@@ -9,6 +9,7 @@ from tlzoo.commands import fit_options
 from tlzoo.errors import UserError, no_such
 from tlzoo.machine import runtime
 from tlzoo.machine.files import FULL
+from tlzoo.machine.remarks import once
 
 HELP = """\
 usage: tlzoo COMMAND ...
@@ -59,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"tlzoo {tlzoo.__version__}\n")
         return 0
     try:
-        return run(args)
+        with once():
+            return run(args)
     except UserError as error:
         return fail(str(error))
     except KeyboardInterrupt:

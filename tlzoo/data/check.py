@@ -17,6 +17,7 @@ from tlzoo.data.known_elements import uncovered_rows, uncovered_text
 from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.data.sources import Place, Problem, read_all
 from tlzoo.data.sources.labels import unlearnable, with_classes
+from tlzoo.data.sources.records import strange_structures
 from tlzoo.data.sources.repeats import SameId
 from tlzoo.descriptors.suitability import Options, unusable
 from tlzoo.errors import UserError, no_such
@@ -96,9 +97,10 @@ def check(
     """Read everything and report all problems at once.
 
     Errors: what cannot be read (see `tlzoo.data.sources.read_all`), targets that are no numbers, duplicate
-    ids, atoms without neighbours or in one place, elements without features, a target without any value, and
-    labels that `tlzoo fit` refuses: too few, or numbers that float32 does not hold. Warnings: duplicate
-    structures, missing targets, and outliers (more than 8 robust standard deviations from the median).
+    ids, atoms without neighbours or in one place, no solid (:mod:`tlzoo.data.plausibility`), elements without
+    features, a target without any value, and labels that `tlzoo fit` refuses: too few, or not held by float32.
+    Warnings: duplicate structures, hardly a solid, missing targets, and outliers (more than 8
+    robust standard deviations from the median).
 
     Args:
         source: A path, or crystals that are read already.
@@ -114,6 +116,7 @@ def check(
     if isinstance(source, Crystals):
         name = f"{len(source)} crystals"
         crystals, problems = with_classes(source, targets, Place(name))
+        problems += strange_structures(crystals).values()
     else:
         name = str(source)
         try:

@@ -12,13 +12,24 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.sources import read
 from tlzoo.data.sources.parse import is_structure
-from tlzoo.data.sources.records import ID_NAMES, Columns, Record, assemble, find_column, finish, sound
+from tlzoo.data.sources.problems import raise_errors, remarks, tell
+from tlzoo.data.sources.records import (
+    ID_NAMES,
+    Columns,
+    Record,
+    assemble,
+    find_column,
+    finish,
+    sound,
+    strange_structures,
+)
 from tlzoo.data.sources.repeats import SameId
 from tlzoo.data.sources.tabular import numbered, records_of
 from tlzoo.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pymatgen.core import Structure
 
 TABLE, LIST = "the data frame", "the list of structures"
 WANTED = (
@@ -73,6 +84,22 @@ def crystals_from(
     else:
         raise UserError(f"no crystals can be made of {_told(data)}; {WANTED}")
     return sound(label, *finish(assemble(*found), targets=targets, units=units or {}, same_id=same_id))
+
+
+def as_table(crystals: Crystals | Sequence[Structure]) -> Crystals:
+    """Return a table of crystals as it is, and structures, which may be none, as one.
+
+    Raises:
+        UserError: A structure is empty or disordered, or no solid can be like that.
+    """
+    if isinstance(crystals, Crystals):
+        return crystals
+    table = Crystals.from_structures(crystals)
+    places = [str(place) for place in numbered(LIST, len(table), "structure")]
+    strange = list(strange_structures(replace(table, origins=places)).values())
+    raise_errors(LIST, strange)
+    tell(LIST, remarks(strange, LIST), len(table))
+    return table
 
 
 def _is_list(data: object) -> bool:

@@ -18,7 +18,7 @@ from tlzoo.data.intake import crystals_from
 from tlzoo.data.known_elements import check_elements
 from tlzoo.data.pseudo_labels import read_pseudo_labels, with_unlabelled
 from tlzoo.data.sources.labels import unlearnable, with_classes
-from tlzoo.data.sources.problems import Place, raise_errors
+from tlzoo.data.sources.problems import Place, raise_errors, remarks, tell
 from tlzoo.data.sources.repeats import SameId
 from tlzoo.data.splits import Random, Split, Splitter
 from tlzoo.errors import UserError
@@ -89,8 +89,7 @@ class LabelledTable:
         """
         crystals = crystals_from(data, targets=self._targets, labels=labels, **self._reading)
         crystals, notes = with_classes(crystals, self._targets, Place(self.source))
-        for note in notes:
-            logger.info("%s", note)
+        tell(self.source, remarks(notes, self.source), len(crystals))
         ids = frozenset(crystals.ids)
         if self.exclude:
             if unknown := sorted(set(self.exclude) - ids):

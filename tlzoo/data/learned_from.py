@@ -14,6 +14,7 @@ from tlzoo.data import named, splits
 from tlzoo.data.labelled_table import READING, LabelledTable
 from tlzoo.data.splits.ids import ids_sha256, rows_by_id, rows_of
 from tlzoo.errors import UserError
+from tlzoo.machine.remarks import told
 
 
 def training_crystals(weights: Path | None, card: Mapping[str, Any]) -> Crystals:
@@ -102,6 +103,7 @@ def _table(source: str, recipe: Mapping[str, Any]) -> LabelledTable:
     """Return a data set, if it is on this machine."""
     if named.known(source) and not _at_hand(source):
         raise UserError(f"the data set {source} is not on this machine: tlzoo data info {source}")
+    told(source)  # what is unusual about it was said when the model was trained
     spec = recipe.get("split")
     splitter = None
     if spec:

@@ -145,6 +145,18 @@ def all_within(cells: Cells, span: float, cutoff: float) -> tuple[Cells, Bonds, 
     return _checked(cells, cutoff, search)
 
 
+def all_nearer(cells: Cells, radius: NDArray[np.float64]) -> Bonds:
+    """Return all pairs of atoms at most a radius apart, in Å, ``(crystals,)``; images included, in no order.
+
+    Crystals are left out that make no sense, or of which the radius is 0 or not a number.
+    """
+    looked_at = radius > 0
+    looked_at[[row for row, _ in _unusable(cells)]] = False
+    pairs = _search(cells.keep(looked_at), np.arange(looked_at.sum()), radius[looked_at])
+    place = np.flatnonzero(np.repeat(looked_at, cells.num_atoms))
+    return pairs._replace(source=place[pairs.source], target=place[pairs.target])
+
+
 def _checked(
     cells: Cells, cutoff: float, search: Callable[[Cells], Bonds]
 ) -> tuple[Cells, Bonds, dict[int, str]]:

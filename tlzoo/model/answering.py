@@ -11,6 +11,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.known_elements import check_elements, uncovered_rows, uncovered_text
 from tlzoo.data.sources import read_all
+from tlzoo.data.sources.problems import remarks, tell
 from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
@@ -161,6 +162,8 @@ def answer_inputs(
         UserError: Something cannot be read and ``skip_bad`` is off; the message names all of it.
     """
     tables = [(named.load(name), []) if named.known(name) else read_all(name) for name in inputs]
+    for name, (crystals, read) in zip(inputs, tables, strict=True):
+        tell(name, remarks(read, name), len(crystals))
     unread = any(problem.severity == "error" for _, read in tables for problem in read)
     wrong: list[str] = []
     ids, found = [], []

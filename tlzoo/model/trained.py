@@ -14,6 +14,7 @@ from torch import Tensor
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
+from tlzoo.data.intake import as_table
 from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
@@ -100,7 +101,7 @@ class Model:
         """
         import pandas as pd
 
-        crystals = _table(crystals)
+        crystals = as_table(crystals)
         answer = partial(self.answers, batch_size=batch_size, max_rows=max_rows)
         found = answered(crystals, self.options, answer)
         return pd.DataFrame({"id": crystals.ids, **joined(found, self.columns)})
@@ -138,7 +139,7 @@ class Model:
     ) -> dict[str, NDArray[np.float32]]:
         """Return the activations of several layers in one pass, ``(crystals, dim)`` each; see `embed`."""
         layers, sizes = self._layers(layers)
-        found = answered(_table(crystals), self.options, lambda stores: self.read(stores, layers, **limits))
+        found = answered(as_table(crystals), self.options, lambda stores: self.read(stores, layers, **limits))
         return {
             layer: np.concatenate([np.empty((0, size), np.float32), *(part[layer] for part in found)])
             for layer, size in zip(layers, sizes, strict=True)
@@ -242,7 +243,3 @@ def _check_alike(first: Model, other: Model) -> None:
             "models that answer together need the same graphs and a number for each property; remove "
             f"{ensemble.FILE} from the run directory"
         )
-
-
-def _table(crystals: "Crystals | Sequence[Structure]") -> Crystals:
-    return crystals if isinstance(crystals, Crystals) else Crystals.from_structures(crystals)

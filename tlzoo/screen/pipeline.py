@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tlzoo.crystals import with_unit
+from tlzoo.data.sources.problems import tell
 from tlzoo.graphs.workers import worker_count
 from tlzoo.screen import local, ranking_page, ray_shards
 from tlzoo.screen.ranking import Ranking, rank, write, write_problems
@@ -31,6 +32,9 @@ def screen(request: Request, options: Options) -> str:
     shards = Shards(options.folder or options.output.with_suffix(".shards"))
     screening = Screening(request, shards)
     manifest = screening.manifest()
+    pool = screening.pool
+    if pool.remarks:
+        tell(pool.name, pool.remarks, len(pool))
     with shards.opened(manifest):
         done = shards.done()
         wanted = [number for number in range(screening.size) if number not in done]
@@ -41,7 +45,8 @@ def screen(request: Request, options: Options) -> str:
         count = _watched(counts, screening, wanted)
         seconds = time.monotonic() - begun
         found = rank(shards, screening.size, screening.target, top=options.top, ascending=options.ascending)
-        found = found.with_unreadable(screening.pool.unreadable)
+        tell(pool.name, found.remarks, found.read)
+        found = found.with_unreadable(pool.unreadable)
         types = structure_types(found.table["row"].slice(0, ranking_page.SHOWN).to_pylist(), screening)
         found = found.with_types([one.prototype for one in types], [one.name for one in types])
         about = {"request": asdict(request), "manifest": manifest}

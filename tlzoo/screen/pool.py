@@ -6,11 +6,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tlzoo.crystals import COLUMNAR, Crystals
 from tlzoo.data import named
-from tlzoo.data.sources import read_all
+from tlzoo.data.sources import Problem, read_all
+from tlzoo.data.sources.problems import Remarks, remarks
 from tlzoo.errors import UserError
 
 
@@ -34,11 +36,15 @@ class Pool(ABC):
         name: As the user calls it.
         columns: Names of further columns.
         unreadable: What could not be read, and why; not among the crystals.
+        remarks: What is unusual about those that were read.
+        looked_at: Whether distances and densities were looked at when they were read, or long ago.
     """
 
     name: str
     columns: Sequence[str]
     unreadable: Sequence[tuple[str, str]] = ()
+    remarks: Remarks = MappingProxyType({})
+    looked_at: bool = True
 
     @abstractmethod
     def __len__(self) -> int:
@@ -65,6 +71,7 @@ class ParquetPool(Pool):
         import pyarrow.parquet as pq
 
         self.name, self._path = name, path
+        self.looked_at = named.known(name)
         file = pq.ParquetFile(path)
         self.columns = [column for column in file.schema_arrow.names if column not in COLUMNAR]
         groups = range(file.num_row_groups)
@@ -129,8 +136,10 @@ class ParquetPool(Pool):
 class MemoryPool(Pool):
     """Crystals that were read as a whole: files, archives, other tables."""
 
-    def __init__(self, name: str, crystals: Crystals, unreadable: Sequence[tuple[str, str]] = ()) -> None:
-        self.name, self.crystals, self.unreadable = name, crystals, unreadable
+    def __init__(self, name: str, crystals: Crystals, problems: Sequence[Problem] = ()) -> None:
+        self.name, self.crystals = name, crystals
+        self.unreadable = [(str(each.place), each.message) for each in problems if each.severity == "error"]
+        self.remarks = remarks(problems, name)
         self.columns = list(crystals.columns)
 
     def __len__(self) -> int:
@@ -160,13 +169,10 @@ def open_pool(name: str) -> Pool:
         return ParquetPool(name, path)
     if named.known(name):
         return MemoryPool(name, named.load(name))
-    crystals, problems = read_all(name)
-    unreadable = [
-        (str(problem.place), problem.message) for problem in problems if problem.severity == "error"
-    ]
-    if not len(crystals) and not unreadable:
+    pool = MemoryPool(name, *read_all(name))
+    if not len(pool) and not pool.unreadable:
         raise UserError(f"{name} holds no crystals")
-    return MemoryPool(name, crystals, unreadable)
+    return pool
 
 
 def _table(name: str) -> Path | None:

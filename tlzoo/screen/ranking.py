@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.data.sources.problems import Remarks, remarks_of, together
 from tlzoo.machine.files import whole, write_text
 from tlzoo.screen.shards import Shards
 
@@ -26,12 +27,14 @@ class Ranking:
         values: All predictions, in the order of the pool, ``(predicted,)``.
         problems: Id, formula and reason of each crystal that could not be predicted.
         read: Crystals of the pool.
+        remarks: What is unusual about some that were predicted.
     """
 
     table: Any
     values: Values
     problems: Sequence[tuple[str, str, str]]
     read: int
+    remarks: Remarks
 
     @property
     def left_out(self) -> int:
@@ -68,12 +71,13 @@ def rank(shards: Shards, size: int, target: str, *, top: int | None, ascending: 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    values, problems, read = [np.empty(0)], [], 0
+    values, problems, said, read = [np.empty(0)], [], [], 0
     order = [(target, "ascending" if ascending else "descending"), ("row", "ascending")]
     held, rows = [], 0
     for number in range(size):
         table = pq.read_table(shards.shard(number))
         read += int(table.schema.metadata[b"read"])
+        said.append(table.schema.metadata.get(b"remarks", b"{}"))
         wrong = table.filter(table["problem"].is_valid()).select(["id", "formula", "problem"])
         problems += [tuple(row.values()) for row in wrong.to_pylist()]
         table = table.filter(table["problem"].is_null()).drop_columns(["problem"])
@@ -87,7 +91,7 @@ def rank(shards: Shards, size: int, target: str, *, top: int | None, ascending: 
     best = pa.concat_tables(held).sort_by(order)
     best = best if top is None else best.slice(0, top)
     best = best.add_column(0, "rank", pa.array(np.arange(1, len(best) + 1)))
-    return Ranking(best, np.concatenate(values), problems, read)
+    return Ranking(best, np.concatenate(values), problems, read, together(map(remarks_of, said)))
 
 
 def write(ranking: Ranking, path: Path, target: str, unit: str, about: Mapping[str, Any]) -> None:

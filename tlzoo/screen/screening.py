@@ -1,12 +1,18 @@
 """From a shard of a pool to a table of answers: a pure function of crystals, models and a condition."""
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.crystals import Crystals
+from tlzoo.data.sources import Problem
+from tlzoo.data.sources.problems import remarks
+from tlzoo.data.sources.records import strange_structures
 from tlzoo.errors import UserError
 from tlzoo.model.answering import Make, Questions, Stores, alone
 from tlzoo.screen.domain import Domain
@@ -77,7 +83,11 @@ class Screening:
         kept = self.where.keeps(facts) if self.where else np.ones(len(part.crystals), dtype=bool)
         problems = {row: f"the condition cannot be told: {text}" for row, text in facts.unknown.items()}
         asked = np.setdiff1d(np.flatnonzero(kept), list(problems)).astype(np.int64)
-        questions = Questions(part.crystals, self.options, asked)
+        strange = self._strange(part.crystals, asked)
+        problems |= {row: found.message for row, found in strange.items() if found.severity == "error"}
+        questions = Questions(
+            part.crystals, self.options, np.setdiff1d(asked, list(problems)).astype(np.int64)
+        )
         rows, stores = questions.made(questions.rows, make)
         problems |= questions.problems
         columns = self._answers(facts.select(rows), stores)
@@ -92,7 +102,16 @@ class Screening:
             **{name: _among(values[finite], answered) for name, values in columns.items()},
             "problem": pa.array([problems.get(row) for row in shown.tolist()], pa.string()),
         }
-        return pa.table(table, metadata={"read": str(len(part.crystals))})
+        found = remarks(strange.values(), self.pool.name)
+        return pa.table(table, metadata={"read": str(len(part.crystals)), "remarks": json.dumps(found)})
+
+    def _strange(self, crystals: Crystals, rows: NDArray[np.int64]) -> dict[int, Problem]:
+        """Return what is strange about some crystals, by row, if nobody has looked at the pool before."""
+        if self.pool.looked_at:
+            return {}
+        some = crystals.select(rows)
+        found = strange_structures(replace(some, origins=[f"{self.pool.name}, {name}" for name in some.ids]))
+        return {int(rows[row]): problem for row, problem in found.items()}
 
     def _answers(self, facts: Facts, stores: Stores) -> dict[str, Any]:
         """Return the columns of answers for some crystals."""

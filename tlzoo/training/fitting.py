@@ -18,6 +18,7 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.machine import distributed
 from tlzoo.machine.files import write_text
+from tlzoo.machine.remarks import once
 from tlzoo.machine.runtime import multiplies_bf16
 from tlzoo.model import checkpoint
 from tlzoo.training import cluster
@@ -42,6 +43,7 @@ HINTS: Final = (
 )
 
 
+@once()
 def fit(
     config: Configuration | Mapping[str, Any] | str | Path,
     *,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tlzoo.data.intake import crystals_from
 from tlzoo.errors import UserError
+from tlzoo.machine.remarks import told
 from tlzoo.training.run import Run
 
 if TYPE_CHECKING:
@@ -43,4 +44,5 @@ def stored(data: Table, folder: str | Path) -> str:
             f"{path} holds other crystals than were given: choose another run_dir, or delete that one"
         )
     new.replace(path)
+    told(str(path))
     return str(path)

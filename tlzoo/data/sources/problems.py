@@ -1,15 +1,25 @@
-"""What is wrong with an input, and where."""
+"""What is wrong or unusual with an input, and where."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from tlzoo.errors import UserError
+from tlzoo.machine.remarks import remark
 
 SHOWN = 10
+
+# Of what is unusual in the same way so many places are named.
+NAMED = 3
+
+# What differs between notes that say the same of other crystals: numbers, labels such as O1, what is quoted.
+_ONE = r"""(?:'[^']*'|"[^"]*"|[^\s,;:]*\d[^\s,;:]*)"""
+PARTICULAR = re.compile(rf"{_ONE}(?:(?:,| and) {_ONE})*")
 
 
 class Place(NamedTuple):
@@ -73,6 +83,87 @@ def raise_errors(path: str, problems: Sequence[Problem]) -> None:
         raise UserError(str(wrong[0]))
     lines = [f"  {problem}" for problem in wrong[:SHOWN]]
     if len(wrong) > SHOWN:
-        more = f": `tlzoo data check {path}` lists all" if Path(path).exists() else ""
-        lines.append(f"  … and {len(wrong) - SHOWN} more{more}")
+        lines.append(f"  … and {len(wrong) - SHOWN} more{_listed(path)}")
     raise UserError("\n".join([f"{path} has {len(wrong)} problems:", *lines]))
+
+
+class Remark(NamedTuple):
+    """What is unusual in the same way about some crystals of an input.
+
+    Attributes:
+        size: How many these are.
+        names: The first of them.
+        text: What is unusual.
+        alike: Whether it is the same of all; else the text is that of the first.
+    """
+
+    size: int
+    names: tuple[str, ...]
+    text: str
+    alike: bool
+
+    def line(self, label: str, total: int) -> str:
+        """Say it of an input that is called ``label`` and has so many crystals."""
+        if self.names == (label,):
+            return f"{label}: {self.text}"
+        names = ", ".join(self.names) + (", …" if self.size > len(self.names) else "")
+        of_first = "" if self.alike else f"; {self.names[0]}"
+        return f"{label}: {self.size:,} of {total:,} crystals ({names}){of_first}: {self.text}"
+
+
+Remarks: TypeAlias = Mapping[str, Remark]
+
+
+def remarks(problems: Iterable[Problem], label: str) -> Remarks:
+    """Return what is unusual about an input that is called ``label``, each kind once; warnings first.
+
+    What is wrong is not among it, nor what is said of the same places.
+    """
+    problems = list(problems)
+    wrong = {str(problem.place) for problem in problems if problem.severity == "error"}
+    found: dict[str, dict[str, str]] = {}
+    for severity in ("warning", "note"):
+        for problem in problems:
+            place = str(problem.place)
+            if problem.severity == severity and place not in wrong:
+                # all that the parsers say is of one kind
+                kind = PARTICULAR.sub("#", problem.message) if problem.kind == "note" else problem.kind
+                found.setdefault(kind, {}).setdefault(place, problem.message)
+    return {kind: _remark(texts, label) for kind, texts in found.items()}
+
+
+def _remark(texts: Mapping[str, str], label: str) -> Remark:
+    names = [place if place == label else place.removeprefix(label).lstrip("/, ") for place in texts]
+    first, *others = texts.values()
+    return Remark(len(names), tuple(names[:NAMED]), first, all(text == first for text in others))
+
+
+def remarks_of(text: str | bytes) -> Remarks:
+    """Return the remarks that were written down as JSON."""
+    return {
+        kind: Remark(size, tuple(names), said, alike)
+        for kind, (size, names, said, alike) in json.loads(text).items()
+    }
+
+
+def together(parts: Iterable[Remarks]) -> Remarks:
+    """Return the remarks on all parts of an input, in their order."""
+    found: dict[str, Remark] = {}
+    for part in parts:
+        for kind, new in part.items():
+            old = found.get(kind, Remark(0, (), new.text, alike=True))
+            names = (*old.names, *new.names)[:NAMED]
+            alike = old.alike and new.alike and old.text == new.text
+            found[kind] = Remark(old.size + new.size, names, old.text, alike)
+    return found
+
+
+def tell(label: str, found: Remarks, total: int) -> None:
+    """Say what is unusual about an input of so many crystals: a line for each kind, not for each crystal."""
+    lines = [one.line(label, total) for one in found.values()]
+    more = f"{label}: … and {len(lines) - SHOWN} more kinds of remarks{_listed(label)}"
+    remark(label, [*lines[:SHOWN], more] if len(lines) > SHOWN else lines)
+
+
+def _listed(label: str) -> str:
+    return f": `tlzoo data check {label}` lists all" if Path(label).exists() else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.plausibility import findings
 from tlzoo.data.sources.labels import as_numbers, is_unknown, no_numbers, with_classes
 from tlzoo.data.sources.parse import Parsed, Sites, Source, parse_all
-from tlzoo.data.sources.problems import Place, Problem, raise_errors
+from tlzoo.data.sources.problems import Place, Problem, raise_errors, remarks, tell
 from tlzoo.data.sources.repeats import SameId, one_id_each
 from tlzoo.errors import UserError, no_such
 
@@ -103,7 +103,7 @@ def finish(
     units: Mapping[str, str],
     same_id: SameId | None = None,
 ) -> tuple[Crystals, list[Problem]]:
-    """Turn columns into numbers, check targets and ids, and leave out the rows that are wrong.
+    """Turn columns into numbers, check targets, ids and distances, and leave out the rows that are wrong.
 
     Columns that need not be numbers and are none become text; those without a name are left out.
     """
@@ -130,6 +130,9 @@ def finish(
             columns[name] = _objects([None if is_unknown(value) else value for value in values])
     origins = [str(place) for place in read.places]
     crystals = replace(crystals, columns=columns, units={**crystals.units, **units}, origins=origins)
+    strange = strange_structures(crystals)
+    problems += strange.values()
+    keep[[row for row, problem in strange.items() if problem.severity == "error"]] = False
     crystals, keep, found = one_id_each(crystals, keep, same_id, places=read.places, labels=read.labels)
     problems += [*notes, *found]
     return (crystals if keep.all() else crystals.select(np.flatnonzero(keep))), problems
@@ -152,8 +155,14 @@ def _named(crystals: Crystals, targets: Sequence[str], file: Place) -> tuple[Cry
     return replace(crystals, columns=columns), notes
 
 
+def strange_structures(crystals: Crystals) -> dict[int, Problem]:
+    """Return errors for crystals that cannot be, and warnings for those that hardly can, by row."""
+    found = findings(crystals)
+    return {f.row: Problem(Place(crystals.origin(f.row)), f.kind, f.text, f.severity) for f in found}
+
+
 def sound(name: str, crystals: Crystals, problems: Sequence[Problem]) -> Crystals:
-    """Return crystals if nothing is wrong with what they were read from; what is remarkable is logged.
+    """Return crystals if nothing is wrong with what they were read from; what is unusual is said.
 
     Raises:
         UserError: There are errors, the first ten are listed, or there is no crystal.
@@ -161,9 +170,7 @@ def sound(name: str, crystals: Crystals, problems: Sequence[Problem]) -> Crystal
     raise_errors(name, problems)
     if len(crystals) == 0:
         raise UserError(f"{name} holds no crystals")
-    for problem in problems:
-        level = logging.WARNING if problem.severity == "warning" else logging.INFO
-        logging.getLogger("tlzoo").log(level, "%s", problem)
+    tell(name, remarks(problems, name), len(crystals))
     return crystals
 
 

@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
+from tlzoo.data.intake import as_table
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole, write_text
@@ -30,7 +31,6 @@ from tlzoo.model.description import plain
 from tlzoo.transfer.features import CARD, estimators, is_saved
 from tlzoo.transfer.features.bayes import BayesianRidge
 from tlzoo.transfer.features.estimators import Scale
-from tlzoo.transfer.features.frozen import table
 from tlzoo.transfer.features.layers import DESCRIPTORS, Source, parts_of, sources
 from tlzoo.transfer.features.nested import mixture
 
@@ -105,14 +105,14 @@ class SavedFeatures:
         Raises:
             UserError: A crystal has an unknown element, or nothing can be made of its structure.
         """
-        some = table(crystals)
+        some = as_table(crystals)
         found = answered(some, self.options, self.answers)
         return pd.DataFrame({"id": some.ids, **joined(found, self.columns)})
 
     def embed(self, crystals: "Crystals | Sequence[Structure]") -> NDArray[np.float32]:
         """Return the standardised features of all parts side by side, ``(crystals, dim)``."""
         empty = np.empty((0, self.known.shape[1]), dtype=np.float32)
-        found = answered(table(crystals), self.options, lambda stores: self.learned(stores)[2])
+        found = answered(as_table(crystals), self.options, lambda stores: self.learned(stores)[2])
         return np.concatenate([empty, *found])
 
     def answers(self, stores: Stores) -> dict[str, Values]:

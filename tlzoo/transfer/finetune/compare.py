@@ -19,6 +19,7 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, no_such
 from tlzoo.evaluation.baselines import classifications, composition_features, regressions
 from tlzoo.machine.files import write_text
+from tlzoo.machine.remarks import once
 from tlzoo.model import ensemble
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.trained import load
@@ -44,6 +45,7 @@ Values = NDArray[np.float64]
 Trainings = Mapping[Side, Sequence[Training]]
 
 
+@once()
 def finetune(
     data: Table | str | Path,
     *,
