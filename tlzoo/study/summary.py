@@ -84,9 +84,8 @@ def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequenc
     Raises:
         UserError: An axis of ``by`` was averaged over, or tuned.
     """
+    check_by(study, by)
     axes = [name for name in study.axes if name in table.columns]
-    if gone := [name for name in by if name not in axes]:
-        raise UserError(f"--by {gone[0]}: the table has one line over all its values, it is averaged over")
     if form == "csv":
         rest = [name for name in table.columns if name not in by]
         return table[[*by, *rest]].to_csv(index=False).rstrip("\n")
@@ -96,6 +95,16 @@ def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequenc
         across = [name for name in axes if name not in {*by, *choose, *study.tuned}]
         cells = _across(table, by, across, choose)
     return _written(cells, form)
+
+
+def check_by(study: Study, by: Sequence[str]) -> None:
+    """Refuse axes that the table has no line for.
+
+    Raises:
+        UserError: One was averaged over.
+    """
+    if gone := [name for name in by if name not in {*study.kept, *study.tuned}]:
+        raise UserError(f"--by {gone[0]}: the table has one line over all its values, it is averaged over")
 
 
 def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:

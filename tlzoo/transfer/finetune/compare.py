@@ -21,6 +21,7 @@ from tlzoo.machine.files import write_text
 from tlzoo.model import ensemble
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.trained import load
+from tlzoo.training.configuration import Configuration
 from tlzoo.training.in_memory import Table, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import finished, verdict
@@ -142,6 +143,11 @@ class Comparison:
     def prepare(cls, request: Request, say: Callable[[str], None]) -> "Comparison":
         """Read model and data, and decide by the number of crystals what was not asked."""
         starts = request.start_models()
+        # what cannot be trained is refused before the data are read, which may take minutes
+        asked = plan(request, starts, recipe(1), [request.target or "target"])
+        for side, choices in asked.choices.items():
+            for choice in {choice.start: choice for choice in choices}.values():
+                Configuration.parsed(asked.tree(side, choice, request.seed)).build()
         data = read(draft(request, next(iter(starts.values()))))
         if not len(data.split.test):
             raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
@@ -280,7 +286,7 @@ class Comparison:
 
 
 def _without(errors: Mapping[Side, Values], mask: NDArray[np.bool_] | None) -> dict[str, float]:
-    """Return the mean absolute error of each side without some test crystals, if these are some and not all."""
+    """Return the MAE of each side without some test crystals, if there are some, and they are not all."""
     if mask is None or not mask.any() or mask.all():
         return {}
     return {side: float(np.abs(values[:, ~mask]).mean()) for side, values in errors.items()}

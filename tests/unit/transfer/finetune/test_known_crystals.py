@@ -1,4 +1,4 @@
-"""What a model was trained with is found again by structure, in its run, its recipe and what it started from."""
+"""What a model was trained with is found again, by structure, and what it started from counts."""
 
 import json
 from dataclasses import replace
