@@ -77,8 +77,8 @@ def shared_structures(
     )
     some = crystals.select(near)
     alike = exact_copies(some)
-    for rows in candidates(some):
-        alike[rows] = rows[0]
+    for close in candidates(some):
+        alike[close] = close[0]
     near = near[_in_several(alike[alike], part[near], np.arange(len(near)))]
     some = crystals.select(near)
     labels = np.arange(len(crystals), dtype=np.int64)
@@ -92,7 +92,8 @@ def _in_several(
     """Return those of the rows whose label is in several parts."""
     there = {*zip(labels[rows].tolist(), part[rows].tolist(), strict=True)}
     count = Counter(label for label, _ in there)
-    return rows[np.array([count[label] > 1 for label in labels[rows].tolist()], dtype=bool)]
+    found: NDArray[np.int64] = rows[np.array([count[n] > 1 for n in labels[rows].tolist()], dtype=bool)]
+    return found
 
 
 def exact_copies(crystals: Crystals) -> NDArray[np.int64]:

@@ -145,8 +145,8 @@ def neglected(plan: "Plan", row: Recipe, best: "Choice") -> list[str]:
         rate for rate in sorted(missed) if best.rate == (rates[-1] if rate > rates[-1] else rates[0])
     ]:
         found.append(
-            f"learning rate {' and '.join(f'{rate:g}' for rate in beyond)} (it did best at {best.rate:g}, the "
-            f"{'largest' if beyond[-1] > best.rate else 'smallest'} tried)"
+            f"learning rate {' and '.join(f'{rate:g}' for rate in beyond)} (it did best at {best.rate:g}, "
+            f"the {'largest' if beyond[-1] > best.rate else 'smallest'} tried)"
         )
     poolings = {choice.pooling for choice in tried}
     if None not in poolings and (others := [each for each in row.poolings if each not in poolings]):

@@ -133,8 +133,8 @@ def test_a_forest_that_is_ahead_by_chance_is_no_winner():
     mixed = {**errors(transfer=0.9), "random forest": spread(0.2, 1.55)}
     (warning,) = verdict(rows=rows(mixed)).warnings
     assert warning == (
-        "the test error of transfer cannot be told from that of the trivial baseline(s) random forest with 50 "
-        "test crystals."
+        "the test error of transfer cannot be told from that of the trivial baseline(s) random forest with "
+        "50 test crystals."
     )
 
 
