@@ -287,7 +287,8 @@ def test_mistakes_of_features(run, few, tlzoo, arguments, message, tmp_path):
     if "--log" in arguments:
         crystals.columns["band_gap"][4] = -1
     crystals.write_parquet(tmp_path / "mine.parquet")
-    given = ["--target", "band_gap", *(part.format(run=run) for part in arguments)]
+    target = [] if "--target" in arguments else ["--target", "band_gap"]
+    given = [*target, *(part.format(run=run) for part in arguments)]
     answer = tlzoo("features", tmp_path / "mine.parquet", *given, "-o", tmp_path / "out")
     assert answer.code == 2
     assert message in answer.err

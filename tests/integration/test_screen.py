@@ -1,8 +1,10 @@
 """`tlzoo screen`: as `tlzoo predict`, whatever the number of processes, and wherever it was stopped."""
 
 import importlib.metadata
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +127,26 @@ def test_as_predict(straight, runs, pool, tlzoo, tmp_path):
     schema = pq.read_schema(output)
     assert schema.field("band_gap_spread").metadata == {b"unit": b"eV"}
     assert "208 crystals of" in said
+
+
+def test_names_say_what_a_number_is(straight, runs, few, tlzoo, tmp_path):
+    """Two models of which one states a deviation; and two that state none, of which there is a spread."""
+    columns = json.loads(pq.read_schema(straight[0]).metadata[b"tlzoo"])["columns"]
+    assert columns["band_gap_spread"] == "standard deviation of the predictions of 2 models; no interval"
+    assert columns["band_gap_upper"] == (
+        "upper end, by what 1 of the models say of themselves, and their spread; nobody calibrated it"
+    )
+    shutil.copytree(runs / "one", tmp_path / "again")
+    output = tmp_path / "ranked.parquet"
+    done = tlzoo("screen", f"{runs}/one,{tmp_path}/again", few, "-o", output, "--jobs", 1)
+    assert done.code == 0, done.err
+    schema = pq.read_schema(output)
+    assert list(json.loads(schema.metadata[b"tlzoo"])["columns"]) == ["band_gap_spread"]
+    assert not {"band_gap_lower", "band_gap_upper"} & set(schema.names)
+    page = output.with_suffix(".html").read_text()
+    assert "spread of 2 models (eV)" in page
+    assert "It is no interval" in page
+    assert "95 %" not in page
 
 
 def test_what_cannot_be_predicted_is_named(straight):

@@ -49,21 +49,12 @@ def main(args: Sequence[str]) -> int:
     request, written = arguments.parse(
         args, Request, Written, prog="tlzoo features", about=__doc__, spelled=SPELLED
     )
-    if request.targets:
-        # a column of a single table may have a comma in its name
-        targets = request.targets
-        if len(request.sources) > 1:
-            targets = ",".join(targets).split(",")
-        elif len(set(targets)) > 1:
-            raise UserError(f"--target: a single table has one column to learn, got {' and '.join(targets)}")
-        request = replace(request, targets=targets)
+    request = replace(request, targets=columns(request))
     from tlzoo.machine.files import write_table, write_text
-    from tlzoo.transfer.features.learning import check_saved, fit, read, transfer
+    from tlzoo.transfer.features.learning import check, fit, read, transfer
 
-    if written.coverage and not written.save:
-        raise UserError("--coverage is of the intervals of what --save FOLDER keeps")
-    if written.save:
-        check_saved(request.estimators)
+    check(request)
+    check_written(request, written)
     problem = read(request)
     report = transfer(request, problem)
     name = written.output.name.removesuffix(".parquet").removesuffix(".json")
@@ -87,6 +78,40 @@ def main(args: Sequence[str]) -> int:
             say(f"{covered(kept.card)}")
         say(f"fitted to all {len(problem.crystals)} crystals: {written.save}")
     return 0
+
+
+def columns(request: Request) -> Sequence[str] | None:
+    """Return the columns to learn as they are named; one of a single table may have a comma in its name.
+
+    Raises:
+        UserError: Several are named of a single table.
+    """
+    targets = request.targets
+    if targets and len(request.sources) > 1:
+        return ",".join(targets).split(",")
+    if targets and len(set(targets)) > 1:
+        raise UserError(f"--target: a single table has one column to learn, got {' and '.join(targets)}")
+    return targets[:1] if targets else None
+
+
+def check_written(request: Request, written: Written) -> None:
+    """Refuse what cannot be written in the end.
+
+    Raises:
+        UserError: There is such a thing.
+    """
+    if written.coverage and not written.save:
+        raise UserError("--coverage is of the intervals of what --save FOLDER keeps")
+    if written.save:
+        from tlzoo.transfer.features.learning import check_saved
+
+        check_saved(request.estimators)
+        if written.save.exists() and not written.save.is_dir():
+            raise UserError(f"--save {written.save} is a file, wanted a folder; choose another one")
+    if written.importance:
+        from tlzoo.transfer.features.importance import replaceable
+
+        replaceable(request.features)
 
 
 def covered(card: Mapping[str, Any]) -> str:

@@ -158,6 +158,7 @@ class Table(Asked):
             say(summary.trivial(study, trivial, self.format))
             return 0
         by, choose = study.names(self.by, "--by"), study.names(self.choose, "--choose")
+        summary.check_by(study, by)
         found, only = results(study, folder), study.only(self.only)
         for name, values in only.items():
             found = found[found[name].isin([column(study.axes[name], value) for value in values])]

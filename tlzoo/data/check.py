@@ -98,8 +98,8 @@ def check(
 
     Errors: what cannot be read (see `tlzoo.data.sources.read_all`), targets that are no numbers, duplicate
     ids, atoms without neighbours or in one place, no solid (:mod:`tlzoo.data.plausibility`), elements without
-    features, a target without any value, and labels that `tlzoo fit` refuses: too few, or not held by float32.
-    Warnings: duplicate structures, hardly a solid, missing targets, and outliers (more than 8
+    features, a target without any value, and labels that `tlzoo fit` refuses: too few, or too large for
+    float32. Warnings: duplicate structures, hardly a solid, missing targets, and outliers (more than 8
     robust standard deviations from the median).
 
     Args:

@@ -71,28 +71,26 @@ def shared_structures(
     part = np.full(len(crystals), -1)
     for number, rows in enumerate(parts):
         part[rows] = number
-    formulas = np.asarray(crystals.formulas, dtype=np.str_)
-    near = _in_several(
-        np.unique(formulas, return_inverse=True)[1].reshape(-1), part, np.flatnonzero(part >= 0)
-    )
+    used = np.flatnonzero(part >= 0)
+    formulas = np.asarray(crystals.select(used).formulas, dtype=np.str_)
+    formula = np.unique(formulas, return_inverse=True)[1].reshape(-1)
+    near = used[_in_several(formula, part[used])]
     some = crystals.select(near)
     alike = exact_copies(some)
-    for rows in candidates(some):
-        alike[rows] = rows[0]
-    near = near[_in_several(alike[alike], part[near], np.arange(len(near)))]
+    for close in candidates(some):
+        alike[close] = close[0]
+    near = near[_in_several(alike[alike], part[near])]
     some = crystals.select(near)
     labels = np.arange(len(crystals), dtype=np.int64)
     labels[near] = near[duplicate_groups(some)]
     return labels, sum(map(len, candidates(some))) <= MANY
 
 
-def _in_several(
-    labels: NDArray[np.int64], part: NDArray[np.int64], rows: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return those of the rows whose label is in several parts."""
-    there = {*zip(labels[rows].tolist(), part[rows].tolist(), strict=True)}
+def _in_several(labels: NDArray[np.int64], part: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether a label is in several parts, ``(crystals,)``."""
+    there = {*zip(labels.tolist(), part.tolist(), strict=True)}
     count = Counter(label for label, _ in there)
-    return rows[np.array([count[label] > 1 for label in labels[rows].tolist()], dtype=bool)]
+    return np.array([count[label] > 1 for label in labels.tolist()], dtype=bool)
 
 
 def exact_copies(crystals: Crystals) -> NDArray[np.int64]:

@@ -44,12 +44,19 @@ def screen(request: Request, options: Options) -> str:
         counts = engine.run(screening, wanted, jobs) if wanted else iter(())
         count = _watched(counts, screening, wanted)
         seconds = time.monotonic() - begun
-        found = rank(shards, screening.size, screening.target, top=options.top, ascending=options.ascending)
+        found = rank(
+            shards,
+            screening.size,
+            screening.target,
+            top=options.top,
+            ascending=options.ascending,
+            intervals=screening.uncertain,
+        )
         tell(pool.name, found.remarks, found.read)
         found = found.with_unreadable(pool.unreadable)
         types = structure_types(found.table["row"].slice(0, ranking_page.SHOWN).to_pylist(), screening)
         found = found.with_types([one.prototype for one in types], [one.name for one in types])
-        about = {"request": asdict(request), "manifest": manifest}
+        about = {"columns": screening.meaning, "request": asdict(request), "manifest": manifest}
         write(found, options.output, screening.target, screening.unit, about)
         problems = options.output.with_name(f"{options.output.stem}-problems.csv")
         write_problems(found, problems)

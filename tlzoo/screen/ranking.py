@@ -58,7 +58,9 @@ class Ranking:
         return replace(self, problems=problems, read=self.read + len(unreadable))
 
 
-def rank(shards: Shards, size: int, target: str, *, top: int | None, ascending: bool) -> Ranking:
+def rank(
+    shards: Shards, size: int, target: str, *, top: int | None, ascending: bool, intervals: bool = True
+) -> Ranking:
     """Rank the crystals of all shards; of equal ones the first of the pool comes first.
 
     Args:
@@ -67,6 +69,8 @@ def rank(shards: Shards, size: int, target: str, *, top: int | None, ascending: 
         target: The property.
         top: How many to keep; None for all.
         ascending: Put the smallest first.
+        intervals: Whether the models have any. Older shards have such columns of ensembles without, made of
+            the spread alone, which are left out.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -80,7 +84,8 @@ def rank(shards: Shards, size: int, target: str, *, top: int | None, ascending: 
         said.append(table.schema.metadata.get(b"remarks", b"{}"))
         wrong = table.filter(table["problem"].is_valid()).select(["id", "formula", "problem"])
         problems += [tuple(row.values()) for row in wrong.to_pylist()]
-        table = table.filter(table["problem"].is_null()).drop_columns(["problem"])
+        no = [] if intervals else [name for name in ends(target) if name in table.column_names]
+        table = table.filter(table["problem"].is_null()).drop_columns(["problem", *no])
         values.append(table[target].to_numpy())
         held.append(table)
         rows += len(table)
@@ -92,6 +97,15 @@ def rank(shards: Shards, size: int, target: str, *, top: int | None, ascending: 
     best = best if top is None else best.slice(0, top)
     best = best.add_column(0, "rank", pa.array(np.arange(1, len(best) + 1)))
     return Ranking(best, np.concatenate(values), problems, read, together(map(remarks_of, said)))
+
+
+def ends(target: str) -> list[str]:
+    """Return the names of the columns with the ends of intervals.
+
+    >>> ends("gap")
+    ['gap_lower', 'gap_upper']
+    """
+    return [f"{target}_lower", f"{target}_upper"]
 
 
 def write(ranking: Ranking, path: Path, target: str, unit: str, about: Mapping[str, Any]) -> None:

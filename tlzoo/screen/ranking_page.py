@@ -13,7 +13,7 @@ from tlzoo.crystals import with_unit
 from tlzoo.evaluation.page import Cell, Table, render
 from tlzoo.evaluation.plots import COLOURS, OTHERS
 from tlzoo.machine.files import write_text
-from tlzoo.screen.ranking import Ranking
+from tlzoo.screen.ranking import Ranking, ends
 from tlzoo.screen.screening import Screening
 from tlzoo.screen.structure_types import StructureType
 
@@ -48,8 +48,7 @@ def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iter
     )
     if screening.where:
         yield f"Condition: {screening.where.text}"
-    if screening.uncertain:
-        yield _intervals(screening)
+    yield from _uncertainty(screening)
     for model, domain in zip(screening.predictors, screening.domains, strict=True):
         if domain.measures:
             yield (
@@ -64,17 +63,23 @@ def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iter
             yield f"{model.name}: its training crystals are not to be had: {domain.reason}"
 
 
-def _intervals(screening: Screening) -> str:
+def _uncertainty(screening: Screening) -> Iterator[str]:
     first, *others = screening.predictors
-    if first.calibration and not others:
-        return (
+    if others:
+        yield (
+            f"Spread is the standard deviation of what {len(screening.predictors)} models predict: where "
+            "they disagree one of them is wrong. It is no interval: they may agree and all be wrong."
+        )
+    if screening.calibrated:
+        yield (
             f"Intervals are for 95 %, {first.calibration}. That holds for crystals like those, and says "
             "nothing of what is out of the domain."
         )
-    return (
-        "Intervals are for 95 %, as far as the spread of the models, and what they say of themselves, "
-        "tells. Nobody has calibrated them."
-    )
+    elif screening.uncertain:
+        yield (
+            "The lower and upper ends are where models see 95 %"
+            f"{', widened by the spread' if others else ''}. Nobody has calibrated them."
+        )
 
 
 def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:
@@ -100,13 +105,18 @@ def _figures(ranking: Ranking, screening: Screening) -> Iterator[str]:
     table = ranking.table.slice(0, MOST)
     values = table[screening.target].to_numpy()
     if screening.uncertain:
-        lower, upper = (table[f"{screening.target}_{end}"].to_numpy() for end in ("lower", "upper"))
+        lower, upper = (table[end].to_numpy() for end in ends(screening.target))
         # of logarithms the interval is a factor, which may be a thousand
         factor = bool(log and (lower > 0).all())
         wide = np.sqrt(upper / lower) if factor else (upper - lower) / 2
-        what = "interval: divided or multiplied by" if factor else "half width of the interval"
+        between = "interval" if screening.calibrated else "lower to upper end"
+        what = f"{between}: divided or multiplied by" if factor else f"{between}: half width"
         heights = "log" if factor else "linear"
         yield _figure(lambda axes: _cloud(axes, values, wide, name, what, scale, heights))
+    elif len(screening.predictors) > 1:
+        spread = table[f"{screening.target}_spread"].to_numpy()
+        told = f"spread of {len(screening.predictors)} models"
+        yield _figure(lambda axes: _cloud(axes, values, spread, name, told, scale))
     if "distance" in table.column_names:
         distance = table["distance"].to_numpy()
         yield _figure(
@@ -143,11 +153,17 @@ def _figure(draw: Any) -> str:  # noqa: ANN401 (a function of axes)
 
 def _table(ranking: Ranking, types: Sequence[StructureType], screening: Screening) -> Table:
     rows = ranking.table.slice(0, SHOWN).to_pylist()
-    ends = [f"{screening.target}_{end}" for end in ("lower", "upper")] if screening.uncertain else []
-    numbers = [screening.target, *ends, *(["distance"] if rows and "distance" in rows[0] else [])]
+    several = len(screening.predictors)
+    spread = f"{screening.target}_spread"
+    told_of = [spread] if several > 1 else []
+    told_of += ends(screening.target) if screening.uncertain else []
+    numbers = [screening.target, *told_of, *(["distance"] if rows and "distance" in rows[0] else [])]
     texts = ["unseen_elements", *(["in_training"] if rows and "in_training" in rows[0] else [])]
+    heads = {spread: f"spread of {several} models"}
     named = [
-        with_unit(name, screening.unit, "{} ({})") if name.startswith(screening.target) else name
+        with_unit(heads.get(name, name), screening.unit, "{} ({})")
+        if name.startswith(screening.target)
+        else name
         for name in numbers
     ]
     told = [text.replace("_", " ") for text in texts]

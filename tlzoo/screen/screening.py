@@ -45,7 +45,8 @@ class Screening:
         self.where = Where(request.where, self.pool.columns) if request.where else None
         first = self.predictors[0]
         self.target, self.unit = first.target, first.unit
-        self.uncertain = len(self.predictors) > 1 or first.uncertain
+        # the spread of models that say nothing of themselves is no interval
+        self.uncertain = any(model.uncertain for model in self.predictors)
         self.options = list(dict.fromkeys(each for one in self.predictors for each in one.needs))
         self.domains: list[Domain] = []
 
@@ -64,6 +65,35 @@ class Screening:
     def open_domains(self) -> None:
         """Learn what the models have learned from, which takes a while the first time."""
         self.domains = [Domain.open(self.shards.domain(i), each) for i, each in enumerate(self.predictors)]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether somebody counted how many crystals the intervals hold."""
+        return len(self.predictors) == 1 and bool(self.predictors[0].calibration)
+
+    @property
+    def meaning(self) -> dict[str, str]:
+        """What the columns on uncertainty say, by name."""
+        first, *others = self.predictors
+        found = {}
+        if others:
+            found[f"{self.target}_spread"] = (
+                f"standard deviation of the predictions of {len(self.predictors)} models; no interval"
+            )
+        if self.uncertain:
+            say = sum(model.uncertain for model in self.predictors)
+            of = (
+                f"{say} of the models say of themselves, and their spread"
+                if others
+                else "the model says of itself"
+            )
+            ends = (
+                f"95 % interval, {first.calibration}"
+                if self.calibrated
+                else f"by what {of}; nobody calibrated it"
+            )
+            found |= {f"{self.target}_{end}": f"{end} end, {ends}" for end in ("lower", "upper")}
+        return found
 
     @property
     def size(self) -> int:
@@ -154,9 +184,10 @@ class Screening:
 
 
 def combined(target: str, answers: Sequence[Answers], *, uncertain: bool) -> dict[str, Values]:
-    r"""Return mean, standard deviation and interval of an ensemble.
+    r"""Return mean, spread (standard deviation) and, if a model has one, interval of an ensemble.
 
-    With the deviations :math:`u_m` of the models' own ends from their values :math:`v_m`,
+    The spread of a few models is no interval: how often the truth is within it nobody knows. With the
+    deviations :math:`u_m` of the models' own ends from their values :math:`v_m`, the interval is
 
     .. math::
         \bar v \pm \sqrt{\langle u_m^2 \rangle + (1.96 s)^2}, \quad
@@ -165,11 +196,11 @@ def combined(target: str, answers: Sequence[Answers], *, uncertain: bool) -> dic
     values, low, high = (np.array(ends) for ends in zip(*(one[:3] for one in answers), strict=True))
     mean = values.mean(axis=0)
     columns = {target: mean}
-    if not uncertain:
-        return columns
     spread = values.std(axis=0)
     if len(answers) > 1:
         columns[f"{target}_spread"] = spread
+    if not uncertain:
+        return columns
     for name, ends, sign in (("lower", low, -1), ("upper", high, 1)):
         own = np.square(ends - values) if len(answers) == 1 else np.nan_to_num(np.square(ends - values))
         columns[f"{target}_{name}"] = mean + sign * np.sqrt(own.mean(axis=0) + np.square(DEVIATIONS * spread))

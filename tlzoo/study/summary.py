@@ -85,9 +85,8 @@ def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequenc
     Raises:
         UserError: An axis of ``by`` was averaged over, or tuned.
     """
+    check_by(study, by)
     axes = [name for name in study.axes if name in table.columns]
-    if gone := [name for name in by if name not in axes]:
-        raise UserError(f"--by {gone[0]}: the table has one line over all its values, it is averaged over")
     if form == "csv":
         rest = [name for name in table.columns if name not in by]
         return table[[*by, *rest]].to_csv(index=False).rstrip("\n")
@@ -99,11 +98,26 @@ def render(study: Study, table: pd.DataFrame, by: Sequence[str], choose: Sequenc
     return _written(cells, form)
 
 
-def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
-    """Return mean and sample standard deviation of the trivial baselines over the averaged axes."""
+def check_by(study: Study, by: Sequence[str]) -> None:
+    """Refuse axes that the table has no line for.
+
+    Raises:
+        UserError: One was averaged over.
+    """
+    if gone := [name for name in by if name not in {*study.kept, *study.tuned}]:
+        raise UserError(f"--by {gone[0]}: the table has one line over all its values, it is averaged over")
+
+
+def trivial_means(study: Study, baselines: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and sample standard deviation of the trivial baselines over the averaged axes.
+
+    Returns:
+        A column for each axis that their splits differ in, ``baseline``, ``unit``, ``splits`` (how many),
+        then the columns of :func:`summary` for the errors.
+    """
     kept = [axis for axis in study.axes if axis not in study.average and baselines[axis].notna().any()]
     groups = baselines.groupby([*kept, "baseline", "unit"], sort=False, dropna=False)
-    table = groups.agg(
+    return groups.agg(
         splits=("id", "size"),
         **{
             f"{measure}{end}": (measure, how)
@@ -111,8 +125,14 @@ def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
             for end, how in (("", "mean"), ("_sd", "std"))
         },
     ).reset_index()
+
+
+def trivial(study: Study, baselines: pd.DataFrame, form: Format) -> str:
+    """Return the trivial baselines for people or for programs."""
+    table = trivial_means(study, baselines)
     if form == "csv":
         return table.to_csv(index=False).rstrip("\n")
+    kept = [name for name in table.columns if name in study.axes]
     lines = [[*kept, "baseline", "splits", "validation MAE", "test MAE", "unit"]]
     for _, row in table.iterrows():
         names = [value_text(row[name]) for name in (*kept, "baseline", "splits")]

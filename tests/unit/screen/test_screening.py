@@ -1,10 +1,12 @@
 """Means, spreads and intervals; the directory of a screening; what counts as an interval of a head."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tlzoo.errors import UserError
 from tlzoo.screen.predictors import DEVIATIONS, Answers, interval, open_predictors
+from tlzoo.screen.ranking import rank
 from tlzoo.screen.screening import combined
 from tlzoo.screen.shards import Shards
 
@@ -26,6 +28,14 @@ def test_one_model_with_intervals():
         "gap_lower": [0.5, 1],
         "gap_upper": [2, 4],
     }
+
+
+def test_the_spread_of_models_is_no_interval():
+    """Two values of SiO2 that lie close: what they say of the truth nobody knows."""
+    found = combined("gap", [answer([5.121, 2.0]), answer([5.133, 1.0])], uncertain=False)
+    assert list(found) == ["gap", "gap_spread"]
+    np.testing.assert_allclose(found["gap"], [5.127, 1.5])
+    np.testing.assert_allclose(found["gap_spread"], [0.006, 0.5])
 
 
 def test_an_ensemble_adds_its_spread_to_the_models_own():
@@ -62,6 +72,20 @@ def test_a_directory_is_of_one_screening(tmp_path):
     )
     with pytest.raises(UserError, match=message), shards.opened(changed):
         pass
+
+
+def test_shards_of_before_are_ranked_without_their_intervals(tmp_path):
+    """They were made of the spread alone; of models that have some they stay."""
+    shards = Shards(tmp_path / "shards")
+    for number, more in ((0, {"gap_lower": [1.0], "gap_upper": [3.0]}), (1, {})):
+        columns = {"row": [number], "id": ["a"], "formula": ["C"], "gap": [2.0 - number], "gap_spread": [0.5]}
+        problem = {"problem": pa.array([None], pa.string())}
+        shards.write(number, pa.table({**columns, **more, **problem}, metadata={"read": "1"}))
+    found = rank(shards, 2, "gap", top=None, ascending=False, intervals=False)
+    assert found.table.column_names == ["rank", "row", "id", "formula", "gap", "gap_spread"]
+    assert found.table["gap"].to_pylist() == [2, 1]
+    kept = rank(shards, 1, "gap", top=None, ascending=False, intervals=True)
+    assert kept.table.column_names[-2:] == ["gap_lower", "gap_upper"]
 
 
 def test_models_must_predict_the_same():

@@ -552,3 +552,30 @@ def test_the_command_writes_into_the_directory_of_the_results(made, tmp_path, ca
     assert f"tlzoo study report {tmp_path}/s.yaml --dir {tmp_path}/results" in text
     assert "gain over" not in text
     assert ">gain<" not in text, "there is no baseline"
+
+
+def test_the_baselines_that_were_asked_for_are_on_the_page(tmp_path, no_figures):
+    study, folder = make(tmp_path, STUDY + REPORT + "baselines: true\n")
+    page = tmp_path / "page.html"
+
+    def section():
+        study_page.write(study, folder, page, {}, "tlzoo study report")
+        return re.search(r'<h2 id="trivial">.*?</section>', page.read_text(), re.DOTALL)[0]
+
+    assert "None of them is there yet" in section()
+    for run, mae in zip(study.trivial, (3.5, 7.25), strict=True):
+        found = {"mean": {"val": {"mae": 2.0}, "test": {"mae": mae}}}
+        facts = {"property": run.labels["target"], "unit": UNITS[run.labels["target"]], "baselines": found}
+        folder.write(
+            {"id": run.id, "labels": dict(run.labels), "status": "done", "seconds": 1.0, **facts}, None
+        )
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", section())
+    assert cells == ["gap", "mean", "1", "eV", "2", "3.5", "modulus", "mean", "1", "GPa", "2", "7.25"]
+    # of one property alone
+    study_page.write(study, folder, page, study.only(["target=gap"]), "tlzoo study report")
+    assert "7.25" not in page.read_text()
+    assert "3.5" in page.read_text()
+    # who asks for none sees none
+    plain, folder = make(tmp_path)
+    study_page.write(plain, folder, page, {}, "tlzoo study report")
+    assert "Trivial baselines" not in page.read_text()

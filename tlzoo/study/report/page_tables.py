@@ -9,9 +9,10 @@ from tlzoo.crystals import with_unit
 from tlzoo.evaluation.gain import LEVEL
 from tlzoo.evaluation.page import Cell, Table
 from tlzoo.evaluation.results import error_text
+from tlzoo.study.grid import Study
 from tlzoo.study.report.drawing import percent, powers
 from tlzoo.study.report.measures import BASELINE, Measures, Row, rows
-from tlzoo.study.summary import value_text
+from tlzoo.study.summary import trivial_means, value_text
 
 
 def all_numbers(numbers: Measures, table: pd.DataFrame) -> Table:
@@ -34,6 +35,19 @@ def all_numbers(numbers: Measures, table: pd.DataFrame) -> Table:
         cells += [_error(row, "published_mae", "published_sd")] if published else []
         lines.append(cells)
     return Table(heads, lines, "Mean ± standard deviation of the runs")
+
+
+def trivial_baselines(study: Study, baselines: pd.DataFrame) -> Table:
+    """Return the table of what needs no network, on the same splits."""
+    table = trivial_means(study, baselines)
+    kept = [name for name in table.columns if name in study.axes]
+    lines = []
+    for row in rows(table):
+        cells = [Cell(value_text(row[name]), str(row[name])) for name in (*kept, "baseline")]
+        cells += [Cell(str(row["splits"]), str(row["splits"])), Cell(powers(row["unit"]), row["unit"])]
+        lines.append([*cells, _error(row, "val_mae", "val_mae_sd"), _error(row, "test_mae", "test_mae_sd")])
+    heads = [*kept, "baseline", "splits", "unit", "validation MAE", "test MAE"]
+    return Table(heads, lines, "Mean ± standard deviation of the splits")
 
 
 def downloads(numbers: Measures, table: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -12,12 +12,13 @@ from tlzoo.evaluation.gain import LEVEL
 from tlzoo.evaluation.page import Cell, Table, render
 from tlzoo.machine.files import whole, write_text
 from tlzoo.study.axes import Condition, Labels, text
+from tlzoo.study.gathering import baselines, column
 from tlzoo.study.grid import Study
 from tlzoo.study.progress import Progress
 from tlzoo.study.report.charts import drawings
 from tlzoo.study.report.drawing import percent
 from tlzoo.study.report.measures import RESAMPLES, Measures, Row, measure, rows
-from tlzoo.study.report.page_tables import all_numbers, downloads
+from tlzoo.study.report.page_tables import all_numbers, downloads, trivial_baselines
 from tlzoo.study.study_folder import Folder
 
 
@@ -46,6 +47,7 @@ def write(study: Study, folder: Folder, page: Path, only: Condition, command: st
         gains=_gains(numbers, table),
         table=None if table.empty else all_numbers(numbers, table),
         downloads=downloads(numbers, table),
+        trivial=_trivial(study, folder, only),
         missing=_missing(progress),
         failed=_failed(progress),
         method=_method(numbers),
@@ -128,6 +130,18 @@ def _gain(numbers: Measures, row: Row) -> str:
     if not isnan(row["gain_low"]):
         told += f" ({percent(row['gain_low'])} … {percent(row['gain_high'])})".replace(" %", "")
     return f"{told}, better in {row['better']:.0f} of {row['pairs']:.0f}"
+
+
+def _trivial(study: Study, folder: Folder, only: Condition) -> Table | None:
+    """Return the trivial baselines if the study asks for them; a table without lines if none is there yet."""
+    if not study.baselines:
+        return None
+    found = baselines(study, folder)
+    for name, values in only.items():
+        # a split that runs of several values share has none of its own
+        wanted = [column(study.axes[name], value) for value in values]
+        found = found[found[name].isin(wanted) | found[name].isna()]
+    return trivial_baselines(study, found)
 
 
 def _missing(progress: Progress) -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """Which crystals are left out together."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,19 @@ LEAVE_ONE_OUT = "leave-one-out"
 GROUPINGS = ("composition", "none")
 
 
+def check_folds(groups: Sequence[str], cv: str) -> None:
+    """Refuse words that say no folds.
+
+    Raises:
+        UserError: There is one.
+    """
+    if wrong := [group for group in groups if group not in GROUPINGS]:
+        raise UserError(f"crystals are grouped by {' or '.join(GROUPINGS)}, got {wrong[0]!r}")
+    found = re.fullmatch(r"(\d+)-fold", cv)
+    if cv != LEAVE_ONE_OUT and (found is None or int(found[1]) < 2):
+        raise UserError(f"cv is leave-one-out, or 5-fold with any number from 2, got {cv!r}")
+
+
 def groups_of(crystals: Crystals, group: str) -> Rows:
     """Label the crystals, ``(crystals,)``; equal labels are never fitted and predicted at once.
 
@@ -23,8 +37,7 @@ def groups_of(crystals: Crystals, group: str) -> Rows:
     Raises:
         UserError: Another word.
     """
-    if group not in GROUPINGS:
-        raise UserError(f"crystals are grouped by {' or '.join(GROUPINGS)}, got {group!r}")
+    check_folds([group], LEAVE_ONE_OUT)
     if group == "none":
         return np.arange(len(crystals))
     return np.unique(crystals.formulas, return_inverse=True)[1].reshape(-1)
@@ -45,7 +58,5 @@ def folds_of(groups: Rows, cv: str, generator: np.random.Generator) -> Rows:
                 f"leaving one out needs at least 3 different crystals, there are {labels.max() + 1}"
             )
         return labels
-    found = re.fullmatch(r"(\d+)-fold", cv)
-    if found is None or int(found[1]) < 2:
-        raise UserError(f"cv is leave-one-out, or 5-fold with any number from 2, got {cv!r}")
-    return deal(groups, int(found[1]), generator)
+    check_folds([], cv)
+    return deal(groups, int(cv.partition("-")[0]), generator)

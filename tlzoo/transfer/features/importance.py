@@ -82,11 +82,7 @@ def importance(problem: Problem, report: Report) -> pd.DataFrame:
     Raises:
         UserError: A source reads graphs: there are no descriptors to replace.
     """
-    places = dict.fromkeys(problem.request.features)
-    sources = {name: source(name) for name in places}
-    needs = [(name, options) for name, each in sources.items() for options in each.needs()]
-    if graphs := [name for name, options in needs if not isinstance(options, DescriptorOptions)]:
-        raise UserError(f"importance is that of descriptors; {', '.join(dict.fromkeys(graphs))} reads graphs")
+    sources = replaceable(problem.request.features)
     everything = Descriptors().activations(problem.crystals, ["both"])["both"].astype(np.float64)
     pieces = {("property", name): columns for name, columns in _properties().items()}
     pieces |= {("family", name): columns for name, columns in _families(_properties()).items()}
@@ -120,6 +116,19 @@ def importance(problem: Problem, report: Report) -> pd.DataFrame:
     return table.sort_values(
         ["features", "level", "growth"], ascending=[True, True, False], ignore_index=True
     )
+
+
+def replaceable(names: Sequence[str]) -> dict[str, Source]:
+    """Return the sources of these names.
+
+    Raises:
+        UserError: One of them reads graphs: there are no descriptors to replace.
+    """
+    sources = {name: source(name) for name in dict.fromkeys(names)}
+    needs = [(name, options) for name, each in sources.items() for options in each.needs()]
+    if graphs := [name for name, options in needs if not isinstance(options, DescriptorOptions)]:
+        raise UserError(f"importance is that of descriptors; {', '.join(dict.fromkeys(graphs))} reads graphs")
+    return sources
 
 
 def draw(table: pd.DataFrame, path: Path, *, unit: str) -> None:

@@ -15,7 +15,7 @@ from tlzoo.transfer.features import estimators, tables
 from tlzoo.transfer.features.calibration import coverage, widths
 from tlzoo.transfer.features.features_request import Request
 from tlzoo.transfer.features.findings import Report, Result
-from tlzoo.transfer.features.folds import groups_of
+from tlzoo.transfer.features.folds import check_folds, folds_of, groups_of
 from tlzoo.transfer.features.frozen import AUTO
 from tlzoo.transfer.features.layers import Source, activations, source
 from tlzoo.transfer.features.nested import Learner, candidates, mean, nested
@@ -66,10 +66,29 @@ def read(request: Request) -> Problem:
         UserError: A table or a model cannot be read, there is no such layer, too little is known of the
             target, or the tables hold different quantities.
     """
+    check(request)
+    wanted = layers(request)
+    labels = tables.read(request.sources, request.targets, request.unit, log=request.log)
+    sizes(request, len(labels.crystals))
+    for group in request.groups:
+        folds_of(groups_of(labels.crystals, group), request.cv, np.random.default_rng(request.seed))
+    return Problem(request, labels, collect(wanted, labels.crystals))
+
+
+def check(request: Request) -> None:
+    """Refuse what can be refused before anything is read.
+
+    Raises:
+        UserError: There is such a thing.
+    """
     if not request.features:
         raise UserError("name at least one source of features: descriptors, or a model")
-    labels = tables.read(request.sources, request.targets, request.unit, log=request.log)
-    return Problem(request, labels, collect(request, labels.crystals))
+    if request.repeats < 1:
+        raise UserError(f"repeats must be at least 1, got {request.repeats}")
+    for name in request.estimators:
+        estimators.find(name)
+    check_folds(request.groups, request.cv)
+    tables.columns(request.sources, request.targets)
 
 
 def transfer(request: Request, problem: Problem | None = None) -> Report:
@@ -81,8 +100,7 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
     Raises:
         UserError: As of :func:`read`, or there is no such regression.
     """
-    if request.repeats < 1:
-        raise UserError(f"repeats must be at least 1, got {request.repeats}")
+    check(request)
     kinds = [estimators.find(name) for name in request.estimators]
     problem = problem or read(request)
     labels, crystals = problem.labels, problem.crystals
@@ -186,17 +204,28 @@ def sizes(request: Request, crystals: int) -> list[int | None]:
     return [*sorted(set(request.curve)), None]
 
 
-def collect(request: Request, crystals: Crystals) -> dict[tuple[str, str], Values]:
-    """Return the features asked for, by source and layer, ``(crystals, dim)`` each."""
+def layers(request: Request) -> dict[str, tuple[Source, Sequence[str]]]:
+    """Return the sources asked for, and their layers.
+
+    Raises:
+        UserError: A model cannot be read, or has no such layer.
+    """
     wanted: dict[str, tuple[Source, Sequence[str]]] = {}
     for name in dict.fromkeys(request.features):
         here = source(name)
-        layers = here.layers if request.layer == AUTO else [request.layer]
+        named = here.layers if request.layer == AUTO else [request.layer]
         try:
-            here.check(layers[0])
+            here.check(named[0])
         except UserError as error:
             raise UserError(f"{name}: {error}; or leave the choice to --layer auto") from error
-        wanted[name] = here, layers
+        wanted[name] = here, named
+    return wanted
+
+
+def collect(
+    wanted: Mapping[str, tuple[Source, Sequence[str]]], crystals: Crystals
+) -> dict[tuple[str, str], Values]:
+    """Return layers of sources, by both, ``(crystals, dim)`` each."""
     found: dict[tuple[str, str], Values] = {}
     for name, activated in activations(wanted, crystals).items():
         different: dict[str, Values] = {}

@@ -96,12 +96,12 @@ def read(sources: Sequence[str], targets: Sequence[str] | None, unit: str | None
     Raises:
         UserError: A table cannot be read, too little is known, or the tables hold different quantities.
     """
-    columns = _columns(sources, targets)
+    named = columns(sources, targets)
     data = [
         LabelledTable(
             source, targets=[column] if column else None, units={column: unit} if column and unit else None
         )
-        for source, column in zip(sources, columns, strict=True)
+        for source, column in zip(sources, named, strict=True)
     ]
     found = [known(each, log=log) for each in data]
     units = [each.units[0] for each in data]
@@ -182,7 +182,12 @@ def content(table: Table) -> dict[str, Any]:
     }
 
 
-def _columns(sources: Sequence[str], targets: Sequence[str] | None) -> Sequence[str | None]:
+def columns(sources: Sequence[str], targets: Sequence[str] | None) -> Sequence[str | None]:
+    """Return the column to learn of each table; None for the only one that it has.
+
+    Raises:
+        UserError: They are not as many, or a table is named twice.
+    """
     if not sources:
         raise UserError("name at least one table to learn from")
     if len(set(sources)) < len(sources):

@@ -23,6 +23,7 @@ from tlzoo.machine.remarks import once
 from tlzoo.model import ensemble
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.trained import load
+from tlzoo.training.configuration import Configuration
 from tlzoo.training.in_memory import Table, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import finished, verdict
@@ -146,6 +147,11 @@ class Comparison:
     def prepare(cls, request: Request, say: Callable[[str], None]) -> "Comparison":
         """Read model and data, and decide by the number of crystals what was not asked."""
         starts = request.start_models()
+        # what cannot be trained is refused before the data are read, which may take minutes
+        asked = plan(request, starts, recipe(1), [request.target or "target"])
+        for side, choices in asked.choices.items():
+            for choice in {choice.start: choice for choice in choices}.values():
+                Configuration.parsed(asked.tree(side, choice, request.seed)).build()
         data = read(draft(request, next(iter(starts.values()))))
         if not len(data.split.test):
             raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
@@ -161,11 +167,6 @@ class Comparison:
         labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
         experiments = plan(request, starts, row, data.targets, classes=are_classes(labels))
         if experiments.classes:
-            if not are_classes(labels):
-                raise UserError(
-                    f"wanted classes for the head Classification, but the labels of {data.targets[0]} are not "
-                    "0 and 1; name a column that holds 0 and 1, or leave the head out to learn a number"
-                )
             say(_classes(data, labels))
         numbers = {side: len(experiments.choices[side]) for side in SIDES}
         again = len(starts) - 1 if request.together else len(SIDES) * (request.seeds - 1)
@@ -304,7 +305,16 @@ class Comparison:
 
 
 def _classes(data: CrystalDataModule, labels: Values) -> str:
-    """Say that classes are learned, and how many crystals of each there are."""
+    """Say that classes are learned, and how many crystals of each there are.
+
+    Raises:
+        UserError: The labels are no classes.
+    """
+    if not are_classes(labels):
+        raise UserError(
+            f"wanted classes for the head Classification, but the labels of {data.targets[0]} are not 0 and "
+            "1; name a column that holds 0 and 1, or leave the head out to learn a number"
+        )
     parts = ", ".join(
         f"{part} {np.count_nonzero(labels[rows] == 0):,} and {np.count_nonzero(labels[rows] == 1):,}"
         for part, rows in data.split.parts.items()

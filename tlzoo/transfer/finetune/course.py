@@ -16,8 +16,8 @@ class Course:
 
     def __init__(self, trainings: int, epochs: int) -> None:
         self.trainings, self.number = trainings, 0
-        self._epochs, self._left = epochs, 0
-        self._bar = tqdm(total=trainings * epochs, unit="epoch", disable=None, leave=False)
+        self._epochs, self._left, self._total = epochs, 0, trainings * epochs
+        self._bar = tqdm(total=self._total, unit="epoch", disable=None, leave=False)
 
     def __enter__(self) -> Self:
         """Show the bar until it is left."""
@@ -41,5 +41,6 @@ class Course:
 
     def end(self) -> None:
         """End a training, which may have been finished before, or diverged: its time counts for none."""
-        self._bar.total -= self._left
+        self._total -= self._left
+        self._bar.total = self._total
         self._bar.clear()

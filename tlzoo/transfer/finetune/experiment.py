@@ -157,10 +157,10 @@ def neglected(plan: "Plan", row: Recipe, best: "Choice") -> list[str]:
     if beyond := [
         rate for rate in sorted(missed) if best.rate == (rates[-1] if rate > rates[-1] else rates[0])
     ]:
-        found.append(
-            f"learning rate {' and '.join(f'{rate:g}' for rate in beyond)} (it did best at {best.rate:g}, the "
-            f"{'largest' if beyond[-1] > best.rate else 'smallest'} tried)"
-        )
+        end = "largest" if beyond[-1] > best.rate else "smallest"
+        named = " and ".join(f"{rate:g}" for rate in beyond)
+        where = f"the {end} tried" if len(rates) > 1 else "the only one tried"
+        found.append(f"learning rate {named} (it did best at {best.rate:g}, {where})")
     poolings = {choice.pooling for choice in tried}
     if None not in poolings and (others := [each for each in row.poolings if each not in poolings]):
         found.append(f"{' and '.join(others)} pooling")

@@ -212,13 +212,16 @@ class Verdict:
     def _trivial(self, baselines: Sequence[Row]) -> Iterator[str]:
         """Say which baselines the model of the directory does not beat, and whether that is certain."""
         pairs = [(row.name, row.answer) for row in baselines if row.answer]
-        for name, over in pairs:
-            if over.high < 0:
-                yield (
-                    f"expect little of these models here: the test error of {self.model} is "
-                    f"{-100 * over.value:.1f} % higher than that of the trivial baseline {name} "
-                    f"(95 % interval: {-100 * over.high:.1f} to {-100 * over.low:.1f} %)."
-                )
+        if worse := [
+            f"{-100 * over.value:.1f} % higher than that of {name} (95 % interval: {-100 * over.high:.1f} to "
+            f"{-100 * over.low:.1f} %)"
+            for name, over in pairs
+            if over.high < 0
+        ]:
+            yield (
+                f"expect little of these models here: the test error of {self.model} is {', '.join(worse)}. "
+                "Trivial baselines see no structure."
+            )
         if unsure := [name for name, over in pairs if not (over.high < 0 or over.low > 0)]:
             yield (
                 f"the test error of {self.model} cannot be told from that of the trivial baseline(s) "

@@ -26,6 +26,8 @@ def recommend(request: RecommendRequest) -> Report:
         raise UserError(f"{library.there_are()}; name run directories or files with --from")
     if repeats < 1 or most < 1:
         raise UserError(f"repeats and max-crystals must be at least 1, got {repeats} and {most}")
+    for name in names:
+        library.locate(name)
     asked = Request(
         source=request.source,
         target=request.target,

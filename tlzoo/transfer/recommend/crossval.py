@@ -1,6 +1,7 @@
 """Errors of a model fitted to parts of the crystals on the others, several times over."""
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from tlzoo.errors import UserError
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
+
+FOLDS: Final = 5
 
 # From features and target of all crystals, rows to fit and rows to predict to predictions, as in
 # tlzoo.evaluation.baselines.
@@ -21,7 +24,7 @@ def cross_validate(
     target: Values,
     groups: Rows,
     *,
-    folds: int = 5,
+    folds: int = FOLDS,
     repeats: int = 5,
     seed: int = 0,
 ) -> Values:

@@ -72,9 +72,10 @@ class Report:
             found.append(
                 f"{', '.join(self.level)} cannot be told from {first.name} on {self.crystals} crystals."
             )
-        if not self.kept and (rivals := [self._rival(score) for score in self.baselines]) and any(rivals):
+        rivals = [] if self.kept else [told for score in self.baselines if (told := self._rival(score))]
+        if rivals:
             found.append(
-                f"the best embedding says no more than {' or '.join(filter(None, rivals))}. That is of frozen "
+                f"the best embedding says no more than {' or '.join(rivals)}. That is of frozen "
                 "embeddings: `tlzoo finetune` sets what training makes of them beside the same baselines."
             )
         if start.unseen:

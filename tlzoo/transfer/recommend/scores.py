@@ -19,7 +19,7 @@ from tlzoo.model.activations import EMBEDDING
 from tlzoo.model.answering import answered
 from tlzoo.model.trained import Model, load
 from tlzoo.transfer.finetune.experiment import in_unit
-from tlzoo.transfer.recommend.crossval import cross_validate
+from tlzoo.transfer.recommend.crossval import FOLDS, cross_validate, deal
 from tlzoo.transfer.recommend.logme import logme
 
 Values = NDArray[np.float64]
@@ -109,6 +109,7 @@ def rank(
         ValueError: All labels are equal.
     """
     groups = duplicate_groups(crystals) if groups is None else groups
+    deal(groups, FOLDS, np.random.default_rng(seed))  # too few are refused before they are embedded
     scores = []
     loaded = [load(name) for name in models]
     for name, model, embedding in zip(models, loaded, embeddings(loaded, crystals), strict=True):

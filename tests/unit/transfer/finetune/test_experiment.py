@@ -95,6 +95,9 @@ def test_what_scratch_was_not_given_is_named():
         "learning rate 0.003 and 0.01 (it did best at 0.001, the largest tried)",
         "max pooling",
     ]
+    assert neglected(planned(rates=(5e-3,)), row, Choice(5e-3, "max")) == [
+        "learning rate 0.003 and 0.01 (it did best at 0.005, the only one tried)"
+    ]
     # larger rates are worse already: nothing is missed
     assert neglected(planned(rates=(1e-4, 1e-3)), row, Choice(1e-4, "max")) == []
     assert neglected(planned(rates=(1e-3, 3e-2)), row, Choice(3e-2, "max")) == []

@@ -120,8 +120,8 @@ def test_what_is_uncertain_is_said(report, ranked):
 
 
 def test_a_ranking_foretells_nothing_of_fine_tuning(report, ranked, baselines):
-    """Whether a baseline wins is seen with its uncertainty, and said of what was compared: frozen embeddings."""
-    good, fair, poor = ranked
+    """Whether a baseline wins is seen with its uncertainty, and is said of frozen embeddings alone."""
+    good, _, poor = ranked
     ridge, forest = baselines
     behind = replace(report, scores=[poor])
     (warning,) = [text for text in behind.warnings if "embedding" in text]
