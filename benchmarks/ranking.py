@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.screen.learned_from import fitted_crystals
+from tlzoo.data.learned_from import fitted_crystals
 from tlzoo.transfer.features import load
 
 # Lattice thermal conductivities above 100 W/(m K), measured or computed from first principles.

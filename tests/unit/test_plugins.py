@@ -12,11 +12,11 @@ import torch
 from tlzoo import plugins
 from tlzoo.backbones import CGCNN
 from tlzoo.data import sources
+from tlzoo.data.learned_from import _splitter
 from tlzoo.data.splits import Random, Splitter
 from tlzoo.errors import UserError
 from tlzoo.heads import Head, Regression
 from tlzoo.model import checkpoint
-from tlzoo.screen.learned_from import _splitter
 from tlzoo.training.explanation import explained
 
 HEADS = """

@@ -136,6 +136,10 @@ class LabelledTable:
             self._split = self._divided()
         return self._split
 
+    def keep(self, split: Split) -> None:
+        """Divide as was done before, whatever the splitter would do now."""
+        self._split = split
+
     def _divided(self) -> Split:
         together = getattr(self.splitter, "keep_duplicates_together", False)
         options: dict[str, Any] = {

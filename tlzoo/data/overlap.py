@@ -39,19 +39,31 @@ class Overlap:
 
 def overlap(name: str, crystals: Crystals, other: Crystals) -> Overlap:
     """Count the crystals of one table, called ``name``, that are in another."""
+    formulas = int(np.isin(crystals.formulas, other.formulas).sum())
+    found, compared = same_structures(crystals, other)
+    return Overlap(name, len(crystals), formulas, int(found.sum()), compared)
+
+
+def same_structures(crystals: Crystals, other: Crystals) -> tuple[NDArray[np.bool_], bool]:
+    """Return which crystals have the structure of one of another table, and whether all were compared.
+
+    If they are too many for that, some that are like one are among those found.
+    """
+    found = np.zeros(len(crystals), dtype=bool)
     ours = np.flatnonzero(np.isin(crystals.formulas, other.formulas))
     theirs = np.flatnonzero(np.isin(other.formulas, crystals.formulas))
     if not len(ours):
-        return Overlap(name, len(crystals), 0, 0)
+        return found, True
     both = Crystals.concatenated(
         [replace(t.select(r), columns={}) for t, r in ((crystals, ours), (other, theirs))]
     )
     is_ours = np.arange(len(both)) < len(ours)
     near = _near(both, is_ours)
     labels = duplicate_groups(both.select(near))
-    found = np.isin(labels[is_ours[near]], labels[~is_ours[near]])
+    same = np.isin(labels[is_ours[near]], labels[~is_ours[near]])
+    found[ours[near[is_ours[near]][same]]] = True
     compared = sum(map(len, candidates(both.select(near)))) <= MANY
-    return Overlap(name, len(crystals), len(ours), int(found.sum()), compared)
+    return found, compared
 
 
 def _near(both: Crystals, is_ours: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
+from tlzoo.data.learned_from import fitted_crystals, training_crystals
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
 from tlzoo.model.answering import Stores
 from tlzoo.model.trained import Model, load
-from tlzoo.screen.learned_from import fitted_crystals, training_crystals
 from tlzoo.transfer import features
 
 if TYPE_CHECKING:
