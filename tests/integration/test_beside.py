@@ -94,7 +94,10 @@ def test_arguments_that_are_not_kept_are_refused_before_it_trains(beside, tlzoo,
 
 def test_a_strategy_and_a_splitter_are_not_needed_to_measure(beside, tlzoo, tmp_path):
     split = {"class_path": "lab_net.Mine", "init_args": {"val": 4, "test": 4}}
-    run, path = tmp_path / "run", beside({"model.freezing": {"class_path": "lab_net.Without"}, "data.split": split})
+    run, path = (
+        tmp_path / "run",
+        beside({"model.freezing": {"class_path": "lab_net.Without"}, "data.split": split}),
+    )
     assert tlzoo("fit", "--config", path, "--run_dir", run).code == 0
     sys.modules.pop("lab_net")
     (run / "lab_net.py").write_text("raise SystemExit('run because it lay there')")
@@ -110,7 +113,9 @@ def test_a_network_beside_a_run_is_built_where_that_is_asked(beside, tlzoo, tmp_
     (run / "lab_net.py").write_text("raise SystemExit('run because it lay there')")
     answer = tlzoo("test", run)
     assert answer.code == 2
-    assert answer.err.startswith("tlzoo: 'lab_net.MyNet' is no class of tlzoo; for safety nothing else is built")
+    assert answer.err.startswith(
+        "tlzoo: 'lab_net.MyNet' is no class of tlzoo; for safety nothing else is built"
+    )
     assert f"If {run} is your own, or you trust who made it, --trust builds all" in answer.err
     assert "lab_net" not in sys.modules
     # the configuration that a user types is the user's own

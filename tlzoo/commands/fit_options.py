@@ -14,8 +14,8 @@ trainer; what a file says can be typed, too: `depth: 4` of a backbone is --model
 
 What people set first:
   --config FILE              YAML with any of these; may be repeated, later ones and options win
-  --run-dir DIR              where everything is kept; the same command goes on where it was \
-(default: one for each configuration; runs/latest leads to the newest)
+  --run-dir DIR              where all is kept; one for each configuration, and a link to the newest \
+(default: runs/latest)
   --model.backbone CLASS     the network
                              CGCNN, ALIGNN, DescriptorMLP
   --model.head CLASS         what it predicts
@@ -52,10 +52,13 @@ ABOUT
 What people set first:
   --ckpt-path FILE           resume file of the epoch to measure; by default the one that became the model
   --trainer.accelerator NAME cpu, gpu or mps (default: auto)
-  --data.source DATA         where the same crystals are now
-  --trust                    build any class that RUN/config.yaml names, not only those of tlzoo and plug-ins
+  --config FILE              YAML with any of these; may be repeated, later ones and options win
+  --run-dir DIR              where everything is kept, if no RUN is named (default: runs/latest)
+  --data.source DATA         where the crystals of the run are now
 
 A run is measured on its own crystals, whatever their order.HINT
+--trust builds any class that RUN/config.yaml names, not only those of tlzoo and plug-ins.
+
 tlzoo COMMAND --help all lists all options, --model.backbone.help CLASS those of a class.
 --print_config shows the configuration in full, and does nothing else.
 """

@@ -121,7 +121,13 @@ def refuse_changes(run: Run, config: Mapping[str, Any]) -> None:
     Raises:
         UserError: They differ in what the run computes; the message names the keys.
     """
-    if changed := changes(read_yaml(run.config), config):
+    before = read_yaml(run.config)
+    if lacking := [name for name in ("model", "data", "trainer") if not isinstance(before.get(name), dict)]:
+        raise UserError(
+            f"{run.config} is damaged, it has no section {lacking[0]}: restore it, choose another --run_dir, "
+            f"or delete {run.path}"
+        )
+    if changed := changes(before, config):
         raise UserError(
             f"{run.path} holds a run with another configuration: " + "; ".join(changed) + ". "
             "Choose another --run_dir, or delete that one"

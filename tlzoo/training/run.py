@@ -198,11 +198,13 @@ class Run:
         metrics = self.metrics
         train = data.crystals.select(data.split.train)
         recipe = read_yaml(self.config) if self.config.exists() else {}
+        # of what it was trained with, in whatever order that comes now
+        kept = read_json(self.environment) if self.environment.exists() else {}
         card = {
             "targets": data.targets,
             "units": data.units,
-            "source": data.source,
-            "data_sha256": data.crystals.content_hash,
+            "source": kept.get("source", data.source),
+            "data_sha256": kept.get("data_sha256", data.crystals.content_hash),
             "split": data.split.describe(),
             "elements": symbols(train),
             "started_from": started_from(recipe.get("model") or {}),
