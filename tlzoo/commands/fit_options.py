@@ -14,7 +14,7 @@ trainer; what a file says can be typed, too: `depth: 4` of a backbone is --model
 
 What people set first:
   --config FILE              YAML with any of these; may be repeated, later ones and options win
-  --run-dir DIR              where all is kept; one for each configuration, and a link to the newest \
+  --run-dir DIR              where all is kept; one for each configuration, a link to the newest \
 (default: runs/latest)
   --model.backbone CLASS     the network
                              CGCNN, ALIGNN, DescriptorMLP
