@@ -512,7 +512,7 @@ DAMAGE = {
         b"id,part\n1,train\n",
         b"id,part,property,target,prediction,unit\na,x,,,,\n",
     ],
-    "config.yaml": [b"", b"- 1", b"model: [", b"model: 5\n", b"\xff\xfe\x00", b"[" * 20_000],
+    "config.yaml": [b"", b"- 1", b"model: [", b"model: 5\n", b"data: {}\n", b"\xff\xfe\x00", b"[" * 20_000],
     "split.json": [b"", b"[]", b'{"train": 5, "val": [], "test": []}', b'{"train": ["a"]}', b"[" * 100_000],
     "environment.json": [b"", b"[]", b"{", b"\xff"],
 }

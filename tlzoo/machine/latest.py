@@ -17,7 +17,7 @@ def folder(link: Path, words: Sequence[str], facts: Any) -> Path:  # noqa: ANN40
     """Return the directory for what some facts describe: it lies beside the link and begins with the words.
 
     >>> folder(Path("runs/latest"), ["../my crystals", "CGCNN"], {"dim": 8}).as_posix()
-    'runs/my-crystals-CGCNN-8c377b82'
+    'runs/my-crystals-CGCNN-aaf2726f'
     """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
     named = [re.sub(r"[^\w.]+", "-", word).strip("-.")[:30] for word in words]

@@ -46,8 +46,7 @@ def held(folder: Path, otherwise: str) -> Iterator[None]:
                 f"{folder} cannot be written: {error.strerror or error}; {remedy}, or {otherwise}"
             ) from error
         try:
-            with suppress(OSError):  # Windows lets nobody write a file that is locked
-                path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            _sign(path)
             yield
         finally:
             with suppress(OSError):  # Windows deletes no file that is open
@@ -66,8 +65,16 @@ def _made(folder: Path) -> list[Path]:
     return missing[::-1]
 
 
+def _sign(path: Path) -> None:
+    """Say in the file of a lock who holds it."""
+    with suppress(OSError, UnicodeDecodeError):  # Windows lets nobody read or write a file that is locked
+        # where the disk knows no locks the file itself is one, and already says so
+        if str(os.getpid()) not in path.read_text(encoding="utf-8").split():
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+
+
 def _holder(path: Path) -> str:
     with suppress(OSError, UnicodeDecodeError):
         if text := path.read_text(encoding="utf-8"):
-            return text
+            return " ".join(text.split())
     return "another process"

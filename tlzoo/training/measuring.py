@@ -99,9 +99,13 @@ def configuration(
     alone = [f"--trainer.{key}={value}" for key, value in MEASURING.items()]
     if not trust:
         tree = _described(run, tree, weights or run.best)
-    return Configuration.parsed(
-        [f"--config={json.dumps(tree, default=str)}", f"--run_dir={run.path}", *alone, *typed], "test"
-    )
+    kept = [f"--config={json.dumps(tree, default=str)}", f"--run_dir={run.path}", *alone]
+    try:
+        return Configuration.parsed([*kept, *typed], "test")
+    except UserError as error:
+        if typed:
+            raise
+        raise UserError(f"{run.config} cannot be used: {error}") from error
 
 
 def _described(run: Run, tree: Tree, weights: Path) -> Tree:
@@ -182,7 +186,7 @@ def _measure(
             load_weights(experiment.task, weights)
             with distributed.first():
                 if split is not None:
-                    record.restore(run.run, split, experiment.data, split_given=split_given)
+                    record.restore(split, experiment.data, split_given=split_given)
                 rows = experiment.data.used_rows
             _record(run.run, experiment, trainer, part, rows, told)
 

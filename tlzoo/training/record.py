@@ -35,18 +35,18 @@ def written(run: Run, weights: Path) -> Path | None:
     return there[0] if there else None
 
 
-def restore(run: Run, path: Path, data: CrystalDataModule, *, split_given: bool) -> None:
+def restore(path: Path, data: CrystalDataModule, *, split_given: bool) -> None:
     """Give data the split of a run, by id, and make sure that these are the crystals of the run.
 
     Args:
-        run: The run, and what else it keeps.
-        path: The split.
+        path: The split, in the directory of the run, and beside what else it keeps.
         data: What is to be measured on.
         split_given: Whether the splitter of the data was asked for, and must be that of the run.
 
     Raises:
         UserError: The data are others; the message says in what.
     """
+    run = Run(path.parent)
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
         split = Split.from_json(text, data.crystals.ids)
