@@ -102,6 +102,37 @@ def test_further_crystals_are_nobodys(tlzoo, run, tested, crystals, tmp_path):
     assert (run / "predictions.csv").read_bytes() == (tested / "predictions.csv").read_bytes()
 
 
+def test_a_table_that_was_edited_in_place(tlzoo, crystals, config, tmp_path):
+    folder, run = tmp_path / "mine", tmp_path / "run"
+    folder.mkdir()
+    lines = []
+    for row, name in enumerate(crystals.ids):
+        crystals.structure(row).to(filename=str(folder / f"{name}.vasp"), fmt="poscar")
+        lines.append(f"{name}.vasp,{crystals.column('band_gap')[row]}")
+
+    def write(rows):
+        (folder / "labels.csv").write_text("\n".join(["file,band_gap", *rows]) + "\n")
+
+    write(lines)
+    assert tlzoo("fit", "--config", config({"data.source": str(folder)}), "--run_dir", run).code == 0
+    assert tlzoo("test", run).code == 0
+    before = content(run)
+    write(lines[::-1])
+    assert tlzoo("test", run).code == 0
+    for name in ("predictions.csv", "metrics.json", "split.json"):
+        assert content(run)[name] == before[name], name
+    before = content(run)
+    mine = f"{split(run)['test'][0]}.vasp"
+    for rows in (
+        lines[:-6],
+        [line for line in lines if not line.startswith(mine)],
+        [f"{mine}," if line.startswith(mine) else line for line in lines],
+    ):
+        write(rows)
+        assert tlzoo("test", run).code == 2
+        assert content(run) == before
+
+
 def blank(crystals, name, value=np.nan):
     labels = crystals.column("band_gap").copy()
     labels[row_of(crystals, name)] = value
