@@ -532,6 +532,24 @@ def test_no_class_of_a_resume_file_is_built(path, part, evil, tlzoo, run):
     assert "evil" not in sys.modules
 
 
+def test_a_class_among_the_arguments_is_not_built(evil, tlzoo, run):
+    state = torch.load(run / "best.ckpt", weights_only=True)  # noqa: TID251
+    state["spec"]["backbone"]["init_args"]["graph"] = {**evil, "init_args": {}}
+    torch.save(state, run / "best.ckpt")
+    answer = tlzoo("test", run)
+    assert answer.code == 2
+    assert "describe a backbone whose arguments are no plain data" in answer.err
+    assert "evil" not in sys.modules
+
+
+def test_an_accelerator_is_a_name(evil, tlzoo, run):
+    tree = yaml.safe_load((run / "config.yaml").read_text())
+    tree["trainer"]["accelerator"] = evil["class_path"]
+    (run / "config.yaml").write_text(yaml.safe_dump(tree))
+    assert tlzoo("test", run).code == 0
+    assert "evil" not in sys.modules
+
+
 # --- damage
 
 HEAD = "id,part,property,target,prediction,unit"

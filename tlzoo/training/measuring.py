@@ -17,7 +17,7 @@ from tlzoo.data.splits.ids import Rows
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
 from tlzoo.machine import distributed
-from tlzoo.model.description import build
+from tlzoo.model.description import build, flatten
 from tlzoo.training import cluster, record
 from tlzoo.training.configuration import MEASURING, Configuration, Experiment, Tree
 from tlzoo.training.external import measured
@@ -133,7 +133,8 @@ def _described(run: Run, tree: Tree, weights: Path) -> Tree:
         # who is in which part is written down
         "data": {key: value for key, value in data.items() if key != "split"},
         "trainer": {"logger": told or False}
-        | ({"accelerator": accelerator} if isinstance(accelerator, str) else {}),
+        # a name such as cpu, no path of a class
+        | ({"accelerator": accelerator} if isinstance(accelerator, str) and accelerator.isalnum() else {}),
     }
 
 
@@ -141,8 +142,12 @@ def _known(part: Any, name: str, run: Run) -> Tree:  # noqa: ANN401 (whatever a 
     """Return the description of a module that may be built: of tlzoo, a plug-in, or an imported module."""
     if not isinstance(part, Mapping) or not isinstance(part.get("class_path"), str):
         raise UserError(f"the resume files of {run.path} are damaged: they do not describe a {name}")
-    path = part["class_path"]
-    described = {"class_path": path, "init_args": dict(part.get("init_args") or {})}
+    path, arguments = part["class_path"], part.get("init_args") or {}
+    if not isinstance(arguments, Mapping) or any(
+        "class_path" in key.split(".") for key in flatten(arguments)
+    ):
+        raise UserError(f"the resume files of {run.path} describe a {name} whose arguments are no plain data")
+    described = {"class_path": path, "init_args": dict(arguments)}
     module, _, called = path.rpartition(".")
     there = getattr(sys.modules.get(module), called, None)
     if not (isinstance(there, type) and issubclass(there, KINDS[name]) and not plugins.is_own(there)):
