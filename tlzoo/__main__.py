@@ -78,13 +78,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(args: Sequence[str]) -> int:
     """Dispatch to the module of a command, which is imported only now."""
     command, *rest = args
-    if command in TRAINING and fit_options.asks_for_help(rest):
+    elsewhere = command == "test" and fit_options.on_other_data(rest)
+    if command in TRAINING and fit_options.asks_for_help(rest) and not elsewhere:
         sys.stdout.write(fit_options.help_text(command))
         return 0
     if command in COMPUTING and not {"-h", "--help"} & set(rest):
         runtime.configure()
     if command in TRAINING | {"finetune", "recommend", "study"}:
         runtime.speak()
+    if elsewhere:
+        from tlzoo.commands import on_data
+
+        on_data.main(rest)
+        return 0
     if command in TRAINING:
         from tlzoo.commands import fit
 

@@ -15,7 +15,7 @@ class DivergedError(UserError):
     """The training loss is no number any more; a lower learning rate would train."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     r"""Return the first line of an error's message without its full stop; its kind if there is none.
 
     >>> first_line(ValueError("no room.\nfor it")), first_line(ValueError())

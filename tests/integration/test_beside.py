@@ -92,14 +92,39 @@ def test_arguments_that_are_not_kept_are_refused_before_it_trains(beside, tlzoo,
     assert not (tmp_path / "run").exists()
 
 
-def test_a_module_beside_a_run_is_not_looked_for(beside, tlzoo, tmp_path):
-    run, path = tmp_path / "run", beside({"model.freezing": {"class_path": "lab_net.Without"}})
+def test_a_strategy_and_a_splitter_are_not_needed_to_measure(beside, tlzoo, tmp_path):
+    split = {"class_path": "lab_net.Mine", "init_args": {"val": 4, "test": 4}}
+    run, path = (
+        tmp_path / "run",
+        beside({"model.freezing": {"class_path": "lab_net.Without"}, "data.split": split}),
+    )
     assert tlzoo("fit", "--config", path, "--run_dir", run).code == 0
     sys.modules.pop("lab_net")
     (run / "lab_net.py").write_text("raise SystemExit('run because it lay there')")
     answer = tlzoo("test", run)
+    assert answer.code == 0, answer.err
+    assert "lab_net" not in sys.modules
+
+
+def test_a_network_beside_a_run_is_built_where_that_is_asked(beside, tlzoo, tmp_path, monkeypatch):
+    run, path = tmp_path / "run", beside({"model.backbone": {"class_path": "lab_net.MyNet"}})
+    assert tlzoo("fit", "--config", path, "--run_dir", run, "--model.export", "false").code == 0
+    sys.modules.pop("lab_net")
+    (run / "lab_net.py").write_text("raise SystemExit('run because it lay there')")
+    answer = tlzoo("test", run)
     assert answer.code == 2
-    assert "lab_net" in answer.err
+    assert answer.err.startswith(
+        "tlzoo: 'lab_net.MyNet' is no class of tlzoo; for safety nothing else is built"
+    )
+    assert f"If {run} is your own, or you trust who made it, --trust builds all" in answer.err
+    assert "lab_net" not in sys.modules
+    # the configuration that a user types is the user's own
+    assert tlzoo("test", "--config", path, "--run_dir", run, "--model.export", "false").code == 0
+    sys.modules.pop("lab_net")
+    (run / "lab_net.py").write_text(NET)
+    answer = tlzoo("test", run, "--trust")
+    assert answer.code == 0, answer.err
+    assert sys.modules.pop("lab_net").__file__ == str(run / "lab_net.py")
 
 
 def test_resume_of_a_run_that_knew_no_export(config, tlzoo, tmp_path):

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from tlzoo import plugins
@@ -10,12 +11,13 @@ from tlzoo.errors import UserError
 from tlzoo.evaluation.results import results_table
 from tlzoo.machine import distributed
 from tlzoo.training import fitting, measuring
-from tlzoo.training.configuration import MEASURING, Configuration
+from tlzoo.training.configuration import Configuration
+from tlzoo.training.resume import directory
 from tlzoo.training.run import Run
 
 
 def main(args: Sequence[str]) -> None:
-    """Run one of the three commands; ``tlzoo test RUN`` takes configuration and weights from the run."""
+    """Run one of the three commands; ``tlzoo test RUN`` takes data, model and weights from the run."""
     command, *rest = args
     try:
         fit(rest) if command == "fit" else measure(command, rest)
@@ -29,32 +31,43 @@ def fit(args: Sequence[str]) -> None:
     """Train."""
     # the parser shows what it has read so far
     args = sorted(args, key=lambda arg: arg.startswith("--print_config"))
-    with plugins.beside(*named_in(args)):
+    with plugins.beside(*given(args, "--config", "-c")):
         config = Configuration.parsed(args)
         run = fitting.fit(config)
     if distributed.rank() == 0 and not config.values.trainer.fast_dev_run:
         say(f"{results_table(run.metrics, run.labels)}\nrun directory: {run.path}")
 
 
-def named_in(args: Sequence[str]) -> list[str]:
-    """Return the configurations that arguments name.
+def given(args: Sequence[str], *flags: str) -> list[str]:
+    """Return the values of an option.
 
-    >>> named_in(["--config", "a.yaml", "--run_dir", "runs/a", "--config=b.yaml", "--config"])
+    >>> given(["--config", "a.yaml", "--run_dir", "runs/a", "--config=b.yaml", "--config"], "--config", "-c")
     ['a.yaml', 'b.yaml']
     """
-    after = [value for name, value in itertools.pairwise(args) if name in ("--config", "-c")]
-    return after + [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
+    after = [value for name, value in itertools.pairwise(args) if name in flags]
+    joined = (arg.partition("=") for arg in args)
+    return after + [value for name, _, value in joined if name in flags and value]
 
 
 def measure(command: str, args: Sequence[str]) -> None:
     """Measure a run on its validation or test part."""
-    if args and not args[0].startswith("-"):
-        run = Run(Path(args[0]))
-        run.check_begun()
-        alone = [f"--trainer.{key}={value}" for key, value in MEASURING.items()]
-        args = [f"--config={run.config}", f"--run_dir={args[0]}", *alone, *args[1:]]
-    config = Configuration.parsed(args, command)
-    measured = getattr(measuring, command)(config)
+    trust, args = "--trust" in args, [arg for arg in args if arg != "--trust"]
+    named = Run(Path(args[0])) if args and not args[0].startswith("-") else None
+    if named is not None and (text := comparison(named)):
+        say(text)
+        return
+    # beside what is typed, but not beside what somebody else may have written
+    beside = given(args, "--config", "-c") + ([str(named.config)] if named is not None and trust else [])
+    with plugins.beside(*beside) if beside else nullcontext():
+        if named is not None:
+            weights = given(args, "--ckpt_path")
+            config = measuring.configuration(
+                named, args[1:], weights=Path(weights[-1]) if weights else None, trust=trust
+            )
+        else:
+            config = Configuration.parsed(args, command)
+            config.values.run_dir = str(directory(config))
+        measured = getattr(measuring, command)(config)
     if distributed.rank() > 0:
         return
     say(results_table(measured, config.run.labels))
@@ -62,3 +75,19 @@ def measure(command: str, args: Sequence[str]) -> None:
         run = config.run
         kind, plots = ("parity plot", run.parity_plots) if run.parity_plots else ("plots", run.class_plots)
         say(f"{kind}: {', '.join(map(str, plots))}\nrun directory: {run.path}")
+
+
+def comparison(run: Run) -> str:
+    """Return what a finished comparison of `tlzoo finetune` has found, if the directory holds one."""
+    path = run.path / "verdict.md"
+    if run.config.exists() or not path.is_file():
+        return ""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    text = "".join(letter for letter in text if letter.isprintable() or letter == "\n")
+    return (
+        f"{text}\n\n{run.path} is a comparison, measured when it was made: nothing was computed. On other "
+        f"labelled crystals: tlzoo test {run.path} --on DATA"
+    )

@@ -14,7 +14,7 @@ trainer; what a file says can be typed, too: `depth: 4` of a backbone is --model
 
 What people set first:
   --config FILE              YAML with any of these; may be repeated, later ones and options win
-  --run-dir DIR              where everything is kept; the same command goes on where it was \
+  --run-dir DIR              where all is kept; one for each configuration, a link to the newest \
 (default: runs/latest)
   --model.backbone CLASS     the network
                              CGCNN, ALIGNN, DescriptorMLP
@@ -45,7 +45,7 @@ tlzoo fit --help all lists all options, --model.backbone.help CLASS those of a c
 --print_config shows the configuration in full, and does nothing else.
 """
 MEASURE: Final = """\
-usage: tlzoo COMMAND RUN [options]
+usage: tlzoo COMMAND RUN [options]OTHER
 
 ABOUT
 
@@ -53,9 +53,11 @@ What people set first:
   --ckpt-path FILE           resume file of the epoch to measure; by default the one that became the model
   --trainer.accelerator NAME cpu, gpu or mps (default: auto)
   --config FILE              YAML with any of these; may be repeated, later ones and options win
-  --run-dir DIR              where everything is kept; the same command goes on where it was \
-(default: runs/latest)
-  --data.source DATA         named data set, folder, zip, table, extxyz or ASE database
+  --run-dir DIR              where everything is kept, if no RUN is named (default: runs/latest)
+  --data.source DATA         where the crystals of the run are now
+
+A run is measured on its own crystals, whatever their order.HINT
+--trust builds any class that RUN/config.yaml names, not only those of tlzoo and plug-ins.
 
 tlzoo COMMAND --help all lists all options, --model.backbone.help CLASS those of a class.
 --print_config shows the configuration in full, and does nothing else.
@@ -68,9 +70,22 @@ MEASURED: Final = {
 
 def help_text(command: str) -> str:
     """Return the short help of a command."""
-    return (
-        FIT if command == "fit" else MEASURE.replace("COMMAND", command).replace("ABOUT", MEASURED[command])
-    )
+    if command == "fit":
+        return FIT
+    text = MEASURE.replace("COMMAND", command).replace("ABOUT", MEASURED[command])
+    test = command == "test"
+    other = "\n       tlzoo test MODEL --on DATA [--target COL] [--unit UNIT] [-o DIR]" if test else ""
+    hint = " Any model on other labelled crystals: --on DATA." if test else ""
+    return text.replace("OTHER", other).replace("HINT", hint)
+
+
+def on_other_data(args: Sequence[str]) -> bool:
+    """Whether a model is to be measured on other data than its own.
+
+    >>> on_other_data(["runs/a", "--on", "b.csv"]), on_other_data(["runs/a", "--config", "b.yaml"])
+    (True, False)
+    """
+    return any(word.partition("=")[0] == "--on" for word in args)
 
 
 def asks_for_help(args: Sequence[str]) -> bool:

@@ -146,6 +146,10 @@ class LabelledTable:
         """Labels of the crystals, equal for duplicates, ``(crystals,)``."""
         return duplicate_groups(self.crystals)
 
+    def keep(self, split: Split) -> None:
+        """Divide as was done before, whatever the splitter would do now."""
+        self._split = split
+
     def _divided(self) -> Split:
         together = getattr(self.splitter, "keep_duplicates_together", False)
         options: dict[str, Any] = {

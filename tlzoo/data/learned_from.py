@@ -1,11 +1,12 @@
 """The crystals that a model has learned from, found again by the records beside it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from tlzoo import plugins
@@ -17,8 +18,10 @@ from tlzoo.errors import UserError
 from tlzoo.machine.remarks import told
 
 
-def training_crystals(weights: Path | None, card: Mapping[str, Any]) -> Crystals:
-    """Return the crystals of the training part.
+def training_crystals(
+    weights: Path | None, card: Mapping[str, Any], parts: Sequence[str] = ("train",)
+) -> Crystals:
+    """Return the crystals of the training part, or of several parts.
 
     A run directory has their ids in ``split.json``, that of `tlzoo finetune` in one of its runs; a checkpoint
     of the zoo has its recipe, and a hash of the ids. All need the data set that the model was trained on.
@@ -33,18 +36,19 @@ def training_crystals(weights: Path | None, card: Mapping[str, Any]) -> Crystals
         recipe = yaml.safe_load(config.read_text(encoding="utf-8"))["data"] if config.is_file() else {}
         data = _data(str(card.get("source")), {**recipe, "split": None}, card.get("data_sha256"))
         crystals = data.crystals
-        ids = json.loads(split.read_text(encoding="utf-8"))["train"]
+        there = json.loads(split.read_text(encoding="utf-8"))
+        ids = [name for part in parts for name in there[part]]
         return crystals.select(rows_of(ids, rows_by_id(crystals.ids), str(split)))
     training, recipe = card.get("training"), card.get("recipe")
     if not isinstance(training, Mapping) or not isinstance(recipe, Mapping):
         raise UserError("nobody has written down which crystals it has learned from")
     data = _data(str(training["source"]), recipe["data"], training["data_sha256"])
-    crystals = data.crystals.select(data.split.train)
-    if ids_sha256(crystals.ids) != training["train"]["ids_sha256"]:
+    rows = data.split.parts
+    if ids_sha256(data.crystals.ids[rows["train"]]) != training["train"]["ids_sha256"]:
         raise UserError(
             f"the recipe gives other crystals of {training['source']} than the model learned from"
         )
-    return crystals
+    return data.crystals.select(np.concatenate([rows[part] for part in parts]))
 
 
 def unknown(weights: Path | None, card: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from tlzoo import backbones, freezing, heads, plugins  # noqa: F401
 from tlzoo.data import splits  # noqa: F401
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.errors import UserError, no_such
+from tlzoo.errors import UserError, first_line, no_such
 from tlzoo.training import tracking  # noqa: F401
 from tlzoo.training.explanation import explained
 from tlzoo.training.run import Run
@@ -40,6 +41,7 @@ TRAINER_DEFAULTS = {
 # Of this one command, not of the experiment.
 PASSING = ("config", "ckpt_path", "weights_only")
 
+# Leads to the newest of the runs that nobody named a directory for.
 RUN_DIR: Final = "runs/latest"
 
 # Measured by one process, however many trained, and in full precision, as `tlzoo predict` answers.
@@ -83,7 +85,8 @@ class TlzooCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run directory, and where its weights come from."""
         add = parser.add_argument
-        add("--run_dir", type=str, default=RUN_DIR, help="Directory of the run.")
+        about = "Directory of the run; by default one for each configuration, and a link to the newest."
+        add("--run_dir", type=str, default=RUN_DIR, help=about)
         add("--ckpt_path", type=str | None, default=None, help="Resume file to go on from, or to measure.")
         add("--weights_only", type=bool | None, default=None, help="As of Lightning's Trainer.fit.")
 
@@ -153,25 +156,25 @@ class Configuration:
             # a process that another one started takes its seed
             values.seed_everything = int(os.environ.get("PL_GLOBAL_SEED", secrets.randbelow(2**32)))
         if values.seed_everything is not False:
+            if not 0 <= values.seed_everything < 2**32:
+                raise UserError(
+                    f"seed_everything must be 0 or more and less than 2**32, got {values.seed_everything}"
+                )
             seed_everything(values.seed_everything, verbose=False)
         with explaining():
-            built = self.parser.instantiate(self.values)
+            try:
+                built = self.parser.instantiate(self.values)
+            except (ValueError, ImportError) as error:
+                if isinstance(error, UserError):
+                    raise
+                # where a class is one of several possibilities, the parser says all that it tried
+                reason: BaseException = error
+                while reason.__cause__ is not None:
+                    reason = reason.__cause__
+                named = re.search(r"class_path '([\w.]+)'", str(error))
+                of = f"{named[1]} cannot be built: " if named else ""
+                raise UserError(f"{of}{first_line(reason)}") from error
         return Experiment(built.model, built.data, dict(built.trainer))
-
-
-def read_yaml(path: Path) -> Tree:
-    """Return what a YAML file holds.
-
-    Raises:
-        UserError: It cannot be read, or holds no sections.
-    """
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(given, dict):
-        raise UserError(f"{path} is no configuration: wanted sections such as model, data and trainer")
-    return given
 
 
 def trainer_of(
@@ -182,8 +185,10 @@ def trainer_of(
     ours = {"callbacks": [*given["callbacks"], *callbacks], "plugins": [*plugins, *given["plugins"]]}
     try:
         return pl.Trainer(**{**experiment.trainer, **settings, **ours})
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {error}") from error
+    except (MisconfigurationException, ImportError) as error:
+        absent = "No supported gpu backend" in str(error)
+        remedy = " This machine has none: --trainer.accelerator cpu, or leave it out" if absent else ""
+        raise UserError(f"trainer: {error}{remedy}") from error
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (a tree)
@@ -206,3 +211,5 @@ def explaining() -> Iterator[None]:
         yield
     except argparse.ArgumentError as error:
         raise UserError(explained(error.message, TlzooCLI._built or argparse.ArgumentParser())) from error
+    except RecursionError as error:
+        raise UserError("the configuration is nested too deep") from error

@@ -16,17 +16,25 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from tlzoo import plugins
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
-from tlzoo.machine import distributed
+from tlzoo.machine import distributed, latest
 from tlzoo.machine.files import write_text
 from tlzoo.machine.remarks import once
 from tlzoo.machine.runtime import multiplies_bf16
 from tlzoo.model import checkpoint
 from tlzoo.training import cluster
-from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, read_yaml, trainer_of
+from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, trainer_of
 from tlzoo.training.history import History
-from tlzoo.training.in_memory import Table, stored
-from tlzoo.training.resume import Keep, ResumeFiles, load_weights, refuse_changes, resume_file, stopped
-from tlzoo.training.run import Run
+from tlzoo.training.in_memory import Table, contents, stored
+from tlzoo.training.resume import (
+    Keep,
+    ResumeFiles,
+    directory,
+    load_weights,
+    refuse_changes,
+    resume_file,
+    stopped,
+)
+from tlzoo.training.run import Run, read_yaml
 from tlzoo.training.tracking import Wandb, trackers
 
 logger = logging.getLogger(__name__)
@@ -60,7 +68,8 @@ def fit(
         data: Crystals in memory, instead of ``data.source``: a table of crystals, a data frame or pymatgen
             structures with the labels as their properties. They are kept in the run directory. Or the data
             module of a configuration with the same section ``data``, so that nothing is read again.
-        run_dir: Directory of the run; ``run_dir`` of the configuration by default.
+        run_dir: Directory of the run; ``run_dir`` of the configuration by default. Where neither names one,
+            it follows from what is asked, and ``runs/latest`` leads to the newest.
         quiet: Say nothing of groups and epochs, and show no progress.
         told: Called after each epoch.
 
@@ -72,7 +81,7 @@ def fit(
         UserError: The configuration or the data cannot be used, the directory holds another run, or training
             was stopped or diverged.
     """
-    known = data if isinstance(data, CrystalDataModule) else None
+    known, unnamed = data if isinstance(data, CrystalDataModule) else None, False
     beside = plugins.beside(config) if isinstance(config, str | Path) else contextlib.nullcontext()
     with calm(quiet=quiet), beside:
         if not isinstance(config, Configuration):
@@ -85,9 +94,14 @@ def fit(
                 section = tree.get("data") or {}
                 if not isinstance(section, Mapping):
                     raise UserError(f"data: wanted a section of a configuration, got {section!r}")
-                tree["data"] = {**section, "source": stored(data, tree.get("run_dir", RUN_DIR))}
+                place = Path(tree.get("run_dir") or RUN_DIR)
+                if unnamed := place == Path(RUN_DIR):
+                    place = latest.folder(place, ["crystals"], {**tree, "crystals": contents(data)})
+                tree |= {"run_dir": str(place), "data": {**section, "source": stored(data, place)}}
             config = Configuration.parsed(tree)
-        return _trained(config, known, quiet=quiet, told=told)
+        unnamed = unnamed or Path(config.values.run_dir) == Path(RUN_DIR)
+        config.values.run_dir = str(directory(config))
+        return _trained(config, known, quiet=quiet, told=told, unnamed=unnamed)
 
 
 def _trained(
@@ -95,9 +109,10 @@ def _trained(
     known: CrystalDataModule | None,
     *,
     quiet: bool,
-    told: Callable[[], None] | None = None,
+    told: Callable[[], None] | None,
+    unnamed: bool,
 ) -> Run:
-    run, values = config.run, config.values
+    values, run = config.values, config.run
     run.check()
     begin = _beginning(config)
     experiment = config.build()
@@ -105,9 +120,7 @@ def _trained(
     checkpoint.check_storable(task.backbone, task.head, export=task.export)
     if known is not None:
         data.share(known)
-    # in a file of a batch job a bar would be thousands of lines
-    bar = experiment.trainer["enable_progress_bar"]
-    shown = not quiet and (sys.stdout.isatty() if bar is None else bool(bar))
+    shown = not quiet and _shows(experiment)
     history = History(run.path, lines=not shown, told=told)
     keep = [Keep(run.path, "best", monitor=task.monitor), Keep(run.path, "last")]
     trainer = started(
@@ -119,25 +132,44 @@ def _trained(
         enable_progress_bar=shown,
     )
     found = trackers(trainer)
-    if trainer.is_global_zero:
-        run.open(data, int(values.seed_everything))
-        if data.split.warning and not quiet:
-            logger.warning("%s", data.split.warning)
-        write_text(run.config, yaml.safe_dump(config.resolved, sort_keys=False))
-        for tracker in found:
-            tracker.begin(run)
-    try:
-        trainer.fit(task, datamodule=data, ckpt_path=begin, weights_only=values.weights_only)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        raise UserError(stopped(run)) from stop
-    if not values.trainer.fast_dev_run:
-        load_weights(task, run.best)
-        evaluate(run, experiment, trainer, "train", "val")
-        if distributed.rank() == 0:
-            run.close(history.seconds)
-            run.export(task, data)
-            log_results(found, run)
+    # of several processes the first works for all
+    with run.held() if trainer.is_global_zero else contextlib.nullcontext():
+        if begin is None and run.last.exists():
+            raise UserError(f"another process trained in {run.path} just now; run the same command again")
+        if trainer.is_global_zero:
+            _opened(run, config, data, found, unnamed=unnamed)
+            if data.split.warning and not quiet:
+                logger.warning("%s", data.split.warning)
+        try:
+            trainer.fit(task, datamodule=data, ckpt_path=begin, weights_only=values.weights_only)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            raise UserError(stopped(run)) from stop
+        if not values.trainer.fast_dev_run:
+            load_weights(task, run.best)
+            evaluate(run, experiment, trainer, "train", "val")
+            if distributed.rank() == 0:
+                run.close(history.seconds)
+                run.export(task, data)
+                log_results(found, run)
     return run
+
+
+def _shows(experiment: Experiment) -> bool:
+    """Whether there is a progress bar: in a file of a batch job it would be thousands of lines."""
+    bar = experiment.trainer["enable_progress_bar"]
+    return sys.stdout.isatty() if bar is None else bool(bar)
+
+
+def _opened(
+    run: Run, config: Configuration, data: CrystalDataModule, told: list[Wandb], *, unnamed: bool
+) -> None:
+    """Write what is known before training."""
+    run.open(data, int(config.values.seed_everything))
+    write_text(run.config, yaml.safe_dump(config.resolved, sort_keys=False))
+    if unnamed or Path(RUN_DIR).is_symlink():
+        latest.point(Path(RUN_DIR), run.path)
+    for tracker in told:
+        tracker.begin(run)
 
 
 def _beginning(config: Configuration) -> str | None:

@@ -1,5 +1,7 @@
 """Crystals that are in memory, kept in the run directory: the run is repeated and measured like any other."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,6 +25,13 @@ else:
 FILE = "crystals.parquet"
 
 
+def contents(data: Table) -> str:
+    """Return the SHA-256 of crystals in memory: structures, ids and columns."""
+    crystals = crystals_from(data)
+    facts = [list(map(str, crystals.ids)), {key: list(map(str, v)) for key, v in crystals.columns.items()}]
+    return hashlib.sha256(f"{crystals.content_hash} {json.dumps(facts)}".encode()).hexdigest()
+
+
 def stored(data: Table, folder: str | Path) -> str:
     """Write crystals into a run directory, and return the path, for ``data.source``.
 
@@ -34,15 +43,18 @@ def stored(data: Table, folder: str | Path) -> str:
     Raises:
         UserError: The directory holds other crystals, or cannot be written.
     """
-    Run(Path(folder)).check()
+    run = Run(Path(folder))
+    run.check()
+    crystals = crystals_from(data)
     path = Path(folder) / FILE
     new = path.with_name(f"new-{FILE}")
-    crystals_from(data).write_parquet(new)
-    if path.exists() and path.read_bytes() != new.read_bytes():
-        new.unlink()
-        raise UserError(
-            f"{path} holds other crystals than were given: choose another run_dir, or delete that one"
-        )
-    new.replace(path)
-    told(str(path))
+    with run.held():
+        crystals.write_parquet(new)
+        if path.exists() and path.read_bytes() != new.read_bytes():
+            new.unlink()
+            raise UserError(
+                f"{path} holds other crystals than were given: choose another run_dir, or delete that one"
+            )
+        new.replace(path)
+        told(str(path))
     return str(path)

@@ -1,60 +1,180 @@
-"""Measuring as a function: what a run is worth on its validation or test part."""
+"""Measuring as a function: what a run is worth on a part of its crystals, or a model on other ones."""
 
-from collections.abc import Mapping
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 
+from tlzoo import plugins
+from tlzoo.backbones.backbone import Backbone
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.splits.ids import Rows
+from tlzoo.errors import UserError
+from tlzoo.heads.head import Head
 from tlzoo.machine import distributed
-from tlzoo.training import cluster
-from tlzoo.training.configuration import MEASURING, Configuration, Experiment, read_yaml
+from tlzoo.model.description import build, flatten
+from tlzoo.training import cluster, record
+from tlzoo.training.configuration import MEASURING, Configuration, Experiment, Tree
+from tlzoo.training.external import measured
 from tlzoo.training.fitting import calm, evaluate, log_results, started
+from tlzoo.training.in_memory import Table
 from tlzoo.training.resume import load_weights, resume_file
-from tlzoo.training.run import Run
-from tlzoo.training.tracking import Wandb, trackers
+from tlzoo.training.run import Run, read_yaml
+from tlzoo.training.tracking import CLASS_PATHS, Wandb, trackers
+
+logger = logging.getLogger(__name__)
 
 Part = Literal["val", "test"]
+KINDS = {"backbone": Backbone, "head": Head}
 
 
 def test(
-    run: Run | Configuration | str | Path, *, data: CrystalDataModule | None = None
+    run: Run | Configuration | str | Path,
+    *,
+    data: CrystalDataModule | None = None,
+    on: Table | str | Path | None = None,
+    trust: bool = False,
+    **external: Any,  # noqa: ANN401 (of another function)
 ) -> Mapping[str, Any]:
     """Measure a run on its test part, beside the trivial baselines of the same split; what `tlzoo test` does.
 
+    Or any model on other labelled crystals, beside which nothing of its own is written over.
+
     Args:
-        run: The run, or its directory.
+        run: The run, or its directory; with ``on`` whatever :func:`tlzoo.load` takes.
         data: The data module of the same data, so that nothing is read again.
+        on: Other labelled crystals, as for :func:`tlzoo.fit`: the whole table is measured on.
+        trust: Build every class that the configuration of the run names. Without it only those of tlzoo, of
+            plug-ins and of modules that are imported already: a run of somebody else can name any code.
+        **external: With ``on``: ``targets``, ``unit`` and ``output`` of
+            :func:`tlzoo.training.external.measured`.
 
     Returns:
         The content of ``metrics.json``: the errors of each part in the units of the targets.
 
     Raises:
-        UserError: It is no finished run, its data cannot be read, or there is no test part.
+        UserError: It is no finished run, its data cannot be read or are not those that it was trained with,
+            or there is no test part.
     """
-    return _measure(run, "test", data)
+    if on is not None:
+        name = run.path if isinstance(run, Run) else run
+        if not isinstance(name, str | Path) or data is not None or trust:
+            raise UserError("on goes with the name or path of a model alone")
+        return measured(str(name), on, **external)
+    if external:
+        raise UserError(f"{next(iter(external))} goes with on, the crystals to measure on")
+    return _measure(run, "test", data, trust=trust)
 
 
 def validate(
-    run: Run | Configuration | str | Path, *, data: CrystalDataModule | None = None
+    run: Run | Configuration | str | Path, *, data: CrystalDataModule | None = None, trust: bool = False
 ) -> Mapping[str, Any]:
     """Measure a run on its validation part; arguments, result and errors of :func:`test`."""
-    return _measure(run, "val", data)
+    return _measure(run, "val", data, trust=trust)
+
+
+def configuration(
+    run: Run, typed: Sequence[str] = (), *, weights: Path | None = None, trust: bool = False
+) -> Configuration:
+    """Return what a run is measured with: its data and its model, nothing else of what trained it.
+
+    Args:
+        run: The run.
+        typed: Arguments of a command line on top.
+        weights: Its resume file, which describes the model; by default that of the epoch that was kept.
+        trust: Take the whole configuration, with whatever classes it names.
+
+    Raises:
+        UserError: It is no run, or its model is of a class that is neither tlzoo's nor registered.
+    """
+    run.check_begun()
+    if run.path.is_symlink():  # runs/latest, which may lead elsewhere by the time
+        run = Run(run.path.parent / run.path.readlink())
+    tree = read_yaml(run.config)
+    alone = [f"--trainer.{key}={value}" for key, value in MEASURING.items()]
+    if not trust:
+        tree = _described(run, tree, weights or run.best)
+    kept = [f"--config={json.dumps(tree, default=str)}", f"--run_dir={run.path}", *alone]
+    try:
+        return Configuration.parsed([*kept, *typed], "test")
+    except UserError as error:
+        if typed:
+            raise
+        raise UserError(f"{run.config} cannot be used: {error}") from error
+
+
+def _described(run: Run, tree: Tree, weights: Path) -> Tree:
+    """Return the configuration of a run without what only training needs: no class of that is ever built."""
+    sections = {name: tree.get(name) or {} for name in ("model", "data", "trainer")}
+    if wrong := [name for name, section in sections.items() if not isinstance(section, dict)]:
+        raise UserError(f"{run.config} is damaged: {wrong[0]} is no section; restore it")
+    model, data, trainer = sections.values()
+    spec = resume_file(weights).get("spec")
+    if not isinstance(spec, Mapping):
+        raise UserError(
+            f"{weights} does not describe its model; if you trust who made {run.path}: --trust takes the "
+            "description in its config.yaml"
+        )
+    loggers = trainer.get("logger")
+    loggers = loggers if isinstance(loggers, list) else [loggers]
+    told = [each for each in loggers if isinstance(each, Mapping) and each.get("class_path") in CLASS_PATHS]
+    accelerator = trainer.get("accelerator")
+    return {
+        "seed_everything": tree.get("seed_everything", 0),
+        "model": {
+            **{name: _known(spec.get(name), name, run) for name in KINDS},
+            "export": model.get("export", True),
+        },
+        # who is in which part is written down
+        "data": {key: value for key, value in data.items() if key != "split"},
+        "trainer": {"logger": told or False}
+        # a name such as cpu, no path of a class
+        | ({"accelerator": accelerator} if isinstance(accelerator, str) and accelerator.isalnum() else {}),
+    }
+
+
+def _known(part: Any, name: str, run: Run) -> Tree:  # noqa: ANN401 (whatever a file holds)
+    """Return the description of a module that may be built: of tlzoo, a plug-in, or an imported module."""
+    if not isinstance(part, Mapping) or not isinstance(part.get("class_path"), str):
+        raise UserError(f"the resume files of {run.path} are damaged: they do not describe a {name}")
+    path, arguments = part["class_path"], part.get("init_args") or {}
+    if not isinstance(arguments, Mapping) or any(
+        "class_path" in key.split(".") for key in flatten(arguments)
+    ):
+        raise UserError(f"the resume files of {run.path} describe a {name} whose arguments are no plain data")
+    described = {"class_path": path, "init_args": dict(arguments)}
+    module, _, called = path.rpartition(".")
+    there = getattr(sys.modules.get(module), called, None)
+    if not (isinstance(there, type) and issubclass(there, KINDS[name]) and not plugins.is_own(there)):
+        try:
+            build(described)
+        except UserError as error:
+            if path.startswith("tlzoo."):
+                raise
+            raise UserError(
+                f"{error}. If {run.path} is your own, or you trust who made it, --trust builds all that its "
+                f"config.yaml names; where {module} lies in a folder of its own, PYTHONPATH=FOLDER finds it"
+            ) from error
+    return described
 
 
 def _measure(
-    run: Run | Configuration | str | Path, part: Part, known: CrystalDataModule | None
+    run: Run | Configuration | str | Path, part: Part, known: CrystalDataModule | None, *, trust: bool
 ) -> Mapping[str, Any]:
     if not isinstance(run, Configuration):
-        run = run if isinstance(run, Run) else Run(Path(run))
-        run.check_begun()
-        tree = read_yaml(run.config)
-        alone = {**tree.get("trainer", {}), **MEASURING}
-        run = Configuration.parsed({**tree, "run_dir": str(run.path), "trainer": alone})
+        run = configuration(run if isinstance(run, Run) else Run(Path(run)), trust=trust)
     run.values.trainer.precision = MEASURING["precision"]
     weights = Path(run.values.ckpt_path or run.run.best)
     resume_file(weights)
+    split = record.written(run.run, weights)
+    if split is None:
+        logger.warning("nothing beside %s says which crystals it was trained on: these may be some", weights)
+    split_given = run.values.data.split is not None
     with calm():
         experiment = run.build()
         if known is not None:
@@ -66,18 +186,25 @@ def _measure(
         told = trackers(trainer)
         # curves belong to training; trackers are told the results
         trainer.loggers = []
-        cluster.in_all(trainer, lambda: _record(run.run, experiment, trainer, part, weights, told))
+
+        def work() -> None:
+            load_weights(experiment.task, weights)
+            with distributed.first():
+                if split is not None:
+                    record.restore(split, experiment.data, split_given=split_given)
+                rows = experiment.data.used_rows
+            _record(run.run, experiment, trainer, part, rows, told)
+
+        with run.run.held() if trainer.is_global_zero else contextlib.nullcontext():
+            cluster.in_all(trainer, work)
     return run.run.metrics
 
 
 def _record(
-    run: Run, experiment: Experiment, trainer: pl.Trainer, part: Part, weights: Path, told: list[Wandb]
+    run: Run, experiment: Experiment, trainer: pl.Trainer, part: Part, rows: Rows, told: list[Wandb]
 ) -> None:
-    """Predict the part with the weights, and bring the files of the run up to date."""
+    """Predict the part, and bring the files of the run up to date."""
     task, data = experiment.task, experiment.data
-    load_weights(task, weights)
-    with distributed.first():
-        rows = data.used_rows
     task.head.check(data.target_values(rows), data.targets)
     data.open_graphs(task.backbone.graph)
     if part == "test":

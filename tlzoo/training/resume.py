@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tlzoo.errors import UserError
+from tlzoo.machine import latest
 from tlzoo.machine.files import whole
-from tlzoo.model.description import differences
-from tlzoo.training.run import Run
+from tlzoo.model.description import differences, flatten
+from tlzoo.training.configuration import RUN_DIR, Configuration
+from tlzoo.training.run import Run, read_yaml
 from tlzoo.training.task import Task
 
 # Settings of where and how fast a run goes on, not of what it computes: a resumed run may change them.
@@ -120,14 +121,46 @@ def refuse_changes(run: Run, config: Mapping[str, Any]) -> None:
     Raises:
         UserError: They differ in what the run computes; the message names the keys.
     """
-    before = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    changes = [
-        f"{key}: {change}"
-        for key, change in differences(before, config).items()
-        if not key.startswith(FREE_KEYS)
-    ]
-    if changes:
+    before = read_yaml(run.config)
+    if lacking := [name for name in ("model", "data", "trainer") if not isinstance(before.get(name), dict)]:
         raise UserError(
-            f"{run.path} holds a run with another configuration: " + "; ".join(changes) + ". "
+            f"{run.config} is damaged, it has no section {lacking[0]}: restore it, choose another --run_dir, "
+            f"or delete {run.path}"
+        )
+    if changed := changes(before, config):
+        raise UserError(
+            f"{run.path} holds a run with another configuration: " + "; ".join(changed) + ". "
             "Choose another --run_dir, or delete that one"
         )
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return in what two configurations compute something else, key by key."""
+    return [
+        f"{key}: {change}"
+        for key, change in differences(before, after).items()
+        if not key.startswith(FREE_KEYS)
+    ]
+
+
+def directory(config: Configuration) -> Path:
+    """Return the run directory: where none was named, one that follows from what the run computes.
+
+    A run that was once made in ``runs/latest`` itself is gone on with by its own configuration.
+    """
+    named, link = Path(config.values.run_dir), Path(RUN_DIR)
+    if named != link:
+        return named
+    wanted = config.resolved
+    if link.is_dir() and not link.is_symlink():
+        try:
+            seed = {"seed_everything": True} if config.values.seed_everything is True else {}
+            there = Run(link).config
+            if not there.exists() or not changes({**read_yaml(there), **seed}, wanted):
+                return link
+        except UserError:
+            pass  # what is damaged is nobody's
+    facts = {key: value for key, value in flatten(wanted).items() if not key.startswith(FREE_KEYS)}
+    backbone = (wanted["model"].get("backbone") or {}).get("class_path", "")
+    words = [Path(wanted["data"]["source"]).stem, str(backbone).rpartition(".")[2]]
+    return latest.folder(link, words, facts)

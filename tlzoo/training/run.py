@@ -9,13 +9,14 @@
 import contextlib
 import hashlib
 import importlib.metadata
+import io
 import json
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -23,21 +24,28 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from tlzoo.cards.library import names
 from tlzoo.cards.lineage import started_from
 from tlzoo.data.known_elements import symbols
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits.splitter import PARTS, differ
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, first_line
 from tlzoo.evaluation import plots
 from tlzoo.evaluation.baselines import baselines
 from tlzoo.graphs import keys
 from tlzoo.heads import Classification
+from tlzoo.heads.head import Head
 from tlzoo.machine import distributed
-from tlzoo.machine.files import read_table, write_text
+from tlzoo.machine.files import write_text
+from tlzoo.machine.lock import held
 from tlzoo.model import checkpoint
 from tlzoo.model.description import plain
+from tlzoo.model.trained import Model
 from tlzoo.training.task import Task
 
+# What a file can be instead of the text that it should be.
+UNREADABLE: Final = (OSError, ValueError)
+COLUMNS: Final = ("id", "part", "property", "target", "prediction", "unit")
 PACKAGES = ("tlzoo", "torch", "lightning", "torch-geometric", "numpy", "pymatgen", "vesin")
 
 
@@ -80,7 +88,37 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """What was measured so far, in the units of the targets; empty before training ends."""
         path = self.path / "metrics.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if not path.exists():
+            return {}
+        metrics = read_json(path)
+        for name in ("targets", *PARTS, "baselines"):
+            if not isinstance(metrics.get(name, None if name == "targets" else {}), dict):
+                raise UserError(_damaged(path, ValueError(f"{name} is no object")))
+        return metrics
+
+    def predicted(self) -> pd.DataFrame:
+        """Return the targets and predictions of the parts measured so far.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        table = _table(self.predictions)
+        for name in ("target", "prediction"):
+            try:
+                table[name] = table[name].replace("", "nan").astype(float)
+            except ValueError as error:
+                raise UserError(_damaged(self.predictions, error)) from error
+        return table
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the directory while the context lasts.
+
+        Raises:
+            UserError: Another process trains or measures there, or nothing can be written.
+        """
+        with held(self.path, "choose another --run_dir"):
+            yield
 
     @property
     def labels(self) -> dict[tuple[str, str], int]:
@@ -107,8 +145,20 @@ class Run:
         Raises:
             UserError: It has no configuration.
         """
-        if not self.config.is_file():
-            raise UserError(f"{self.path} is no run directory: it has no config.yaml")
+        if self.config.is_file():
+            return
+        if (self.path / "verdict.json").is_file():
+            raise UserError(
+                f"{self.path} is a comparison of `tlzoo finetune`, which has measured both sides: verdict.md "
+                f"says how; on other labelled crystals: tlzoo test {self.path} --on DATA"
+            )
+        model = self.model.with_suffix(".safetensors").is_file() or self.path.suffix == ".safetensors"
+        if model or str(self.path) in names():
+            raise UserError(
+                f"{self.path} is a model, whose errors are on its card; on labelled crystals of your own: "
+                f"tlzoo test {self.path} --on DATA"
+            )
+        raise UserError(f"{self.path} is no run directory: it has no config.yaml")
 
     def open(self, data: CrystalDataModule, seed: int) -> None:
         """Write what is known before training: split and environment.
@@ -125,13 +175,12 @@ class Run:
                 f"{self.split} differs from the split of this configuration and data: the data changed since "
                 "the run began; use another --run_dir"
             )
-        labels = data.target_values(np.arange(len(data.crystals))).numpy()
         hashes = {
             "data_sha256": data.crystals.content_hash,
-            "labels_sha256": hashlib.sha256(np.ascontiguousarray(labels).data).hexdigest(),
+            "labels_sha256": labels_digest(data, np.arange(len(data.crystals))),
         }
         if self.last.exists() and self.environment.exists():
-            before = json.loads(self.environment.read_text(encoding="utf-8"))
+            before = read_json(self.environment)
             for name, what in (("data_sha256", "structures"), ("labels_sha256", "labels")):
                 if before.get(name, hashes[name]) != hashes[name]:
                     raise UserError(
@@ -150,12 +199,13 @@ class Run:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "source": data.source,
             **hashes,
+            "parts": digests(data),
         }
         write_text(self.environment, json.dumps(environment, indent=1))
 
     def close(self, seconds: float) -> None:
         """Write what is known after training: the time that its epochs took."""
-        environment = json.loads(self.environment.read_text(encoding="utf-8"))
+        environment = read_json(self.environment)
         write_text(
             self.environment, json.dumps({**environment, "training_seconds": round(seconds, 3)}, indent=1)
         )
@@ -166,15 +216,17 @@ class Run:
             return
         metrics = self.metrics
         train = data.crystals.select(data.split.train)
-        recipe = yaml.safe_load(self.config.read_text(encoding="utf-8")) if self.config.exists() else {}
+        recipe = read_yaml(self.config) if self.config.exists() else {}
+        # of what it was trained with, in whatever order that comes now
+        kept = read_json(self.environment) if self.environment.exists() else {}
         card = {
             "targets": data.targets,
             "units": data.units,
-            "source": data.source,
-            "data_sha256": data.crystals.content_hash,
+            "source": kept.get("source", data.source),
+            "data_sha256": kept.get("data_sha256", data.crystals.content_hash),
             "split": data.split.describe(),
             "elements": symbols(train),
-            "started_from": started_from(recipe.get("model", {})),
+            "started_from": started_from(recipe.get("model") or {}),
             "metrics": {part: metrics[part] for part in PARTS if part in metrics},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tlzoo": _version("tlzoo"),
@@ -192,23 +244,24 @@ class Run:
         metrics = self.metrics
         tables = []
         if self.predictions.exists():
-            before = read_table(self.predictions)
-            kept = before[~before["part"].isin(list(parts))]
-            tables = [kept] if len(kept) else []
+            # what stays is not read as numbers, which might be written otherwise
+            before = _table(self.predictions)
+            tables = [before[~before["part"].isin(list(parts))]]
         for part in parts:
             rows = getattr(data.split, part)
             if len(rows) == 0:
                 continue
             predicted, computed = predict_part(task, data, part)
             metrics[part] = {"crystals": len(rows), **computed}
-            tables.append(_long_table(task, data, part, rows, predicted))
+            tables.append(_texts(_long_table(task, data, part, rows, predicted)))
         metrics["targets"] = dict(zip(data.targets, data.units, strict=True))
         if distributed.rank() > 0:
             return metrics
         table = pd.concat(tables, ignore_index=True)
+        table = table.sort_values("part", key=lambda parts: parts.map(PARTS.index), kind="stable")
         write_text(self.predictions, table.to_csv(index=False))
         self._write_metrics(metrics)
-        self.draw(task, table)
+        self.draw(task, self.predicted())
         return metrics
 
     def add_baselines(self, task: Task, data: CrystalDataModule) -> dict[str, Any]:
@@ -225,6 +278,9 @@ class Run:
 
     def draw(self, task: Task, table: pd.DataFrame) -> None:
         """Draw a parity plot per property, or how well its classes are told apart; and the learning curve."""
+
+    def draw(self, task: Task | Model, table: pd.DataFrame) -> None:
+        """Draw a parity plot per property, and the learning curve."""
         properties = list(dict.fromkeys(table["property"]))
         for name in properties:
             rows = table[table["property"] == name]
@@ -250,6 +306,78 @@ class Run:
         write_text(
             self.path / "metrics.json", json.dumps(plain(metrics, "metrics"), indent=1, allow_nan=False)
         )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what a run keeps as JSON.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (*UNREADABLE, RecursionError) as error:
+        raise UserError(_damaged(path, error)) from error
+    if not isinstance(content, dict):
+        raise UserError(_damaged(path, ValueError(f"it holds a {type(content).__name__}")))
+    return content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return what a YAML file holds.
+
+    Raises:
+        UserError: It cannot be read, or holds no sections.
+    """
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (*UNREADABLE, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{path} cannot be read as YAML: it is nested too deep") from error
+    if not isinstance(given, dict):
+        raise UserError(f"{path} is no configuration: wanted sections such as model, data and trainer")
+    return given
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """Read predictions, every cell as text."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except UNREADABLE as error:
+        raise UserError(_damaged(path, error)) from error
+    if lacking := [name for name in COLUMNS if name not in table.columns]:
+        raise UserError(_damaged(path, ValueError(f"there is no column {lacking[0]!r}")))
+    if strange := sorted(set(table["part"]) - {*PARTS}):
+        raise UserError(_damaged(path, ValueError(f"there is no part {strange[0]!r}")))
+    return table
+
+
+def _texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with every cell as the text that a file would have."""
+    return pd.read_csv(io.StringIO(table.to_csv(index=False)), dtype=str, keep_default_na=False)
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return (
+        f"{path} is damaged ({first_line(error)}): restore it, or delete it, and run the same command again"
+    )
+
+
+def labels_digest(data: CrystalDataModule, rows: NDArray[np.int64]) -> str:
+    """Return the SHA-256 of the known targets of some rows, in that order."""
+    return hashlib.sha256(np.ascontiguousarray(data.target_values(rows).numpy()).data).hexdigest()
+
+
+def digests(data: CrystalDataModule) -> dict[str, dict[str, str]]:
+    """Return the SHA-256 of structures and labels of each part, in the order of the split."""
+    return {
+        part: {
+            "structures": data.crystals.select(rows).content_hash,
+            "labels": labels_digest(data, rows),
+        }
+        for part, rows in data.split.parts.items()
+    }
 
 
 def predict_part(
@@ -278,20 +406,36 @@ def predict_part(
 def _long_table(
     task: Task, data: CrystalDataModule, part: str, rows: NDArray[np.int64], predicted: NDArray[np.float32]
 ) -> pd.DataFrame:
-    """One row per crystal and property: id, part, property, target, prediction, unit, further columns."""
-    columns = task.head.columns(data.targets)
+    """One row per crystal and property of a part, in the order of the split."""
+    units = dict(zip(data.targets, data.units, strict=True))
     truth = data.target_values(rows).numpy()
+    return long_table(task.head, data.crystals.ids[rows], part, units, truth, predicted)
+
+
+def long_table(
+    head: Head,
+    ids: NDArray[np.object_],
+    part: str,
+    units: Mapping[str, str],
+    truth: NDArray[np.float32],
+    predicted: NDArray[np.float32],
+) -> pd.DataFrame:
+    """One row per crystal and property: id, part, property, target, prediction, unit, further columns.
+
+    Known values are ``(crystals, targets)``, predictions ``(crystals, columns)``; units are by target.
+    """
+    columns = head.columns(list(units))
     tables = []
-    for i, (name, unit) in enumerate(zip(data.targets, data.units, strict=True)):
+    for i, (name, unit) in enumerate(units.items()):
         further = {
             column.removeprefix(f"{name}_"): predicted[:, j]
             for j, column in enumerate(columns)
-            if j >= len(data.targets) and column.startswith(f"{name}_")
+            if j >= len(units) and column.startswith(f"{name}_")
         }
         tables.append(
             pd.DataFrame(
                 {
-                    "id": data.crystals.ids[rows],
+                    "id": ids,
                     "part": part,
                     "property": name,
                     "target": truth[:, i],

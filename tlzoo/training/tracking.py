@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import pandas as pd
-import yaml
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
@@ -26,7 +25,7 @@ from tlzoo.cards.artifact import SCHEME, has_key
 from tlzoo.cards.lineage import input_artifact, model_artifact, started_from
 from tlzoo.errors import UserError
 from tlzoo.machine.files import write_text
-from tlzoo.training.run import Run
+from tlzoo.training.run import Run, read_yaml
 from tlzoo.training.task import Task
 
 logger = logging.getLogger(__name__)
@@ -120,7 +119,7 @@ class Wandb(Logger):
         for curves in ("train/*", "val/*"):
             self._experiment.define_metric(curves, step_metric="epoch")
         if run.config.exists():
-            config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+            config = read_yaml(run.config)
             self.log_hyperparams(config)
             for origin in started_from(config.get("model", {})):
                 self._start_from(origin["name"])

@@ -113,8 +113,13 @@ class Split:
         content = _parse(text)
         where = rows_by_id(ids)
         parts = {part: rows_of(content[part], where, f"the {part} part") for part in PARTS}
-        spec, notes = content.get("splitter", {}), tuple(content.get("notes", ()))
-        return cls(**parts, spec=spec, notes=notes, left_out=int(content.get("left_out", 0)))
+        spec, notes, left_out = (content.get(name) for name in ("splitter", "notes", "left_out"))
+        return cls(
+            **parts,
+            spec=spec if isinstance(spec, Mapping) else {},
+            notes=tuple(map(str, notes)) if isinstance(notes, list) else (),
+            left_out=left_out if isinstance(left_out, int) else 0,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,12 +257,15 @@ def differ(one: str, other: str) -> bool:
 def _parse(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"the split is no JSON: {error}; write it anew") from error
     if lacking := [name for name in PARTS if not isinstance(content, dict) or name not in content]:
         raise UserError(
             f"the split lacks the part(s) {', '.join(lacking)}; wanted lists of ids: {', '.join(PARTS)}"
         )
+    for name in PARTS:
+        if not isinstance(content[name], list) or not all(isinstance(each, str) for each in content[name]):
+            raise UserError(f"the {name} part of the split must be a list of ids; write it anew")
     if content.get("format", FORMAT) != FORMAT:
         raise UserError(f"the split has format {content['format']}; this version reads format {FORMAT}")
     return dict(content)

@@ -18,19 +18,21 @@ from tlzoo.crystals import with_unit
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, no_such
 from tlzoo.evaluation.baselines import classifications, composition_features, regressions
+from tlzoo.machine import latest
 from tlzoo.machine.files import write_text
+from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
 from tlzoo.model import ensemble
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.trained import load
 from tlzoo.training.configuration import Configuration
-from tlzoo.training.in_memory import Table, stored
+from tlzoo.training.in_memory import Table, contents, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import finished, verdict
 from tlzoo.transfer.finetune.candidate import Training, read
 from tlzoo.transfer.finetune.course import Course
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
-from tlzoo.transfer.finetune.finetune_request import Request
+from tlzoo.transfer.finetune.finetune_request import LATEST, Request
 from tlzoo.transfer.finetune.known_crystals import known_crystals
 from tlzoo.transfer.finetune.measure import Measure, are_classes
 from tlzoo.transfer.finetune.recipes import recipe
@@ -52,7 +54,7 @@ def finetune(
     *,
     target: str | None = None,
     from_: str | Path | Sequence[str] | None = None,
-    run_dir: str | Path = "runs/finetune",
+    run_dir: str | Path = LATEST,
     **more: Any,  # noqa: ANN401 (fields of the request)
 ) -> verdict.Verdict:
     """Fine-tune a model on few crystals, and compare with training from scratch; what `tlzoo finetune` does.
@@ -63,7 +65,8 @@ def finetune(
         target: Column to learn; the data set's own if it has only one.
         from_: The model to start from, that of the request by default: a checkpoint, a run directory or a
             ``.safetensors`` file; of several, validation chooses.
-        run_dir: Directory for everything; :func:`tlzoo.load` takes it as a model.
+        run_dir: Directory for everything; :func:`tlzoo.load` takes it as a model. By default one for each
+            request, to the newest of which ``runs/finetune`` leads.
         **more: Further fields of the :class:`~tlzoo.transfer.finetune.finetune_request.Request`, such as
             ``unit``, ``epochs``, ``strategy``, ``head`` or ``seeds``.
 
@@ -74,6 +77,8 @@ def finetune(
         UserError: As :func:`compare`, or there is no such field.
     """
     folder = Path(run_dir)
+    if folder == LATEST and not isinstance(data, str | Path):
+        folder = latest.folder(folder, ["finetune", target or ""], [contents(data), target, from_, more])
     source = str(data) if isinstance(data, str | Path) else stored(data, folder)
     known = [field.name for field in fields(Request) if field.name not in OURS]
     if unknown := [name for name in more if name not in known]:
@@ -85,7 +90,10 @@ def finetune(
             more[name] = (more[name],)
     if from_ is not None:
         more["starts"] = (str(from_),) if isinstance(from_, str | Path) else tuple(map(str, from_))
-    return compare(Request(source=source, target=target, run_dir=folder, **more))
+    found = compare(Request(source=source, target=target, run_dir=folder, **more))
+    if Path(run_dir) == LATEST != folder:
+        latest.point(LATEST, folder)
+    return found
 
 
 def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdict.Verdict:
@@ -99,6 +107,14 @@ def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdi
         UserError: The model or the data cannot be read, the directory holds another comparison, training was
             stopped, or all trainings of a side diverge.
     """
+    with held(request.run_dir, "choose another --run-dir"):
+        found = _compared(request, say)
+        if request.run_dir == request.place():
+            latest.point(LATEST, request.run_dir)
+        return found
+
+
+def _compared(request: Request, say: Callable[[str], None]) -> verdict.Verdict:
     said: list[str] = []
 
     def tell(text: str) -> None:

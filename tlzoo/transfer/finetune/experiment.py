@@ -11,7 +11,7 @@ from tlzoo.errors import UserError
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.description import describe
 from tlzoo.nn import Pooling
-from tlzoo.training.configuration import read_yaml
+from tlzoo.training.run import read_yaml
 from tlzoo.transfer.finetune.finetune_request import Request, called
 from tlzoo.transfer.finetune.recipes import KEPT_HEAD_RATES, Recipe, strategy
 

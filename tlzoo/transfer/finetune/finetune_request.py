@@ -1,14 +1,20 @@
 """What `tlzoo finetune` is asked: light to import, for the command line is made of it."""
 
+import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from tlzoo.errors import UserError, did_you_mean
+from tlzoo.machine import latest
 from tlzoo.nn import Pooling
 from tlzoo.transfer.finetune.recipes import Strategy, strategy
+
+# Leads to the newest of the comparisons that nobody named a directory for.
+LATEST: Final = Path("runs/finetune")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +42,8 @@ class Request:
             instead of the best of all.
         seed: Seed of the first training; the others follow it.
         configs: YAML to put on top of both experiments: split, columns, precision, logger …; may be repeated.
-        run_dir: Directory for everything that is written.
+        run_dir: Directory for everything that is written; by default one for each request, and a link to
+            the newest.
     """
 
     source: str
@@ -53,7 +60,7 @@ class Request:
     together: bool = False
     seed: int = 0
     configs: Sequence[Path] = ()
-    run_dir: Path = Path("runs/finetune")
+    run_dir: Path = LATEST
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "seeds"):
@@ -76,6 +83,24 @@ class Request:
                 "last-layer trains the last layer of a trained head alone: name one of the model's targets "
                 "with --head, or take another strategy"
             )
+        if self.run_dir == LATEST:
+            object.__setattr__(self, "run_dir", self.place())
+
+    def place(self) -> Path:
+        """Return the directory where none is named: it follows from what is asked.
+
+        A comparison that was once made in ``runs/finetune`` itself stays there.
+        """
+        facts = {name: value for name, value in vars(self).items() if name != "run_dir"}
+        facts["configs"] = [Path(p).read_text("utf-8") for p in self.configs if Path(p).is_file()]
+        if LATEST.is_dir() and not LATEST.is_symlink():
+            plain = json.loads(json.dumps(facts, default=str))
+            with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+                asked = json.loads((LATEST / "comparison.json").read_text("utf-8"))["asked"]
+                if all(asked.get(name, value) == value for name, value in plain.items()):
+                    return LATEST
+        words = ["finetune", PurePath(self.source).stem, self.target or ""]
+        return latest.folder(LATEST, words, facts)
 
     def start_models(self) -> dict[str, Any]:
         """Read the models to start from, each as :func:`tlzoo.model.checkpoint.load` does.
