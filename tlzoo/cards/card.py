@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from tlzoo.cards.beside import Beside, Sha256
 from tlzoo.cards.schema import Record, parse
 from tlzoo.errors import UserError
 
@@ -17,7 +18,6 @@ LARGEST: Final = sys.float_info.max
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Name = Annotated[str, Meta(pattern=rf"\A{NAME.pattern}\Z", description="a-z, 0-9, '.', '_' and '-'")]
-Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits")]
 Text = Annotated[str, Meta(pattern=r"\S", description="text that is not empty")]
 Count = Annotated[int, Meta(ge=1, description="a positive integer")]
 Size = Annotated[int, Meta(ge=0, description="an integer, 0 or more")]
@@ -161,6 +161,8 @@ class Card(Record, frozen=True, kw_only=True):
         format: Version of the format of both files.
         sha256: SHA-256 of the weights' file.
         bytes: Its size.
+        domain: The file that says how training crystals look to the network; null if there is none.
+        structures: The file with the keys of their structures, where that is another one.
     """
 
     name: Name
@@ -183,6 +185,8 @@ class Card(Record, frozen=True, kw_only=True):
     format: Count
     sha256: Sha256
     bytes: Count
+    domain: Beside | None = None
+    structures: Beside | None = None
 
     def __post_init__(self) -> None:
         if not self.targets or len(self.units) != len(self.targets):

@@ -12,7 +12,7 @@ Kind = TypeVar("Kind")
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An object of JSON with these fields, all of them needed, and no others."""
+    """An object of JSON with these fields, needed unless they have a default, and no others."""
 
 
 def parse(kind: type[Kind], value: object) -> Kind:
@@ -36,7 +36,8 @@ def _said(kind: Any, value: object, name: str, error: Exception) -> str:  # noqa
             return _said(*part, inner)
     if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, Record):
         fields, prefix = kind.__struct_fields__, f"{name}." if name else ""
-        if lacking := [field for field in fields if field not in value]:
+        needed = [field.name for field in msgspec.structs.fields(kind) if field.required]
+        if lacking := [field for field in needed if field not in value]:
             return f"{prefix}{lacking[0]} is missing"
         if unknown := [field for field in value if field not in fields]:
             there = ", ".join(fields) + did_you_mean(unknown[0], fields)

@@ -17,15 +17,21 @@ def main(args: Sequence[str]) -> int:
 
 def list_all() -> int:
     """Name the checkpoints, with their test errors."""
-    names = library.names()
-    for card in (library.find(name).card for name in names):
+    names, damaged = library.names(), 0
+    for each in names:
+        try:
+            card = library.find(each).card
+        except UserError as error:
+            say(f"{each:24}{'damaged':>8}  {error}")
+            damaged += 1
+            continue
         for i, (target, unit) in enumerate(zip(card.targets, card.units, strict=True)):
             name = card.name if i == 0 else ""
             size = f"{card.bytes / 1e6:.1f} MB" if i == 0 else ""
             say(f"{name:24}{size:>8}  {target} ({unit}): {card.score(target)}")
     if not names:
         say(library.there_are())
-    return 0
+    return 1 if damaged else 0
 
 
 def info(name: str) -> int:

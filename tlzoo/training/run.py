@@ -2,7 +2,8 @@
 
 ``config.yaml``, ``split.json``, ``environment.json``: what was asked, of which crystals, with which versions.
 ``history.csv``, ``learning-curve.png``, ``best.ckpt``, ``last.ckpt``: the course of training; resume files.
-``model.safetensors``, ``model.json``: the exported model. ``metrics.json``, ``predictions.csv``,
+``model.safetensors``, ``model.json``: the exported model. ``model.domain.safetensors``: what is known of the
+crystals it learned from. ``metrics.json``, ``predictions.csv``,
 ``parity.png``: what it is worth.
 """
 
@@ -35,6 +36,7 @@ from tlzoo.machine import distributed
 from tlzoo.machine.files import read_table, write_text
 from tlzoo.model import checkpoint
 from tlzoo.model.description import plain
+from tlzoo.model.trained import Model, learned_domain
 from tlzoo.training.task import Task
 
 PACKAGES = ("tlzoo", "torch", "lightning", "torch-geometric", "numpy", "pymatgen", "vesin")
@@ -160,7 +162,11 @@ class Run:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tlzoo": _version("tlzoo"),
         }
-        checkpoint.save(self.model, task.backbone, task.head, card)
+        was_training = task.training
+        task.eval()
+        domain = learned_domain(Model(task.backbone, task.head, card), train)
+        task.train(was_training)
+        checkpoint.save(self.model, task.backbone, task.head, card, domain=domain)
 
     def evaluate(self, task: Task, data: CrystalDataModule, parts: Sequence[str]) -> dict[str, Any]:
         """Predict parts of the split in fp32 and bring all files of results up to date.
