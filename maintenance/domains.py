@@ -1,8 +1,8 @@
 """Write beside each checkpoint what is known of its training crystals; what is there is not made again.
 
 `NAME.domain.safetensors` says how some of them look to the network, `pretraining.structures.safetensors` has
-the keys of all structures of the data set that checkpoints have learned from. Both need the data (TLZOO_DATA).
-Weights and their hashes stay what they are.
+the keys of all structures of the data set that checkpoints have learned from. Both need the data
+(TLZOO_DATA). Weights and their hashes stay what they are.
 """
 
 import argparse
@@ -123,12 +123,8 @@ def main(args: Sequence[str] | None = None, folder: Path = ROOT / "checkpoints")
     parser.add_argument("--work", type=Path, required=True, help="a folder for what is half done")
     work = parser.parse_args(args).work
     cards = [Card.read(folder / f"{name}.json") for name in library.names(folder)]
-    # a published one brings its own
-    cards = [
-        card
-        for card in cards
-        if card.training.source == PRETRAINING and not (card.domain and not card.structures)
-    ]
+    # what was published since has its keys in a file of its own
+    cards = [card for card in cards if card.structures or not card.domain]
     if all(is_there(folder, each) for card in cards for each in (card.domain, card.structures)):
         print("nothing is lacking")
         return 0

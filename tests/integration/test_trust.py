@@ -106,7 +106,7 @@ def test_a_run_knows_its_training_crystals(run, few, tlzoo, tmp_path):
     table = pd.read_csv(tmp_path / "p.csv", dtype={"id": str}).set_index("id")
     assert set(table["trust"]) <= WORDS
     assert (table.loc[parts["train"], "trust"] == "in training").all()
-    known = {name: text for name, text in zip(crystals.ids, crystals.formulas, strict=True)}
+    known = dict(zip(crystals.ids, crystals.formulas, strict=True))
     learned = {known[name] for name in parts["train"]}
     others = [name for name in crystals.ids if known[name] not in learned]
     assert len(others) > 2

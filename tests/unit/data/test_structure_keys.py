@@ -25,10 +25,10 @@ def table(*structures):
 
 
 def turned(structure):
-    """Another cell of the same crystal: primitive, doubled along a diagonal, rotated, shifted, sites reversed."""
+    """Another cell of the same crystal: primitive, doubled, rotated, shifted, sites reversed."""
     cell = structure.get_primitive_structure() * [[1, 1, 0], [-1, 1, 0], [0, 0, 1]]
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    sites = [(site.specie, site.frac_coords + [0.3, 0.1, 0.7]) for site in reversed(cell)]
+    sites = [(site.specie, site.frac_coords + np.array([0.3, 0.1, 0.7])) for site in reversed(cell)]
     return Structure(cell.lattice.matrix @ rotation, *(list(each) for each in zip(*sites, strict=True)))
 
 

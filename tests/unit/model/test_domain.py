@@ -99,7 +99,7 @@ def test_a_shared_file_knows_each_set():
     ],
 )
 def test_other_files_are_refused(content):
-    with pytest.raises(UserError, match="here is (no file of training crystals|damaged)"):
+    with pytest.raises(UserError, match=r"here is (no file of training crystals|damaged)"):
         Domain.parse(content, HERE)
 
 
