@@ -81,11 +81,11 @@ class Domain:
     ) -> Self:
         """Learn what is usual from embeddings of training crystals drawn at random, ``(crystals, dim)``."""
         drawn = torch.from_numpy(np.asarray(embeddings, dtype=np.float64))
+        if len(drawn) < 2:  # there is no distance among them
+            return replace(cls.unknown(reason or "it has learned from one crystal alone"), keys=keys)
         deviation = drawn[:points].std(dim=0, correction=0)
         scale = torch.where(deviation > 0, 1 / deviation, 0.0)
         scaled = drawn[:points] * scale
-        if len(scaled) < 2:  # there is no distance among them
-            return replace(cls.unknown(reason), keys=keys)
         among = nearest(scaled, scaled, itself=True)
         others = nearest(drawn[points:] * scale, scaled)
         median, far = np.percentile(torch.cat([among, others]).numpy(), [50.0, PERCENTILE])
