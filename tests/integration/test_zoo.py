@@ -19,6 +19,7 @@ import yaml
 
 import tlzoo as package
 from tlzoo import zoo
+from tlzoo.cards import library
 from tlzoo.cards.card import Card
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
@@ -464,3 +465,30 @@ def test_commands_that_read_cards_import_no_torch(mine):
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout
+
+
+def test_a_damaged_card_does_not_stop_the_list(tlzoo, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLZOO_CHECKPOINTS", str(tmp_path))
+    own = library.repository() / "checkpoints"
+    content = json.loads((own / "cgcnn-bg.json").read_text())
+    (tmp_path / "a-first.json").write_text("{")
+    (tmp_path / "a-second.json").write_text(json.dumps({**content, "name": "a-second", "\x1b[31mred": 1}))
+    loud = {**content, "name": "a-third", "description": "quiet\x1b[2J\rgone", "citation": "me\u202e"}
+    loud["units"] = ["eV\x1b]0;title\x07\nfake 1 MB"]
+    (tmp_path / "a-third.json").write_text(json.dumps(loud))
+    listed = tlzoo("zoo", "list")
+    assert listed.code == 1
+    lines = listed.out.splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["a-first", "damaged"], ["a-second", "damaged"]]
+    assert "is no JSON" in lines[0]
+    assert [line.split()[0] for line in lines[2:]][:2] == ["a-third", "alignn-bg"]
+    told = tlzoo("zoo", "info", "a-third")
+    assert told.code == 0, told.err
+    refused = tlzoo("zoo", "info", "a-second")
+    assert refused.code == 2
+    for text in (listed.out, told.out, refused.err):
+        assert [one for one in text if not one.isprintable() and one != "\n"] == []
+    assert r"quiet\x1b[2J\rgone" in told.out
+    assert r"me\u202e" in told.out
+    assert r"\x1b[31mred is no field" in refused.err
+    assert tlzoo("zoo", "list").out.count("\n") == len(lines)

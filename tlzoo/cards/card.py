@@ -23,6 +23,7 @@ Count = Annotated[int, Meta(ge=1, description="a positive integer")]
 Size = Annotated[int, Meta(ge=0, description="an integer, 0 or more")]
 Finite = Annotated[float, Meta(ge=-LARGEST, le=LARGEST, description="a finite number")]
 Positive = Annotated[float, Meta(ge=0, le=LARGEST, description="a finite number, 0 or more")]
+Spread = Annotated[float, Meta(gt=0, le=LARGEST, description="a finite number above 0")]
 
 
 class Part(Record, frozen=True, kw_only=True):
@@ -92,7 +93,7 @@ class Scale(Record, frozen=True, kw_only=True):
 
     transform: Text
     mean: Finite
-    std: Positive
+    std: Spread
 
 
 class Measured(Record, frozen=True, kw_only=True):
@@ -255,7 +256,8 @@ class Card(Record, frozen=True, kw_only=True):
             fill(text, 100, initial_indent=f"  {key:<9} ", subsequent_indent=" " * 12, break_on_hyphens=False)
             for key, text in rows
         ]
-        return "\n".join([f"{self.name}: {self.description}", *lines])
+        description = self.description.replace("\n", " ")
+        return "\n".join([f"{self.name}: {description}", *lines])
 
     def score(self, target: str) -> str:
         """Say the errors of a target on the test part."""

@@ -28,7 +28,8 @@ def list_all() -> int:
         for i, (target, unit) in enumerate(zip(card.targets, card.units, strict=True)):
             name = card.name if i == 0 else ""
             size = f"{card.bytes / 1e6:.1f} MB" if i == 0 else ""
-            say(f"{name:24}{size:>8}  {target} ({unit}): {card.score(target)}")
+            line = f"{name:24}{size:>8}  {target} ({unit}): {card.score(target)}"
+            say(line.replace("\n", " "))
     if not names:
         say(library.there_are())
     return 1 if damaged else 0
