@@ -27,7 +27,7 @@ CHANGES = [
     ("scaler.gap.mean", float("nan"), r"scaler\.gap\.mean is nan, wanted a finite number"),
     ("scaler.gap.std", 0, r"scaler\.gap\.std is 0, wanted a finite number above 0"),
     ("scaler.gap.mean", "2", r"scaler\.gap\.mean is '2', wanted a finite number"),
-    ("scaler.gap.std", -1.0, r"scaler\.gap\.std is -1.0, wanted a finite number, 0 or more"),
+    ("scaler.gap.std", -1.0, r"scaler\.gap\.std is -1.0, wanted a finite number above 0"),
     ("scaler", {}, "scaler is about , wanted gap, density"),
     ("training.train.crystals", -3, r"training\.train\.crystals is -3, wanted an integer, 0 or more"),
     (
