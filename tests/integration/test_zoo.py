@@ -354,7 +354,10 @@ def test_by_name_in_python(mine, run, few):
 def test_by_name_on_the_command_line(tlzoo, mine, few, tmp_path):
     answer = tlzoo("predict", "tiny-mpt", few, "-o", tmp_path / "out.csv")
     assert answer.code == 0, answer.err
-    assert list(pd.read_csv(tmp_path / "out.csv").columns) == ["id", *TARGETS]
+    assert list(pd.read_csv(tmp_path / "out.csv").columns) == [
+        *("id", *TARGETS),
+        *("trust", "unseen_elements", "distance"),
+    ]
 
 
 @pytest.mark.parametrize("head", ["new", "tower"])
