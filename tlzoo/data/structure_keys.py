@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import VOLUME_TOLERANCE
-from tlzoo.data.pretraining.fingerprints import FIRST_SPHERE, NEAREST, fingerprint
+from tlzoo.data.fingerprints import FIRST_SPHERE, NEAREST, fingerprint
 
 Flags = NDArray[np.bool_]
 
@@ -150,7 +150,7 @@ def shape(crystals: Crystals, row: int) -> list[float]:
     .. math::
         s_m = \frac{1}{\sqrt n} \sum_{ABk} \sigma_{mABk} F_{ABk}
 
-    over the n numbers of the :func:`~tlzoo.data.pretraining.fingerprints.fingerprint` F. Differences of s are
+    over the n numbers of the :func:`~tlzoo.data.fingerprints.fingerprint` F. Differences of s are
     on average as large as those of F (Johnson & Lindenstrauss 1984). NaN if the fingerprint costs too much.
     """
     atoms = crystals.numbers[crystals.offsets[row] : crystals.offsets[row + 1]]

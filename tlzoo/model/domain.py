@@ -107,10 +107,11 @@ class Domain:
         points = torch.from_numpy(np.asarray(embedding, dtype=np.float64)) * self.scale
         return (nearest(points, self.points) / self.usual[0]).numpy()
 
-    def content(self) -> bytes:
-        """Return the content of a file that holds it."""
+    def content(self, *, exact: bool = False) -> bytes:
+        """Return the content of a file that holds it; points have 11 bits unless they are to be ``exact``."""
+        points = self.points if exact else self.points.clamp(-HALF, HALF)
         arrays = {
-            "points": self.points.clamp(-HALF, HALF).numpy().astype(np.float16),
+            "points": points.numpy().astype(np.float64 if exact else np.float16),
             "scale": self.scale.numpy(),
             "usual": np.array(self.usual),
             **(self.keys.arrays if self.keys else {}),

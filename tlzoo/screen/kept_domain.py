@@ -22,7 +22,7 @@ def open_domain(path: Path, predictor: Predictor) -> Domain:
     if not path.is_file():
         found = find_domain(predictor)
         with whole(path) as partial:
-            partial.write_bytes(found.content())
+            partial.write_bytes(found.content(exact=True))
     return Domain.parse(path.read_bytes(), path)
 
 
