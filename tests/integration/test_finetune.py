@@ -23,7 +23,8 @@ from tlzoo.transfer.finetune.finetune_request import Request
 
 FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_together: false}}}\n"
 FILES = {
-    *("comparison.json", "ensemble.json", "model.json", "model.safetensors", "verdict.json", "verdict.md"),
+    *("comparison.json", "ensemble.json", "verdict.json", "verdict.md"),
+    *("model.json", "model.safetensors", "model.domain.safetensors"),
     *("scratch", "scratch.yaml", "transfer", "transfer.yaml"),
 }
 

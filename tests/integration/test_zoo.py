@@ -109,8 +109,9 @@ def rewrite(path, **changes):
     card.write_text(json.dumps({**json.loads(card.read_text()), **changes}))
 
 
-def test_both_files_are_there_and_nothing_else(shelf):
-    assert sorted(path.name for path in shelf.iterdir()) == ["tiny-mpt.json", "tiny-mpt.safetensors"]
+def test_all_files_are_there_and_nothing_else(shelf):
+    wanted = ["tiny-mpt.domain.safetensors", "tiny-mpt.json", "tiny-mpt.safetensors"]
+    assert sorted(path.name for path in shelf.iterdir()) == wanted
 
 
 def test_weights_are_those_of_the_run(shelf, run, card):
