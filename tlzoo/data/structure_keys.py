@@ -28,7 +28,7 @@ from tlzoo.data.fingerprints import FIRST_SPHERE, NEAREST, fingerprint
 
 Flags = NDArray[np.bool_]
 
-# Of 100,000 other formulas one in ten million has the hash of a given one.
+# Another formula has the hash of one of 100,000 with a probability of 1e-7.
 DIGEST: Final = 5
 SHAPE: Final = 4
 TOLERANCE: Final = 0.025
@@ -62,8 +62,19 @@ class StructureKeys:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Take what :attr:`arrays` gave."""
-        return cls(*(arrays[name] for name in NAMES))
+        """Take what :attr:`arrays` gave.
+
+        Raises:
+            ValueError: They are something else.
+        """
+        keys = cls(*(arrays[name] for name in NAMES))
+        if [array.shape for array in keys.arrays.values()] != [
+            (len(keys), DIGEST),
+            (len(keys),),
+            (len(keys), SHAPE),
+        ]:
+            raise ValueError("its keys do not fit together")
+        return keys
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:

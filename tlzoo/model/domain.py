@@ -135,6 +135,8 @@ class Domain:
             keys = StructureKeys.of_arrays(arrays) if NAMES[0] in arrays else None
         except (LookupError, ValueError, TypeError) as error:
             raise UserError(f"{path} is damaged: {error}") from error
+        if points.ndim != 2 or points.shape[1:] != scale.shape or not median > 0:
+            raise UserError(f"{path} is damaged: its points do not fit their scale")
         return cls(points, scale, (median, far), keys, str(note.get("reason", "")))
 
 
@@ -206,8 +208,11 @@ def shared_keys(content: bytes, path: Path, ids_sha256: str) -> StructureKeys:
     arrays, note = _arrays(content, path)
     if ids_sha256 not in note.get("sets", []):
         raise UserError(f"{path} does not say which crystals the model has learned from; restore both files")
-    bits = np.unpackbits(arrays["sets"], axis=1)[:, note["sets"].index(ids_sha256)]
-    return StructureKeys.of_arrays(arrays).select(np.flatnonzero(bits))
+    try:
+        bits = np.unpackbits(arrays["sets"], axis=1)[:, note["sets"].index(ids_sha256)]
+        return StructureKeys.of_arrays(arrays).select(np.flatnonzero(bits))
+    except (LookupError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
 
 
 def nearest(points: Tensor, others: Tensor, *, itself: bool = False) -> Tensor:

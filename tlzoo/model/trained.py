@@ -152,7 +152,10 @@ class Model:
         """What the model has learned from, as far as the files beside its weights tell."""
         if self.weights is None:
             return Domain.unknown("it was not read from a file")
-        return read(self.weights, self.card)
+        found = read(self.weights, self.card)
+        if found.measures and len(found.scale) != self.backbone.out_dim:
+            raise UserError(f"the domain beside {self.weights} is that of another model; restore its card")
+        return found
 
     @property
     def layers(self) -> list[str]:

@@ -88,9 +88,20 @@ def test_a_shared_file_knows_each_set():
         shared_keys(content, HERE, "d")
 
 
+NOTE = {"tlzoo": json.dumps({"format": 1})}
+ODD = {"points": np.zeros((2, 2)), "scale": np.ones(3), "usual": np.ones(2)}
+BROKEN = {
+    **ODD,
+    "scale": np.ones(2),
+    **dict.fromkeys(("formulas", "volumes", "shapes"), np.zeros((2, 5), np.uint8)),
+}
+
+
 @pytest.mark.parametrize(
     "content",
     [
+        safetensors.numpy.save(ODD, metadata=NOTE),
+        safetensors.numpy.save(BROKEN, metadata=NOTE),
         b"",
         b"x" * 100,
         safetensors.numpy.save({"points": np.zeros((2, 2))}),
