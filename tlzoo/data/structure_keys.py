@@ -93,13 +93,13 @@ class StructureKeys:
 
         Without ``shapes`` other polymorphs of about the same density count too, at no cost.
         """
-        volumes = volumes_per_atom(crystals)
+        volumes, asked = volumes_per_atom(crystals), _numbers(hashes(crystals))
+        codes, order = self._ordered
+        first, last = (np.searchsorted(codes, asked, side) for side in ("left", "right"))
         found = np.zeros(len(crystals), dtype=bool)
-        for row, code in enumerate(_numbers(hashes(crystals)).tolist()):
-            there = self._rows.get(code)
-            if there is None:
-                continue
-            known = self._volumes[there]
+        for row in np.flatnonzero(first < last).tolist():
+            there = order[first[row] : last[row]]
+            known = self.volumes[there].astype(np.float64)
             near = there[np.abs(known - volumes[row]) <= VOLUME_TOLERANCE * known]
             found[row] = len(near) and (not shapes or self._shaped(crystals, row, near))
         return found
@@ -111,16 +111,11 @@ class StructureKeys:
         return bool((~(differences > TOLERANCE)).any())
 
     @cached_property
-    def _volumes(self) -> NDArray[np.float64]:
-        return self.volumes.astype(np.float64)
-
-    @cached_property
-    def _rows(self) -> dict[int, NDArray[np.int64]]:
-        """Rows by the hash of the formula."""
+    def _ordered(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Hashes of the formulas, ascending, and the rows that have them."""
         codes = _numbers(self.formulas)
         order = np.argsort(codes, kind="stable")
-        there, first = np.unique(codes[order], return_index=True)
-        return dict(zip(there.tolist(), np.split(order, first[1:]), strict=True)) if len(order) else {}
+        return codes[order], order
 
 
 def hashes(crystals: Crystals) -> NDArray[np.uint8]:
