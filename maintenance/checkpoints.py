@@ -20,7 +20,9 @@ INTRODUCTION: Final = """\
 # Checkpoints
 
 Trained networks, each as `<name>.safetensors` (weights) and `<name>.json` (card: architecture and graph,
-data, recipe, errors, golden predictions, licence, SHA-256). `tlzoo zoo list` names them, `tlzoo zoo info`
+data, recipe, errors, golden predictions, licence, SHA-256). `<name>.domain.safetensors` and
+`pretraining.structures.safetensors` tell crystals that a network has learned from, and those like them, from
+others; `python -m maintenance.domains` writes them. `tlzoo zoo list` names the networks, `tlzoo zoo info`
 shows a card, `tlzoo zoo verify` checks them; [docs/zoo.md](../docs/zoo.md) says how they are used. This file
 is written by `python -m maintenance.checkpoints`.
 """

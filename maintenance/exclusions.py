@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
+from tlzoo.data.fingerprints import Fingerprint, fingerprint
 from tlzoo.data.pretraining.exclusions import LIST, NO_GRAPH, signature
-from tlzoo.data.pretraining.fingerprints import Fingerprint, fingerprint
 from tlzoo.data.pretraining.merged import SOURCES
 from tlzoo.data.splits.ids import rows_by_id, rows_of
 from tlzoo.data.splits.published import paper_lists

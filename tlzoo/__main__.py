@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tlzoo
 from tlzoo.commands import fit_options
-from tlzoo.errors import UserError, no_such
+from tlzoo.errors import UserError, no_such, printable
 from tlzoo.machine import runtime
 from tlzoo.machine.files import FULL
 from tlzoo.machine.remarks import once
@@ -104,7 +104,7 @@ def run(args: Sequence[str]) -> int:
 
 def fail(message: str) -> int:
     """Say what is wrong and return the exit code of a user's mistake."""
-    sys.stderr.write(f"tlzoo: {message}\n")
+    sys.stderr.write(f"tlzoo: {printable(message)}\n")
     return 2
 
 

@@ -24,6 +24,15 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__).removesuffix(".")
 
 
+def printable(text: str) -> str:
+    r"""Return a text without characters that a terminal would obey: they are shown as escapes.
+
+    >>> printable("two\nlines\x1b[2J")
+    'two\nlines\\x1b[2J'
+    """
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
+
+
 def no_such(kind: str, name: str, known: Iterable[object]) -> str:
     """Return the message on an unknown name, with all that there are.
 

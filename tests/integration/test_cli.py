@@ -32,6 +32,7 @@ FILES = {
     "best.ckpt",
     "last.ckpt",
     "model.safetensors",
+    "model.domain.safetensors",
     "model.json",
 }
 SMALL = """\
@@ -221,7 +222,14 @@ def test_a_finished_run_stays_as_it_is(tlzoo, fitted, small, tmp_path):
     shutil.copytree(fitted[0], run)
     answer = tlzoo("fit", "--config", small, "--run_dir", run)
     assert answer.code == 0, answer.err
-    for name in ("history.csv", "predictions.csv", "model.safetensors", "metrics.json", "split.json"):
+    for name in (
+        "history.csv",
+        "predictions.csv",
+        "model.safetensors",
+        "model.domain.safetensors",
+        "metrics.json",
+        "split.json",
+    ):
         assert (run / name).read_bytes() == (fitted[0] / name).read_bytes(), name
 
 

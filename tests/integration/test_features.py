@@ -224,7 +224,11 @@ def test_predict_takes_what_was_kept(kept, few, tlzoo, tmp_path, suffix):
     wanted = [
         model.predict(crystals) for crystals in (Crystals.read_parquet(few), named.load("semiconductors"))
     ]
-    pd.testing.assert_frame_equal(table, pd.concat(wanted, ignore_index=True))
+    wanted = pd.concat(wanted, ignore_index=True)
+    assert list(table.columns) == [*wanted.columns, "trust", "unseen_elements", "distance"]
+    pd.testing.assert_frame_equal(table[list(wanted.columns)], wanted)
+    assert set(table["trust"]) <= {"like training", "far from training", "unknown elements"}
+    assert (table["distance"][:24] <= model.domain.limit).mean() > 0.9, "it has learned from these"
 
 
 def test_predict_by_what_was_kept_names_what_cannot_be(kept, few, tlzoo, tmp_path):

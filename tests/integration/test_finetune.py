@@ -23,7 +23,8 @@ from tlzoo.transfer.finetune.finetune_request import Request
 
 FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_together: false}}}\n"
 FILES = {
-    *("comparison.json", "ensemble.json", "model.json", "model.safetensors", "verdict.json", "verdict.md"),
+    *("comparison.json", "ensemble.json", "verdict.json", "verdict.md"),
+    *("model.json", "model.safetensors", "model.domain.safetensors"),
     *("scratch", "scratch.yaml", "transfer", "transfer.yaml"),
 }
 
@@ -182,7 +183,10 @@ def test_the_directory_is_a_model(done, tlzoo, few, tmp_path):
     for seed, run in enumerate(several):
         assert tlzoo("predict", run, few, "-o", tmp_path / f"{seed}.csv").code == 0
         each.append(pd.read_csv(tmp_path / f"{seed}.csv")["band_gap"])
-    assert list(table.columns) == ["id", "band_gap", "band_gap_spread"]
+    known = ["trust", "unseen_elements", "distance"]
+    assert list(table.columns) == ["id", "band_gap", "band_gap_spread", *known]
+    learned = json.loads((several[0] / "split.json").read_text())["train"]
+    assert (table.set_index("id").loc[learned, "trust"] == "in training").all()
     np.testing.assert_allclose(table["band_gap"], np.mean(each, axis=0), rtol=1e-5)
     np.testing.assert_allclose(table["band_gap_spread"], np.std(each, axis=0, ddof=1), rtol=1e-3, atol=1e-6)
     truth = Crystals.read_parquet(few)

@@ -65,7 +65,7 @@ def test_fit_test_predict(case, table, tlzoo, config, tmp_path):
         assert all(len(row.split()) >= 5 for row in rows)
     assert tlzoo("predict", run, table, "-o", tmp_path / "answers.csv").code == 0
     answers = pd.read_csv(tmp_path / "answers.csv")
-    assert list(answers.columns) == ["id", *columns]
+    assert list(answers.columns) == ["id", *columns, "trust", "unseen_elements", "distance"]
     assert len(answers) == 24
     assert answers[columns].notna().all().all()
 

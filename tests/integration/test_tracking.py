@@ -228,7 +228,7 @@ def test_model_is_an_artifact_that_waits_in_the_run_directory(commands):
     run, done = commands
     artifact = done["test"].model()
     staged = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
-    assert set(staged) == {"model.safetensors", "model.json"}
+    assert set(staged) == {"model.safetensors", "model.json", "model.domain.safetensors"}
     for name, path in staged.items():
         assert path.is_relative_to(run / "wandb")
         assert path.read_bytes() == (run / name).read_bytes()
@@ -291,7 +291,7 @@ def test_a_checkpoint_is_the_input_of_a_run_that_starts_from_it(lineage):
     assert contents(given) == contents(done["publish"].model()), "the same version, whoever logs it first"
     made = done["named"].model()
     assert made.name != given.name
-    assert contents(made).keys() == {"model.safetensors", "model.json"}
+    assert contents(made).keys() == {"model.safetensors", "model.json", "model.domain.safetensors"}
 
 
 def test_a_run_is_the_input_of_another(commands, lineage):

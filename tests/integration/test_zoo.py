@@ -111,8 +111,9 @@ def rewrite(path, **changes):
     card.write_text(json.dumps({**json.loads(card.read_text()), **changes}))
 
 
-def test_both_files_are_there_and_nothing_else(shelf):
-    assert sorted(path.name for path in shelf.iterdir()) == ["tiny-mpt.json", "tiny-mpt.safetensors"]
+def test_all_files_are_there_and_nothing_else(shelf):
+    wanted = ["tiny-mpt.domain.safetensors", "tiny-mpt.json", "tiny-mpt.safetensors"]
+    assert sorted(path.name for path in shelf.iterdir()) == wanted
 
 
 def test_weights_are_those_of_the_run(shelf, run, card):
@@ -356,7 +357,10 @@ def test_by_name_in_python(mine, run, few):
 def test_by_name_on_the_command_line(tlzoo, mine, few, tmp_path):
     answer = tlzoo("predict", "tiny-mpt", few, "-o", tmp_path / "out.csv")
     assert answer.code == 0, answer.err
-    assert list(pd.read_csv(tmp_path / "out.csv").columns) == ["id", *TARGETS]
+    assert list(pd.read_csv(tmp_path / "out.csv").columns) == [
+        *("id", *TARGETS),
+        *("trust", "unseen_elements", "distance"),
+    ]
 
 
 @pytest.mark.parametrize("head", ["new", "tower"])
@@ -499,3 +503,30 @@ def test_another_cell_of_a_crystal_changes_nothing(name, other_cells):
     for way, answers in found.items():
         worst, where = deviation(answers, wanted)
         assert worst < 1e-5, f"{way} cell of {where}"
+
+
+def test_a_damaged_card_does_not_stop_the_list(tlzoo, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLZOO_CHECKPOINTS", str(tmp_path))
+    own = library.repository() / "checkpoints"
+    content = json.loads((own / "cgcnn-bg.json").read_text())
+    (tmp_path / "a-first.json").write_text("{")
+    (tmp_path / "a-second.json").write_text(json.dumps({**content, "name": "a-second", "\x1b[31mred": 1}))
+    loud = {**content, "name": "a-third", "description": "quiet\x1b[2J\rgone", "citation": "me\u202e"}
+    loud["units"] = ["eV\x1b]0;title\x07\nfake 1 MB"]
+    (tmp_path / "a-third.json").write_text(json.dumps(loud))
+    listed = tlzoo("zoo", "list")
+    assert listed.code == 1
+    lines = listed.out.splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["a-first", "damaged"], ["a-second", "damaged"]]
+    assert "is no JSON" in lines[0]
+    assert [line.split()[0] for line in lines[2:]][:2] == ["a-third", "alignn-bg"]
+    told = tlzoo("zoo", "info", "a-third")
+    assert told.code == 0, told.err
+    refused = tlzoo("zoo", "info", "a-second")
+    assert refused.code == 2
+    for text in (listed.out, told.out, refused.err):
+        assert [one for one in text if not one.isprintable() and one != "\n"] == []
+    assert r"quiet\x1b[2J\rgone" in told.out
+    assert r"me\u202e" in told.out
+    assert r"\x1b[31mred is no field" in refused.err
+    assert tlzoo("zoo", "list").out.count("\n") == len(lines)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, field
 
+from tlzoo.cards.beside import Beside, Sha256
 from tlzoo.cards.schema import Record, parse
 from tlzoo.errors import UserError
 
@@ -17,12 +18,12 @@ LARGEST: Final = sys.float_info.max
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Name = Annotated[str, Meta(pattern=rf"\A{NAME.pattern}\Z", description="a-z, 0-9, '.', '_' and '-'")]
-Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits")]
 Text = Annotated[str, Meta(pattern=r"\S", description="text that is not empty")]
 Count = Annotated[int, Meta(ge=1, description="a positive integer")]
 Size = Annotated[int, Meta(ge=0, description="an integer, 0 or more")]
 Finite = Annotated[float, Meta(ge=-LARGEST, le=LARGEST, description="a finite number")]
 Positive = Annotated[float, Meta(ge=0, le=LARGEST, description="a finite number, 0 or more")]
+Spread = Annotated[float, Meta(gt=0, le=LARGEST, description="a finite number above 0")]
 
 
 class Part(Record, frozen=True, kw_only=True):
@@ -92,7 +93,7 @@ class Scale(Record, frozen=True, kw_only=True):
 
     transform: Text
     mean: Finite
-    std: Positive
+    std: Spread
 
 
 class Measured(Record, frozen=True, kw_only=True):
@@ -163,6 +164,8 @@ class Card(Record, frozen=True, kw_only=True):
         bytes: Its size.
         cross_validation: Where the network has learned from every crystal: the test parts of the runs with
             the same recipe that its metrics are of, each trained without its part. Empty for a test part.
+        domain: The file that says how training crystals look to the network; null if there is none.
+        structures: The file with the keys of their structures, where that is another one.
     """
 
     name: Name
@@ -186,6 +189,8 @@ class Card(Record, frozen=True, kw_only=True):
     sha256: Sha256
     bytes: Count
     cross_validation: list[Part] = field(default_factory=list)
+    domain: Beside | None = None
+    structures: Beside | None = None
 
     def __post_init__(self) -> None:
         if not self.targets or len(self.units) != len(self.targets):
@@ -261,7 +266,8 @@ class Card(Record, frozen=True, kw_only=True):
             fill(text, 100, initial_indent=f"  {key:<9} ", subsequent_indent=" " * 12, break_on_hyphens=False)
             for key, text in rows
         ]
-        return "\n".join([f"{self.name}: {self.description}", *lines])
+        description = self.description.replace("\n", " ")
+        return "\n".join([f"{self.name}: {description}", *lines])
 
     def score(self, target: str) -> str:
         """Say the errors of a target on the test part."""

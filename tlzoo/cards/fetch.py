@@ -1,7 +1,8 @@
 """Weights from the network: pinned by their hash, complete or absent, kept in the cache.
 
 Both files of a model, ``<name>.safetensors`` and ``<name>.json`` beside it, land in one folder of the cache,
-named after the SHA-256 of the weights. What is there is never fetched again.
+named after the SHA-256 of the weights, and with them what the card names beside them. What is there is never
+fetched again.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from typing import NamedTuple, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import tlzoo
+from tlzoo.cards.beside import Beside, named_by
 from tlzoo.errors import UserError
 from tlzoo.graphs.cache import default_dir
 
@@ -80,6 +82,11 @@ class Address(NamedTuple):
         parts = urlsplit(self.url)
         return parts._replace(path=parts.path.removesuffix(SUFFIX) + ".json").geturl()
 
+    def beside(self, file: str) -> str:
+        """Address of another file in the same folder."""
+        parts = urlsplit(self.url)
+        return parts._replace(path=f"{parts.path.rpartition('/')[0]}/{file}").geturl()
+
     @property
     def name(self) -> str:
         """Name of the model, safe as a file name."""
@@ -119,6 +126,8 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
         logger.info("fetching %s (%.1f MB)", address.url, size / 1e6)
         _save(address, new / weights.name, size)
         (new / weights.with_suffix(".json").name).write_bytes(content)
+        for one in named_by(json.loads(content)):
+            _save_beside(address, one, new / one.file)
 
     place(folder, fill)
     return weights
@@ -189,6 +198,20 @@ def _save(address: Address, path: Path, size: int) -> None:
             )
 
     _ask(address.url, receive)
+
+
+def _save_beside(address: Address, one: Beside, path: Path) -> None:
+    """Fetch what a card names beside the weights; a model predicts without it, and knows less."""
+    url = address.beside(one.file)
+    if path.exists():
+        raise UserError(f"{address.card} names {one.file} twice: it is no card of a model")
+    try:
+        content = _get(url, one.bytes)
+        one.check(content, url)
+    except UserError as error:
+        logger.warning("%s; so predictions are not told from those for crystals unlike its own", error)
+    else:
+        path.write_bytes(content)
 
 
 def _get(url: str, limit: int) -> bytes:

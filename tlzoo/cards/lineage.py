@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tlzoo.cards.artifact import SCHEME
+from tlzoo.cards.beside import files
 from tlzoo.cards.library import locate, names
 
 
@@ -21,13 +22,13 @@ def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def model_artifact(name: str, weights: Path) -> Any:  # noqa: ANN401 (of an optional package)
-    """Return the two files of a model as an artifact; the same content is the same version on W&B."""
+    """Return the files of a model as an artifact; the same content is the same version on W&B."""
     import wandb
 
     facts = _card(weights)
     metadata = {key: facts[key] for key in ("targets", "units", "elements", "sha256") if key in facts}
     artifact = wandb.Artifact(name, type="model", metadata=metadata)
-    for path in (weights.with_suffix(".json"), weights):
+    for path in files(weights):
         artifact.add_file(str(path), skip_cache=True)
     return artifact
 

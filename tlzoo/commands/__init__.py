@@ -2,8 +2,10 @@
 
 import sys
 
+from tlzoo.errors import printable
+
 
 def say(text: str) -> None:
-    """Write to standard output at once: the next line may take minutes."""
-    sys.stdout.write(text + "\n")
+    """Write to standard output at once: the next line may take minutes. It may quote files of others."""
+    sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()

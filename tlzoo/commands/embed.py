@@ -9,6 +9,7 @@ from tlzoo.commands.answer_requests import Embedded, Inputs
 def main(args: Sequence[str]) -> int:
     """Compute, and write a row per crystal: its id, then the numbers."""
     asked, given = arguments.parse(args, Embedded, Inputs, prog="tlzoo embed", about=__doc__)
+    from tlzoo.crystals import Crystals
     from tlzoo.machine.files import write_columns
     from tlzoo.model.answering import Columns, Stores, answer_inputs
     from tlzoo.transfer.features.layers import source
@@ -17,7 +18,7 @@ def main(args: Sequence[str]) -> int:
     layer = asked.layer or features.default
     features.check(layer)
 
-    def answer(stores: Stores) -> Columns:
+    def answer(_: Crystals, stores: Stores) -> Columns:
         return dict(zip(features.columns(layer), features.read(stores, [layer])[layer].T, strict=True))
 
     table = answer_inputs(given.inputs, features.needs([layer]), answer, skip_bad=given.skip_bad)

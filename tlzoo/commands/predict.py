@@ -1,5 +1,6 @@
 """`tlzoo predict MODEL INPUT… -o FILE`: answers for crystals that need no labels."""
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 def main(args: Sequence[str]) -> int:
     """Predict, and write the answers."""
     asked, given = arguments.parse(args, Predicted, Inputs, prog="tlzoo predict", about=__doc__)
-    from tlzoo.crystals import with_unit
+    from tlzoo.crystals import Crystals, with_unit
     from tlzoo.machine.files import write_columns
+    from tlzoo.model import trust
     from tlzoo.model.answering import Columns, Stores, answer_inputs
 
     if features.is_saved(asked.model):
@@ -32,9 +34,11 @@ def main(args: Sequence[str]) -> int:
         from tlzoo.model.trained import load
 
         trained = load(asked.model)
-    answer: Callable[[Stores], Columns] = partial(trained.answers, **asked.limits)
+    answer: Callable[[Crystals, Stores], Columns] = partial(trained.judged, **asked.limits)
     table = answer_inputs(given.inputs, trained.options, answer, skip_bad=given.skip_bad)
     write_columns(table, given.output)
+    if doubts := trust.said(asked.model, trained.domain, table):
+        sys.stderr.write(f"tlzoo: {doubts}\n")
     told = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in trained.units.items())
     say(f"{len(table['id'])} crystals: {told} → {given.output}")
     return 0

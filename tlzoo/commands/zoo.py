@@ -21,15 +21,22 @@ def list_all() -> int:
     """Name the checkpoints, with their test errors."""
     from tlzoo.crystals import with_unit
 
-    names = library.names()
-    for card in (library.find(name).card for name in names):
+    names, damaged = library.names(), 0
+    for each in names:
+        try:
+            card = library.find(each).card
+        except UserError as error:
+            say(f"{each:24}{'damaged':>8}  {error}")
+            damaged += 1
+            continue
         for i, (target, unit) in enumerate(zip(card.targets, card.units, strict=True)):
             name = card.name if i == 0 else ""
             size = f"{card.bytes / 1e6:.1f} MB" if i == 0 else ""
-            say(f"{name:24}{size:>8}  {with_unit(target, unit, '{} ({})')}: {card.score(target)}")
+            line = f"{name:24}{size:>8}  {with_unit(target, unit, '{} ({})')}: {card.score(target)}"
+            say(line.replace("\n", " "))
     if not names:
         say(library.there_are())
-    return 0
+    return 1 if damaged else 0
 
 
 def info(name: str) -> int:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups
+from tlzoo.data.fingerprints import fingerprint
 from tlzoo.data.intake import crystals_from
 from tlzoo.data.learned_from import training_crystals
-from tlzoo.data.pretraining.fingerprints import fingerprint
 from tlzoo.data.pretraining.merged import NAME as PRETRAINING
 from tlzoo.data.splits.published import paper_test
 from tlzoo.errors import UserError

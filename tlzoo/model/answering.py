@@ -151,7 +151,11 @@ def answered(
 
 
 def answer_inputs(
-    inputs: Sequence[str], options: Sequence[Options], answer: Callable[[Stores], Columns], *, skip_bad: bool
+    inputs: Sequence[str],
+    options: Sequence[Options],
+    answer: Callable[[Crystals, Stores], Columns],
+    *,
+    skip_bad: bool,
 ) -> Columns:
     """Return ``id`` and what is said of all crystals that the inputs hold, in their order.
 
@@ -173,7 +177,7 @@ def answer_inputs(
         for part in questions.parts():
             if skip_bad or not (unread or wrong or questions.problems):
                 ids.append(crystals.ids[part.rows])
-                found.append(answer(part.stores))
+                found.append(answer(crystals.select(part.rows), part.stores))
         wrong += [f"{crystals.origin(row)}: {text}" for row, text in questions.problems.items()]
     listing = f"{len(wrong)} cannot be predicted:\n  " + "\n  ".join(wrong)
     if wrong and not skip_bad:

@@ -20,17 +20,19 @@ from torch import Tensor, nn
 
 from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
+from tlzoo.cards.beside import DOMAIN, ENDING, KEYS, Beside
 from tlzoo.cards.library import refuse_pickles
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
 from tlzoo.machine.files import whole
 from tlzoo.model.description import build, describe, plain
+from tlzoo.model.domain import Domain
 
 __all__ = ["FORMAT", "Loaded", "build", "check_storable", "describe", "load", "save"]
 
 FORMAT = 1
 # Names of the card that save() writes itself.
-RESERVED = ("format", "sha256", "bytes", "spec")
+RESERVED = ("format", "sha256", "bytes", "spec", DOMAIN, KEYS)
 # What the header says too, beside the specification.
 PINNED = ("targets", "units")
 # One key: the order of several would differ from file to file.
@@ -54,29 +56,41 @@ class Loaded:
         return {key: value for key, value in self.card["spec"]["backbone"].items() if key != "package"}
 
 
-def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, Any]) -> None:
+def save(
+    path: str | Path,
+    backbone: Backbone,
+    head: Head,
+    card: Mapping[str, Any],
+    *,
+    domain: Domain | None = None,
+) -> None:
     """Write a model as ``<path>.safetensors`` and ``<path>.json``; each is complete or what it was before.
 
     The path has either suffix or none, the head is bound to the backbone. The card is anything JSON can
-    hold; numbers that are not finite become null.
+    hold; numbers that are not finite become null. What is known of the training crystals, ``domain``, goes
+    into a file beside them, which the card names.
 
     Raises:
         UserError: The files cannot be written, for example because the disk is full; the classes are neither
-            tlzoo's nor registered, so that nobody could load them; or a weight is no finite number.
+            tlzoo's nor registered, so that nobody could load them; or the weights are none of a model.
     """
     weights, document = _files(Path(path))
     tensors = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
     tensors |= {f"head.{name}": value for name, value in head.state_dict().items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     spec = {"backbone": _spec(backbone), "head": {**_spec(head), "in_dim": head.in_dim}}
-    if wrong := _not_finite(tensors):
-        raise UserError(f"{wrong} is not finite, the training diverged: a model with it is not stored")
+    if wrong := _untrained(tensors):
+        raise UserError(f"{wrong}, the training diverged: a model with it is not stored")
     facts = plain(card, "card")
     pinned = {name: facts[name] for name in PINNED if name in facts}
     header = json.dumps({"format": FORMAT, "spec": spec, **pinned}, sort_keys=True)
     content = safetensors.torch.save(tensors, metadata={HEADER_KEY: header})
     sha256 = hashlib.sha256(content).hexdigest()
     ours = {"format": FORMAT, "sha256": sha256, "bytes": len(content), "spec": spec}
+    further = domain.content() if domain else b""
+    beside = weights.with_name(weights.stem + ENDING)
+    if domain:
+        ours[DOMAIN] = Beside.describing(beside.name, further).fields()
     facts = {name: value for name, value in facts.items() if name not in RESERVED}
     text = json.dumps({**facts, **ours}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
@@ -87,6 +101,9 @@ def save(path: str | Path, backbone: Backbone, head: Head, card: Mapping[str, An
     # the large file first, so that a full disk leaves both as they were
     with whole(document) as new_card, whole(weights) as new_weights:
         new_weights.write_bytes(content)
+        if domain:
+            with whole(beside) as new_domain:
+                new_domain.write_bytes(further)
         new_card.write_text(text, encoding="utf-8")
 
 
@@ -179,8 +196,8 @@ def load(path: str | Path) -> Loaded:
         )
     head.bind(in_dim)
     _fill(weights, {"backbone": backbone, "head": head}, tensors)
-    if wrong := _not_finite(tensors):
-        raise UserError(f"{weights} is no trained model: {wrong} is not finite")
+    if wrong := _untrained(tensors):
+        raise UserError(f"{weights} is no trained model: {wrong}")
     return Loaded(backbone.eval(), head.eval(), card)
 
 
@@ -246,11 +263,23 @@ def _parse(weights: Path, content: bytes) -> tuple[dict[str, Any], dict[str, Ten
     return note, tensors
 
 
-def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Name a tensor with NaN or infinities; a scaler that has not been fitted is marked by NaN."""
+def _untrained(tensors: Mapping[str, Tensor]) -> str | None:
+    """Say what cannot be in a model: a number that is not finite, or a spread that is none.
+
+    A scaler that has not been fitted is marked by NaN everywhere.
+    """
+    scaler = {name: value for name, value in tensors.items() if name.startswith("head.scaler.")}
+    unfitted = all(bool(value.isnan().all()) for value in scaler.values())
     for name, value in tensors.items():
-        if not name.startswith("head.scaler.") and not bool(value.isfinite().all()):
-            return name
+        if unfitted and name in scaler:
+            continue
+        if not bool(value.isfinite().all()):
+            return f"{name} is not finite"
+        part, _, last = name.rpartition(".")
+        if last in {"running_var", "num_batches_tracked"} and bool((value < 0).any()):
+            return f"{name} is negative"
+        if part == "head.scaler" and last == "std" and bool((value <= 0).any()):
+            return f"{name} is {value.min():g}, wanted a positive standard deviation"
     return None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,15 +15,17 @@ from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.data.intake import as_table
+from tlzoo.data.structure_keys import StructureKeys
 from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.heads.head import Head
-from tlzoo.model import checkpoint, ensemble
+from tlzoo.model import checkpoint, ensemble, trust
 from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
-from tlzoo.model.answering import Stores, answered, joined
+from tlzoo.model.answering import Columns, Stores, answered, joined
+from tlzoo.model.domain import DRAWN, Domain, read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +46,7 @@ class Model:
         card: Targets, units, training data and metrics.
         others: Further trainings, whose predictions are averaged with its own; embeddings are its own alone.
         budget: How many rows fit into memory.
+        weights: The file it was read from, if it was.
     """
 
     backbone: Backbone
@@ -51,6 +54,7 @@ class Model:
     card: dict[str, Any]
     others: tuple["Model", ...] = ()
     budget: RowBudget = field(default_factory=RowBudget, repr=False, compare=False)
+    weights: Path | None = field(default=None, compare=False)
 
     @property
     def options(self) -> list[Options]:
@@ -110,6 +114,49 @@ class Model:
         """Predict, with the limits of `predict`, for what was made of crystals: columns by name."""
         values = self.rows(self.answer, stores[self.backbone.graph], **limits)
         return dict(zip(self.columns, values.T, strict=True))
+
+    def judged(self, crystals: Crystals, stores: Stores, **limits: int) -> Columns:
+        """Predict as :meth:`answers` does, and say of each answer what :meth:`trust` says, in one pass."""
+        width = len(self.columns)
+
+        def compute(batch: Batch) -> Tensor:
+            embedding = self.backbone(batch)
+            return torch.cat([self.answer(batch, embedding), embedding.float()], dim=1)
+
+        table = self.rows(compute, stores[self.backbone.graph], **limits)
+        answers: Columns = dict(zip(self.columns, table[:, :width].T, strict=True))
+        known = trust.columns(self.domain, self.card.get("elements"), crystals, table[:, width:])
+        return trust.beside(answers, known)
+
+    def trust(self, crystals: "Crystals | Sequence[Structure]", **limits: int) -> "pd.DataFrame":
+        """Say what is known of how far predictions can be trusted; limits and errors of `predict`.
+
+        Returns:
+            One row per crystal, in the given order: ``id``; ``trust``, in words: ``in training``, ``unknown
+            elements``, ``far from training``, ``like training`` or ``not known``; ``unseen_elements``, those
+            that the model has not learned from; ``distance`` to training crystals, in units of what is usual
+            among them (:mod:`tlzoo.model.domain`), NaN if that is not known.
+
+        Raises:
+            UserError: What the card says of the training crystals is in another file than the one beside it.
+        """
+        import pandas as pd
+
+        some = as_table(crystals)
+        embedding = self.activations(some, [EMBEDDING], **limits)[EMBEDDING]
+        return pd.DataFrame(
+            {"id": some.ids, **trust.columns(self.domain, self.card.get("elements"), some, embedding)}
+        )
+
+    @cached_property
+    def domain(self) -> Domain:
+        """What the model has learned from, as far as the files beside its weights tell."""
+        if self.weights is None:
+            return Domain.unknown("it was not read from a file")
+        found = read(self.weights, self.card)
+        if found.measures and len(found.scale) != self.backbone.out_dim:
+            raise UserError(f"the domain beside {self.weights} is that of another model; restore its card")
+        return found
 
     @property
     def layers(self) -> list[str]:
@@ -224,9 +271,17 @@ def embed(
     return load(name).embed(crystals, layer=layer)
 
 
+def learned_domain(model: Model, crystals: Crystals) -> Domain:
+    """Return what a model has learned from, by all its training crystals; at most 2,000 are embedded."""
+    drawn = np.random.default_rng(0).permutation(len(crystals))[:DRAWN]
+    return Domain.of(model.embed(crystals.select(drawn)), StructureKeys.of(crystals))
+
+
 def _alone(path: Path) -> Model:
     loaded = checkpoint.load(path)
-    return Model(backbone=loaded.backbone, head=loaded.head, card=loaded.card)
+    if not loaded.head.scaler.fitted:
+        raise UserError(f"{path} is no trained model: its target scaler has not been fitted")
+    return Model(backbone=loaded.backbone, head=loaded.head, card=loaded.card, weights=path)
 
 
 def _check_alike(first: Model, other: Model) -> None:

@@ -20,6 +20,7 @@ from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
 from tlzoo.model.answering import Stores
+from tlzoo.model.domain import Domain
 from tlzoo.model.trained import Model, load
 from tlzoo.transfer import features
 
@@ -79,9 +80,9 @@ class Predictor(ABC):
     def answers(self, stores: Stores) -> Answers:
         """Answer for crystals, by what was made of them for each of :attr:`needs`."""
 
-    def known(self) -> Values | None:
-        """Return embeddings of training crystals, if they come with the model, ``(crystals, dim)``."""
-        return None
+    @abstractmethod
+    def domain(self) -> Domain:
+        """Return what comes with the model of the crystals that it has learned from."""
 
     @abstractmethod
     def training(self) -> Crystals:
@@ -126,6 +127,10 @@ class Network(Predictor):
         columns = dict(zip(self._columns, table.T, strict=False))
         low, high = interval(columns, self.target)
         return Answers(columns[self.target], low, high, table[:, len(self._columns) :])
+
+    def domain(self) -> Domain:
+        """Return what the files beside its weights tell."""
+        return self.model.domain
 
     def training(self) -> Crystals:
         """Return the crystals of the training part."""
@@ -172,9 +177,9 @@ class Frozen(Predictor):
         value, low, high = map(np.exp, ends) if self.model.card["log"] else ends
         return Answers(value, low, high, features.astype(np.float64))
 
-    def known(self) -> Values:
-        """Return the standardised features of the crystals it was fitted to."""
-        return self.model.known.astype(np.float64)
+    def domain(self) -> Domain:
+        """Return what its features of the crystals it was fitted to tell."""
+        return self.model.domain
 
     def training(self) -> Crystals:
         """Return the crystals it was fitted to."""

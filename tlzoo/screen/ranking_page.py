@@ -57,7 +57,7 @@ def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iter
                 f"{domain.limit:.2f}, where one training crystal in a hundred is, or hold elements that no "
                 "model has learned from."
             )
-        if domain.lists:
+        if domain.keys:
             yield f"{model.name}: in training are formulas that it has seen with this density, to 12 %."
         if domain.reason:
             yield f"{model.name}: its training crystals are not to be had: {domain.reason}"

@@ -15,8 +15,10 @@ from tlzoo.data.sources.problems import remarks
 from tlzoo.data.sources.records import strange_structures
 from tlzoo.errors import UserError
 from tlzoo.model.answering import Make, Questions, Stores, alone
-from tlzoo.screen.domain import Domain
-from tlzoo.screen.facts import Facts, symbol
+from tlzoo.model.domain import Domain
+from tlzoo.model.trust import unseen_elements
+from tlzoo.screen.facts import Facts
+from tlzoo.screen.kept_domain import open_domain
 from tlzoo.screen.pool import Slice, open_pool
 from tlzoo.screen.predictors import DEVIATIONS, Answers, open_predictors
 from tlzoo.screen.screen_request import Request
@@ -64,7 +66,7 @@ class Screening:
 
     def open_domains(self) -> None:
         """Learn what the models have learned from, which takes a while the first time."""
-        self.domains = [Domain.open(self.shards.domain(i), each) for i, each in enumerate(self.predictors)]
+        self.domains = [open_domain(self.shards.domain(i), each) for i, each in enumerate(self.predictors)]
 
     @property
     def calibrated(self) -> bool:
@@ -161,26 +163,24 @@ class Screening:
         columns["unseen_elements"] = self._unseen(facts)
         outside = columns["unseen_elements"] != ""
         pairs = zip(self.domains, answers, strict=True)
-        if measured := [(domain, one) for domain, one in pairs if domain.measures]:
+        measured = [(domain, one) for domain, one in pairs if domain.measures]
+        if measured:
             distances = np.array([domain.distances(one.embedding) for domain, one in measured])
             limits = np.array([[domain.limit] for domain, _ in measured])
             columns["distance"] = distances.max(axis=0)
             outside |= (distances > limits).any(axis=0)
-        if listed := [domain for domain in self.domains if domain.lists]:
-            columns["in_training"] = np.any([domain.holds(facts) for domain in listed], axis=0)
-        columns["out_of_domain"] = outside
+        if listed := [domain.keys for domain in self.domains if domain.keys]:
+            held = [keys.holds(facts.crystals, shapes=False) for keys in listed]
+            columns["in_training"] = np.any(held, axis=0)
+        # one that a model does not find far may be far for another, of which nothing is known
+        known = outside | (len(measured) == len(self.domains))
+        columns["out_of_domain"] = np.ma.masked_array(outside, ~known)
         return columns
 
     def _unseen(self, facts: Facts) -> NDArray[np.object_]:
         """Name the elements of each crystal that a model has not learned from."""
-        unseen = np.zeros(facts.counts.shape[1], dtype=bool)
-        for predictor in self.predictors:
-            if predictor.elements is not None:
-                known = set(predictor.elements)
-                unseen |= np.array([symbol(z) not in known for z in range(len(unseen))])
-        there = (facts.counts > 0) & unseen
-        names = [", ".join(symbol(z) for z in np.flatnonzero(row).tolist()) for row in there]
-        return np.array(names, dtype=np.object_)
+        told = [set(each.elements) for each in self.predictors if each.elements is not None]
+        return unseen_elements(facts.crystals, set.intersection(*told) if told else None)
 
 
 def combined(target: str, answers: Sequence[Answers], *, uncertain: bool) -> dict[str, Values]:
@@ -211,6 +211,7 @@ def _among(values: NDArray[Any], places: NDArray[np.bool_]) -> Any:  # noqa: ANN
     """Return values in some places of a column, and none in the others."""
     import pyarrow as pa
 
-    column = np.zeros(len(places), dtype=values.dtype)
+    column, unknown = np.zeros(len(places), dtype=values.dtype), ~places
     column[places] = values
-    return pa.array(column, pa.string() if column.dtype == object else None, mask=~places)
+    unknown[places] = np.ma.getmaskarray(values)
+    return pa.array(column, pa.string() if column.dtype == object else None, mask=unknown)

@@ -1,7 +1,7 @@
 """The directory of a screening: what it is of, and a file for each shard that is done.
 
 ``manifest.json``: models, pool and options; nothing else may use the directory. ``shards/00000.parquet``: a
-row for each crystal that meets the condition, or of which nothing could be told. ``domain-0.safetensors``:
+row for each crystal that meets the condition, or of which nothing could be told. ``known-0.safetensors``:
 what the first model has learned from, in brief.
 """
 
@@ -27,7 +27,7 @@ class Shards:
 
     def domain(self, number: int) -> Path:
         """Return where it is kept what a model has learned from."""
-        return self.path / f"domain-{number}.safetensors"
+        return self.path / f"known-{number}.safetensors"
 
     def shard(self, number: int) -> Path:
         """Return where the results of a shard belong."""

@@ -2,7 +2,8 @@
 
 ``config.yaml``, ``split.json``, ``environment.json``: what was asked, of which crystals, with which versions.
 ``history.csv``, ``learning-curve.png``, ``best.ckpt``, ``last.ckpt``: the course of training; resume files.
-``model.safetensors``, ``model.json``: the exported model. ``metrics.json``, ``predictions.csv``,
+``model.safetensors``, ``model.json``: the exported model. ``model.domain.safetensors``: what is known of the
+crystals it learned from. ``metrics.json``, ``predictions.csv``,
 ``parity.png``: what it is worth.
 """
 
@@ -40,7 +41,7 @@ from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
 from tlzoo.model import checkpoint
 from tlzoo.model.description import plain
-from tlzoo.model.trained import Model
+from tlzoo.model.trained import Model, learned_domain
 from tlzoo.training.task import Task
 
 # What a file can be instead of the text that it should be.
@@ -125,7 +126,7 @@ class Run:
         """Numbers of known labels by part and target; empty before training ends."""
         if not self.predictions.exists():
             return {}
-        table = read_table(self.predictions)
+        table = self.predicted()
         keys = list(zip(table["part"], table["property"], strict=True))
         known = Counter(key for key, there in zip(keys, table["target"].notna(), strict=True) if there)
         return {key: known[key] for key in keys}
@@ -167,10 +168,8 @@ class Run:
             UserError: The directory holds a run of other structures, labels, or another split.
         """
         text = data.split.to_json(data.crystals.ids)
-        before = (
-            self.split.read_text(encoding="utf-8") if self.last.exists() and self.split.exists() else text
-        )
-        if differ(before, text):
+        begun = self.last.exists() and self.split.exists()
+        if differ(self.split.read_text(encoding="utf-8") if begun else text, text):
             raise UserError(
                 f"{self.split} differs from the split of this configuration and data: the data changed since "
                 "the run began; use another --run_dir"
@@ -231,7 +230,11 @@ class Run:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tlzoo": _version("tlzoo"),
         }
-        checkpoint.save(self.model, task.backbone, task.head, card)
+        was_training = task.training
+        task.eval()
+        domain = learned_domain(Model(task.backbone, task.head, card), train)
+        task.train(was_training)
+        checkpoint.save(self.model, task.backbone, task.head, card, domain=domain)
 
     def evaluate(self, task: Task, data: CrystalDataModule, parts: Sequence[str]) -> dict[str, Any]:
         """Predict parts of the split in fp32 and bring all files of results up to date.
@@ -276,11 +279,8 @@ class Run:
         self._write_metrics(metrics)
         return metrics
 
-    def draw(self, task: Task, table: pd.DataFrame) -> None:
-        """Draw a parity plot per property, or how well its classes are told apart; and the learning curve."""
-
     def draw(self, task: Task | Model, table: pd.DataFrame) -> None:
-        """Draw a parity plot per property, and the learning curve."""
+        """Draw a parity plot per property, or how well its classes are told apart; and the learning curve."""
         properties = list(dict.fromkeys(table["property"]))
         for name in properties:
             rows = table[table["property"] == name]

@@ -13,6 +13,7 @@ import yaml
 
 import tlzoo
 from tlzoo.cards import Card
+from tlzoo.cards.beside import files
 from tlzoo.cards.card import NAME
 from tlzoo.data import named
 from tlzoo.data.splits.ids import ids_sha256
@@ -22,6 +23,8 @@ from tlzoo.evaluation.baselines import errors
 from tlzoo.heads import Classification, Head
 from tlzoo.model import checkpoint
 from tlzoo.model.description import differences
+from tlzoo.model.domain import Domain
+from tlzoo.model.domain import read as read_domain
 from tlzoo.model.trained import Model
 from tlzoo.training.resume import FREE_KEYS
 from tlzoo.training.run import Run
@@ -90,7 +93,8 @@ def publish(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tlzoo": tlzoo.__version__,
     }
-    card = _store(folder, name, loaded, content)
+    domain = read_domain(run.model.with_suffix(".safetensors"), loaded.card)
+    card = _store(folder, name, loaded, content, domain if domain.measures else None)
     if (recipe.get("trainer") or {}).get("logger"):
         from tlzoo.training import tracking
 
@@ -109,15 +113,16 @@ def _of_control(description: str, directory: str | Path, *, wanted: bool) -> str
     return f"Control, trained on shuffled labels. {description}"
 
 
-def _store(folder: Path, name: str, loaded: checkpoint.Loaded, content: Mapping[str, Any]) -> Card:
-    """Write both files once the card is known to be right."""
+def _store(
+    folder: Path, name: str, loaded: checkpoint.Loaded, content: Mapping[str, Any], domain: Domain | None
+) -> Card:
+    """Write all files once the card is known to be right; what is known of training crystals comes along."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as aside:
         written = Path(aside) / name
-        checkpoint.save(written, loaded.backbone, loaded.head, content)
-        files = [written.with_name(f"{name}{suffix}") for suffix in (".safetensors", ".json")]
-        card = Card.read(files[1])
-        for file in files:
+        checkpoint.save(written, loaded.backbone, loaded.head, content, domain=domain)
+        card = Card.read(written.with_name(f"{name}.json"))
+        for file in files(written.with_name(f"{name}.safetensors")):
             file.replace(folder / file.name)
     return card
 

@@ -25,8 +25,9 @@ CHANGES = [
     ("parameters", True, "parameters is True, wanted a positive integer"),
     ("parameters", 12.0, "parameters is 12.0, wanted a positive integer"),
     ("scaler.gap.mean", float("nan"), r"scaler\.gap\.mean is nan, wanted a finite number"),
+    ("scaler.gap.std", 0, r"scaler\.gap\.std is 0, wanted a finite number above 0"),
     ("scaler.gap.mean", "2", r"scaler\.gap\.mean is '2', wanted a finite number"),
-    ("scaler.gap.std", -1.0, r"scaler\.gap\.std is -1.0, wanted a finite number, 0 or more"),
+    ("scaler.gap.std", -1.0, r"scaler\.gap\.std is -1.0, wanted a finite number above 0"),
     ("scaler", {}, "scaler is about , wanted gap, density"),
     ("training.train.crystals", -3, r"training\.train\.crystals is -3, wanted an integer, 0 or more"),
     (
@@ -72,6 +73,19 @@ def test_every_field_is_needed(content, key):
     del content[key]
     with pytest.raises(UserError, match=f"{key} is missing"):
         Card.of(content, "test")
+
+
+def test_further_files_are_named_with_their_hash(content):
+    assert Card.of(content, "test").domain is None
+    one = {"file": "tiny-gap.domain.safetensors", "sha256": "0" * 64, "bytes": 12}
+    assert Card.of({**content, "domain": one}, "test").domain.bytes == 12
+    for changed, message in (
+        ({"file": "../x.safetensors"}, r"domain\.file is '\.\./x\.safetensors', wanted a name"),
+        ({"sha256": "0"}, r"domain\.sha256 is '0', wanted 64 hexadecimal digits"),
+        ({"bytes": 10**12}, r"domain\.bytes is 1000000000000, wanted a positive integer"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Card.of({**content, "domain": {**one, **changed}}, "test")
 
 
 def test_what_may_be_unknown(content):

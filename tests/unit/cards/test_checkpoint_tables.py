@@ -7,6 +7,7 @@ import pytest
 
 from maintenance import checkpoints as listing
 from tlzoo.cards import library
+from tlzoo.cards.beside import files, named_by
 from tlzoo.cards.card import Card
 from tlzoo.errors import UserError
 
@@ -79,9 +80,14 @@ def test_the_tables_of_this_repository_are_current():
 def test_checkpoints_of_this_repository_are_small_and_complete():
     folder = library.repository() / "checkpoints"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 60e6
-    stems = {suffix: {p.stem for p in folder.glob(f"*{suffix}")} for suffix in (".json", ".safetensors")}
-    assert stems[".json"] == stems[".safetensors"]
-    assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".md"}
+    wanted = {folder / "README.md"}
+    for name in library.names(folder):
+        card = Card.read(folder / f"{name}.json")
+        assert card.domain, f"call: python -m maintenance.domains, {name} does not know its training crystals"
+        wanted |= set(files(folder / f"{name}.safetensors"))
+        for one in named_by(json.loads((folder / f"{name}.json").read_text())):
+            assert len(one.read(folder / one.file)) == one.bytes
+    assert set(folder.iterdir()) == wanted
 
 
 def test_the_command_writes_or_only_says(root, content, capsys):

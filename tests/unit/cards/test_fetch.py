@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tlzoo.cards import fetch as module
+from tlzoo.cards.beside import Beside, files
 from tlzoo.cards.fetch import Address, fetch
 from tlzoo.errors import UserError
 
@@ -117,6 +118,45 @@ def test_redirects_are_followed(server):
 def test_a_card_that_is_known_is_not_asked_for(server):
     assert fetch(address(server), card=CARD).read_bytes() == WEIGHTS
     assert server.asked == {"/m/net.safetensors": 1}
+
+
+DOMAIN = b"what is known of training crystals"
+
+
+@pytest.fixture
+def told(server):
+    """A card that names a file beside the weights."""
+    beside = Beside.describing("net.domain.safetensors", DOMAIN)
+    content = {**json.loads(CARD), "domain": beside.fields()}
+    server.files |= {"/m/net.json": json.dumps(content).encode(), "/m/net.domain.safetensors": DOMAIN}
+    return server
+
+
+def test_what_a_card_names_comes_with_it(told, cache):
+    path = fetch(address(told))
+    assert path.with_name("net.domain.safetensors").read_bytes() == DOMAIN
+    assert sorted(path.name for path in files(path)) == sorted(p.name for p in (cache / SHA).iterdir())
+    assert len(files(path)) == 3
+
+
+@pytest.mark.parametrize("change", [None, b"something else", DOMAIN + b"more"])
+def test_without_it_a_model_is_fetched_all_the_same(told, cache, change, caplog):
+    del told.files["/m/net.domain.safetensors"]
+    if change:
+        told.files["/m/net.domain.safetensors"] = change
+    path = fetch(address(told))
+    assert path.read_bytes() == WEIGHTS
+    assert sorted(left(cache / SHA)) == ["net.json", "net.safetensors"]
+    assert "net.domain.safetensors" in caplog.text
+
+
+def test_a_card_cannot_name_other_places(told, cache):
+    for file in ("../net.safetensors", "net.safetensors"):
+        beside = {**json.loads(told.files["/m/net.json"])["domain"], "file": file}
+        told.files["/m/net.json"] = json.dumps({**json.loads(CARD), "domain": beside}).encode()
+        with pytest.raises(UserError, match=r"file is '\.\./net|names net\.safetensors twice"):
+            fetch(address(told))
+        assert left(cache) == []
 
 
 @pytest.mark.parametrize("damaged", ["net.safetensors", "net.json"])

@@ -13,9 +13,9 @@ from maintenance import exclusions as search
 from maintenance.exclusions import HELD_OUT, HeldOut, alike
 from tlzoo.crystals import Crystals
 from tlzoo.data import named, pretraining
+from tlzoo.data.fingerprints import NEAREST, fingerprint
 from tlzoo.data.pretraining import exclusions
 from tlzoo.data.pretraining import merged as tables_of
-from tlzoo.data.pretraining.fingerprints import NEAREST, fingerprint
 from tlzoo.data.splits import Pretraining
 from tlzoo.data.splits.published import paper_lists
 from tlzoo.errors import UserError

@@ -7,6 +7,7 @@ import os
 import pickle  # noqa: TID251 (a file of the kind that is refused)
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -17,6 +18,8 @@ from tlzoo.errors import UserError
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.heads import MultiProperty, Quantile, Regression
 from tlzoo.model import checkpoint
+from tlzoo.model import load as load_model
+from tlzoo.model.domain import Domain
 
 CARD = {"targets": ["gap"], "units": ["eV"], "metrics": {"test": {"mae": 0.1, "r2": float("nan")}}}
 
@@ -197,6 +200,51 @@ def test_weights_that_are_no_numbers(model, stored, name, value, tmp_path):
     with pytest.raises(UserError, match=f"{name} is not finite, the training diverged"):
         checkpoint.save(tmp_path / "diverged", *model, CARD)
     assert not list(tmp_path.glob("diverged*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("head.scaler.mean", float("nan"), "is not finite"),
+        ("head.scaler.std", float("nan"), "is not finite"),
+        ("head.scaler.std", float("inf"), "is not finite"),
+        ("head.scaler.std", 0.0, "is 0, wanted a positive standard deviation"),
+        ("head.scaler.std", -1.5, "is -1.5, wanted a positive standard deviation"),
+        ("backbone.convs.0.norm_gate.running_var", -0.5, "is negative"),
+    ],
+)
+def test_buffers_that_no_training_makes(model, stored, name, value, message, tmp_path):
+    tensors = safetensors.torch.load(stored.read_bytes())
+    tensors[name].view(-1)[0] = value
+    rewrite(stored, tensors=tensors)
+    with pytest.raises(UserError, match=f"is no trained model: {name} {message}"):
+        checkpoint.load(stored)
+    part, _, inner = name.partition(".")
+    dict(zip(("backbone", "head"), model, strict=True))[part].get_buffer(inner).view(-1)[0] = value
+    with pytest.raises(UserError, match=f"{name} {message}"):
+        checkpoint.save(tmp_path / "diverged", *model, CARD)
+    assert not list(tmp_path.glob("diverged*"))
+
+
+def test_a_model_with_an_unfitted_scaler_answers_nothing(tmp_path):
+    head = Regression(hidden=(3,)).bind(4)
+    checkpoint.save(tmp_path / "model", CGCNN(dim=4, depth=1), head, CARD)
+    with pytest.raises(UserError, match="is no trained model: its target scaler has not been fitted"):
+        load_model(tmp_path / "model.safetensors")
+
+
+def test_the_domain_is_a_file_that_the_card_names(model, tmp_path):
+    domain = Domain.of(np.random.default_rng(0).normal(size=(20, 6)))
+    checkpoint.save(tmp_path / "net.v1", *model, CARD, domain=domain)
+    card = json.loads((tmp_path / "net.v1.json").read_text())
+    file = tmp_path / "net.v1.domain.safetensors"
+    content = file.read_bytes()
+    assert card["domain"] == {
+        "file": file.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)
+    }  # fmt: skip
+    assert load_model(tmp_path / "net.v1.safetensors").domain.content() == content
+    checkpoint.save(tmp_path / "again", *model, card)
+    assert "domain" not in json.loads((tmp_path / "again.json").read_text()), "it is not beside this one"
 
 
 @pytest.mark.parametrize(("key", "value"), [("targets", ["mass"]), ("units", ["kcal"])])

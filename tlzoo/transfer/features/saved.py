@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,8 +27,10 @@ from tlzoo.data.intake import as_table
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole, write_text
-from tlzoo.model.answering import Stores, answered, joined
+from tlzoo.model import trust
+from tlzoo.model.answering import Columns, Stores, answered, joined
 from tlzoo.model.description import plain
+from tlzoo.model.domain import Domain
 from tlzoo.transfer.features import CARD, estimators, is_saved
 from tlzoo.transfer.features.bayes import BayesianRidge
 from tlzoo.transfer.features.estimators import Scale
@@ -121,7 +124,20 @@ class SavedFeatures:
         Args:
             stores: What was made of the crystals, for each of :attr:`options`.
         """
-        mean, deviation, _ = self.learned(stores)
+        return self._answers(*self.learned(stores)[:2])
+
+    def judged(self, crystals: Crystals, stores: Stores) -> Columns:
+        """Predict, and say of each prediction what is known of it; see :func:`tlzoo.model.trust.columns`."""
+        mean, deviation, features = self.learned(stores)
+        known = trust.columns(self.domain, self.card["elements"], crystals, features)
+        return trust.beside(self._answers(mean, deviation), known)
+
+    @cached_property
+    def domain(self) -> Domain:
+        """What it has learned from."""
+        return Domain.of(self.known, points=len(self.known))
+
+    def _answers(self, mean: Values, deviation: Values) -> dict[str, Values]:
         half = self.half_width(deviation, "0.9")
         deviation = self.half_width(deviation, "0.68")
         lines = [mean, deviation, mean - half, mean + half]

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from tlzoo.cards.beside import files
 from tlzoo.crystals import with_unit
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, no_such
@@ -136,8 +137,8 @@ def _compared(request: Request, say: Callable[[str], None]) -> verdict.Verdict:
         training.run.model for training in next(v for s, v in answering.items() if s == found.model)
     )
     ours = Run(request.run_dir).model
-    for ending in (".safetensors", ".json"):
-        shutil.copyfile(first.with_suffix(ending), ours.with_suffix(ending))
+    for file in files(first.with_suffix(".safetensors")):
+        shutil.copyfile(file, ours.with_name(file.name))
     ensemble.write(ours, others)
     content = json.dumps(found.content(), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(request.run_dir / "verdict.json", content + "\n")

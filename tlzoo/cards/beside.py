@@ -1,0 +1,104 @@
+"""Further files of a model, beside its weights and card: what is known of the crystals it learned from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Self, TypeAlias
+
+from msgspec import Meta
+
+from tlzoo.cards.schema import Record, parse
+from tlzoo.errors import UserError
+
+# Fields of a card that name such a file.
+DOMAIN: Final = "domain"
+KEYS: Final = "structures"
+ENDING: Final = ".domain.safetensors"
+
+FileName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors\Z", description="a name of a .safetensors file"
+    ),
+]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits")]
+# 20 bytes for each training crystal, of which nobody has so many.
+Size = Annotated[int, Meta(ge=1, le=10**9, description="a positive integer, at most a thousand million")]
+Content: TypeAlias = bytes  # the class has a field of that name
+
+
+class Beside(Record, frozen=True, kw_only=True):
+    """A file beside the weights.
+
+    Attributes:
+        file: Its name.
+        sha256: SHA-256 of its content.
+        bytes: Its size.
+    """
+
+    file: FileName
+    sha256: Sha256
+    bytes: Size
+
+    @classmethod
+    def of(cls, content: Any) -> "Beside":  # noqa: ANN401 (what a card says)
+        """Read what a card says of a file.
+
+        Raises:
+            UserError: It says something else.
+        """
+        return parse(cls, content)
+
+    @classmethod
+    def describing(cls, name: str, content: Content) -> Self:
+        """Describe a file."""
+        return cls(file=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a card says of it."""
+        return {"file": self.file, "sha256": self.sha256, "bytes": self.bytes}
+
+    def read(self, path: Path) -> Content:
+        """Return the content of the file.
+
+        Raises:
+            UserError: It cannot be read, or is another one.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        self.check(content, path)
+        return content
+
+    def check(self, content: Content, where: object) -> None:
+        """Refuse another content.
+
+        Raises:
+            UserError: It is another one.
+        """
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.sha256:
+            raise UserError(
+                f"{where} is not the file that the card describes: SHA-256 {found[:12]}…, wanted "
+                f"{self.sha256[:12]}…; fetch it again, or delete it: then nothing is known of the crystals "
+                "that the model has learned from"
+            )
+
+
+def named_by(card: Mapping[str, Any]) -> list[Beside]:
+    """Return the further files that a card names.
+
+    Raises:
+        UserError: A field says something else.
+    """
+    return [Beside.of(card[name]) for name in (DOMAIN, KEYS) if card.get(name)]
+
+
+def files(weights: Path) -> list[Path]:
+    """Return all files of a model that are there: the card, what it names, and the weights."""
+    card = weights.with_suffix(".json")
+    content = json.loads(card.read_text(encoding="utf-8"))
+    beside = [weights.with_name(one.file) for one in named_by(content)]
+    return [card, *(path for path in beside if path.is_file()), weights]
