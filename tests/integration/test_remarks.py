@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ HARDLY = "hardly any crystal has atoms so near"
 UNREAD = "1 other file(s) were not read: readme.txt"
 
 
+@cache
 def rock_salt(a: float) -> Structure:
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), ["Na", "Cl"], [[0, 0, 0], [0.5] * 3])
 
