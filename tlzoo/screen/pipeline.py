@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tlzoo.graphs.workers import worker_count
+from tlzoo.machine.files import make_folder
 from tlzoo.screen import local, ranking_page, ray_shards
 from tlzoo.screen.ranking import Ranking, rank, write, write_problems
 from tlzoo.screen.screen_request import Options, Request
@@ -26,7 +27,7 @@ def screen(request: Request, options: Options) -> str:
     jobs = worker_count(options.jobs)
     if options.engine == "ray":
         ray_shards.check()
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output.parent)
     shards = Shards(options.folder or options.output.with_suffix(".shards"))
     screening = Screening(request, shards)
     manifest = screening.manifest()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.errors import UserError
+from tlzoo.machine import runtime
 from tlzoo.model.answering import Make, Questions, Stores, alone
 from tlzoo.screen.domain import Domain
 from tlzoo.screen.facts import Facts, symbol
@@ -58,6 +59,7 @@ class Screening:
     def open_domains(self) -> None:
         """Learn what the models have learned from, which takes a while the first time."""
         self.domains = [Domain.open(self.shards.domain(i), each) for i, each in enumerate(self.predictors)]
+        runtime.give_back()
 
     @property
     def size(self) -> int:
