@@ -74,9 +74,7 @@ def refused(error: OSError) -> str:
     """Return what to tell of something that the system refused to read, write or start."""
     if error.errno in FULL:
         where = f" while writing {error.filename}" if error.filename else ""
-        return (
-            f"the disk is full{where}; make room and run the same command again, nothing finished is lost"
-        )
+        return f"the disk is full{where}; make room and run the same command again, nothing finished is lost"
     remedy = REMEDIES.get(error.errno or 0, "see that it is there, and that you may read and write it")
     return f"{error.filename or 'the system refuses'}: {error.strerror or error}; {remedy}"
 

@@ -31,7 +31,7 @@ def configure(threads: int | None = None, *, keep: bool = True) -> None:
     # oneDNN, which multiplies in bf16, keeps a program per shape, by default 1024 of some 300 kB; here no two
     # batches have the same shapes
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    # pyarrow's own allocator keeps what it had for the largest table; the C library's gives it back when asked
+    # pyarrow's own allocator keeps what it had for the largest table; that of C gives it back when asked
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     import torch
 
