@@ -10,12 +10,12 @@ from functools import cached_property
 from itertools import pairwise
 from math import gcd
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.errors import UserError, no_such
+from tlzoo.errors import UserError, first_line, no_such
 from tlzoo.machine import runtime
 from tlzoo.machine.files import whole
 
@@ -250,7 +250,9 @@ class Crystals:
         except UserError:
             # said again with the rows of the file, not of the batch
             return cls.from_arrow(pq.read_table(path), path)
-        crystals = replace(crystals, columns=_columns(table), units=note_of(table.schema).get("units", {}))
+        crystals = replace(
+            crystals, columns=_columns(table), units=note_of(table.schema, path).get("units", {})
+        )
         del table
         runtime.give_back()
         return crystals
@@ -304,7 +306,7 @@ class Crystals:
             numbers=numbers.astype(np.uint8),
             frac_coords=frac_coords.astype(np.float64).reshape(-1, 3),
             columns=_columns(table),
-            units=note_of(table.schema).get("units", {}),
+            units=note_of(table.schema, path).get("units", {}),
         )
 
 
@@ -334,10 +336,24 @@ def _values(table: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 (pyarrow has
     return values
 
 
-def note_of(schema: Any) -> dict[str, Any]:  # noqa: ANN401 (pyarrow has no types)
-    """Return what the schema of a file in the columnar format says of it, beside names and types."""
-    note: dict[str, Any] = json.loads((schema.metadata or {}).get(b"tlzoo", b"{}"))
-    return note
+def note_of(schema: Any, path: str | Path) -> dict[str, Any]:  # noqa: ANN401 (pyarrow has no types)
+    """Return what the schema of a file in the columnar format says of it, beside names and types.
+
+    Raises:
+        UserError: It is no JSON, or of another shape.
+    """
+    about = f"{path}: what its schema says under the key tlzoo"
+    try:
+        note = json.loads((schema.metadata or {}).get(b"tlzoo", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: what its schema says under the key tlzoo is no JSON: {first_line(error)}"
+        ) from error
+    for name in ("units", "columns"):
+        told = note.get(name, {}) if isinstance(note, dict) else None
+        if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
+            raise UserError(f"{about} has no texts in {name!r}")
+    return cast("dict[str, Any]", note)
 
 
 def symbol(number: int) -> str:

@@ -219,7 +219,7 @@ class Card(Record, frozen=True, kw_only=True):
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is no JSON: {error}") from error
         card = cls.of(content, path)
         if path.name != f"{card.name}.json":

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from tlzoo.errors import UserError
 
+# Å. Within 30 Å a solid has some 6,000 atoms, and the nearest neighbours are a few of them: a file that asks
+# for more would only exhaust the memory.
+FARTHEST = 30.0
+
 
 @dataclass(frozen=True)
 class GraphOptions:
@@ -40,6 +44,11 @@ class GraphOptions:
             raise UserError(f"neighbours must be at least 1, got {self.neighbours}")
         if not self.tie_tolerance >= 0:
             raise UserError(f"tie_tolerance must not be negative (Å), got {self.tie_tolerance}")
+        if self.cutoff + self.tie_tolerance > FARTHEST:
+            raise UserError(
+                f"cutoff and tie_tolerance must not be above {FARTHEST:g} Å together, got "
+                f"{self.cutoff} and {self.tie_tolerance}"
+            )
         if not 0 <= self.merge_tolerance <= 0.01:
             raise UserError(
                 f"merge_tolerance must be from 0 (nothing is merged) to 0.01 (Å), got {self.merge_tolerance}"

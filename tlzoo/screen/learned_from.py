@@ -13,7 +13,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named, splits
 from tlzoo.data.labelled_table import READING, LabelledTable
 from tlzoo.data.splits.ids import ids_sha256, rows_by_id, rows_of
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, first_line
 
 
 def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
@@ -26,6 +26,13 @@ def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
         UserError: Nobody has written down which crystals these are, or the data are not on this machine, or
             they changed since.
     """
+    try:
+        return _training_crystals(weights, card)
+    except (LookupError, TypeError, AttributeError, yaml.YAMLError, json.JSONDecodeError) as error:
+        raise UserError(f"the record of what it has learned from is damaged ({first_line(error)})") from error
+
+
+def _training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
     split = weights.with_name("split.json")
     if weights.name == "model.safetensors" and split.is_file():
         config = weights.with_name("config.yaml")

@@ -163,8 +163,9 @@ def open_pool(name: str) -> Pool:
     unreadable = [
         (str(problem.place), problem.message) for problem in problems if problem.severity == "error"
     ]
-    if not len(crystals) and not unreadable:
-        raise UserError(f"{name} holds no crystals")
+    if not len(crystals):
+        reasons = "".join(f"\n  {place}: {text}" for place, text in unreadable[:10])
+        raise UserError(f"{name} holds no crystal that can be read{':' if reasons else ''}{reasons}")
     return MemoryPool(name, crystals, unreadable)
 
 
