@@ -68,9 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error))
     except KeyboardInterrupt:
         return fail("stopped", streams.STOPPED)
+    except BrokenPipeError:
+        streams.abandon()
+        return streams.UNREAD
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and streams.unread():
-            return streams.UNREAD
         return fail(refused(error))
     except (RecursionError, MemoryError) as error:
         return fail(EXCEEDED[type(error)])

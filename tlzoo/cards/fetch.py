@@ -207,8 +207,8 @@ def _save(address: Address, path: Path, size: int) -> None:
         if digest.hexdigest() != address.sha256:
             raise UserError(
                 f"{redacted(address.url)} is not the file that was pinned: its SHA-256 is "
-                f"{digest.hexdigest()[:12]}…, wanted {address.sha256[:12]}…; it was changed or is another one: "
-                "ask the publisher"
+                f"{digest.hexdigest()[:12]}…, wanted {address.sha256[:12]}…; it was changed or is another "
+                "one: ask the publisher"
             )
 
     _ask(address.url, receive, START + size / SLOWEST)

@@ -27,14 +27,9 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def unread() -> bool:
-    """Whether nobody reads the output any more; if so, the rest of it goes nowhere, without another error."""
-    gone = False
+def abandon() -> None:
+    """Let the rest of the output go nowhere, as nobody reads it: else Python complains of it at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            gone = True
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return gone
+        with suppress(OSError, ValueError):  # one that is no file needs none of this
+            os.dup2(nowhere, stream.fileno())

@@ -295,7 +295,8 @@ def _module(weights: Path, spec: Any, part: str) -> nn.Module:  # noqa: ANN401 (
     except ExcessError:
         raise
     except UserError as error:
-        raise UserError(f"{weights}: {error}") from error
+        text = f"the header of {weights} describes a {part} that cannot be built: {error}"
+        raise UserError(text) from error
     except UNBUILT as error:
         text = f"the header of {weights} describes a {part} that cannot be built: {error}"
         raise _UnbuiltError(text) from error

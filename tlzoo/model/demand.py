@@ -10,19 +10,21 @@ from tlzoo.errors import UserError
 
 
 class ExcessError(UserError):
-    """A specification builds more weights than there are in its file."""
+    """A specification builds far more weights than there are in its file."""
 
 
 @contextmanager
 def bounded(tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let no more weights be made than there are in a file, counted as tensors and as numbers.
+    """Let not far more weights be made than there are in a file, counted as tensors and as numbers.
 
+    Twice as many and some are let pass, so that of what nearly fits the difference can be told.
     Else a depth of 10⁹ in a header of a few bytes would be built for ever, a width of 10⁹ exhaust the memory.
 
     Raises:
         ExcessError: There are more.
     """
-    most = {"tensors": len(tensors), "numbers": sum(tensor.numel() for tensor in tensors.values())}
+    there = {"tensors": len(tensors), "numbers": sum(tensor.numel() for tensor in tensors.values())}
+    most = {"tensors": 2 * there["tensors"] + 100, "numbers": 2 * there["numbers"] + 10**6}
     made = dict.fromkeys(most, 0)
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:  # noqa: ARG001 (torch's)
@@ -32,8 +34,8 @@ def bounded(tensors: Mapping[str, Tensor]) -> Iterator[None]:
         made["numbers"] += parameter.numel()
         if any(made[kind] > most[kind] for kind in most):
             raise ExcessError(
-                f"its specification asks for more weights than the {most['tensors']:,} tensors of "
-                f"{most['numbers']:,} numbers that are there"
+                f"its specification asks for far more weights than the {there['tensors']:,} tensors of "
+                f"{there['numbers']:,} numbers that are there"
             )
 
     hook = register_module_parameter_registration_hook(count)

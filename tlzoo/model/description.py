@@ -75,7 +75,8 @@ def _check_kinds(cls: type, arguments: Mapping[str, Any]) -> None:
         try:
             msgspec.convert(value, hint)
         except msgspec.ValidationError as error:
-            raise UserError(f"{cls.__name__}: {name} is {str(value)[:60]}: {first_line(error)}") from error
+            told = f"{name} is {str(value)[:60]!r}: {first_line(error)}"
+            raise UserError(f"{cls.__name__} cannot be built from the stored arguments: {told}") from error
         except TypeError:
             continue  # a kind that msgspec does not know
 
