@@ -161,17 +161,11 @@ def test_a_valid_archive_that_is_no_resume_file(content, here, tlzoo):
     )
 
 
-def ended(*words, environment=None, shell=False, **options):
+def ended(*words, environment=None, then=""):
     """How ``tlzoo`` of its own process ended: exit code, output, error."""
-    command = [sys.executable, "-m", "tlzoo", *map(str, words)]
+    command = " ".join([sys.executable, "-m", "tlzoo", *map(str, words), then])
     done = subprocess.run(
-        " ".join([*command, options.pop("then")]) if shell else command,
-        env={**os.environ, **(environment or {})},
-        shell=shell,
-        executable="/bin/bash" if shell else None,
-        capture_output=True,
-        check=False,
-        **options,
+        ["/bin/bash", "-c", command], env=os.environ | (environment or {}), capture_output=True, check=False
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -179,7 +173,7 @@ def ended(*words, environment=None, shell=False, **options):
 @pytest.mark.parametrize("words", [("zoo", "info", MODEL), ("zoo", "--help"), ("--help",)])
 def test_a_reader_that_leaves(words):
     """As ``| head -1``: nothing is said, and the exit code is that of SIGPIPE."""
-    code, _, error = ended(*words, shell=True, then="| head -c 1; exit ${PIPESTATUS[0]}")
+    code, _, error = ended(*words, then="| head -c 1; exit ${PIPESTATUS[0]}")
     assert error == b""
     assert code in {0, streams.UNREAD}, "0 if all was written before"
 
@@ -200,9 +194,9 @@ def test_nobody_reads_from_the_beginning():
 
 
 def test_a_full_disk_behind_standard_output():
-    if not os.path.exists("/dev/full"):
+    if not Path("/dev/full").exists():
         pytest.skip("a device without room is Linux's")
-    code, _, error = ended("--help", shell=True, then="> /dev/full")
+    code, _, error = ended("--help", then="> /dev/full")
     assert code == 2
     assert error == (
         b"tlzoo: the disk is full; make room and run the same command again, nothing finished is lost\n"
@@ -212,10 +206,10 @@ def test_a_full_disk_behind_standard_output():
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_streams_that_are_closed(closed, here):
     words = ("zoo", "info", MODEL)
-    code, out, error = ended(*words, shell=True, then=closed)
+    code, out, error = ended(*words, then=closed)
     assert (code, error) == (0, b"")
     assert out.startswith(b"" if ">&-" in closed.split() else b"cgcnn-fe:")
-    code, _, error = ended("zoo", "info", "cgcnn-none", shell=True, then=closed)
+    code, _, error = ended("zoo", "info", "cgcnn-none", then=closed)
     assert code == 2
     assert error.startswith(b"" if "2>&-" in closed else b"tlzoo: there is no checkpoint")
 

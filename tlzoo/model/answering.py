@@ -24,7 +24,7 @@ from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product
 
 # Crystals, and atoms, whose graphs are in memory at a time.
 MOST, ATOMS = 4096, 50_000
-# Atoms whose neighbours are searched at a time: within 8 Å each has some 100, of 48 bytes, several times over.
+# Atoms whose neighbours are searched at a time: each has some 100 within 8 Å, of 48 bytes, several times.
 CHUNK_ATOMS = 4096
 
 Rows: TypeAlias = NDArray[np.int64]
