@@ -66,7 +66,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     return built
 
 
-def _check_kinds(cls: type, arguments: Mapping[str, Any]) -> None:
+def _check_kinds(cls: type[Any], arguments: Mapping[str, Any]) -> None:
     """Refuse arguments of another kind than a constructor says, which it may fail on only when it is used."""
     for name, hint in typing.get_type_hints(cls.__init__).items():
         value = arguments.get(name)

@@ -34,7 +34,7 @@ Values = NDArray[np.float64]
 BATCH: Final = 1024
 ROWS: Final = 20_000
 # Batches after which freed memory goes back: no two have the same shapes, what one leaves seldom fits.
-GIVEN_BACK: Final = 8
+GIVEN_BACK: Final = 16
 
 LEVEL: Final = 0.95  # of all intervals
 DEVIATIONS: Final = NormalDist().inv_cdf((1 + LEVEL) / 2)  # to its ends, 1.96

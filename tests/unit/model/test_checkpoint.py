@@ -381,6 +381,7 @@ def test_what_a_header_asks_for_is_bounded(part, changes, message, stored):
 @pytest.mark.parametrize("value", [5, None, [1], "eV", {}])
 def test_names_of_a_header_that_are_none(name, value, stored):
     rewrite(stored, header={name: value})
+    recard(stored, **{name: value})
     with pytest.raises(UserError, match=rf"is no card: {name} is .*, wanted names; restore the card"):
         checkpoint.load(stored)
 
