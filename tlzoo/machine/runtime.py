@@ -14,7 +14,7 @@ from pathlib import Path
 MAX_THREADS = 8
 
 # Of <malloc.h>
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 # Set before the process starts, these say that somebody has chosen the allocator's settings.
 CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
@@ -24,10 +24,13 @@ def configure(threads: int | None = None, *, keep: bool = True) -> None:
     """Set threads and memory for networks of this size; call it before the first computation.
 
     By default there are ``OMP_NUM_THREADS`` of an operation, else :func:`usable_cores`, at most 8. Without
-    ``keep`` what was freed may go back to the system, see :func:`keep_memory`.
+    ``keep`` what was freed may go back to the system, see :func:`keep_memory`, and is for all threads to use.
     """
     if keep:
         keep_memory()
+    elif platform.libc_ver()[0] == "glibc":
+        # else each thread frees into an arena of its own, where the others find nothing
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     # oneDNN, which multiplies in bf16, keeps a program per shape, by default 1024 of some 300 kB; here no two
     # batches have the same shapes
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
