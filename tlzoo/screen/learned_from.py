@@ -14,6 +14,7 @@ from tlzoo.data import named, splits
 from tlzoo.data.labelled_table import READING, LabelledTable
 from tlzoo.data.splits.ids import ids_sha256, rows_by_id, rows_of
 from tlzoo.errors import UserError, first_line
+from tlzoo.machine import runtime
 
 
 def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
@@ -27,7 +28,9 @@ def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
             they changed since.
     """
     try:
-        return _training_crystals(weights, card)
+        crystals = replace(_training_crystals(weights, card), columns={})
+        runtime.give_back()  # the table that they are a part of
+        return crystals
     except (LookupError, TypeError, AttributeError, yaml.YAMLError, json.JSONDecodeError) as error:
         raise UserError(f"the record of what it has learned from is damaged ({first_line(error)})") from error
 
