@@ -29,10 +29,10 @@ def training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
     """
     try:
         crystals = replace(_training_crystals(weights, card), columns={})
-        runtime.give_back()  # the table that they are a part of
-        return crystals
     except (LookupError, TypeError, AttributeError, yaml.YAMLError, json.JSONDecodeError) as error:
         raise UserError(f"the record of what it has learned from is damaged ({first_line(error)})") from error
+    runtime.give_back()  # the table that they are a part of
+    return crystals
 
 
 def _training_crystals(weights: Path, card: Mapping[str, Any]) -> Crystals:
