@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import tlzoo
 from tlzoo.commands import fit_options
-from tlzoo.errors import UserError, no_such
+from tlzoo.errors import UserError, no_such, redacted
 from tlzoo.machine import runtime, streams
 from tlzoo.machine.files import refused
 
@@ -108,7 +108,7 @@ def run(args: Sequence[str]) -> int:
 def fail(message: str, code: int = 2) -> int:
     """Say what is wrong and return the exit code, by default that of a user's mistake."""
     with suppress(OSError):  # nobody reads it
-        sys.stderr.write(f"tlzoo: {message}\n")
+        sys.stderr.write(f"tlzoo: {redacted(message)}\n")
         sys.stderr.flush()
     return code
 

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tlzoo.__main__ import main
+from tlzoo.__main__ import fail, main
 from tlzoo.cards.library import find
+from tlzoo.commands import say
 from tlzoo.machine import streams
 
 MODEL = "cgcnn-fe"
@@ -69,7 +70,7 @@ def test_what_cannot_be_written_is_one_message(command, place, here, tlzoo):
     last = answer.err.splitlines()[-1]
     assert last.startswith("tlzoo: ")
     assert any(text in last for text in message.split("|"))
-    assert path[:13] in last
+    assert path[:4] in last
 
 
 @pytest.mark.parametrize("command", ["predict csv", "predict parquet", "embed", "screen"])
@@ -253,6 +254,14 @@ def test_an_address_that_does_not_close(command, address, here, tlzoo):
     assert answer.code == 2
     assert "is no address: Invalid IPv6 URL; wanted https://…/NAME.safetensors#sha256=…" in answer.err
     assert "secret" not in answer.err
+
+
+def test_a_password_is_nowhere_in_what_is_said(capsys):
+    say("model https://me:secret@host/net.safetensors")
+    fail("no answer from https://me:secret@host/net.safetensors?key=hidden")
+    said = capsys.readouterr()
+    assert said.out == "model https://***@host/net.safetensors\n"
+    assert said.err == "tlzoo: no answer from https://***@host/net.safetensors?***\n"
 
 
 def test_what_is_nested_elsewhere_has_a_message_too(monkeypatch):

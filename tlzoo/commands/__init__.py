@@ -2,8 +2,10 @@
 
 import sys
 
+from tlzoo.errors import redacted
+
 
 def say(text: str) -> None:
     """Write to standard output at once: the next line may take minutes."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(redacted(text) + "\n")
     sys.stdout.flush()
