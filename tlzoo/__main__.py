@@ -3,12 +3,13 @@
 import importlib
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import tlzoo
 from tlzoo.commands import fit_options
-from tlzoo.errors import UserError, no_such, printable
-from tlzoo.machine import runtime
-from tlzoo.machine.files import FULL
+from tlzoo.errors import UserError, no_such, printable, redacted
+from tlzoo.machine import runtime, streams
+from tlzoo.machine.files import refused
 from tlzoo.machine.remarks import once
 
 HELP = """\
@@ -48,42 +49,49 @@ COMMANDS = ("fit", "validate", "test", *MODULES)
 TRAINING = {"fit", "validate", "test"}
 # Of `finetune`, only what is not finished is computed: it says so itself.
 COMPUTING = TRAINING | {"predict", "embed", "recommend", "features", "screen", "study"}
+# What else a file can ask too much of.
+EXCEEDED = {
+    RecursionError: "something in the input is nested too deeply to be read; is it damaged?",
+    MemoryError: "memory ran out; take fewer crystals at a time, or a machine with more",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0, or 2 for a mistake the user can mend."""
+    """Run a command and return the exit code: 0, or 2 for a mistake the user can mend, 130 after Ctrl-C."""
+    streams.prepare()
     args = list(sys.argv[1:] if arguments is None else arguments)
-    if not args or args[0] in {"-h", "--help"}:
-        sys.stdout.write(HELP)
-        return 0 if args else 2
-    if args[0] == "--version":
-        sys.stdout.write(f"tlzoo {tlzoo.__version__}\n")
-        return 0
     try:
-        with once():
-            return run(args)
+        try:
+            with once():
+                return run(args)
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         return fail(str(error))
     except KeyboardInterrupt:
-        return fail("stopped")
+        return fail("stopped", streams.STOPPED)
+    except BrokenPipeError:
+        streams.abandon()
+        return streams.UNREAD
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        return fail(
-            f"the disk is full{where}; make room and run the same command again, nothing finished is lost"
-        )
+        return fail(refused(error))
+    except (RecursionError, MemoryError) as error:
+        return fail(EXCEEDED[type(error)])
 
 
 def run(args: Sequence[str]) -> int:
     """Dispatch to the module of a command, which is imported only now."""
+    if not args or args[0] in {"-h", "--help", "--version"}:
+        sys.stdout.write(f"tlzoo {tlzoo.__version__}\n" if "--version" in args[:1] else HELP)
+        return 0 if args else 2
     command, *rest = args
     elsewhere = command == "test" and fit_options.on_other_data(rest)
     if command in TRAINING and fit_options.asks_for_help(rest) and not elsewhere:
         sys.stdout.write(fit_options.help_text(command))
         return 0
     if command in COMPUTING and not {"-h", "--help"} & set(rest):
-        runtime.configure()
+        # a screening runs for hours beside others: its memory stays what it needs
+        runtime.configure(keep=command != "screen")
     if command in TRAINING | {"finetune", "recommend", "study"}:
         runtime.speak()
     if elsewhere:
@@ -102,10 +110,12 @@ def run(args: Sequence[str]) -> int:
     raise UserError(no_such("command", command, COMMANDS))
 
 
-def fail(message: str) -> int:
-    """Say what is wrong and return the exit code of a user's mistake."""
-    sys.stderr.write(f"tlzoo: {printable(message)}\n")
-    return 2
+def fail(message: str, code: int = 2) -> int:
+    """Say what is wrong and return the exit code, by default that of a user's mistake."""
+    with suppress(OSError):  # nobody reads it
+        sys.stderr.write(f"tlzoo: {printable(redacted(message))}\n")
+        sys.stderr.flush()
+    return code
 
 
 if __name__ == "__main__":

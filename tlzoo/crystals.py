@@ -11,12 +11,13 @@ from functools import cached_property
 from itertools import pairwise
 from math import gcd
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.errors import UserError, no_such
+from tlzoo.errors import UserError, first_line, no_such
+from tlzoo.machine import runtime
 from tlzoo.machine.files import whole
 from tlzoo.periodicity import set_apart
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # The columns of the columnar format that every file has.
 COLUMNAR = ("id", "lattice", "numbers", "frac_coords")
+
+READ = 4096  # crystals that are in memory twice while a file is read: as it holds them, and as arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,10 +267,49 @@ class Crystals:
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(path).combine_chunks()
+            file = pq.ParquetFile(path)
+            names = file.schema_arrow.names
+            if file.metadata.num_rows <= READ or not set(COLUMNAR) <= set(names):
+                return cls.from_arrow(file.read(), path)
+            crystals = cls._empty(file.metadata)
+            first = 0
+            for batch in file.iter_batches(READ, columns=list(COLUMNAR), use_threads=False):
+                crystals._fill(first, cls.from_arrow(pa.Table.from_batches([batch]), path))
+                first += len(batch)
+            table = file.read([name for name in names if name not in COLUMNAR])
         except (OSError, pa.ArrowInvalid) as error:
             raise UserError(f"{path} cannot be read as parquet: {error}") from error
-        return cls.from_arrow(table, path)
+        except UserError:
+            # said again with the rows of the file, not of the batch
+            return cls.from_arrow(pq.read_table(path), path)
+        crystals = replace(
+            crystals, columns=_columns(table), units=note_of(table.schema, path).get("units", {})
+        )
+        del table
+        runtime.give_back()
+        return crystals
+
+    @classmethod
+    def _empty(cls, metadata: Any) -> Crystals:  # noqa: ANN401 (pyarrow has no types)
+        """Return a table to be filled, as large as a file says that it is."""
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+        atoms = sum(one.num_values for one in columns if one.path_in_schema.split(".")[0] == "numbers")
+        return cls(
+            ids=np.empty(metadata.num_rows, dtype=object),
+            lattice=np.empty((metadata.num_rows, 3, 3)),
+            offsets=np.zeros(metadata.num_rows + 1, dtype=np.int64),
+            numbers=np.empty(atoms, dtype=np.uint8),
+            frac_coords=np.empty((atoms, 3)),
+        )
+
+    def _fill(self, first: int, part: Crystals) -> None:
+        """Put crystals where they belong, from a row on; those before are there."""
+        rows, atom = slice(first, first + len(part)), self.offsets[first]
+        atoms = slice(atom, atom + len(part.numbers))
+        self.ids[rows], self.lattice[rows] = part.ids, part.lattice
+        self.offsets[first + 1 : first + len(part) + 1] = atom + part.offsets[1:]
+        self.numbers[atoms], self.frac_coords[atoms] = part.numbers, part.frac_coords
 
     @classmethod
     def from_arrow(cls, table: Any, path: str | Path, *, start: int = 0) -> Crystals:  # noqa: ANN401 (pyarrow has no types)
@@ -287,16 +329,14 @@ class Crystals:
             more = f"; so are {len(wrong) - 1} more rows" if len(wrong) > 1 else ""
             raise UserError(f"{path}, row {start + row + 1} {wrong[row]}{more}; write it again")
         lattice, numbers, frac_coords = (_values(table, name)[0] for name in COLUMNAR[1:])
-        others = [name for name in table.column_names if name not in COLUMNAR]
-        columns = {name: as_column(table[name].to_numpy(zero_copy_only=False)) for name in others}
         return cls(
             ids=np.array([str(name) for name in table["id"].to_pylist()], dtype=object),
             lattice=lattice.astype(np.float64).reshape(-1, 3, 3),
             offsets=np.concatenate([[0], np.cumsum(_values(table, "numbers")[1])]).astype(np.int64),
             numbers=numbers.astype(np.uint8),
             frac_coords=frac_coords.astype(np.float64).reshape(-1, 3),
-            columns=columns,
-            units=note_of(table.schema).get("units", {}),
+            columns=_columns(table),
+            units=note_of(table.schema, path).get("units", {}),
         )
 
 
@@ -365,6 +405,12 @@ def as_column(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         return array
 
 
+def _columns(table: Any) -> dict[str, NDArray[Any]]:  # noqa: ANN401 (pyarrow has no types)
+    """Return the further columns of a table in the columnar format."""
+    others = [name for name in table.column_names if name not in COLUMNAR]
+    return {name: as_column(table[name].to_numpy(zero_copy_only=False)) for name in others}
+
+
 def _values(table: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:  # noqa: ANN401 (pyarrow has no types)
     """Return all values of a column of lists, and how many each row has; NaN and 0 where there are none."""
     import pyarrow.compute as pc
@@ -375,10 +421,24 @@ def _values(table: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:  #
     return values, lengths.astype(np.int64)
 
 
-def note_of(schema: Any) -> dict[str, Any]:  # noqa: ANN401 (pyarrow has no types)
-    """Return what the schema of a file in the columnar format says of it, beside names and types."""
-    note: dict[str, Any] = json.loads((schema.metadata or {}).get(b"tlzoo", b"{}"))
-    return note
+def note_of(schema: Any, path: str | Path) -> dict[str, Any]:  # noqa: ANN401 (pyarrow has no types)
+    """Return what the schema of a file in the columnar format says of it, beside names and types.
+
+    Raises:
+        UserError: It is no JSON, or of another shape.
+    """
+    about = f"{path}: what its schema says under the key tlzoo"
+    try:
+        note = json.loads((schema.metadata or {}).get(b"tlzoo", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: what its schema says under the key tlzoo is no JSON: {first_line(error)}"
+        ) from error
+    for name in ("units", "columns"):
+        told = note.get(name, {}) if isinstance(note, dict) else None
+        if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
+            raise UserError(f"{about} has no texts in {name!r}")
+    return cast("dict[str, Any]", note)
 
 
 def symbol(number: int) -> str:

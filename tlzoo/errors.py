@@ -1,5 +1,6 @@
 """The exceptions that mean: the user can mend this."""
 
+import re
 from collections.abc import Iterable
 
 
@@ -13,6 +14,16 @@ class UserError(ValueError):
 
 class DivergedError(UserError):
     """The training loss is no number any more; a lower learning rate would train."""
+
+
+def redacted(text: str) -> str:
+    """Return a text without the passwords, and the keys in queries, of the addresses in it.
+
+    >>> redacted("no answer from https://me:secret@host/a.json?token=x#sha256=1")
+    'no answer from https://***@host/a.json?***#sha256=1'
+    """
+    text = re.sub(r"(?<=://)[^/\s?#]*@", "***@", text)
+    return re.sub(r"(?<=://)([^\s?#]*)\?[^\s#]*", r"\1?***", text)
 
 
 def first_line(error: BaseException) -> str:

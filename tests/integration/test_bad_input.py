@@ -402,7 +402,7 @@ def test_control_c_outside_training(tlzoo, fit, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tlzoo.data.intake.read", interrupt)
-    assert fit() == (2, "", "tlzoo: stopped\n")
+    assert fit() == (130, "", "tlzoo: stopped\n")
 
 
 def test_output_of_another_kind(tlzoo, good, few, tmp_path):

@@ -168,3 +168,41 @@ def test_symbols_are_in_order_of_z():
     from pymatgen.core import Element
 
     assert [Element(symbol).Z for symbol in SYMBOLS[1:]] == list(range(1, len(SYMBOLS)))
+
+
+def test_a_large_file_is_read_in_pieces_to_the_same_arrays(tmp_path, monkeypatch):
+    from tlzoo.data import named
+
+    whole = named.load("semiconductors")
+    path = tmp_path / "table.parquet"
+    whole.write_parquet(path)
+    expected = Crystals.read_parquet(path)
+    monkeypatch.setattr("tlzoo.crystals.READ", 7)
+    found = Crystals.read_parquet(path)
+    for name in ("ids", "lattice", "offsets", "numbers", "frac_coords"):
+        one, other = getattr(found, name), getattr(expected, name)
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    assert found.units == expected.units
+    assert list(found.columns) == list(expected.columns)
+    for name, values in expected.columns.items():
+        assert found.columns[name].dtype == values.dtype
+        np.testing.assert_array_equal(found.columns[name], values)
+
+
+def test_a_large_file_that_is_damaged(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tlzoo.data import named
+
+    path = tmp_path / "table.parquet"
+    named.load("semiconductors").write_parquet(path)
+    table = pq.read_table(path)
+    numbers = [*table["numbers"].to_pylist()[:-1], []]
+    place = table.column_names.index("numbers")
+    column = pa.array(numbers, pa.list_(pa.uint8()))
+    pq.write_table(table.set_column(place, "numbers", column), path)
+    monkeypatch.setattr("tlzoo.crystals.READ", 7)
+    with pytest.raises(UserError, match=r"table\.parquet is damaged: wanted 9 numbers in each lattice"):
+        Crystals.read_parquet(path)

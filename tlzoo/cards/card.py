@@ -227,7 +227,7 @@ class Card(Record, frozen=True, kw_only=True):
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is no JSON: {error}") from error
         card = cls.of(content, path)
         if path.name != f"{card.name}.json":
@@ -255,8 +255,8 @@ class Card(Record, frozen=True, kw_only=True):
         rows += [("data", f"{training.source}: {parts}")]
         if training.excluded:
             kept_out = training.excluded
-            told = f"{kept_out.crystals:,} crystal(s), listed in {kept_out.published_list}"
-            rows += [("left out", told)]
+            number = "1 crystal" if kept_out.crystals == 1 else f"{kept_out.crystals:,} crystals"
+            rows += [("left out", f"{number}, listed in {kept_out.published_list}")]
         rows += [("from", ", ".join(origin.name for origin in self.started_from) or "scratch")]
         time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
         rows += [("trained", f"{training.epochs} epochs{time} on {training.machine}")]

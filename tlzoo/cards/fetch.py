@@ -5,6 +5,7 @@ named after the SHA-256 of the weights, and with them what the card names beside
 fetched again.
 """
 
+import base64
 import contextlib
 import errno
 import hashlib
@@ -13,28 +14,38 @@ import json
 import logging
 import os
 import re
+import socket
 import ssl
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Self, TypeVar
+from typing import IO, Any, NamedTuple, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import tlzoo
 from tlzoo.cards.beside import Beside, named_by
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, redacted
 from tlzoo.graphs.cache import default_dir
 
 logger = logging.getLogger(__name__)
 
 PIN = re.compile(r"sha256=(?P<hash>[0-9a-fA-F]{64})")
 SUFFIX = ".safetensors"
+WANTED = f"https://…/NAME{SUFFIX}#sha256=…"
+SCHEMES = ("http", "https")
 TIMEOUT = 30.0  # seconds without an answer
 PAUSES = (1.0, 4.0)  # seconds before the second and the third attempt
 CARD_LIMIT = 10_000_000  # bytes; the cards of large runs have less than 100,000
+LIMIT = 10**10  # bytes of weights; those of the zoo have a few million, networks of 10⁹ weights 4 · 10⁹
+# All attempts to get a file take no longer than so many seconds and its bytes at this rate, which the slowest
+# lines exceed: a server that sends a byte now and then is not waited for without end.
+START, SLOWEST = 120.0, 20_000
+NAME_LIMIT = 200  # characters; file systems allow 255 bytes, endings included
 PIECE = 2**20
 T = TypeVar("T")
 BUSY = {408, 425, 429, 500, 502, 503, 504}
@@ -57,21 +68,28 @@ class Address(NamedTuple):
         Raises:
             UserError: It is no such address.
         """
-        parts = urlsplit(text)
+        shown = redacted(text)
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in SCHEMES and parts.hostname and (parts.port or 1)
+        except ValueError as error:
+            raise UserError(f"{shown} is no address: {error}; wanted {WANTED}") from error
         url = text.partition("#")[0]
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
+        if not good:
+            raise UserError(f"{shown} is no address that tlzoo fetches from; wanted {WANTED}")
+        if not re.fullmatch(r"[!-~]+", url):
             raise UserError(
-                f"{text} is no address that tlzoo fetches from; wanted https://…/NAME{SUFFIX}#sha256=…"
+                f"{shown} has characters that no address has; write them as %20, %C3%A9 and so on"
             )
         if not parts.path.endswith(SUFFIX):
             raise UserError(
-                f"{url} does not end in {SUFFIX}; nothing else is fetched, "
+                f"{redacted(url)} does not end in {SUFFIX}; nothing else is fetched, "
                 "because pickled files (.pt, .pth, .ckpt) can run code when they are read"
             )
         pin = PIN.fullmatch(parts.fragment)
         if pin is None:
             raise UserError(
-                f"{text} has no pinned hash; add #sha256= and the 64 digits that the publisher states "
+                f"{shown} has no pinned hash; add #sha256= and the 64 digits that the publisher states "
                 "(the field sha256 of the card), so that you get what you trust"
             )
         return cls(url, pin["hash"].lower())
@@ -91,7 +109,7 @@ class Address(NamedTuple):
     def name(self) -> str:
         """Name of the model, safe as a file name."""
         stem = PurePosixPath(unquote(urlsplit(self.url).path)).name.removesuffix(SUFFIX)
-        return re.sub(r"[^\w.-]", "_", stem).lstrip(".") or "model"
+        return re.sub(r"[^\w.-]", "_", stem).lstrip(".")[:NAME_LIMIT] or "model"
 
 
 def offline() -> bool:
@@ -116,14 +134,14 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
         return weights
     if offline():
         raise UserError(
-            f"{address.url} is not in the cache, and TLZOO_OFFLINE is set: unset it, or put "
+            f"{redacted(address.url)} is not in the cache, and TLZOO_OFFLINE is set: unset it, or put "
             f"{weights.name} and its card into {folder}"
         )
 
     def fill(new: Path) -> None:
         content = card or _get(address.card, CARD_LIMIT)
         size = _size(content, address)
-        logger.info("fetching %s (%.1f MB)", address.url, size / 1e6)
+        logger.info("fetching %s (%.1f MB)", redacted(address.url), size / 1e6)
         _save(address, new / weights.name, size)
         (new / weights.with_suffix(".json").name).write_bytes(content)
         for one in named_by(json.loads(content)):
@@ -169,12 +187,16 @@ def _size(content: bytes, address: Address) -> int:
     try:
         card = json.loads(content)
         size, sha256 = card["bytes"], card["sha256"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{address.card} is no card of a model") from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise UserError(f"{redacted(address.card)} is no card of a model") from error
     if sha256 != address.sha256 or not isinstance(size, int):
         raise UserError(
-            f"{address.card} is the card of other weights: its SHA-256 is {str(sha256)[:12]}…, "
+            f"{redacted(address.card)} is the card of other weights: its SHA-256 is {str(sha256)[:12]}…, "
             f"wanted {address.sha256[:12]}…"
+        )
+    if size > LIMIT:
+        raise UserError(
+            f"{redacted(address.card)} tells of {size:,} bytes of weights; at most {LIMIT:,} are fetched"
         )
     return size
 
@@ -185,7 +207,7 @@ def _save(address: Address, path: Path, size: int) -> None:
     def receive(answer: http.client.HTTPResponse) -> None:
         digest, received = hashlib.sha256(), 0
         with path.open("wb") as file:
-            while received <= size and (piece := answer.read(PIECE)):
+            while received <= size and (piece := answer.read1(PIECE)):
                 digest.update(piece)
                 received += len(piece)
                 file.write(piece)
@@ -193,11 +215,12 @@ def _save(address: Address, path: Path, size: int) -> None:
             raise _AgainError(f"the answer ended after {received:,} of {size:,} bytes")
         if digest.hexdigest() != address.sha256:
             raise UserError(
-                f"{address.url} is not the file that was pinned: its SHA-256 is {digest.hexdigest()[:12]}…, "
-                f"wanted {address.sha256[:12]}…; it was changed or is another one: ask the publisher"
+                f"{redacted(address.url)} is not the file that was pinned: its SHA-256 is "
+                f"{digest.hexdigest()[:12]}…, wanted {address.sha256[:12]}…; it was changed or is another "
+                "one: ask the publisher"
             )
 
-    _ask(address.url, receive)
+    _ask(address.url, receive, START + size / SLOWEST)
 
 
 def _save_beside(address: Address, one: Beside, path: Path) -> None:
@@ -218,48 +241,151 @@ def _get(url: str, limit: int) -> bytes:
     def receive(answer: http.client.HTTPResponse) -> bytes:
         content = answer.read(limit + 1)
         if len(content) > limit:
-            raise UserError(f"{url} has more than {limit:,} bytes: it is no card of a model")
+            raise UserError(f"{redacted(url)} has more than {limit:,} bytes: it is no card of a model")
         if answer.length:
             raise _AgainError(f"the answer ended {answer.length:,} bytes early")
         return content
 
-    return _ask(url, receive)
+    return _ask(url, receive, START)
 
 
-def _ask(url: str, receive: Callable[[http.client.HTTPResponse], T]) -> T:
-    """Ask a server, up to three times, and return what is made of its answer.
+def _ask(url: str, receive: Callable[[http.client.HTTPResponse], T], seconds: float) -> T:
+    """Ask a server, up to three times but no longer than this, and return what is made of its answer.
 
     Raises:
         UserError: It cannot be reached, refuses, or does not finish its answer.
     """
-    reason = ""
+    end = time.monotonic() + seconds
     for pause in (*PAUSES, None):
         try:
-            return _attempt(url, receive)
+            return _attempt(url, receive, end)
         except _AgainError as error:
-            reason = str(error)
+            reason = f", {len(PAUSES) + 1} times: {error}"
+            logger.info("%s: %s%s", redacted(url), error, f"; again in {pause:g} s" if pause else "")
         if pause is not None:
-            logger.info("%s: %s; again in %g s", url, reason, pause)
             time.sleep(pause)
+        if time.monotonic() >= end:
+            reason = f": the server sends too little in {seconds:g} s"
+            break
     raise UserError(
-        f"{url} could not be fetched, {len(PAUSES) + 1} times: {reason}; "
+        f"{redacted(url)} could not be fetched{reason}; "
         "try again later, or fetch both files elsewhere and give the path"
     )
 
 
-def _attempt(url: str, receive: Callable[[http.client.HTTPResponse], T]) -> T:
-    request = urllib.request.Request(url, headers={"User-Agent": f"tlzoo/{tlzoo.__version__}"})  # noqa: S310 (http only: Address)
+def _attempt(url: str, receive: Callable[[http.client.HTTPResponse], T], end: float) -> T:
+    bare, credentials = _without_credentials(url)
+    request = urllib.request.Request(bare, headers={"User-Agent": f"tlzoo/{tlzoo.__version__}"})  # noqa: S310 (http only: Address)
+    if credentials:
+        request.add_unredirected_header("Authorization", credentials)  # not for another host
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 (the same)
+        with _until(end) as opener, opener.open(request, timeout=TIMEOUT) as answer:
             return receive(answer)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code in BUSY:
             raise _AgainError(f"the server says {error.code} {error.reason}") from error
-        raise UserError(f"{url} could not be fetched: the server says {error.code} {error.reason}") from error
+        text = f"{url} could not be fetched: the server says {error.code} {error.reason}"
+        raise UserError(redacted(text)) from error
     except urllib.error.URLError as error:
         raise _AgainError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise _AgainError(f"{type(error).__name__} {error}".strip()) from error
+
+
+def _without_credentials(url: str) -> tuple[str, str]:
+    """Return an address without user and password, and these as a header; empty if there are none."""
+    parts = urlsplit(url)
+    given, _, host = parts.netloc.rpartition("@")
+    coded = base64.b64encode(unquote(given).encode()).decode()
+    return parts._replace(netloc=host).geturl(), f"Basic {coded}" if given else ""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Redirects to http and https alone; the library's own follow ftp too."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Return what to ask instead."""
+        scheme = urlsplit(newurl).scheme
+        if scheme not in SCHEMES:
+            fp.close()
+            raise UserError(
+                f"{redacted(req.full_url)} leads to an address of {scheme}, which is not fetched from; only "
+                "http and https are"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+@contextlib.contextmanager
+def _until(end: float) -> Iterator[urllib.request.OpenerDirector]:
+    """Yield what asks servers, and cut its connections at a time of ``time.monotonic()``.
+
+    A time-out of a socket begins anew with every byte that comes, also within a line of a header.
+    """
+    held: list[socket.socket] = []
+
+    def connect(*args: Any, **kwargs: Any) -> socket.socket:  # noqa: ANN401 (those of the library)
+        if time.monotonic() >= end:
+            raise TimeoutError
+        connection = socket.create_connection(*args, **kwargs)
+        held.extend([connection, connection.dup()])  # TLS takes the first one over
+        return connection
+
+    def cut() -> None:
+        for connection in held:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        _Opening(connect),
+        _Redirects(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    timer = threading.Timer(max(0.0, end - time.monotonic()), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield opener
+    finally:
+        timer.cancel()
+        for connection in held:
+            connection.close()
+
+
+class _Opening(urllib.request.HTTPHandler):
+    """Opens connections by a function of one's own."""
+
+    def __init__(self, connect: Callable[..., socket.socket]) -> None:
+        super().__init__()
+        self._connect = connect
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """Ask by http."""
+        return self.do_open(partial(self._made, http.client.HTTPConnection), req)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """Ask by https."""
+        return self.do_open(partial(self._made, http.client.HTTPSConnection), req)
+
+    https_request = urllib.request.HTTPHandler.http_request
+
+    def _made(self, kind: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (the library's)
+        connection = kind(*args, **kwargs)
+        connection._create_connection = self._connect
+        return connection
 
 
 def _complete(weights: Path, address: Address) -> bool:

@@ -2,10 +2,10 @@
 
 import sys
 
-from tlzoo.errors import printable
+from tlzoo.errors import printable, redacted
 
 
 def say(text: str) -> None:
     """Write to standard output at once: the next line may take minutes. It may quote files of others."""
-    sys.stdout.write(printable(text) + "\n")
+    sys.stdout.write(printable(redacted(text)) + "\n")
     sys.stdout.flush()

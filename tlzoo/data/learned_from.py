@@ -14,7 +14,8 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named, splits
 from tlzoo.data.labelled_table import READING, LabelledTable
 from tlzoo.data.splits.ids import ids_sha256, rows_by_id, rows_of
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, first_line
+from tlzoo.machine import runtime
 from tlzoo.machine.remarks import told
 
 
@@ -30,6 +31,15 @@ def training_crystals(
         UserError: Nobody has written down which crystals these are, or the data are not on this machine, or
             they changed since.
     """
+    try:
+        crystals = replace(_training_crystals(weights, card, parts), columns={})
+    except (LookupError, TypeError, AttributeError, yaml.YAMLError, json.JSONDecodeError) as error:
+        raise UserError(f"the record of what it has learned from is damaged ({first_line(error)})") from error
+    runtime.give_back()  # the table that they are a part of
+    return crystals
+
+
+def _training_crystals(weights: Path | None, card: Mapping[str, Any], parts: Sequence[str]) -> Crystals:
     run = run_of(weights) if weights else None
     if run is not None:
         config, split = run / "config.yaml", run / "split.json"

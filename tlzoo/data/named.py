@@ -123,7 +123,7 @@ def _own_card(path: Path) -> DatasetCard:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path} cannot be read as parquet: {error}") from error
-    note = note_of(file.schema_arrow)
+    note = note_of(file.schema_arrow, path)
     about = note.get("columns", {})
     targets = {name: Target(unit, about.get(name, "")) for name, unit in note.get("units", {}).items()}
     return DatasetCard(

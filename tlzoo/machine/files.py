@@ -21,6 +21,8 @@ REMEDIES = {
     **dict.fromkeys(FULL, "make room"),
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOTDIR: "choose another folder",
+    errno.EISDIR: "choose another name",
+    errno.EMFILE: "let the process open more files (ulimit -n)",
 }
 ABANDONED = 24 * 3600  # seconds after which what a killed process was writing is deleted
 ROWS = 4096  # of a table that are text in memory at a time
@@ -38,8 +40,7 @@ def whole(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f"{path.name}.{os.urandom(4).hex()}.partial")
     try:
-        with suppress(FileExistsError):  # a file of this name is no directory: said when it is opened
-            path.parent.mkdir(parents=True)
+        make_folder(path.parent)
         yield partial
         with partial.open("r+b") as file:
             os.fsync(file.fileno())
@@ -55,6 +56,27 @@ def whole(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
             _sweep(path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, if need be.
+
+    Raises:
+        OSError: It cannot be made, or is a file.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
+
+
+def refused(error: OSError) -> str:
+    """Return what to tell of something that the system refused to read, write or start."""
+    if error.errno in FULL:
+        where = f" while writing {error.filename}" if error.filename else ""
+        return f"the disk is full{where}; make room and run the same command again, nothing finished is lost"
+    remedy = REMEDIES.get(error.errno or 0, "see that it is there, and that you may read and write it")
+    return f"{error.filename or 'the system refuses'}: {error.strerror or error}; {remedy}"
 
 
 def _sweep(path: Path) -> None:
@@ -100,7 +122,6 @@ def write_columns(columns: "Mapping[str, NDArray[Any]]", path: Path) -> None:
 
         write_table(pd.DataFrame(columns), path)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator=os.linesep)
         lines.writerow(columns)

@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,21 +14,28 @@ from pathlib import Path
 MAX_THREADS = 8
 
 # Of <malloc.h>
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 # Set before the process starts, these say that somebody has chosen the allocator's settings.
 CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 
-def configure(threads: int | None = None) -> None:
+def configure(threads: int | None = None, *, keep: bool = True) -> None:
     """Set threads and memory for networks of this size; call it before the first computation.
 
-    By default there are ``OMP_NUM_THREADS`` of an operation, else :func:`usable_cores`, at most 8.
+    By default there are ``OMP_NUM_THREADS`` of an operation, else :func:`usable_cores`, at most 8. Without
+    ``keep`` what was freed may go back to the system, see :func:`keep_memory`, and is for all threads to use.
     """
-    keep_memory()
+    if keep:
+        keep_memory()
+    elif platform.libc_ver()[0] == "glibc":
+        # else each thread frees into an arena of its own, where the others find nothing
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     # oneDNN, which multiplies in bf16, keeps a program per shape, by default 1024 of some 300 kB; here no two
     # batches have the same shapes
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    # pyarrow's own allocator keeps what it had for the largest table; that of C gives it back when asked
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     import torch
 
     if threads is not None:
@@ -75,6 +83,21 @@ def keep_memory(environment: Mapping[str, str] = os.environ) -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all([mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, 2**31 - 1)])
+
+
+def give_back() -> None:
+    """Let the system have what was freed: after a large table was read, and after each of many small ones.
+
+    What :func:`keep_memory` keeps for the next step, and pyarrow for the next table, would stay beside what
+    comes next. Having it again costs a page fault per 4 kB: worth it after seconds of work, not after a step.
+
+    References:
+        malloc_trim(3).
+    """
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.default_memory_pool().release_unused()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def usable_cores(root: Path = Path("/")) -> int:

@@ -25,6 +25,8 @@ from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product
 
 # Crystals, and atoms, whose graphs are in memory at a time.
 MOST, ATOMS = 4096, 50_000
+# Atoms whose neighbours are searched at a time: each has some 100 within 8 Å, of 48 bytes, several times.
+CHUNK_ATOMS = 4096
 
 Rows: TypeAlias = NDArray[np.int64]
 Stores: TypeAlias = Mapping[Options, Store]
@@ -98,7 +100,7 @@ class Questions:
     def made(self, rows: Rows, make: Make = alone) -> Part:
         """Make all that is wanted of some of :attr:`rows`, ascending; by default in this process."""
         some, good = self.crystals.select(rows), np.ones(len(rows), dtype=bool)
-        starts = range(0, len(rows), CHUNK)
+        pieces = consecutive(some.num_atoms, most=CHUNK, budget=CHUNK_ATOMS)
         stores: dict[Options, Store] = {}
         there: dict[Options, NDArray[np.bool_]] = {}
         for options, problems in self.unmade.items() if len(rows) else ():
@@ -106,11 +108,11 @@ class Questions:
             if options in self.kept:
                 stores[options] = self.kept[options].select(rows)
                 continue
-            cells = (cells_of(some, start, min(start + CHUNK, len(rows))) for start in starts)
+            cells = (cells_of(some, piece.start, piece.stop) for piece in pieces)
             chunks = list(make(options, cells))
-            for start, chunk in zip(starts, chunks, strict=True):
-                problems |= {int(rows[start + row]): text for row, text in chunk.problems.items()}
-                there[options][[start + row for row in chunk.problems]] = False
+            for piece, chunk in zip(pieces, chunks, strict=True):
+                problems |= {int(rows[piece.start + row]): text for row, text in chunk.problems.items()}
+                there[options][[piece.start + row for row in chunk.problems]] = False
             stores[options] = _store(chunks, options)
             good &= there[options]
         for options, here in there.items():

@@ -9,6 +9,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tlzoo.cards.library import refuse_pickles
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
 from tlzoo.machine.files import whole
+from tlzoo.model.demand import ExcessError, bounded
 from tlzoo.model.description import build, describe, plain
 from tlzoo.model.domain import Domain
 
@@ -40,6 +42,10 @@ HEADER_KEY = "tlzoo"
 RESTORE = "restore the card that came with the model"
 # What a constructor can raise on arguments that it does not like.
 UNBUILT = (TypeError, ValueError, LookupError, AttributeError, NameError, ArithmeticError, RuntimeError)
+
+
+class _UnbuiltError(UserError):
+    """A constructor failed."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,24 @@ def load(path: str | Path) -> Loaded:
     note, tensors = _parse(weights, content)
     if any(note.get(name) != card.get(name) for name in ("spec", *PINNED)):
         raise UserError(f"{document} describes another model than {weights}; {RESTORE}")
+    _check_names(document, card)
     spec = note["spec"]
+    try:
+        # first without memory: only what fits the file is built
+        with bounded(tensors), suppress(_UnbuiltError), torch.device("meta"):
+            _check_fit(weights, _modules(weights, spec), tensors)
+        with bounded(tensors):
+            modules = _modules(weights, spec)
+    except ExcessError as error:
+        raise UserError(f"{weights} cannot be built: {error}") from error
+    _fill(weights, modules, tensors)
+    if wrong := _untrained(tensors):
+        raise UserError(f"{weights} is no trained model: {wrong}")
+    return Loaded(modules["backbone"].eval(), modules["head"].eval(), card)
+
+
+def _modules(weights: Path, spec: Any) -> dict[str, Any]:  # noqa: ANN401 (what the file says)
+    """Build both parts of the model that a header describes."""
     backbone, head = _module(weights, spec, "backbone"), _module(weights, spec, "head")
     if not isinstance(backbone, Backbone) or not isinstance(head, Head):
         raise UserError(f"{weights} does not hold a backbone and a head, in this order")
@@ -195,10 +218,19 @@ def load(path: str | Path) -> Loaded:
             f"{weights}: the head reads embeddings of length {in_dim}, the backbone gives {backbone.out_dim}"
         )
     head.bind(in_dim)
-    _fill(weights, {"backbone": backbone, "head": head}, tensors)
-    if wrong := _untrained(tensors):
-        raise UserError(f"{weights} is no trained model: {wrong}")
-    return Loaded(backbone.eval(), head.eval(), card)
+    return {"backbone": backbone, "head": head}
+
+
+def _check_names(document: Path, card: Mapping[str, Any]) -> None:
+    """Refuse a card whose lists of names are none."""
+    for name in (*PINNED, "elements"):
+        value = card.get(name, [])
+        if name == "elements" and value is None:
+            continue  # nobody can tell
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise UserError(f"{document} is no card: {name} is {str(value)[:60]}, wanted names; {RESTORE}")
+    if {"targets", "units"} <= card.keys() and len(card["targets"]) != len(card["units"]):
+        raise UserError(f"{document} is no card: it has not as many units as targets; {RESTORE}")
 
 
 def _files(path: Path) -> tuple[Path, Path]:
@@ -289,15 +321,25 @@ def _module(weights: Path, spec: Any, part: str) -> nn.Module:  # noqa: ANN401 (
         raise UserError(f"the header of {weights} describes no {part}")
     try:
         return build(spec[part])
-    except UserError:
+    except ExcessError:
         raise
-    except UNBUILT as error:
+    except UserError as error:
         text = f"the header of {weights} describes a {part} that cannot be built: {error}"
         raise UserError(text) from error
+    except UNBUILT as error:
+        text = f"the header of {weights} describes a {part} that cannot be built: {error}"
+        raise _UnbuiltError(text) from error
 
 
 def _fill(weights: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
     """Copy the weights of a file into modules that they must fit exactly."""
+    _check_fit(weights, modules, tensors)
+    for part, module in modules.items():
+        module.load_state_dict({name: tensors[f"{part}.{name}"] for name in module.state_dict()})
+
+
+def _check_fit(weights: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not those of the modules, by name, type and shape."""
     parts = modules.items()
     wanted = {f"{part}.{name}": value for part, m in parts for name, value in m.state_dict().items()}
     problems = [f"{name} is missing" for name in wanted if name not in tensors]
@@ -310,8 +352,6 @@ def _fill(weights: Path, modules: Mapping[str, nn.Module], tensors: Mapping[str,
     if problems:
         more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise UserError(f"{weights}: weights do not fit the specification: {'; '.join(problems[:8])}{more}")
-    for part, module in parts:
-        module.load_state_dict({name: tensors[f"{part}.{name}"] for name in module.state_dict()})
 
 
 def _kind(tensor: Tensor) -> str:

@@ -8,11 +8,12 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from torch import nn
 
 from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, first_line
 from tlzoo.heads.head import Head
 
 
@@ -47,12 +48,37 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     path = str(spec.get("class_path"))
     ours = path.startswith("tlzoo.") and all(part.isidentifier() for part in path.split("."))
     cls = _own(path) if ours else plugins.find(path, Backbone, Head, package=spec.get("package"))
-    arguments = dict(spec.get("init_args", {}))
+    given = spec.get("init_args", {})
+    if not isinstance(given, Mapping):
+        raise UserError(f"{cls.__name__}: init_args is {str(given)[:60]}, wanted an object")
+    arguments = dict(given)
     for argument, hint in typing.get_type_hints(cls.__init__).items():
-        if dataclasses.is_dataclass(hint) and isinstance(arguments.get(argument), Mapping):
-            arguments[argument] = _call(typing.cast("type", hint), arguments[argument])
+        if argument in arguments and dataclasses.is_dataclass(hint):
+            part = arguments[argument]
+            if not isinstance(part, Mapping):
+                raise UserError(f"{cls.__name__}: {argument} is {str(part)[:60]}, wanted an object")
+            if ours:
+                _check_kinds(typing.cast("type", hint), part)
+            arguments[argument] = _call(typing.cast("type", hint), part)
+    if ours:
+        _check_kinds(cls, arguments)
     built: nn.Module = _call(cls, arguments)
     return built
+
+
+def _check_kinds(cls: type[Any], arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of another kind than a constructor says, which it may fail on only when it is used."""
+    for name, hint in typing.get_type_hints(cls.__init__).items():
+        value = arguments.get(name)
+        if name not in arguments or dataclasses.is_dataclass(value):
+            continue
+        try:
+            msgspec.convert(value, hint)
+        except msgspec.ValidationError as error:
+            told = f"{name} is {str(value)[:60]!r}: {first_line(error)}"
+            raise UserError(f"{cls.__name__} cannot be built from the stored arguments: {told}") from error
+        except TypeError:
+            continue  # a kind that msgspec does not know
 
 
 def _own(path: str) -> type[Any]:

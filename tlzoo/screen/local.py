@@ -15,6 +15,7 @@ from tlzoo.descriptors.stores import Options
 from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.workers import Workers
+from tlzoo.machine import runtime
 from tlzoo.model.answering import alone, product
 from tlzoo.screen.pool import Slice
 from tlzoo.screen.screening import Screening
@@ -40,6 +41,7 @@ def run(screening: Screening, wanted: Sequence[int], jobs: int) -> Iterator[int]
 
         def compute(part: Slice) -> int:
             screening.shards.write(part.number, screening.table(part, make))
+            runtime.give_back()  # shards are of different sizes: the memory of the largest would stay
             return len(part.crystals)
 
         threads = ThreadPoolExecutor(jobs)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from tlzoo.crystals import with_unit
 from tlzoo.data.sources.problems import tell
 from tlzoo.graphs.workers import worker_count
+from tlzoo.machine.files import make_folder
 from tlzoo.screen import local, ranking_page, ray_shards
 from tlzoo.screen.ranking import Ranking, rank, write, write_problems
 from tlzoo.screen.screen_request import Options, Request
@@ -28,7 +29,7 @@ def screen(request: Request, options: Options) -> str:
     jobs = worker_count(options.jobs)
     if options.engine == "ray":
         ray_shards.check()
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output.parent)
     shards = Shards(options.folder or options.output.with_suffix(".shards"))
     screening = Screening(request, shards)
     manifest = screening.manifest()

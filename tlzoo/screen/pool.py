@@ -170,8 +170,9 @@ def open_pool(name: str) -> Pool:
     if named.known(name):
         return MemoryPool(name, named.load(name))
     pool = MemoryPool(name, *read_all(name))
-    if not len(pool) and not pool.unreadable:
-        raise UserError(f"{name} holds no crystals")
+    if not len(pool):
+        reasons = "".join(f"\n  {place}: {text}" for place, text in pool.unreadable[:10])
+        raise UserError(f"{name} holds no crystal that can be read{':' if reasons else ''}{reasons}")
     return pool
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from statistics import NormalDist
 from threading import Lock
@@ -19,6 +20,7 @@ from tlzoo.data.learned_from import fitted_crystals, training_crystals
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
+from tlzoo.machine import runtime
 from tlzoo.model.answering import Stores
 from tlzoo.model.domain import Domain
 from tlzoo.model.trained import Model, load
@@ -32,6 +34,8 @@ Values = NDArray[np.float64]
 # Crystals, and rows, computed at a time: on a CPU more are no faster, and two threads stay small.
 BATCH: Final = 1024
 ROWS: Final = 20_000
+# Batches after which freed memory goes back: no two have the same shapes, what one leaves seldom fits.
+GIVEN_BACK: Final = 16
 
 LEVEL: Final = 0.95  # of all intervals
 DEVIATIONS: Final = NormalDist().inv_cdf((1 + LEVEL) / 2)  # to its ends, 1.96
@@ -113,6 +117,7 @@ class Network(Predictor):
         self.sha256 = card["sha256"]
         self.elements = card.get("elements")
         self._columns = model.columns
+        self._batches = count(1)
         self.uncertain = any(_level(column, self.target) is not None for column in self._columns)
 
     @property
@@ -137,6 +142,8 @@ class Network(Predictor):
         return training_crystals(locate(self.name), self.model.card)
 
     def _compute(self, batch: Batch) -> Tensor:
+        if next(self._batches) % GIVEN_BACK == 0:
+            runtime.give_back()
         embedding = self.model.backbone(batch)
         return torch.cat([self.model.answer(batch, embedding), embedding.float()], dim=1)
 

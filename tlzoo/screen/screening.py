@@ -14,6 +14,7 @@ from tlzoo.data.sources import Problem
 from tlzoo.data.sources.problems import remarks
 from tlzoo.data.sources.records import strange_structures
 from tlzoo.errors import UserError
+from tlzoo.machine import runtime
 from tlzoo.model.answering import Make, Questions, Stores, alone
 from tlzoo.model.domain import Domain
 from tlzoo.model.trust import unseen_elements
@@ -67,6 +68,7 @@ class Screening:
     def open_domains(self) -> None:
         """Learn what the models have learned from, which takes a while the first time."""
         self.domains = [open_domain(self.shards.domain(i), each) for i, each in enumerate(self.predictors)]
+        runtime.give_back()
 
     @property
     def calibrated(self) -> bool:

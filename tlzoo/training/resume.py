@@ -31,6 +31,18 @@ FREE_KEYS = (
     "model.export",
 )
 
+# What a resume file holds at least, and of which kind: a valid archive may hold anything.
+HELD = {
+    "pytorch-lightning_version": str,
+    "epoch": int,
+    "global_step": int,
+    "state_dict": dict,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+
 
 class ResumeFiles(TorchCheckpointIO):
     """Resume files that are complete or what they were before; Lightning's own copies them into place."""
@@ -87,13 +99,14 @@ def resume_file(path: Path) -> dict[str, Any]:
         raise UserError(
             f"there is no checkpoint {path}; train first: tlzoo fit --config … --run_dir {path.parent}"
         )
+    damaged = f"{path} is no resume file, or damaged; take another one, or delete it to begin anew"
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")  # noqa: TID251 (our own)
+        state: Any = torch.load(path, weights_only=True, map_location="cpu")  # noqa: TID251 (our own)
     except Exception as error:
         # The reader's own message proposes to turn the safety off.
-        raise UserError(
-            f"{path} is no resume file, or damaged; take another one, or delete it to begin anew"
-        ) from error
+        raise UserError(damaged) from error
+    if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in HELD.items()):
+        raise UserError(damaged)
     return state
 
 

@@ -1,5 +1,7 @@
 """Weights from a server on this machine, which misbehaves in every way a server can."""
 
+import base64
+import contextlib
 import errno
 import hashlib
 import http.server
@@ -32,6 +34,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.asked = Counter()
         self.cut = {}  # path: how many answers end early
         self.busy = {}  # path: how many answers are 503
+        self.moved = {}  # path: where it is now
+        self.authorized = []  # what was sent of users and passwords
 
     @property
     def url(self):
@@ -41,14 +45,17 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
+        self.path = self.path.partition("?")[0]
         server.asked[self.path] += 1
+        if sent := self.headers.get("Authorization"):
+            server.authorized.append(base64.b64decode(sent.removeprefix("Basic ")).decode())
         if server.busy.get(self.path, 0):
             server.busy[self.path] -= 1
             self.send_error(503)
             return
-        if self.path == "/m/moved.safetensors":
+        if self.path in server.moved:
             self.send_response(302)
-            self.send_header("Location", "/m/net.safetensors")
+            self.send_header("Location", server.moved[self.path])
             self.end_headers()
             return
         if self.path not in server.files:
@@ -111,6 +118,7 @@ def test_fetched_once(server, cache):
 
 def test_redirects_are_followed(server):
     server.files["/m/moved.json"] = CARD
+    server.moved["/m/moved.safetensors"] = "/m/net.safetensors"
     path = fetch(Address(server.url.replace("net", "moved"), SHA))
     assert (path.name, path.read_bytes()) == ("moved.safetensors", WEIGHTS)
 
@@ -297,6 +305,20 @@ def test_several_processes_may_fetch_at_once(server, cache):
         ("https://host/net.safetensors#sha256=123", "has no pinned hash"),
         ("https://host/net.safetensors#md5=" + SHA, "has no pinned hash"),
         ("https://host/net.safetensors#sha256=" + SHA + "0", "has no pinned hash"),
+        (
+            "http://[::1/net.safetensors#sha256=" + SHA,
+            r"http://\[::1/net.* is no address: Invalid IPv6",
+        ),
+        ("http://[::1", "is no address: Invalid IPv6 URL; wanted https"),
+        ("http://host:99999/net.safetensors#sha256=" + SHA, "is no address: Port out of range 0-65535"),
+        ("http://host:x/net.safetensors#sha256=" + SHA, "is no address: Port could not be cast"),
+        ("http://h o/net.safetensors#sha256=" + SHA, "has characters that no address has; write them as %20"),
+        ("http://host/é.safetensors#sha256=" + SHA, "has characters that no address has"),
+        ("http://host/a\nb.safetensors#sha256=" + SHA, "no address"),
+        ("ftp://me:secret@host/net.safetensors", r"ftp://\*\*\*@host/net.safetensors is no address that"),
+        ("http://me:secret@[::1", r"^http://\*\*\*@\[::1 is no address"),
+        ("http://me:secret@host/net.pt", r"^http://\*\*\*@host/net.pt does not end in"),
+        ("http://me:secret@host/net.safetensors", r"^http://\*\*\*@host/net.safetensors has no pinned hash"),
     ],
 )
 def test_addresses_that_are_refused(text, message):
@@ -312,8 +334,103 @@ def test_addresses_that_are_refused(text, message):
         ("https://h/a%2F..%2Fb.safetensors", "https://h/a%2F..%2Fb.json", "b"),
         ("https://h/..safetensors", "https://h/..json", "model"),
         ("https://h/a%20b%5C.safetensors", "https://h/a%20b%5C.json", "a_b_"),
+        (f"https://h/{'x' * 300}.safetensors", f"https://h/{'x' * 300}.json", "x" * 200),
     ],
 )
 def test_parts_of_an_address(url, card, name):
     found = Address.parse(f"{url}#sha256={SHA}")
     assert (found.url, found.card, found.name) == (url, card, name)
+
+
+class Trickling(http.server.BaseHTTPRequestHandler):
+    """Sends a byte now and then: of the body, or of a header that has no end."""
+
+    def do_GET(self):
+        header = self.path == "/header.safetensors"
+        with contextlib.suppress(OSError):
+            if not header:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n")
+            while not self.server.over.wait(0.02):
+                self.wfile.write(b"x")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("part", ["body", "header"])
+def test_a_server_that_trickles_is_left_in_the_end(part, cache, monkeypatch):
+    monkeypatch.setattr(module, "START", 0.3)
+    monkeypatch.setattr(module, "SLOWEST", 1e30)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Trickling) as server:
+        server.over = threading.Event()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{part}.safetensors"
+        with pytest.raises(
+            UserError,
+            match=rf"{part}\.safetensors could not be fetched: the server sends too little in 0\.3 s",
+        ):
+            fetch(Address(url, SHA), card=CARD)
+        server.over.set()
+        server.shutdown()
+    assert left(cache) == []
+
+
+def test_a_long_transfer_that_goes_on_has_its_time(server):
+    """The limit grows with the size: what a slow line brings within it is taken."""
+    assert fetch(address(server)).read_bytes() == WEIGHTS
+    assert module.START + 3 * 10**7 / module.SLOWEST > 25 * 60  # s for 30 MB
+
+
+@pytest.mark.parametrize("where", ["ftp://127.0.0.1/net.safetensors", "file:///etc/passwd", "data:,x"])
+def test_redirects_lead_to_http_alone(where, server, cache, pauses):
+    server.moved["/m/net.safetensors"] = where
+    # of some schemes the library itself says it
+    said = r"(leads to an address of ftp, which is not|could not be fetched: .* is not allowed)"
+    with pytest.raises(UserError, match=rf"net\.safetensors {said}"):
+        fetch(address(server))
+    assert not pauses
+    assert left(cache) == []
+
+
+def test_redirects_in_a_circle_end(server):
+    server.moved["/m/net.safetensors"] = "/m/net.safetensors"
+    with pytest.raises(UserError, match="could not be fetched: the server says 302"):
+        fetch(address(server))
+
+
+def test_a_password_is_sent_but_not_shown(server, caplog):
+    caplog.set_level("INFO")
+    url = server.url.replace("://", "://me:s%40cret@")
+    assert fetch(Address.parse(f"{url}?key=hidden#sha256={SHA}")).read_bytes() == WEIGHTS
+    assert server.authorized == ["me:s@cret", "me:s@cret"]
+    assert "http://***@127.0.0.1" in caplog.text
+    del server.files["/m/net.safetensors"]
+    with pytest.raises(UserError) as caught:
+        fetch(Address(f"{url}?key=hidden", "0" * 64), card=CARD.replace(SHA.encode(), b"0" * 64))
+    assert "net.safetensors?*** could not be fetched: the server says 404" in str(caught.value)
+    for text in (caplog.text, str(caught.value)):
+        assert "cret" not in text
+        assert "hidden" not in text
+
+
+def test_a_password_stays_with_its_host(server):
+    with Server() as other:
+        threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        server.moved["/m/net.safetensors"] = other.url
+        assert fetch(Address(server.url.replace("://", "://me:secret@"), SHA)).read_bytes() == WEIGHTS
+        assert server.authorized == ["me:secret", "me:secret"]
+        assert other.authorized == []
+        other.shutdown()
+
+
+def test_a_card_cannot_ask_for_any_amount(server, cache):
+    server.files["/m/net.json"] = json.dumps({"sha256": SHA, "bytes": 10**15}).encode()
+    with pytest.raises(UserError, match=r"tells of 1,000,000,000,000,000 bytes of weights; at most 10,0"):
+        fetch(address(server))
+    assert server.asked["/m/net.safetensors"] == 0
+
+
+def test_a_nested_card(server):
+    server.files["/m/net.json"] = b"[" * 100_000
+    with pytest.raises(UserError, match=r"net\.json is no card of a model"):
+        fetch(address(server))

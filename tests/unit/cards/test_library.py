@@ -133,7 +133,7 @@ def test_weights_that_are_elsewhere(bare, put, tmp_path, monkeypatch):
         library.locate("net")
     asked = []
 
-    def receive(url, take):
+    def receive(url, take, _):
         asked.append(url)
         (tmp_path / "answer").write_bytes(b"mine/net")
         with (tmp_path / "answer").open("rb") as answer:

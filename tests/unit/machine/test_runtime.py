@@ -105,3 +105,29 @@ def test_cores_are_what_the_control_group_grants(files, wanted, tmp_path, monkey
 def test_cores_are_what_the_affinity_grants(tmp_path, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {3, 5}, raising=False)
     assert usable_cores(tmp_path) == 2
+
+
+FREED = """
+import numpy as np
+from pathlib import Path
+from tlzoo.machine import runtime
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+assert runtime.keep_memory({})
+start = resident()
+held = [np.ones(50_000) for _ in range(500)]  # 200 MB
+del held
+kept = resident() - start
+runtime.give_back()
+print(kept // 10**6, (resident() - start) // 10**6)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is that of glibc")
+def test_what_was_freed_goes_back_when_asked():
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    kept, after = map(int, done.stdout.split())
+    assert kept > 150
+    assert after < 20

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle  # noqa: TID251 (a file of the kind that is refused)
+import re
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,7 @@ def test_description_is_plain():
             "activation": "softplus",
             "dropout": 0.0,
             "transform": "standard",
+            "minimum": None,
         },
     }
     graph = checkpoint.describe(ALIGNN(dim=4, alignn_layers=1, gcn_layers=1))["init_args"]["graph"]
@@ -398,4 +400,42 @@ def test_file_that_cannot_be_read(stored, monkeypatch):
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(UserError, match=r"model\.json cannot be read: Permission denied"):
+        checkpoint.load(stored)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("backbone", {"depth": 10**9}, "asks for far more weights than the 22 tensors of "),
+        ("backbone", {"dim": 10**9}, "asks for far more weights than the 22 tensors of "),
+        ("head", {"hidden": [10**9]}, "asks for far more weights than the 22 tensors of "),
+        ("head", {"hidden": [1] * 10_000}, "asks for far more weights than the 22 tensors of "),
+        ("backbone", {"graph": None}, "CGCNN: graph is None, wanted an object"),
+        ("backbone", {"graph": {"cutoff": 1e9}}, "must not be above 30 Å together, got 1000000000.0"),
+        ("backbone", {"graph": {"tie_tolerance": 1e9}}, "must not be above 30 Å together"),
+        ("backbone", {"graph": {"neighbours": 1.5}}, "neighbours is '1.5': Expected `int`, got `float`"),
+        ("backbone", {"depth": True}, "depth is 'True': Expected `int`, got `bool`"),
+        ("head", {"hidden": 5}, "hidden is '5': Expected `array`, got `int`"),
+    ],
+)
+def test_what_a_header_asks_for_is_bounded(part, changes, message, stored):
+    spec = json.loads(stored.with_suffix(".json").read_text())["spec"]
+    changed = {**spec[part], "init_args": {**spec[part]["init_args"], **changes}}
+    rewrite(stored, header={"spec": {**spec, part: changed}})
+    with pytest.raises(UserError, match=re.escape(message)):
+        checkpoint.load(stored)
+
+
+@pytest.mark.parametrize("name", ["targets", "units"])
+@pytest.mark.parametrize("value", [5, None, [1], "eV", {}])
+def test_names_of_a_header_that_are_none(name, value, stored):
+    rewrite(stored, header={name: value})
+    recard(stored, **{name: value})
+    with pytest.raises(UserError, match=rf"is no card: {name} is .*, wanted names; restore the card"):
+        checkpoint.load(stored)
+
+
+def test_elements_that_are_none(stored):
+    recard(stored, elements=5)
+    with pytest.raises(UserError, match="is no card: elements is 5, wanted names"):
         checkpoint.load(stored)

@@ -122,6 +122,6 @@ def _version_of(path: Path) -> str | None:
     import pyarrow.parquet as pq
 
     try:
-        return note_of(pq.read_schema(path)).get("version")
+        return note_of(pq.read_schema(path), path).get("version")
     except (OSError, pa.ArrowInvalid):
         return None

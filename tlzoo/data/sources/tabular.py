@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def read_json(path: Path, columns: Columns) -> Records:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: is not JSON ({error.msg}); is it complete?") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply to be crystals; is it damaged?") from error
     if is_structure_dict(content):
         return [Record(path.stem, Place(str(path)), content)], []
     rows = _rows(content)
@@ -118,6 +121,10 @@ def _read_lines(text: str, path: Path, columns: Columns) -> Records:
             text = f"is not JSON ({error.msg} at column {error.colno}); is it complete?"
             problems.append(Problem(place, "unreadable", text))
             continue
+        except RecursionError:
+            text = "is nested too deeply to be a crystal; is it damaged?"
+            problems.append(Problem(place, "unreadable", text))
+            continue
         if not isinstance(row, dict):
             problems.append(Problem(place, "unreadable", f"is a JSON {type(row).__name__}; wanted an object"))
             continue
@@ -178,8 +185,9 @@ def records_of(
         if source is None:
             text = f"column {structure!r} is empty; wanted a structure"
             problems.append(Problem(place, "no structure", text))
-        elif isinstance(source, Path) and not source.is_file():
-            text = f"column {structure!r} names {row[structure]!r}, which is no file"
+        elif isinstance(source, Path) and not os.path.isfile(source):  # noqa: PTH113 (the name may be too long)
+            shown = row[structure] if len(row[structure]) <= 200 else f"{row[structure][:199]}…"
+            text = f"column {structure!r} names {shown!r}, which is no file"
             problems.append(Problem(place, "missing file", text))
         elif id_column and not name:
             text = f"column {id_column!r} is empty; every crystal needs an id"
