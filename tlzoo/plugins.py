@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
@@ -134,11 +134,13 @@ def find(path: str, *kinds: type, package: object = None) -> type[Any]:
             f"{name}; the file was written with version {note.get('version', 'unknown')}"
         )
     if note and (note.get("name"), note.get("version")) != (plugin.package, plugin.version):
-        logger.warning(
-            "%s was stored with %s %s, here is %s %s: it may answer otherwise",
-            *(path, note.get("name"), note.get("version"), plugin.package, plugin.version),
-        )
+        _warn(path, f"{note.get('name')} {note.get('version')}", f"{plugin.package} {plugin.version}")
     return found
+
+
+@lru_cache  # once a process, however many models are built
+def _warn(path: str, stored: str, here: str) -> None:
+    logger.warning("%s was stored with %s, here is %s: it may answer otherwise", path, stored, here)
 
 
 def _missing(path: str, note: Mapping[str, Any]) -> str:
