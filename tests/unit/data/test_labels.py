@@ -81,7 +81,7 @@ def test_unknown(labelled, text):
         ("5.431(2)", "give the value alone, its uncertainty in another column"),
         ("5 ± 1", "give the value alone"),
         ("5 +/- 0.1", "give the value alone"),
-        ("5 eV", "correct it"),
+        ("5 eV", "give the number alone, without its unit"),
         ("#DIV/0!", "correct it"),
         ("maybe", "correct it"),
     ],
