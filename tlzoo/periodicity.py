@@ -41,10 +41,10 @@ def set_apart(
     along = lattice[periodic]
     size = float(np.sqrt(max(np.linalg.det(along @ along.T), 0)))
     if not periodic.any() or size < SMALLEST:
-        unit = ("Å", "Å", "Å²", "Å³")[len(along)]
+        told = f"cell of {size:.3g} {('Å', 'Å²', 'Å³')[len(along) - 1]}, " if periodic.any() else ""
         raise ValueError(
-            f"is not periodic (cell of {size if len(along) else 0:.3g} {unit}, "
-            f"pbc {' '.join('FT'[int(p)] for p in periodic)}); tlzoo knows periodic crystals only: "
+            f"is not periodic ({told}pbc {' '.join('FT'[int(p)] for p in periodic)}); "
+            "tlzoo knows periodic crystals only: "
             "give it a cell of three vectors and set pbc, or T T F for a layer in the plane of a and b"
         )
     if periodic.all():

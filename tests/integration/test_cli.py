@@ -257,6 +257,21 @@ def test_predict_a_folder(tlzoo, tested, files, tmp_path):
     np.testing.assert_allclose(table["band_gap"], predictions(tested[0])[table["id"]], rtol=1e-4)
 
 
+def test_predict_is_told_how_a_table_is_to_be_read(tlzoo, tested, files, tmp_path):
+    folder, ids = files
+    texts = [next(folder.glob(f"{name}.*")).read_text() for name in ids]
+    # two columns of structures, ids under a name that nobody knows, one of them twice
+    table = pd.DataFrame({"label": ids, "before": texts, "after": texts})
+    pd.concat([table, table[:1]]).to_csv(tmp_path / "in.csv", index=False)
+    asked = ("predict", tested[0], tmp_path / "in.csv", "-o", tmp_path / "out.csv")
+    told = (("--structure-column", "after"), ("--id-column", "label"), ("--same-id", "average"))
+    assert "say which counts (`--structure-column NAME`" in tlzoo(*asked).err
+    assert "have the mean taken (`--same-id average`" in tlzoo(*asked, *told[0], *told[1]).err
+    answer = tlzoo(*asked, *told[0], *told[1], *told[2])
+    assert answer.code == 0, answer.err
+    assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == ids
+
+
 def test_predict_a_csv_of_structures(tlzoo, tested, files, tmp_path):
     folder, ids = files
     given = [next(folder.glob(f"{name}.*")) for name in ids]

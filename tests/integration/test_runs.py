@@ -175,6 +175,7 @@ def test_other_crystals_are_refused(command, name, tlzoo, run, crystals, tmp_pat
     assert answer.err.startswith(f"tlzoo: {run} is measured on its own crystals, those in {run}/split.json: ")
     assert said in answer.err
     assert f"tlzoo test {run} --on DATA" in answer.err
+    assert "?." not in answer.err
     assert content(run) == before
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from tlzoo.errors import UserError
 
@@ -15,15 +16,27 @@ class Inputs:
         inputs: CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE databases, names of data sets.
         output: File to write: .csv or .parquet.
         skip_bad: Leave out what cannot be read instead of stopping.
+        id_column: Column of the ids, where it is not found.
+        structure_column: Column of the structures, where it is not found.
+        same_id: What rows with one id are: average, one crystal; rename, several, which get a number behind
+            the id; by default an error.
     """
 
     inputs: Sequence[str]
     output: Path
     skip_bad: bool = False
+    id_column: str | None = None
+    structure_column: str | None = None
+    same_id: Literal["average", "rename"] | None = None
 
     def __post_init__(self) -> None:
         if self.output.suffix not in {".csv", ".parquet"}:
             raise UserError(f"the output {self.output} must end in .csv or .parquet")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How tables are read, as arguments of :func:`tlzoo.data.sources.read_all`."""
+        return {name: getattr(self, name) for name in ("id_column", "structure_column", "same_id")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,9 @@ def main(args: Sequence[str]) -> int:
     def answer(_: Crystals, stores: Stores) -> Columns:
         return dict(zip(features.columns(layer), features.read(stores, [layer])[layer].T, strict=True))
 
-    table = answer_inputs(given.inputs, features.needs([layer]), answer, skip_bad=given.skip_bad)
+    table = answer_inputs(
+        given.inputs, features.needs([layer]), answer, skip_bad=given.skip_bad, reading=given.reading
+    )
     write_columns(table, given.output)
     say(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {given.output}")
     return 0

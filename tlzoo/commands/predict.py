@@ -35,7 +35,9 @@ def main(args: Sequence[str]) -> int:
 
         trained = load(asked.model)
     answer: Callable[[Crystals, Stores], Columns] = partial(trained.judged, **asked.limits)
-    table = answer_inputs(given.inputs, trained.options, answer, skip_bad=given.skip_bad)
+    table = answer_inputs(
+        given.inputs, trained.options, answer, skip_bad=given.skip_bad, reading=given.reading
+    )
     write_columns(table, given.output)
     if doubts := trust.said(asked.model, trained.domain, table):
         sys.stderr.write(f"tlzoo: {doubts}\n")

@@ -177,7 +177,7 @@ def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) 
         return [*problems, Problem(Place(source), "heavy tail", text, "note")]
     for row in far:
         text = (
-            f"{name} is {_quantity(values[row], unit)}, {distance[row]:.0f} robust standard deviations "
+            f"{name} is {_quantity(values[row], unit)}, {_count(distance[row])} robust standard deviations "
             f"from the median, {_quantity(median, unit)}"
         )
         problems.append(_warning(crystals, row, "outlier", text))
@@ -277,6 +277,10 @@ def _summary(crystals: Crystals, targets: Numbers) -> list[str]:
             facts.append(f"{len(values) - len(known):,} missing")
         lines.append(f"{name}: {', '.join(facts)}")
     return lines
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}" if value < 1e9 else f"{value:.1e}"
 
 
 def _quantity(value: float, unit: str) -> str:

@@ -158,16 +158,19 @@ def answer_inputs(
     answer: Callable[[Crystals, Stores], Columns],
     *,
     skip_bad: bool,
+    reading: Mapping[str, Any] | None = None,
 ) -> Columns:
     """Return ``id`` and what is said of all crystals that the inputs hold, in their order.
 
     Inputs are paths and names of data sets. With ``skip_bad`` what cannot be read is left out, and that
-    is said, instead of stopping.
+    is said, instead of stopping. ``reading`` are further arguments of :func:`tlzoo.data.sources.read_all`.
 
     Raises:
         UserError: Something cannot be read and ``skip_bad`` is off; the message names all of it.
     """
-    tables = [(named.load(name), []) if named.known(name) else read_all(name) for name in inputs]
+    tables = [
+        (named.load(name), []) if named.known(name) else read_all(name, **(reading or {})) for name in inputs
+    ]
     for name, (crystals, read) in zip(inputs, tables, strict=True):
         tell(name, remarks(read, name), len(crystals))
     unread = any(problem.severity == "error" for _, read in tables for problem in read)

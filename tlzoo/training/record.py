@@ -56,8 +56,9 @@ def restore(path: Path, data: CrystalDataModule, *, split_given: bool) -> None:
         _check_targets(run, data)
         _check_crystals(run, data)
     except UserError as error:
+        said = str(error) if str(error).endswith("?") else f"{error}."
         raise UserError(
-            f"{run.path} is measured on its own crystals, those in {path}: {error}. Give it the data that it "
+            f"{run.path} is measured on its own crystals, those in {path}: {said} Give it the data that it "
             f"was trained with; any other labelled crystals: tlzoo test {run.path} --on DATA"
         ) from error
 

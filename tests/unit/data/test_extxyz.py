@@ -161,3 +161,19 @@ def test_a_database_gives_what_was_stored(tmp_path):
         database.write(salt(), **stored)
     crystals = read(tmp_path / "a.db", targets=list(stored))
     assert {name: crystals.columns[name].tolist() for name in stored} == {n: [v] for n, v in stored.items()}
+
+
+@pytest.mark.parametrize("key", ["PBC", "Pbc"])
+def test_what_is_periodic_is_said_in_any_case(extxyz, key):
+    (found,) = read_all(extxyz(f'{key}="T T F"'))[1]
+    assert found.message.startswith("is periodic in a and b only")
+
+
+def test_a_lattice_is_said_in_any_case(extxyz):
+    text = frame("id=a").replace("Lattice", "lattice").replace("Properties", "properties")
+    assert abs(np.linalg.det(read(extxyz(text)).lattice[0])) == pytest.approx(4.11**3)
+
+
+def test_a_molecule_in_a_box_is_told_by_its_pbc(extxyz):
+    with pytest.raises(UserError, match=r"frame 1: is not periodic \(pbc F F F\); tlzoo knows periodic"):
+        read(extxyz('pbc="F F F"'))

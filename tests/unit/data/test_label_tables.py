@@ -352,3 +352,49 @@ def test_every_way_to_name_a_file(folder):
     for form, known in itertools.product(("{}", "{}.vasp"), ("file", "id", "anything")):
         table(**{known: [form.format(name) for name in ORDER]}).to_csv(folder / "labels.csv", index=False)
         assert meet(read(folder, targets=["a"])) == 10
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [("{}.0", "column 'id' has '0.0'; there is '0'"), ("{:.2f}", "column 'id' has '0.00'; there is '0'")],
+)
+def test_ids_that_became_decimals_are_not_replaced_by_whole_numbers(folder, written, hint):
+    """A number of electrons, 9 to 0 here, would name the files; every label would be another crystal's."""
+    rows = table(id=[written.format(name) for name in ORDER], electrons=[9 - name for name in ORDER])
+    rows.to_csv(folder / "labels.csv", index=False)
+    said = message(folder, targets=["a"])
+    assert said == f"in/labels.csv: {hint}: write it so, with its zeros, capitals and ending"
+
+
+def test_names_that_lost_their_zeros_are_told(tmp_path, cells):
+    (tmp_path / "in").mkdir()
+    for name in ORDER:
+        shutil.copy(cells / f"{name}.vasp", tmp_path / "in" / f"{name:03}.vasp")
+    table(id=ORDER).to_csv(tmp_path / "in" / "labels.csv", index=False)
+    assert "column 'id' has '0'; there is '000': write it so" in message(tmp_path / "in", targets=["a"])
+
+
+def test_other_ids_leave_the_names_to_another_column(folder):
+    table(material_id=[f"mp-{name}" for name in ORDER], number=ORDER).to_csv(
+        folder / "labels.csv", index=False
+    )
+    assert meet(read(folder, targets=["a"])) == 10
+
+
+def test_the_first_line_that_excel_writes_is_no_header(folder):
+    rows = table(file=ORDER)
+    (folder / "labels.csv").write_text("sep=;\n" + rows.to_csv(index=False, sep=";"))
+    crystals, problems = read_all(folder, targets=["a"])
+    assert (meet(crystals), problems) == (10, [])
+
+
+def test_files_of_several_crystals_in_a_folder_are_named(folder):
+    (folder / "more.extxyz").write_text("2\n\n")
+    (found,) = read_all(folder)[1]
+    assert (found.kind, found.severity) == ("other crystals", "warning")
+    assert found.message == "more.extxyz may hold crystals, which are not read in a folder: give it alone"
+
+
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path):
+    (tmp_path / "in.xlsx").write_bytes(b"PK")
+    assert message(tmp_path / "in.xlsx").endswith("; save it as .csv")

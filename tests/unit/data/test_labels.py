@@ -81,7 +81,7 @@ def test_unknown(labelled, text):
         ("5.431(2)", "give the value alone, its uncertainty in another column"),
         ("5 ± 1", "give the value alone"),
         ("5 +/- 0.1", "give the value alone"),
-        ("5 eV", "correct it"),
+        ("5 eV", "give the number alone, without its unit"),
         ("#DIV/0!", "correct it"),
         ("maybe", "correct it"),
     ],
@@ -256,3 +256,32 @@ def test_the_worst_outlier_comes_first():
     table = Crystals.from_structures(STRUCTURES * 12, columns={"gap": labels})
     found = [p.message for p in check(table, progress=False).warnings if p.kind == "outlier"]
     assert [text.split(",")[0] for text in found] == ["gap is 1e+06", "gap is -50000", "gap is 900"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (["1_000", "1_100", "1_200"], "warning: '1_000' is no number; write it without '_'"),
+        (
+            ["1,0", "", "1,2"],
+            "warning: '1,0' is no number; use a decimal point, and nothing between thousands",
+        ),
+        (["1.0 eV", "1.5 eV"], "warning: '1.0 eV' is no number; give the number alone, without its unit"),
+        (["5 %", "1.5%"], "warning: '5 %' is no number; give the number alone, without its unit"),
+        (["1.0(2)", "1.5(3)"], "warning: '1.0(2)' is no number; give the value alone, its uncertainty"),
+        (["1.0 2.0", "[1, 2]"], "note: '1.0 2.0' is no number; give one number, or a column for each"),
+    ],
+)
+def test_numbers_that_become_text_are_told(labelled, labels, told):
+    """Nobody asked for the column, but its labels are gone."""
+    severity, text = told.split(": ")
+    (found,) = [p for p in read_all(labelled(labels), targets=None)[1] if p.kind == "numbers as text"]
+    assert found.severity == severity
+    assert found.message.startswith(f"column 'gap' is read as text: {text}")
+
+
+@pytest.mark.parametrize(
+    "labels", [["mp-1", "mp-2"], ["2020-01-01"] * 2, ["2H", "1T"], ["cubic", "1,5", "x"]]
+)
+def test_what_is_text_is_not_told(labelled, labels):
+    assert read_all(labelled(labels), targets=None)[1] == []

@@ -284,3 +284,28 @@ def test_the_message_names_the_file_and_the_format(tmp_path):
     (tmp_path / "a.vasp").write_text(poscar(species="Na Cl\n4"))
     with pytest.raises(UserError, match=r"a\.vasp: is read as a POSCAR: it names 2 species \(Na, Cl\)"):
         read(tmp_path / "a.vasp")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        poscar().replace("\n", "\r").encode(),
+        poscar().encode("utf-16"),  # with its byte-order mark
+        b"\xef\xbb\xbf" + poscar().encode(),
+    ],
+)
+def test_files_of_other_systems(tmp_path, data):
+    (tmp_path / "a.vasp").write_bytes(data)
+    crystals = read(tmp_path / "a.vasp")
+    assert crystals.formulas[0] == "Na1-Cl1"
+    assert abs(np.linalg.det(crystals.lattice[0])) == pytest.approx(5.64**3)
+
+
+def test_a_file_by_another_name(tmp_path):
+    """A CIF is one by what it says; a POSCAR that is called a CIF may be anything that was renamed."""
+    salt = Structure.from_spacegroup("Fm-3m", np.eye(3) * 5.64, ["Na", "Cl"], [[0, 0, 0], [0.5] * 3])
+    (tmp_path / "a.vasp").write_text(salt.to(fmt="cif"))
+    assert read(tmp_path / "a.vasp").num_atoms.tolist() == [8]
+    (tmp_path / "a.cif").write_text(poscar())
+    with pytest.raises(UserError, match=r"is named as a CIF, but holds a POSCAR: name it \.vasp"):
+        read(tmp_path / "a.cif")

@@ -114,3 +114,9 @@ def test_once_in_a_command(caplog):
     tell("folder", found, 1)
     tell("folder", found, 1)
     assert said() == 4
+
+
+def test_what_is_said_of_the_table_is_of_no_crystal():
+    problems = [note("labels.csv", "a column without a name was not read", kind="unnamed column")]
+    assert lines(problems) == ["folder, labels.csv: a column without a name was not read"]
+    assert remarks_of(json.dumps(remarks(problems, "folder"))) == remarks(problems, "folder")

@@ -30,8 +30,8 @@ def test_both_rows_and_the_remedy_are_told(folder):
     assert error.kind == "duplicate id"
     assert error.message == (
         f"the id 'a' is taken by {folder}/labels.csv, line 2 and comes again in {folder}/labels.csv, line 4; "
-        "the structure is the same with gap 1 and 3: remove one, or have the mean taken (`tlzoo data check "
-        "--same-id average`, `tlzoo fit --data.same_id average`)"
+        "the structure is the same with gap 1 and 3: remove one, or have the mean taken ("
+        "`--same-id average`, of `tlzoo fit` `--data.same_id average`, in the YAML of `--config` under data)"
     )
 
 
@@ -73,7 +73,7 @@ def test_different_structures_have_no_mean():
     table = pd.DataFrame({"id": ["a", "a"], "structure": [salt(5.5), salt(5.7)], "gap": [1.0, 2.0]})
     for options in ({}, {"same_id": "average"}):
         with pytest.raises(
-            UserError, match=r"the structures differ: give each an id of its own, .* --same-id rename"
+            UserError, match=r"the structures differ: give each an id of its own, .*`--same-id rename`"
         ):
             crystals_from(table, **options)
 

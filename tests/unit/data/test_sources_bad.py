@@ -145,7 +145,8 @@ def test_target_that_is_no_number(folder):
 
 
 @pytest.mark.parametrize(
-    ("cell", "hint"), [('"1,5"', "use a decimal point"), ("inf", "correct it"), ("3 eV", "correct it")]
+    ("cell", "hint"),
+    [('"1,5"', "use a decimal point"), ("inf", "correct it"), ("3 eV", "give the number alone")],
 )
 def test_numbers_with_a_hint(folder, cell, hint):
     (folder / "labels.csv").write_text(f"id,gap\na,1\nb,{cell}\n")

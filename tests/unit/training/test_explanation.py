@@ -15,6 +15,14 @@ NEEDED = {"model": {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": 
         (["--batch-size", "3"], "unrecognized arguments: --batch-size 3; did you mean '--data.batch_size'?"),
         (["--zzz"], "unrecognized arguments: --zzz"),
         (
+            ["--data.split.seed", "5"],
+            (
+                "--data.split.seed is of which class? Give --data.split CLASS, too; there are: "
+                "ByComposition, FromColumn, FromFile, KFold, LeaveElementOut, MatbenchFold, PaperTrial, "
+                "Pretraining, Random, RepeatedKFold, Sampled"
+            ),
+        ),
+        (
             ["--model.backbone", "CGCN"],
             (
                 "model.backbone: there is no class 'CGCN'; there are: ALIGNN, CGCNN, DescriptorMLP; "

@@ -29,6 +29,8 @@ WANTED = (
     ".extxyz or an ASE .db"
 )
 
+SPREADSHEETS = {".xlsx", ".xls", ".ods"}
+
 READERS: dict[tuple[str, ...], Callable[[Path, Columns], Table | Records]] = {
     (".csv", ".tsv"): read_csv,
     (".parquet", ".pq"): read_parquet,
@@ -116,7 +118,8 @@ def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | Recor
             crystals = kind().read(path)
             places = numbered(path, len(crystals), "crystal")
             return Table(crystals, places, places, [])
-    raise UserError(f"{path} is of no known kind; wanted {WANTED}")
+    hint = "; save it as .csv" if path.suffix.lower() in SPREADSHEETS else ""
+    raise UserError(f"{path} is of no known kind; wanted {WANTED}{hint}")
 
 
 def _read_table(

@@ -29,8 +29,8 @@ Found: TypeAlias = "tuple[int, Atoms | Exception, Mapping[str, Any]]"
 # What is escaped or quoted in the comment line of extended XYZ, and a key there with its value, if any.
 PART = r"""\\.|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\{[^}]*\}|\[[^\]]*\]"""
 FIELD = re.compile(rf"""((?:{PART}|[^\s"'{{\[\\=])+)(?:\s*=\s*((?:{PART}|[^\s"'{{\[\\])+))?""")
-# Keys that are the structure itself.
-STRUCTURAL = ("Lattice", "Properties", "pbc")
+# Keys that are the structure itself, in any case, and as ase knows them.
+STRUCTURAL = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 
 
 def read_extxyz(path: Path, columns: Columns) -> Records:
@@ -62,7 +62,8 @@ def _frames(path: Path) -> Iterator[Found]:
             try:
                 facts = fields(lines[1])
                 # no more than that, so that ase neither reads the labels nor makes results of them
-                lines[1] = " ".join(f'{key}="{facts.pop(key)}"' for key in STRUCTURAL if key in facts) + "\n"
+                known = {key: STRUCTURAL[key.lower()] for key in list(facts) if key.lower() in STRUCTURAL}
+                lines[1] = " ".join(f'{name}="{facts.pop(key)}"' for key, name in known.items()) + "\n"
                 atoms: Atoms | Exception = next(read_xyz(StringIO("".join(lines)), 0))
             except Exception as error:  # noqa: BLE001 (ase raises anything on damaged text)
                 atoms = error

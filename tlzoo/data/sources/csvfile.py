@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -85,15 +86,18 @@ def read_rows(path: Path, label: str, *, first_cells: Collection[str] = ()) -> R
 
 
 def _lines(text: str, path: Path) -> list[tuple[int, list[str]]]:
-    first = text.lstrip().partition("\n")[0]
+    # what Excel writes or wants for a first line, of which it makes no row
+    told = re.match(r"\s*\"?sep=(.)\"?\r?\n", text, re.IGNORECASE)
+    first = (text[told.end() :] if told else text).lstrip().partition("\n")[0]
     tabs = ".tsv" in path.suffixes or ("\t" in first and "," not in first)
     delimiter = "\t" if tabs else ";" if ";" in first and "," not in first else ","
+    delimiter = told[1] if told else delimiter
     limit = csv.field_size_limit(sys.maxsize)  # a cell may hold a whole CIF
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         lines, begin = [], 1
         for cells in reader:
-            if any(cell.strip() for cell in cells):
+            if any(cell.strip() for cell in cells) and not (told and reader.line_num == 1):
                 lines.append((begin, cells))
             begin = reader.line_num + 1
         return lines

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from tlzoo.data.sources.csvfile import Rows, read_rows
-from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.data.sources.problems import Place, Problem, option
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Record, Records, is_unnamed
 from tlzoo.errors import UserError
 
@@ -25,6 +25,8 @@ PATTERNS = ("*.cif", "*.vasp", "*.poscar", "POSCAR*", "CONTCAR*", "*.json")
 TABLES = (".csv", ".tsv")
 # Tables that may hold labels too, but are not read in a folder.
 OTHER_TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".pq", ".csv.gz", ".tsv.gz")
+# Files of several crystals, which are read alone.
+SEVERAL = (".extxyz", ".xyz", ".db")
 MAX_BYTES = 20 * 1024**3
 MAX_RATIO = 500
 BARE = re.compile(r"(POSCAR|CONTCAR)(\.vasp)?$", re.IGNORECASE)
@@ -131,6 +133,10 @@ def _contents(folder: Path, label: str) -> _Contents:
     tables = ([p for p in top if p.suffix.lower() == ending and p.is_file()] for ending in TABLES)
     used = next(filter(None, tables), [])
     known = {*files, *used, *dangling}
+    if several := [path for path in top if path not in known and path.suffix.lower() in SEVERAL]:
+        text = f"{_names(several, folder)} may hold crystals, which are not read in a folder: give it alone"
+        problems.append(Problem(Place(label), "other crystals", text, "warning"))
+        known.update(several)
     if others := [path for path in top if path not in known]:
         text = f"{len(others)} other file(s) were not read: {_names(others, folder)}"
         problems.append(Problem(Place(label), "other files", text, "note"))
@@ -214,7 +220,9 @@ class _Files:
     def hint(self, cell: str) -> str:
         """Say which name was perhaps meant: ``CO`` is not ``Co``, and 007 not 7, so that it is not taken."""
         name = self._alike.get(_alike(cell))
-        return f"; there is {name!r}: write it so, with its zeros, capitals and ending" if name else ""
+        return (
+            f"; there is {name!r}: write it so, with its zeros, capitals and ending" if cell and name else ""
+        )
 
 
 def _joined(
@@ -287,12 +295,14 @@ def _id_column(rows: Rows, files: _Files) -> str:
         found = [files.find(cell) for cell in cells]
         if any(found):
             named.append(_Naming(column, found, 0 if any(map(files.whole, cells)) else _rank(column)))
-    if not named:
+    best = min(named, key=lambda each: (each.rank, each.repeats, -each.rows), default=None)
+    if best is None or best.rank > 2:
+        _check_spelling(rows, files)
+    if best is None:
         raise UserError(
             f"{rows.file}: no column names the structure files; one must hold file names, with or without "
             f"ending; the columns are: {', '.join(rows.columns)}"
         )
-    best = min(named, key=lambda each: (each.rank, each.repeats, -each.rows))
     for other in named:
         equal = other.rank == best.rank or (best.rank > 0 and other.rows > best.rows)
         row = best.differs(other)
@@ -301,10 +311,21 @@ def _id_column(rows: Rows, files: _Files) -> str:
             raise UserError(
                 f"{rows.file}: the columns {best.column!r} and {other.column!r} both name structure files, "
                 f"but not the same, {cells[0]!r} and {cells[1]!r} in line {rows.places[row].row}: say which "
-                f"counts (`tlzoo data check {Path(rows.file).parent} --id-column NAME`, `tlzoo fit "
-                "--data.id_column NAME`), or remove the other"
+                f"counts {option('id_column', 'NAME')}, or remove the other"
             )
     return best.column
+
+
+def _check_spelling(rows: Rows, files: _Files) -> None:
+    """Refuse names as a spreadsheet or pandas left them: no other column of whole numbers stands for them.
+
+    Raises:
+        UserError: A column that is called as columns of names are has nearly the name of a file.
+    """
+    for name in [name for name in rows.columns if _rank(name) <= 2]:
+        for cell in (values[name].strip() for values in rows.values):
+            if hint := files.hint(cell):
+                raise UserError(f"{rows.file}: column {name!r} has {cell!r}{hint}")
 
 
 def _rank(column: str) -> int:
@@ -363,7 +384,7 @@ def _alike(name: str) -> str:
     bare = name.lower()
     for ending in (".cif", ".vasp", ".poscar", ".json"):
         bare = bare.removesuffix(ending)
-    return bare.lstrip("0")
+    return re.sub(r"^(\d+)\.0+$", r"\1", bare).lstrip("0")
 
 
 def _names(paths: Collection[Path], folder: Path) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,16 @@ NO_NUMBER = UNKNOWN | {"-", "--", "–", "—", "?"}
 # Digits of other scripts, 1_000 and 0x10 are Python's; no table means them.
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
+SEVERAL = "give one number, or a column for each"
+
 # What to do about a cell that is no number, by what it looks like.
 HINTS = (
     (r"[+-]?[\d.]*\d(,\d+)+(\.\d*)?", "use a decimal point, and nothing between thousands"),
     (r"[+-]?\d+(_\d+)+.*", "write it without '_'"),
     (r"[<>≤≥≲≳~≈].*\d.*", "a bound is no value"),
     (r".*\d\(\d+\)|.*\d *(±|\+/-|\+-) *\d.*", "give the value alone, its uncertainty in another column"),
+    (r"[+-]?\d+(\.\d*)?( *%| +[^\W\d]\S*)", "give the number alone, without its unit"),
+    (r"[\[({]?-?\d+(\.\d*)?([ ,;]+-?\d+(\.\d*)?)+[\])}]?", SEVERAL),
 )
 
 # Words for two classes: that of 0, then that of 1.
@@ -100,9 +104,27 @@ def no_numbers(
     return [_no_number(places[row], column, values[row]) for row in wrong]
 
 
+def as_text(file: Place, column: str, values: NDArray[Any]) -> list[Problem]:
+    """Return a warning of a text column that would be numbers if they were written otherwise.
+
+    Of several numbers in a cell, such as the tensors that ASE writes, a note.
+    """
+    known = [value for value in values if not is_unknown(value, NO_NUMBER)]
+    meant = [value for value in known if _number(value) is None and _hint(value)]
+    if len(meant) <= 0.5 * len(known):
+        return []
+    hint = _hint(meant[0])
+    said = f"column {column!r} is read as text: {_shown(meant[0])!r} is no number; {hint}"
+    severity: Literal["warning", "note"] = "note" if hint == SEVERAL else "warning"
+    return [Problem(file, "numbers as text", said, severity)]
+
+
+def _hint(value: object) -> str:
+    return next((hint for look, hint in HINTS if re.fullmatch(look, str(value).strip())), "")
+
+
 def _no_number(place: Place, column: str, value: object) -> Problem:
-    text = str(value).strip()
-    hint = next((hint for look, hint in HINTS if re.fullmatch(look, text)), "correct it")
+    hint = _hint(value) or "correct it"
     said = (
         f"column {column!r} holds {_shown(value)!r}, which is no finite number; {hint}, or leave it empty if "
         "unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import subprocess
@@ -179,19 +180,28 @@ def _structure(source: Source) -> Structure | Sites:
         return source
     if isinstance(source, Path) and not source.exists():
         raise _BadStructureError("missing file", "there is no such file")
-    text = source if isinstance(source, str) else source.read_bytes().decode("utf-8", errors="replace")
+    text = source if isinstance(source, str) else _decoded(source.read_bytes())
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise _BadStructureError("empty", "is empty")
+    return _from_text(text, is_named_cif=isinstance(source, Path) and source.suffix.lower() == ".cif")
+
+
+def _from_text(text: str, *, is_named_cif: bool) -> Structure | Sites:
     # by content, and first: the comment of a POSCAR may begin as anything does
-    named = source.suffix.lower() if isinstance(source, Path) else ""
-    if named != ".cif" and is_poscar(text):
+    if is_poscar(text) and not (is_named_cif and is_cif(text)):
+        if is_named_cif:
+            raise _BadStructureError("unreadable", "is named as a CIF, but holds a POSCAR: name it .vasp")
         return _from_poscar(text)
     if text.lstrip().startswith("{"):
         return _from_dict(json.loads(text))
-    if is_cif(text) if isinstance(source, str) else named == ".cif":
-        return read_cif(text)
-    return _from_poscar(text)
+    return read_cif(text) if is_named_cif or is_cif(text) else _from_poscar(text)
+
+
+def _decoded(data: bytes) -> str:
+    # PowerShell writes UTF-16 where `>` is used
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8", errors="replace")
 
 
 def _from_poscar(text: str) -> Sites:

@@ -62,7 +62,7 @@ def read_poscar(text: str) -> tuple[NDArray[np.float64], NDArray[np.int64], NDAr
     Raises:
         PoscarError: It is not complete, does not name its elements, or contradicts itself.
     """
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) < 8:
         raise PoscarError(f"it has {len(lines)} lines; is it complete?")
     lattice = np.array([_three(lines, at) for at in (2, 3, 4)])

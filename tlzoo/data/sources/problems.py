@@ -14,6 +14,19 @@ from tlzoo.machine.remarks import remark
 
 SHOWN = 10
 
+# What is said of an input as a whole, or of its table of labels, not of crystals.
+WHOLE = {
+    "classes",
+    "duplicate id",
+    "numbers as text",
+    "other crystals",
+    "other files",
+    "other folders",
+    "other tables",
+    "start and end",
+    "unnamed column",
+}
+
 # Of what is unusual in the same way so many places are named.
 NAMED = 3
 
@@ -70,6 +83,18 @@ class Problem:
         return f"{self.place}: {self.message}"
 
 
+def option(name: str, value: str) -> str:
+    """Say how commands are told how a table is to be read.
+
+    >>> option("same_id", "average")
+    '(`--same-id average`, of `tlzoo fit` `--data.same_id average`, in the YAML of `--config` under data)'
+    """
+    flag = name.replace("_", "-")
+    return (
+        f"(`--{flag} {value}`, of `tlzoo fit` `--data.{name} {value}`, in the YAML of `--config` under data)"
+    )
+
+
 def raise_errors(path: str, problems: Sequence[Problem]) -> None:
     """Raise one error for all errors among the problems of an input, if there are any.
 
@@ -91,7 +116,7 @@ class Remark(NamedTuple):
     """What is unusual in the same way about some crystals of an input.
 
     Attributes:
-        size: How many these are.
+        size: How many these are; 0 if it is said of the input as a whole.
         names: The first of them.
         text: What is unusual.
         alike: Whether it is the same of all; else the text is that of the first.
@@ -107,6 +132,8 @@ class Remark(NamedTuple):
         if self.names == (label,):
             return f"{label}: {self.text}"
         names = ", ".join(self.names) + (", …" if self.size > len(self.names) else "")
+        if self.size == 0:
+            return f"{label}, {names}: {self.text}"
         of_first = "" if self.alike else f"; {self.names[0]}"
         return f"{label}: {self.size:,} of {total:,} crystals ({names}){of_first}: {self.text}"
 
@@ -129,13 +156,14 @@ def remarks(problems: Iterable[Problem], label: str) -> Remarks:
                 # all that the parsers say is of one kind
                 kind = PARTICULAR.sub("#", problem.message) if problem.kind == "note" else problem.kind
                 found.setdefault(kind, {}).setdefault(place, problem.message)
-    return {kind: _remark(texts, label) for kind, texts in found.items()}
+    return {kind: _remark(kind, texts, label) for kind, texts in found.items()}
 
 
-def _remark(texts: Mapping[str, str], label: str) -> Remark:
+def _remark(kind: str, texts: Mapping[str, str], label: str) -> Remark:
     names = [place if place == label else place.removeprefix(label).lstrip("/, ") for place in texts]
     first, *others = texts.values()
-    return Remark(len(names), tuple(names[:NAMED]), first, all(text == first for text in others))
+    size = 0 if kind in WHOLE else len(names)
+    return Remark(size, tuple(names[:NAMED]), first, all(text == first for text in others))
 
 
 def remarks_of(text: str | bytes) -> Remarks:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.plausibility import findings
-from tlzoo.data.sources.labels import as_numbers, is_unknown, no_numbers, with_classes
+from tlzoo.data.sources.labels import as_numbers, as_text, is_unknown, no_numbers, with_classes
 from tlzoo.data.sources.parse import Parsed, Sites, Source, parse_all
 from tlzoo.data.sources.problems import Place, Problem, raise_errors, remarks, tell
 from tlzoo.data.sources.repeats import SameId, one_id_each
@@ -128,6 +128,7 @@ def finish(
             problems += no_numbers(read.labels, name, values, wrong.tolist())
         else:
             columns[name] = _objects([None if is_unknown(value) else value for value in values])
+            problems += as_text(file, name, values) if targets is None else []
     origins = [str(place) for place in read.places]
     crystals = replace(crystals, columns=columns, units={**crystals.units, **units}, origins=origins)
     strange = strange_structures(crystals)

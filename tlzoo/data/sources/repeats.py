@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import exact_copies
 from tlzoo.data.sources.labels import is_unknown
-from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.data.sources.problems import Place, Problem, option
 
 # What becomes of rows with one id: one crystal with the mean of their numbers, if their structure is the
 # same; or all but the first get a number behind their id.
@@ -104,4 +104,4 @@ def _taken(crystals: Crystals, first: Place, place: Place, rows: Sequence[int], 
         ]
         said = f" with {', '.join(unlike)}" if unlike else ""
         text += f"; the structure is the same{said}: remove one, or have the mean taken"
-    return f"{text} (`tlzoo data check --same-id {how}`, `tlzoo fit --data.same_id {how}`)"
+    return f"{text} {option('same_id', how)}"

@@ -14,7 +14,7 @@ import numpy as np
 from tlzoo.crystals import COLUMNAR, Crystals, damaged_rows
 from tlzoo.data.sources.csvfile import read_rows, read_text
 from tlzoo.data.sources.parse import Source, is_structure, is_structure_dict, is_structure_text
-from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.data.sources.problems import Place, Problem, option
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Records, Table, find_column
 from tlzoo.errors import UserError, no_such
 from tlzoo.periodicity import SMALLEST
@@ -231,8 +231,7 @@ def _structure_column(
     if holding:
         raise UserError(
             f"{label}: the columns {', '.join(map(repr, holding))} all hold structures; say which counts "
-            "(`tlzoo data check --structure-column NAME`, `tlzoo fit --data.structure_column NAME`), or "
-            "remove the others"
+            f"{option('structure_column', 'NAME')}, or remove the others"
         )
     raise NoStructuresError(
         f"{label}: no column holds structures (the text of a CIF or POSCAR, a path, or a structure dict); "
