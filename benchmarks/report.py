@@ -75,6 +75,7 @@ def write(folder: Path) -> str:
             ("scaling", scaling),
             ("large", large),
             ("startup", startup),
+            ("screening", screening),
         ):
             if name in found:
                 blocks.append(words(found[name]))
@@ -294,6 +295,39 @@ def startup(found: list[Found]) -> str:
             f"| {row['target']} | {reached} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def screening(found: Found) -> str:
+    """Return the memory of a screening, against another version."""
+    then, now = found["then"], found["now"]
+    ratio, growth = now["peak"] / then["peak"], grown(now["left"])
+    lines = [
+        f"Resident memory, MB; {found['crystals']:,} crystals by {found['model']}, one process.\n",
+        "| | other checkout | this one | | target | reached |",
+        "|---|---|---|---|---|---|",
+        (
+            f"| peak | {then['peak']:.0f} | {now['peak']:.0f} | ratio {ratio:.2f} | {found['target']} "
+            f"| {'yes' if ratio <= found['target'] else '**no**'} |"
+        ),
+        f"| left after the first shard | {then['left'][0]:.0f} | {now['left'][0]:.0f} | | | |",
+        (
+            f"| most left after a later one | {max(then['left']):.0f} | {max(now['left']):.0f} "
+            f"| grown by {growth:.1%}, other {grown(then['left']):.1%} | {found['growth']:.0%} "
+            f"| {'yes' if growth <= found['growth'] else '**no**'} |"
+        ),
+        "",
+        "| shard | other checkout: most | left | this one: most | left |",
+        "|---|---|---|---|---|",
+    ]
+    for number in range(len(now["left"])):
+        sides = (f"{side['most'][number]:.0f} | {side['left'][number]:.0f}" for side in (then, now))
+        lines.append(f"| {number} | {' | '.join(sides)} |")
+    return "\n".join(lines) + "\n"
+
+
+def grown(left: list[float]) -> float:
+    """Return by what part of what was left first the most was more."""
+    return max(left) / left[0] - 1
 
 
 def large(found: Found) -> str:
