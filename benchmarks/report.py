@@ -300,34 +300,33 @@ def startup(found: list[Found]) -> str:
 def screening(found: Found) -> str:
     """Return the memory of a screening, against another version."""
     then, now = found["then"], found["now"]
-    ratio, growth = now["peak"] / then["peak"], grown(now["left"])
+    peaks, shards = (then["peak"], now["peak"]), len(now["left"])
+    ratio, target = peaks[1] / peaks[0], found["target"]
+    reached = "yes" if ratio <= target else "**no**"
     lines = [
         f"Resident memory, MB; {found['crystals']:,} crystals by {found['model']}, one process.\n",
         "| | other checkout | this one | | target | reached |",
         "|---|---|---|---|---|---|",
-        (
-            f"| peak | {then['peak']:.0f} | {now['peak']:.0f} | ratio {ratio:.2f} | {found['target']} "
-            f"| {'yes' if ratio <= found['target'] else '**no**'} |"
-        ),
-        f"| left after the first shard | {then['left'][0]:.0f} | {now['left'][0]:.0f} | | | |",
-        (
-            f"| most left after a later one | {max(then['left']):.0f} | {max(now['left']):.0f} "
-            f"| grown by {growth:.1%}, other {grown(then['left']):.1%} | {found['growth']:.0%} "
-            f"| {'yes' if growth <= found['growth'] else '**no**'} |"
-        ),
-        "",
-        "| shard | other checkout: most | left | this one: most | left |",
-        "|---|---|---|---|---|",
+        f"| peak | {peaks[0]:.0f} | {peaks[1]:.0f} | ratio {ratio:.2f} | {target} | {reached} |",
     ]
-    for number in range(len(now["left"])):
+    for name, words in (("most", "most during"), ("left", "left after")):
+        other, own = (side[name][:shards] for side in (then, now))
+        ends = " | ".join(f"{each[0]:.0f}, {max(each):.0f}" for each in (other, own))
+        reached = "yes" if grown(own) <= found["growth"] else "**no**"
+        lines.append(
+            f"| {words} the first shard, any | {ends} "
+            f"| grows by {grown(own):.1%}, other {grown(other):.1%} | {found['growth']:.0%} | {reached} |"
+        )
+    lines += ["", "| shard | other: most | other: left | most | left |", "|---|---|---|---|---|"]
+    for number in range(shards):
         sides = (f"{side['most'][number]:.0f} | {side['left'][number]:.0f}" for side in (then, now))
         lines.append(f"| {number} | {' | '.join(sides)} |")
     return "\n".join(lines) + "\n"
 
 
-def grown(left: list[float]) -> float:
-    """Return by what part of what was left first the most was more."""
-    return max(left) / left[0] - 1
+def grown(memory: list[float]) -> float:
+    """Return by what part the most is more than the first."""
+    return max(memory) / memory[0] - 1
 
 
 def large(found: Found) -> str:

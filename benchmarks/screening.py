@@ -1,8 +1,8 @@
 """Memory of a screening, against another checkout: ``python -m benchmarks screening --against PATH``.
 
-Both screen one table, with one process, in turns: the first crystals of a data set, in its order, which are
-what somebody's pool is: small cells here, large ones there. While a shard is computed, the resident memory
-rises and falls; what is left between one and the next is what a long screening would pile up.
+Both screen one table, with one process, one after the other: crystals of a data set in random order, so that
+shards are alike, and what grows is what a long screening piles up. While a shard is computed the resident
+memory rises and falls: the most of each shard, and what is left after it, are to stay the same.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ HERE = Path(__file__).parents[1]
 MODEL: Final = "cgcnn-fe"
 EVERY: Final = 0.01  # seconds between two looks
 TARGET: Final = 0.6  # of the other's peak
-GROWTH: Final = 0.03  # of what is left after the first shard
+GROWTH: Final = 0.03  # from the first shard to the highest of all
 
 
 def measure(against: Path, data: str, crystals: int, threads: int) -> dict[str, Any]:
     """Return of the other checkout and of this one: the peak, most during and least after each shard, MB."""
     table = named.load(data)
-    table = table.select(np.arange(min(crystals, len(table))))
+    table = table.select(np.random.default_rng(0).permutation(len(table))[:crystals])
     with tempfile.TemporaryDirectory(prefix="tlzoo-bench-screening-") as folder:
         work = Path(folder)
         table.write_parquet(work / "pool.parquet")
@@ -57,8 +57,9 @@ def watch(checkout: Path, work: Path, side: str, threads: int) -> dict[str, Any]
         while child.poll() is None:
             number = sum(1 for _ in shards.glob("[0-9]*.parquet"))
             if memory := resident(child.pid):
-                now, peak = memory
-                # the system does not tell of what happened between two looks, only that it was the most
+                now, highest = memory
+                # between two looks it may have been higher; of each thread the system counts some pages late
+                peak = max(peak, highest, now)
                 most += [0.0] * (number + 1 - len(most))
                 left += [now] * (number + 1 - len(left))
                 most[number], left[number] = max(most[number], now), min(left[number], now)

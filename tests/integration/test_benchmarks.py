@@ -251,10 +251,17 @@ def test_memory_of_a_screening_is_looked_at_shard_by_shard(tmp_path):
 def test_a_screening_is_as_small_as_aimed_at_or_not():
     found = {"crystals": 9000, "model": "m", "target": 0.6, "growth": 0.03}
     found["then"] = {"peak": 1000.0, "most": [900.0, 1000.0, 0.0], "left": [700.0, 791.0]}
-    found["now"] = {"peak": 590.0, "most": [500.0, 590.0, 0.0], "left": [400.0, 416.0]}
+    found["now"] = {"peak": 590.0, "most": [580.0, 590.0, 0.0], "left": [400.0, 416.0]}
     text = report.screening(found)
     assert "| peak | 1000 | 590 | ratio 0.59 | 0.6 | yes |" in text
-    assert "| most left after a later one | 791 | 416 | grown by 4.0%, other 13.0% | 3% | **no** |" in text
+    assert (
+        "| most during the first shard, any | 900, 1000 | 580, 590 | grows by 1.7%, other 11.1% | 3% | yes |"
+        in text
+    )
+    assert (
+        "| left after the first shard, any | 700, 791 | 400, 416 | grows by 4.0%, other 13.0% | 3% | **no** |"
+        in text
+    )
     assert "| 1 | 1000 | 791 | 590 | 416 |" in text
 
 
