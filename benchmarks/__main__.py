@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import large, report, scaling, startup
+from benchmarks import large, report, scaling, screening, startup
 from benchmarks.agreement import ALLOWED
 from benchmarks.driver import OURS, PEERS, Comparison, Entry, Processes, WorkerError, measure
 from benchmarks.parts import ALIGNN, CGCONV, COMPARISONS, LARGE, PUBLISHED, RECIPE, SMALL, Plan
@@ -37,7 +37,8 @@ NETWORKS = (
     ("CGCNN 64 wide, 3 layers", "cgcnn", PUBLISHED),
 )
 SAME_GRAPHS = {"training", "inference", "memory", "gpu"}  # also measured on the peers' own graphs
-ALL = (*USUAL, "agreement", "roofline", "scaling", "gpu", "large", "startup")
+ALL = (*USUAL, "agreement", "roofline", "scaling", "gpu", "large", "startup", "screening")
+TWO_CHECKOUTS = {"startup", "screening"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +78,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"{', '.join(ALL)} (default: all but large and startup; gpu if there is one)",
+        help=f"{', '.join(ALL)} (default: all but large, startup and screening; gpu if there is one)",
     )
     parser.add_argument("--data", default=default, help=f"data set (default: {default})")
     parser.add_argument("--crystals", type=int, default=1024, help="how many at most (default: 1024)")
@@ -85,12 +86,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=usable_cores(), help="default: all usable cores")
     parser.add_argument("--no-peers", action="store_true", help="tlzoo alone")
     parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
-    parser.add_argument("--against", type=Path, help="another checkout of tlzoo, for startup")
+    parser.add_argument("--against", type=Path, help="another checkout of tlzoo, for startup and screening")
     given = parser.parse_args(arguments)
     if unknown := set(given.parts) - set(ALL):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are: {', '.join(ALL)}")
-    if "startup" in given.parts and not (given.against and (given.against / "tlzoo").is_dir()):
-        parser.error("startup wants another checkout to compare with: --against PATH")
+    wanting = sorted(TWO_CHECKOUTS.intersection(given.parts))
+    if wanting and not (given.against and (given.against / "tlzoo").is_dir()):
+        parser.error(f"{wanting[0]} wants another checkout to compare with: --against PATH")
     return given
 
 
@@ -135,6 +137,7 @@ def take(part: str, plan: Plan, processes: Processes, given: argparse.Namespace)
         "roofline": lambda: roofline(plan, processes, given.repeats),
         "scaling": lambda: scaling.measure(plan, processes, given.repeats),
         "large": lambda: large.measure(processes, given.repeats),
+        "screening": lambda: screening.measure(given.against, given.data, given.crystals, given.threads),
         "startup": lambda: startup.measure(given.against, given.repeats, given.threads),
     }
     return {part: others[part]()}

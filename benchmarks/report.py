@@ -75,6 +75,7 @@ def write(folder: Path) -> str:
             ("scaling", scaling),
             ("large", large),
             ("startup", startup),
+            ("screening", screening),
         ):
             if name in found:
                 blocks.append(words(found[name]))
@@ -294,6 +295,38 @@ def startup(found: list[Found]) -> str:
             f"| {row['target']} | {reached} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def screening(found: Found) -> str:
+    """Return the memory of a screening, against another version."""
+    then, now = found["then"], found["now"]
+    peaks, shards = (then["peak"], now["peak"]), len(now["left"])
+    ratio, target = peaks[1] / peaks[0], found["target"]
+    reached = "yes" if ratio <= target else "**no**"
+    lines = [
+        f"Resident memory, MB; {found['crystals']:,} crystals by {found['model']}, one process.\n",
+        "| | other checkout | this one | | target | reached |",
+        "|---|---|---|---|---|---|",
+        f"| peak | {peaks[0]:.0f} | {peaks[1]:.0f} | ratio {ratio:.2f} | {target} | {reached} |",
+    ]
+    for name, words in (("most", "most during"), ("left", "left after")):
+        other, own = (side[name][:shards] for side in (then, now))
+        ends = " | ".join(f"{each[0]:.0f}, {max(each):.0f}" for each in (other, own))
+        reached = "yes" if grown(own) <= found["growth"] else "**no**"
+        lines.append(
+            f"| {words} the first shard, any | {ends} "
+            f"| grows by {grown(own):.1%}, other {grown(other):.1%} | {found['growth']:.0%} | {reached} |"
+        )
+    lines += ["", "| shard | other: most | other: left | most | left |", "|---|---|---|---|---|"]
+    for number in range(shards):
+        sides = (f"{side['most'][number]:.0f} | {side['left'][number]:.0f}" for side in (then, now))
+        lines.append(f"| {number} | {' | '.join(sides)} |")
+    return "\n".join(lines) + "\n"
+
+
+def grown(memory: list[float]) -> float:
+    """Return by what part the most is more than the first."""
+    return max(memory) / memory[0] - 1
 
 
 def large(found: Found) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import agreement, recommendation, report, roofline, scaling, startup
+from benchmarks import agreement, recommendation, report, roofline, scaling, screening, startup
 from benchmarks.__main__ import faults, main
 from benchmarks.worker import Table, batches
 from tlzoo.backbones import ALIGNN
@@ -221,7 +221,52 @@ def test_a_command_is_as_cheap_as_aimed_at_or_not():
     assert "| two | 1 | 0.31 | 0.31 | 0.3 | **no** |" in text
 
 
-def test_startup_wants_another_checkout(capsys):
+def test_memory_of_a_screening_is_looked_at_shard_by_shard(tmp_path):
+    """The other one writes shards itself: 100 MB more in the second, given back, and 50 MB that stay."""
+    other = tmp_path / "other"
+    (other / "tlzoo").mkdir(parents=True)
+    (other / "tlzoo" / "__main__.py").write_text(
+        "import pathlib, sys, time\n"
+        "assert sys.argv[1:4] == ['screen', 'cgcnn-fe', 'pool.parquet'], sys.argv\n"
+        "shards = pathlib.Path(sys.argv[5]).with_suffix('.shards') / 'shards'\n"
+        "shards.mkdir(parents=True)\n"
+        "for number, (more, stays) in enumerate([(0, 0), (100, 50), (0, 0)]):\n"
+        "    time.sleep(0.3)\n"
+        "    held = b'x' * (more << 20)\n"
+        "    time.sleep(0.3)\n"
+        "    del held\n"
+        "    globals()[f'kept{number}'] = b'x' * (stays << 20)\n"
+        "    (shards / f'{number:05}.parquet').touch()\n"
+        "time.sleep(0.3)\n"
+        "sys.exit('--fail' in sys.argv)\n"
+    )
+    found = screening.watch(other, tmp_path, "then", 1)
+    assert len(found["most"]) == 4
+    assert len(found["left"]) == 3
+    assert found["most"][1] - found["most"][0] == pytest.approx(104.9, abs=5)
+    assert found["left"][1] - found["left"][0] == pytest.approx(52.4, abs=5)
+    assert found["peak"] >= max(found["most"])
+
+
+def test_a_screening_is_as_small_as_aimed_at_or_not():
+    found = {"crystals": 9000, "model": "m", "target": 0.6, "growth": 0.03}
+    found["then"] = {"peak": 1000.0, "most": [900.0, 1000.0, 0.0], "left": [700.0, 791.0]}
+    found["now"] = {"peak": 590.0, "most": [580.0, 590.0, 0.0], "left": [400.0, 416.0]}
+    text = report.screening(found)
+    assert "| peak | 1000 | 590 | ratio 0.59 | 0.6 | yes |" in text
+    assert (
+        "| most during the first shard, any | 900, 1000 | 580, 590 | grows by 1.7%, other 11.1% | 3% | yes |"
+        in text
+    )
+    assert (
+        "| left after the first shard, any | 700, 791 | 400, 416 | grows by 4.0%, other 13.0% | 3% | **no** |"
+        in text
+    )
+    assert "| 1 | 1000 | 791 | 590 | 416 |" in text
+
+
+@pytest.mark.parametrize("part", ["startup", "screening"])
+def test_startup_wants_another_checkout(part, capsys):
     with pytest.raises(SystemExit):
-        main(["startup", "--against", "/nowhere"])
-    assert "startup wants another checkout to compare with: --against PATH" in capsys.readouterr().err
+        main([part, "--against", "/nowhere"])
+    assert f"{part} wants another checkout to compare with: --against PATH" in capsys.readouterr().err

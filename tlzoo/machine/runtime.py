@@ -14,7 +14,9 @@ from pathlib import Path
 MAX_THREADS = 8
 
 # Of <malloc.h>
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8
+# Bytes from which a block is a mapping of its own if memory is not kept: what a network computes of a batch.
+LARGE = 4 * 2**20
 
 # Set before the process starts, these say that somebody has chosen the allocator's settings.
 CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
@@ -28,9 +30,8 @@ def configure(threads: int | None = None, *, keep: bool = True) -> None:
     """
     if keep:
         keep_memory()
-    elif platform.libc_ver()[0] == "glibc":
-        # else each thread frees into an arena of its own, where the others find nothing
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+    else:
+        release_memory()
     # oneDNN, which multiplies in bf16, keeps a program per shape, by default 1024 of some 300 kB; here no two
     # batches have the same shapes
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
@@ -76,13 +77,33 @@ def keep_memory(environment: Mapping[str, str] = os.environ) -> bool:
     References:
         mallopt(3).
     """
+    return _set(environment, {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1})
+
+
+def release_memory(environment: Mapping[str, str] = os.environ) -> bool:
+    """Let the system have large blocks as soon as they are freed; return whether it will.
+
+    By default glibc raises the size from which it does so to that of the largest block that was freed. No
+    two batches are of one size, so what one leaves seldom fits, and the memory of a long screening creeps up.
+    The price, a page fault per 4 kB, is paid but once per 2 MB, where the system has pages of that size.
+
+    References:
+        mallopt(3).
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch
+    # one arena: else each thread frees into its own, where the others find nothing
+    return _set(environment, {M_ARENA_MAX: 1, M_MMAP_THRESHOLD: LARGE, M_TRIM_THRESHOLD: 2 * LARGE})
+
+
+def _set(environment: Mapping[str, str], options: Mapping[int, int]) -> bool:
+    """Set options of the allocator, unless the environment has some or the C library is another."""
     chosen = any(name in environment for name in CHOSEN)
     if chosen or "glibc.malloc" in environment.get("GLIBC_TUNABLES", ""):
         return False
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, 2**31 - 1)])
+    return all(mallopt(option, value) for option, value in options.items())
 
 
 def give_back() -> None:

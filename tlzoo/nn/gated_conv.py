@@ -67,9 +67,17 @@ class GatedConv(nn.Module):
 
 
 def gate_sum(z: Float[Tensor, "bonds two_dim"], bonds: Edges) -> Float[Tensor, "atoms dim"]:
-    r"""Return :math:`\sum_j \sigma(f_{ij}) \odot g(c_{ij})` over all bonds j → i, with z = [f, c]."""
-    result: Tensor = _GateSum.apply(z, bonds)  # type: ignore[no-untyped-call]
-    return result
+    r"""Return :math:`\sum_j \sigma(f_{ij}) \odot g(c_{ij})` over all bonds j → i, with z = [f, c].
+
+    Without derivatives, z is overwritten.
+    """
+    if torch.is_grad_enabled():
+        result: Tensor = _GateSum.apply(z, bonds)  # type: ignore[no-untyped-call]
+        return result
+    # the same operations on the same layout, so the same bits, in a third of the memory
+    core = F.softplus(z.chunk(2, dim=1)[1])
+    gated = core.mul_(z.sigmoid_().chunk(2, dim=1)[0])
+    return sum_rows(gated, arange(gated), bonds.by_target, bonds.count.to(z.dtype))
 
 
 class _GateSum(torch.autograd.Function):

@@ -7,13 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tlzoo.crystals import COLUMNAR, Crystals
 from tlzoo.data import named
 from tlzoo.data.sources import Problem, read_all
 from tlzoo.data.sources.problems import Remarks, remarks
 from tlzoo.errors import UserError
+
+BUFFER: Final = 2**20  # bytes of a column read at a time
 
 
 class Slice(NamedTuple):
@@ -119,7 +121,8 @@ class ParquetPool(Pool):
             row += rows
         place = start or 0
         try:
-            batches = pq.ParquetFile(self._path).iter_batches(
+            # without a buffer the columns of a whole row group are read at once
+            batches = pq.ParquetFile(self._path, buffer_size=BUFFER).iter_batches(
                 batch_size=size, row_groups=groups, columns=[*COLUMNAR, *columns]
             )
             for batch in batches:

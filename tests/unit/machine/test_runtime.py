@@ -45,6 +45,31 @@ def test_freed_memory_is_kept():
     assert int(faults) < 100
 
 
+# Resident MB beside small blocks that stay, after large ones of ever other sizes were freed.
+HOLES = """
+from pathlib import Path
+from tlzoo.machine import runtime
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+if {release}:
+    assert runtime.release_memory({{}})
+start, stay = resident(), []
+for size in range(30, 4, -1):
+    block = b"x" * (size << 20)
+    stay.append(b"y" * 100_000)
+    del block
+print((resident() - start) // 10**6)
+"""
+
+
+@glibc_only
+def test_large_blocks_leave_no_holes():
+    assert int(answer(HOLES.format(release=False))[0]) > 20  # as glibc does by itself
+    assert int(answer(HOLES.format(release=True))[0]) < 5
+
+
 @glibc_only
 @pytest.mark.parametrize(
     "environment", [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.top_pad=131072"}]

@@ -89,6 +89,15 @@ def test_gate_sum_counts_every_bond(edges):
     assert_same([gate_sum(z, edges)], [wanted], z)
 
 
+@pytest.mark.parametrize("dim", [1, 7, 64, 100])
+def test_gate_sum_without_derivatives_is_the_same_to_the_last_bit(dim):
+    z = random(6, 2 * dim).detach().float()
+    narrow = Edges.of(INDEX, COUNT.float(), NODES.float())
+    wanted = gate_sum(z.clone().requires_grad_(), narrow)
+    with torch.inference_mode():
+        assert torch.equal(gate_sum(z, narrow), wanted.detach())
+
+
 def apart():
     """The same edges, each by itself; atom i of count n as n atoms."""
     nodes = torch.repeat_interleave(torch.arange(4), NODES.long())
