@@ -1,4 +1,4 @@
-"""Write the page of what is read and what is refused from the answers to files, or only say if it is current."""
+"""Write the page of what is read and what is refused, from the answers to files, or say if it is current."""
 
 import argparse
 import re
@@ -26,14 +26,15 @@ REACH: Final = 6.0
 INTRODUCTION: Final = """\
 # What is read, what is refused, and what to do
 
-A file that is read wrongly does more harm than one that is refused. So tlzoo reads what a file says for certain, with a note where it is
-unusual; where it may mean several things, the file is refused, and the message says what would settle it. These are small files that people
-have, each with its answer: what was read (formula of the cell, atoms, density, shortest distance), and what `tlzoo data check FILE` says.
-Where it says nothing, there is nothing to remark. Training stops at an error; the same notes come from `predict`, `embed`, `fit` and
-all others that read crystals.
+A file that is read wrongly does more harm than one that is refused. So tlzoo reads what a file says for
+certain, with a note where it is unusual. Where a file may mean several things it is refused, and the message
+says what would settle it: mostly a line to add to the file. [data.md](data.md) has the rules.
 
-Your file is refused, and you are sure of it? Follow the end of the message: mostly it is a line to add to the file. [data.md](data.md)
-has the rules. `python -m maintenance.files` writes this page from the files in [tests/cases](../tests/cases).
+Here are files as people have them, with what was read (the atoms of the cell, density, shortest distance) and
+what `tlzoo data check FILE` says, without the name of the file. Where it says nothing, there is nothing to
+remark. An error stops training; `predict`, `embed`, `screen` and `fit` give the same notes.
+
+`python -m maintenance.files` writes this page, from [tests/cases](../tests/cases).
 """
 
 
@@ -53,21 +54,22 @@ def page(root: Path) -> str:
 def named(root: Path) -> list[Path]:
     """Return the files and folders that the page shows."""
     sections = yaml.safe_load((root / CASES / "cases.yaml").read_text(encoding="utf-8"))
-    return [root / CASES / _split(text)[0] for part in sections for row in part["rows"] for text in _files(row)]
+    rows = [row for section in sections for row in section["rows"]]
+    return [root / CASES / _split(text)[0] for row in rows for text in _files(row)]
 
 
 def _section(root: Path, section: dict[str, Any]) -> Iterator[str]:
     yield f"## {section['title']}\n"
     if "text" in section:
         yield f"{section['text'].strip()}\n"
-    yield "| file | what it is | what was read | what is said |"
+    yield "| file | what it is | what was read | what `data check` says |"
     yield "|---|---|---|---|"
     for row in section["rows"]:
         answers = {text: _answer(root, text) for text in _files(row)}
         if len(set(answers.values())) > 1:
             raise UserError(f"files of one row have different answers, {answers}; give each a row of its own")
         read, said = next(iter(answers.values()))
-        yield f"| {' '.join(map(_link, answers))} | {row['what']} | {read} | {said} |"
+        yield f"| {'<br>'.join(map(_link, answers))} | {row['what']} | {read} | {said} |"
     yield ""
 
 

@@ -177,11 +177,15 @@ def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) 
         return [*problems, Problem(Place(source), "heavy tail", text, "note")]
     for row in far:
         text = (
-            f"{name} is {_quantity(values[row], unit)}, {distance[row]:.0f} robust standard deviations "
+            f"{name} is {_quantity(values[row], unit)}, {_count(distance[row])} robust standard deviations "
             f"from the median, {_quantity(median, unit)}"
         )
         problems.append(_warning(crystals, row, "outlier", text))
     return problems
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}" if value < 1e6 else f"{value:.2g}"
 
 
 def _warning(crystals: Crystals, row: int, kind: str, text: str) -> Problem:
