@@ -111,10 +111,11 @@ def test_without_the_package_the_model_is_refused(here, tlzoo, few, tmp_path):
     )
     with pytest.raises(UserError) as error:
         package.load(here / "runs/filternet")
-    assert str(error.value).startswith(wanted)
+    assert wanted in str(error.value)
     answer = tlzoo("predict", here / "runs/filternet", few, "-o", tmp_path / "out.csv")
     assert answer.code == 2
-    assert answer.err.startswith(f"tlzoo: {wanted}")
+    assert answer.err.startswith("tlzoo: ")
+    assert wanted in answer.err
     assert not (tmp_path / "out.csv").exists()
 
 

@@ -55,6 +55,19 @@ def build(tmp_path, cache, monkeypatch):
     return built
 
 
+@pytest.mark.parametrize("base", ["PaperTrial", "Pretraining", "KFold", "FromColumn"])
+def test_short_names_of_splitters_within_a_splitter(base):
+    arguments = {"column": "part"} if base == "FromColumn" else {}
+    few = {
+        "class_path": "Sampled",
+        "init_args": {"base": {"class_path": base, "init_args": arguments}, "size": 10},
+    }
+    model = {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": "Regression"}}
+    data = {"source": "semiconductors", "targets": ["band_gap"], "split": few}
+    values = Configuration.parsed({"model": model, "data": data}).values
+    assert values.data.split.init_args.base.class_path == f"tlzoo.data.splits.{base}"
+
+
 def test_there_are_configurations():
     assert BEFORE.keys() <= {name(path) for path in [*EXPERIMENTS, *FRAGMENTS]}
 

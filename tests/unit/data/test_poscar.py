@@ -126,7 +126,7 @@ def test_what_else_stands_behind_the_coordinates(trailing):
 @pytest.mark.parametrize(
     ("species", "expected"),
     [
-        ("Na Cl\n4", "it names 2 species (Na, Cl) and has 1 counts (4)"),
+        ("Na Cl\n4", "it names 2 species (Na, Cl) and has 1 count (4)"),
         ("Na\n4 4", "it names 1 species (Na) and has 2 counts (4, 4)"),
         ("Na Cl\n4 4 4", "and has 3 counts"),
         ("Na Cl\n4 5", "its counts give 9 atoms, it holds 8 lines of them; is it complete?"),

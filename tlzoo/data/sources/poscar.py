@@ -120,8 +120,9 @@ def _species(lines: Sequence[str]) -> tuple[list[str] | None, list[int], int]:
     names = list(chain.from_iterable(_tokens(line) for line in lines[5 : 5 + height]))
     counts = _counts(lines[5 + height : 5 + 2 * height], 6 + height)
     if len(names) != len(counts):
+        plural = "s" if len(counts) > 1 else ""
         raise PoscarError(
-            f"it names {len(names)} species ({', '.join(names[:9])}) and has {len(counts)} counts "
+            f"it names {len(names)} species ({', '.join(names[:9])}) and has {len(counts)} count{plural} "
             f"({', '.join(map(str, counts[:9]))}); give each species its count"
         )
     return [_element(name) for name in names], counts, 5 + 2 * height

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Pretraining(Splitter):
         max_atoms: Train and validate with cells of at most so many atoms; the test part keeps all.
     """
 
-    apart: ClassVar[bool] = True  # its crystals were compared when the list of those kept out was made
+    apart = True  # its crystals were compared when the list of those kept out was made
 
     max_atoms: int | None = None
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any, ClassVar, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +157,8 @@ class Splitter(ABC):
         apart: Whether somebody made sure that no structure is in two parts, so that nobody need look again.
     """
 
-    apart: ClassVar[bool] = False
+    # no ClassVar: with one, jsonargparse 4.53 does not know short names of splitters within a splitter
+    apart = False
 
     @abstractmethod
     def divide(self, table: Table) -> Mapping[str, Rows]:
