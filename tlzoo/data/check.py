@@ -184,10 +184,6 @@ def _target_problems(crystals: Crystals, name: str, source: str, *, each: bool) 
     return problems
 
 
-def _count(value: float) -> str:
-    return f"{value:.0f}" if value < 1e6 else f"{value:.2g}"
-
-
 def _warning(crystals: Crystals, row: int, kind: str, text: str) -> Problem:
     return Problem(Place(crystals.origin(row)), kind, text, "warning")
 
