@@ -99,7 +99,7 @@ def measured(
     with held(folder, "choose another --out"):
         _check_folder(folder, facts)
         said = trained.predict(crystals)[trained.head.columns(list(trained.units))].to_numpy(np.float32)
-        known = _known(weights, trained.card, crystals)
+        known = _known(weights, trained, crystals)
         content = _measured(trained, said, truth, known)
         notes += [note, _seen(known, source)]
         content |= {"on": facts, "notes": list(filter(None, notes))}
@@ -216,11 +216,11 @@ def _check_folder(folder: Path, facts: Mapping[str, Any]) -> None:
         raise UserError(f"{folder} holds something else; choose another --out")
 
 
-def _known(weights: Path, card: Mapping[str, Any], crystals: Crystals) -> Known:
+def _known(weights: Path, trained: Model, crystals: Crystals) -> Known:
     """Compare crystals with those that a model learned from or was chosen by, as far as its records tell."""
-    run = _run_of(weights, card)
+    run = _run_of(weights, trained.card)
     try:
-        learned = training_crystals(run, card, LEARNED)
+        learned = training_crystals(run, trained.card, LEARNED)
         found, compared = common(crystals, learned)
     except (UserError, OSError, ValueError, LookupError, TypeError) as error:
         with contextlib.suppress(UserError, LookupError, TypeError):
@@ -228,6 +228,9 @@ def _known(weights: Path, card: Mapping[str, Any], crystals: Crystals) -> Known:
             same = np.isin(crystals.ids, [str(name) for part in LEARNED for name in split[part]])
             if same.any():
                 return Known(same, f"by their ids; structures cannot be compared: {first_line(error)}")
+        # the data are not here, and keys of the structures are beside the weights
+        if trained.domain.keys:
+            return Known(trained.domain.keys.holds(crystals), "by the keys of structures beside the model")
         return Known(None, first_line(error))
     return Known(found, "by structure" if compared else "by composition and volume: too many to compare all")
 

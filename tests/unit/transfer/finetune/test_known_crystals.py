@@ -1,6 +1,7 @@
 """What a model was trained with is found again, by structure, and what it started from counts."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,10 +126,16 @@ def test_what_nobody_can_tell_has_a_reason(run, mine, work, monkeypatch):
     monkeypatch.delenv("TLZOO_DATA", raising=False)
     monkeypatch.setenv("TLZOO_CACHE", str(work / "empty"))
     rows = np.arange(len(mine))
-    found = known_crystals(["cgcnn-fe-bg"], mine, rows)
+    # without the data, keys of structures beside the weights tell
+    assert known_crystals(["cgcnn-fe-bg-all"], mine, rows).mask.any()
+    assert not known_crystals(["cgcnn-fe-bg"], mine, rows).mask.any()
+    for ending in (".json", ".safetensors"):
+        shutil.copy(find("cgcnn-fe-bg").path.with_suffix(ending), work / f"bare{ending}")
+    bare = str(work / "bare.safetensors")
+    found = known_crystals([bare], mine, rows)
     assert found.mask is None
     assert found.reason == (
-        "cgcnn-fe-bg: the data set pretraining is not on this machine: tlzoo data info pretraining"
+        f"{bare}: the data set pretraining is not on this machine: tlzoo data info pretraining"
     )
     card = json.loads(find("cgcnn-fe-bg").path.with_suffix(".json").read_text())
     assert seen_in_training(card, mine) is None
@@ -138,8 +145,13 @@ def test_what_nobody_can_tell_has_a_reason(run, mine, work, monkeypatch):
     table = work / "learned.parquet"
     content = table.read_bytes()
     Crystals.read_parquet(table).select(np.arange(20)).write_parquet(table)
+    told = known_crystals([str(run)], mine, rows)
+    domain = Path(run) / "model.domain.safetensors"
+    domain.rename(work / "domain")
     changed = known_crystals([str(run)], mine, rows)
+    (work / "domain").rename(domain)
     table.write_bytes(content)
+    assert told.mask.any()
     assert changed.mask is None
     assert changed.reason.endswith("learned.parquet has changed since the model was trained on it")
     assert "cannot be looked at" in known_crystals([str(Path("nowhere"))], mine, rows).reason
