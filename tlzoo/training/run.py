@@ -36,7 +36,7 @@ from tlzoo.evaluation.baselines import baselines
 from tlzoo.graphs import keys
 from tlzoo.heads import Classification
 from tlzoo.heads.head import Head
-from tlzoo.machine import distributed
+from tlzoo.machine import distributed, yaml_text
 from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
 from tlzoo.model import checkpoint
@@ -330,11 +330,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: It cannot be read, or holds no sections.
     """
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = yaml_text.parsed(path.read_text(encoding="utf-8"))
     except (*UNREADABLE, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {error}") from error
-    except RecursionError as error:
-        raise UserError(f"{path} cannot be read as YAML: it is nested too deep") from error
     if not isinstance(given, dict):
         raise UserError(f"{path} is no configuration: wanted sections such as model, data and trainer")
     return given
