@@ -204,7 +204,5 @@ def test_a_large_file_that_is_damaged(tmp_path, monkeypatch):
     column = pa.array(numbers, pa.list_(pa.uint8()))
     pq.write_table(table.set_column(place, "numbers", column), path)
     monkeypatch.setattr("tlzoo.crystals.READ", 7)
-    with pytest.raises(
-        UserError, match=r"table\.parquet, row 203 is damaged: wanted 9"
-    ):
+    with pytest.raises(UserError, match=r"table\.parquet, row 203 is damaged: wanted 9"):
         Crystals.read_parquet(path)

@@ -32,24 +32,28 @@ def check(text: str) -> None:
     sizes: dict[str | None, int] = {}
     repeated = 0
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        size = 1
         if isinstance(event, yaml.CollectionStartEvent):
             inside.append((event.anchor, 1))
             if len(inside) > DEEPEST:
                 raise yaml.YAMLError(f"it is nested more than {DEEPEST} levels deep")
             continue
-        if isinstance(event, yaml.CollectionEndEvent):
-            anchor, size = inside.pop()
-            sizes[anchor] = size
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor in (anchor for anchor, _ in inside):
-                raise yaml.YAMLError(f"what is called &{event.anchor} contains itself")
-            size = sizes.get(event.anchor, 1)
-            repeated += size
-            if repeated > REPEATED:
-                raise yaml.YAMLError(f"its aliases repeat more than {REPEATED:,} values")
-        elif not isinstance(event, yaml.ScalarEvent):
-            continue
+        size = _size(event, inside, sizes)
+        repeated += size if isinstance(event, yaml.AliasEvent) else 0
+        if repeated > REPEATED:
+            raise yaml.YAMLError(f"its aliases repeat more than {REPEATED:,} values")
         if inside:
             anchor, before = inside[-1]
             inside[-1] = (anchor, before + size)
+
+
+def _size(event: Any, inside: list[tuple[str | None, int]], sizes: dict[str | None, int]) -> int:  # noqa: ANN401
+    """Return how many values an event adds to the collection that it is in, or closes."""
+    if isinstance(event, yaml.CollectionEndEvent):
+        anchor, size = inside.pop()
+        sizes[anchor] = size
+        return size
+    if isinstance(event, yaml.AliasEvent):
+        if event.anchor in (anchor for anchor, _ in inside):
+            raise yaml.YAMLError(f"what is called &{event.anchor} contains itself")
+        return sizes.get(event.anchor, 1)
+    return 1

@@ -224,10 +224,9 @@ def explaining(args: Sequence[str] = ()) -> Iterator[None]:
     except argparse.ArgumentError as error:
         raise UserError(explained(error.message, TlzooCLI._built or argparse.ArgumentParser())) from error
     except UnicodeDecodeError as error:
-        files = [path for word in args if (path := Path(word.rpartition("=")[2])).suffix and path.is_file()]
-        raise UserError(
-            f"{' or '.join(map(str, files)) or 'the configuration'} cannot be read as text in UTF-8: {error}; "
-            "save it so"
-        ) from error
+        named = (Path(word.rpartition("=")[2]) for word in args)
+        files = [str(path) for path in named if path.suffix and path.is_file()]
+        where = " or ".join(files) or "the configuration"
+        raise UserError(f"{where} cannot be read as text in UTF-8: {error}; save it so") from error
     except RecursionError as error:
         raise UserError("the configuration is nested too deep") from error
