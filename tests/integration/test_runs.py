@@ -580,6 +580,14 @@ def test_a_damaged_file_is_named(name, command, tlzoo, trained, run):
         assert (run / name).read_bytes() == text
 
 
+@pytest.mark.parametrize("text", [b"", b"\x00\xff", b"[]\n"])
+def test_a_damaged_history_is_named(text, tlzoo, run):
+    (run / "history.csv").write_bytes(text)
+    answer = tlzoo("test", run)
+    assert answer.code == 2
+    assert answer.err.startswith(f"tlzoo: {run / 'history.csv'} is damaged"), answer.err
+
+
 MACHINE = {
     "a negative seed": (
         ("--seed_everything", "-1"),

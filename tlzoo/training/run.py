@@ -279,6 +279,21 @@ class Run:
         self._write_metrics(metrics)
         return metrics
 
+    @property
+    def curves(self) -> pd.DataFrame:
+        """What was measured while it trained, an epoch a row.
+
+        Raises:
+            UserError: The file is missing or damaged.
+        """
+        try:
+            table = pd.read_csv(self.history)
+        except UNREADABLE as error:
+            raise UserError(_damaged(self.history, error)) from error
+        if "epoch" not in table.columns:
+            raise UserError(_damaged(self.history, ValueError("there is no column 'epoch'")))
+        return table
+
     def draw(self, task: Task | Model, table: pd.DataFrame) -> None:
         """Draw a parity plot per property, or how well its classes are told apart; and the learning curve."""
         properties = list(dict.fromkeys(table["property"]))
@@ -298,9 +313,7 @@ class Run:
         if self.history.exists():
             monitor = task.head.monitor
             unit = _unit(table) if monitor == "mae" else ""
-            plots.learning_curve(
-                self.path / "learning-curve.png", pd.read_csv(self.history), metric=monitor, unit=unit
-            )
+            plots.learning_curve(self.path / "learning-curve.png", self.curves, metric=monitor, unit=unit)
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
         write_text(

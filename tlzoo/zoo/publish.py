@@ -133,7 +133,7 @@ def _training(run: Run, environment: Mapping[str, Any], recipe: Mapping[str, Any
         "data_sha256": environment["data_sha256"],
         **{part: _part(split[part]) for part in PARTS},
         "excluded": _excluded(environment["source"], recipe),
-        "epochs": len(pd.read_csv(run.history)),
+        "epochs": len(run.curves),
         "seconds": environment.get("training_seconds"),
         "machine": f"{environment['processor']}, {environment['threads']} thread(s)",
         "versions": environment["versions"],
