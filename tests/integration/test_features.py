@@ -260,6 +260,11 @@ def test_mistakes_of_predict_by_what_was_kept(kept, few, tlzoo, tmp_path):
     shutil.copytree(kept, damaged)
     (damaged / "features.safetensors").write_bytes(b"")
     assert "features.safetensors is damaged or was changed: save it again" in refused(damaged)
+    card = json.loads((kept / "features.json").read_text())
+    shutil.copy(kept / "features.safetensors", damaged)
+    for wrong in ({"target": []}, {"unit": {}}, {"elements": 5}, {"calibration": None}, {"parts": []}):
+        (damaged / "features.json").write_text(json.dumps({**card, **wrong}))
+        assert f"{damaged} is damaged (" in refused(damaged), wrong
     (damaged / "features.json").unlink()
     assert str(damaged) in refused(damaged)
 

@@ -1,6 +1,7 @@
 """`tlzoo recommend` on models that were trained: the one that has seen more of the property comes first."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import yaml
 
 from tlzoo import load
+from tlzoo.cards import library
+from tlzoo.cards.beside import files
 from tlzoo.data import named
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -140,3 +143,19 @@ def test_equal_labels_are_told(tlzoo, models, tmp_path):
     answer = tlzoo("recommend", tmp_path / "equal.parquet", "--target", "band_gap", "--models", models[0])
     assert answer.code == 2
     assert answer.err == "tlzoo: band_gap is 1.5 for all crystals: there is nothing to learn\n"
+
+
+def test_a_damaged_checkpoint_is_left_out_of_all(tlzoo, mine, tmp_path, monkeypatch):
+    """Of those in a folder; one that is named is an error."""
+    there = ["cgcnn-bg", "cgcnn-fe-bg"]
+    for path in dict.fromkeys(path for name in there for path in files(library.locate(name))):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "worse.json").write_text("{")
+    monkeypatch.setenv("TLZOO_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setattr(library, "repository", lambda: None)
+    answer = tlzoo("recommend", mine, "--target", "band_gap", "--repeats", 1)
+    assert answer.code == 0, answer.err
+    assert "worse is left out: " in answer.err
+    assert set(there) <= set(answer.out.split())
+    named_one = tlzoo("recommend", mine, "--target", "band_gap", "--from", "worse")
+    assert named_one.code == 2

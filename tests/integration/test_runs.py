@@ -19,6 +19,7 @@ import yaml
 import tlzoo as package
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
+from tlzoo.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -582,6 +583,13 @@ def test_a_damaged_file_is_named(name, command, tlzoo, trained, run):
         assert answer.err.startswith("tlzoo: ")
         assert str(run / name) in answer.err, text[:20]
         assert (run / name).read_bytes() == text
+
+
+@pytest.mark.parametrize("text", [b"", b"\x00\xff", b"[]\n"])
+def test_a_damaged_history_is_named(text, tmp_path):
+    (tmp_path / "history.csv").write_bytes(text)
+    with pytest.raises(UserError, match=r"history\.csv is damaged"):
+        Run(tmp_path).curves  # noqa: B018
 
 
 MACHINE = {

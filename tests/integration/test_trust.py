@@ -15,7 +15,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.errors import UserError
 from tlzoo.model import trust
-from tlzoo.model.domain import seen_in_training
+from tlzoo.model.seen import seen_in_training
 from tlzoo.screen.kept_domain import find_domain
 from tlzoo.screen.predictors import Network
 from tlzoo.zoo.publish import publish
@@ -133,7 +133,7 @@ def test_a_run_knows_its_training_crystals(run, few, tlzoo, tmp_path):
     doubled = crystals.structure(row).get_primitive_structure() * [[1, 1, 0], [-1, 1, 0], [0, 0, 1]]
     card = json.loads((run / "model.json").read_text())
     seen = seen_in_training(card, Crystals.from_structures([doubled]), run / "model.safetensors")
-    assert seen.tolist() == [True]
+    assert seen.mask.tolist() == [True]
 
 
 def test_models_of_before_say_that_they_do_not_know(few, folder, tlzoo, tmp_path):
@@ -144,10 +144,9 @@ def test_models_of_before_say_that_they_do_not_know(few, folder, tlzoo, tmp_path
     assert table["distance"].tolist() == [""]
     assert "is not known: its card names no file of them" in answer.err
     card = json.loads((OLD / "model.json").read_text())
-    assert (
-        seen_in_training(card, Crystals.from_structures([STRUCTURES["NaCl"]]), OLD / "model.safetensors")
-        is None
-    )
+    seen = seen_in_training(card, Crystals.from_structures([STRUCTURES["NaCl"]]), OLD / "model.safetensors")
+    assert seen.mask is None
+    assert seen.note
 
 
 def test_it_travels_with_a_published_checkpoint(run, tmp_path, monkeypatch):
@@ -159,7 +158,7 @@ def test_it_travels_with_a_published_checkpoint(run, tmp_path, monkeypatch):
     assert ours.domain.content() == theirs.domain.content()
     crystals = named.load("semiconductors").select(np.arange(30))
     pd.testing.assert_frame_equal(ours.trust(crystals), theirs.trust(crystals))
-    assert seen_in_training(json.loads((tmp_path / "zoo" / "told.json").read_text()), crystals).any()
+    assert seen_in_training(json.loads((tmp_path / "zoo" / "told.json").read_text()), crystals).mask.any()
     (tmp_path / "zoo" / "told.domain.safetensors").unlink()
     assert set(package.load("told").trust(crystals)["trust"]) <= {"not known", "unknown elements"}
     (tmp_path / "zoo" / "told.domain.safetensors").write_bytes(b"other")
@@ -208,14 +207,14 @@ def test_training_crystals_of_a_checkpoint_in_another_cell(data_dir):
         crystals.structure(row).get_reduced_structure() * [[1, 1, 0], [-1, 1, 0], [0, 0, 1]]
         for row in generator.choice(some, 40, replace=False)
     ]
-    assert seen_in_training(card, Crystals.from_structures(cells)).all()
+    assert seen_in_training(card, Crystals.from_structures(cells)).mask.all()
     pool = Crystals.read_parquet(data_dir / "mp_pool.parquet")
     formulas = {crystals.formulas[row] for row in learned}
     unknown = [row for row in generator.permutation(len(pool))[:2000] if pool.formulas[row] not in formulas][
         :300
     ]
     assert len(unknown) == 300
-    assert not seen_in_training(card, pool.select(unknown)).any()
+    assert not seen_in_training(card, pool.select(unknown)).mask.any()
 
 
 def test_distances_agree_with_those_of_the_data(data_dir):

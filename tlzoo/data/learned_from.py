@@ -61,15 +61,6 @@ def _training_crystals(weights: Path | None, card: Mapping[str, Any], parts: Seq
     return data.crystals.select(np.concatenate([rows[part] for part in parts]))
 
 
-def unknown(weights: Path | None, card: Mapping[str, Any]) -> str:
-    """Say why the crystals of the training part are not to be had; empty if they are."""
-    try:
-        training_crystals(weights, card)
-    except UserError as error:
-        return str(error)
-    return ""
-
-
 def run_of(weights: Path) -> Path | None:
     """Return the run directory that a model was trained in; None if it is none of a run.
 

@@ -1,11 +1,9 @@
-"""Which crystals of one data set are in another, or in what a model has learned from."""
+"""Which crystals of one data set are in another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +12,8 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import MANY, candidates, duplicate_groups
 from tlzoo.data.fingerprints import fingerprint
 from tlzoo.data.intake import crystals_from
-from tlzoo.data.learned_from import training_crystals
 from tlzoo.data.pretraining.merged import NAME as PRETRAINING
 from tlzoo.data.splits.published import paper_test
-from tlzoo.errors import UserError
 
 # Mean difference of fingerprints up to which two crystals of a formula are compared. The farthest pair that
 # pymatgen's StructureMatcher was seen to call the same is 0.082 apart: KNO3 with its anions turned.
@@ -67,26 +63,6 @@ def common(crystals: Crystals, other: Crystals) -> tuple[NDArray[np.bool_], bool
     mine = near[is_ours[near]]
     found[ours[mine]] = np.isin(labels[is_ours[near]], labels[~is_ours[near]])
     return found, sum(map(len, candidates(both.select(near)))) <= MANY
-
-
-def seen_in_training(
-    card: Mapping[str, Any], crystals: Crystals, weights: Path | None = None
-) -> NDArray[np.bool_] | None:
-    """Return which crystals have the structure of one that a model learned from, ``(crystals,)``.
-
-    Args:
-        card: Of the model.
-        crystals: In question.
-        weights: Its weights, for those of a run directory, whose crystals are in the files beside them.
-
-    Returns:
-        None if that cannot be told on this machine; :func:`~tlzoo.data.learned_from.unknown` says why.
-    """
-    try:
-        learned = training_crystals(weights, card)
-    except UserError:
-        return None
-    return common(crystals, learned)[0]
 
 
 def _near(both: Crystals, is_ours: NDArray[np.bool_]) -> NDArray[np.int64]:

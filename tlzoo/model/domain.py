@@ -28,7 +28,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tlzoo.cards.beside import DOMAIN, KEYS, Beside
-from tlzoo.crystals import Crystals
 from tlzoo.data.structure_keys import NAMES, StructureKeys
 from tlzoo.errors import UserError
 
@@ -158,29 +157,6 @@ def read(weights: Path, card: Mapping[str, Any]) -> Domain:
         return domain
     own = card["training"]["train"]["ids_sha256"]
     return replace(domain, keys=shared_keys(content[KEYS], files[KEYS], own))
-
-
-def seen_in_training(
-    card: Mapping[str, Any], crystals: Crystals, weights: Path | None = None
-) -> Flags | None:
-    """Return which crystals a model has learned from, ``(crystals,)``; None if nobody has written that down.
-
-    Args:
-        card: The card of the model.
-        crystals: Any crystals.
-        weights: Its weights; by default those of the checkpoint that the card names.
-
-    Raises:
-        UserError: A file beside the weights is not the one that the card pins.
-    """
-    if weights is None:
-        from tlzoo.cards.library import find, names
-
-        if card.get("name") not in names() or find(card["name"]).card.sha256 != card.get("sha256"):
-            return None
-        weights = find(card["name"]).path
-    keys = read(weights, card).keys
-    return None if keys is None else keys.holds(crystals)
 
 
 def shared_content(keys: StructureKeys, sets: Mapping[str, Flags]) -> bytes:

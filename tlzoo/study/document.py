@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from tlzoo.errors import UserError, no_such
+from tlzoo.machine import yaml_text
 from tlzoo.study.axes import Axes, Axis, Condition, Label, Tree, condition, holds, known
 from tlzoo.study.grid import COLUMNS, Study, Tune
 from tlzoo.study.report.outline import outline
@@ -76,7 +77,7 @@ _Loader.add_implicit_resolver(
 
 def _yaml(path: Path) -> Tree:
     try:
-        given = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a safe loader)
+        given = yaml_text.parsed(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(given, dict):

@@ -159,7 +159,7 @@ def _kept(job: Job, folder: Path) -> dict[str, Any]:
     heading = {"property": " ".join(targets), "unit": " ".join(targets.values())}
     split = json.loads(run.split.read_text(encoding="utf-8"))
     sizes = {f"n_{part}": len(split[part]) for part in PARTS}
-    return {**heading, **errors, **sizes, "epochs": len(pd.read_csv(run.history))}
+    return {**heading, **errors, **sizes, "epochs": len(run.curves)}
 
 
 def _errors(task: Task, data: CrystalDataModule) -> tuple[dict[str, float], pd.DataFrame | None]:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Self
 import lightning.pytorch as pl
 import numpy as np
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.seed import seed_everything
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -23,6 +23,7 @@ from tlzoo import backbones, freezing, heads, plugins  # noqa: F401
 from tlzoo.data import splits  # noqa: F401
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, first_line, no_such
+from tlzoo.machine import yaml_text
 from tlzoo.training import tracking  # noqa: F401
 from tlzoo.training.explanation import explained
 from tlzoo.training.run import Run
@@ -77,6 +78,7 @@ class TlzooCLI(LightningCLI):
     def setup_parser(self, *args: Any) -> None:  # noqa: ANN401 (Lightning's own arguments)
         """Build the parser once in a process: that takes as long as many epochs of a small network."""
         if TlzooCLI._built is None:
+            set_loader("yaml", _bounded(get_loader("yaml")), (yaml.YAMLError,))
             super().setup_parser(*args)
             TlzooCLI._built = self.parser
         self.parser = TlzooCLI._built
@@ -125,7 +127,7 @@ class Configuration:
             UserError: They are no configuration; the message names the key.
         """
         given = _plain(args) if isinstance(args, Mapping) else args
-        with explaining():
+        with explaining(() if isinstance(given, Mapping) else given):
             cli = TlzooCLI(given, command)
         if isinstance(given, Mapping):
             sections = dict.fromkeys(action.dest.partition(".")[0] for action in cli.parser._actions)
@@ -200,16 +202,31 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (a tree)
     return str(value) if isinstance(value, Path) else value.item() if isinstance(value, np.generic) else value
 
 
+def _bounded(load: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of YAML that looks first at how much a text asks for."""
+
+    def bounded(text: str) -> Any:  # noqa: ANN401 (what a file says)
+        yaml_text.check(text)
+        return load(text)
+
+    return bounded
+
+
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401 (Lightning's union)
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 @contextlib.contextmanager
-def explaining() -> Iterator[None]:
-    """Turn the parser's errors into those for users."""
+def explaining(args: Sequence[str] = ()) -> Iterator[None]:
+    """Turn the parser's errors on arguments of a command line into those for users."""
     try:
         yield
     except argparse.ArgumentError as error:
         raise UserError(explained(error.message, TlzooCLI._built or argparse.ArgumentParser())) from error
+    except UnicodeDecodeError as error:
+        named = (Path(word.rpartition("=")[2]) for word in args)
+        files = [str(path) for path in named if path.suffix and path.is_file()]
+        where = " or ".join(files) or "the configuration"
+        raise UserError(f"{where} cannot be read as text in UTF-8: {error}; save it so") from error
     except RecursionError as error:
         raise UserError("the configuration is nested too deep") from error

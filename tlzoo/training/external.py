@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -16,14 +15,13 @@ from tlzoo.cards.library import locate, names
 from tlzoo.crystals import Crystals
 from tlzoo.data.intake import crystals_from
 from tlzoo.data.labelled_table import LabelledTable
-from tlzoo.data.learned_from import training_crystals
-from tlzoo.data.overlap import common
-from tlzoo.errors import UserError, first_line, no_such
+from tlzoo.errors import UserError, no_such
 from tlzoo.heads import Classification
 from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import FILE as LOCK
 from tlzoo.machine.lock import held
 from tlzoo.model.description import plain
+from tlzoo.model.seen import Seen, seen_in_training
 from tlzoo.model.trained import Model, load
 from tlzoo.training.in_memory import Table
 from tlzoo.training.run import Run, long_table, read_json
@@ -36,19 +34,6 @@ LEARNED: Final = ("train", "val")
 
 
 Values: TypeAlias = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Known:
-    """Which crystals a model learned from.
-
-    Attributes:
-        crystals: Whether it did, ``(crystals,)``; None where nobody can tell.
-        note: How it is known, or why it is not.
-    """
-
-    crystals: NDArray[np.bool_] | None
-    note: str
 
 
 def measured(
@@ -99,13 +84,13 @@ def measured(
     with held(folder, "choose another --out"):
         _check_folder(folder, facts)
         said = trained.predict(crystals)[trained.head.columns(list(trained.units))].to_numpy(np.float32)
-        known = _known(weights, trained, crystals)
+        known = _known(weights, trained.card, crystals)
         content = _measured(trained, said, truth, known)
         notes += [note, _seen(known, source)]
         content |= {"on": facts, "notes": list(filter(None, notes))}
         table = long_table(trained.head, crystals.ids, "test", trained.units, truth, said)
-        if known.crystals is not None:
-            table["in_training"] = np.tile(known.crystals, len(trained.units))
+        if known.mask is not None:
+            table["in_training"] = np.tile(known.mask, len(trained.units))
         run = Run(folder)
         write_text(run.predictions, table.to_csv(index=False))
         run.draw(trained, table[table["property"].isin(table.dropna(subset="target")["property"])])
@@ -133,20 +118,20 @@ def _labelled(
     return crystals.select(rows), truth[rows], note
 
 
-def _measured(trained: Model, said: Values, truth: Values, known: Known) -> dict[str, Any]:
+def _measured(trained: Model, said: Values, truth: Values, known: Seen) -> dict[str, Any]:
     """Return the errors on all crystals, and on those that the model has not learned from."""
     content: dict[str, Any] = {"targets": trained.units, "test": _errors(trained, said, truth)}
-    seen = known.crystals
+    seen = known.mask
     if seen is not None and seen.any() and not seen.all():
         content["unseen"] = _errors(trained, said[~seen], truth[~seen])
     return content
 
 
-def _seen(known: Known, source: str) -> str:
-    if known.crystals is None:
+def _seen(known: Seen, source: str) -> str:
+    if known.mask is None:
         return f"nobody can tell whether crystals of {source} were in training: {known.note}"
-    number = int(known.crystals.sum())
-    return f"{number:,} of {len(known.crystals):,} crystals were in training ({known.note})" if number else ""
+    number = int(known.mask.sum())
+    return f"{number:,} of {len(known.mask):,} crystals were in training ({known.note})" if number else ""
 
 
 def _asked(words: Sequence[str], targets: Sequence[str]) -> dict[str, str]:
@@ -216,23 +201,17 @@ def _check_folder(folder: Path, facts: Mapping[str, Any]) -> None:
         raise UserError(f"{folder} holds something else; choose another --out")
 
 
-def _known(weights: Path, trained: Model, crystals: Crystals) -> Known:
+def _known(weights: Path, card: Mapping[str, Any], crystals: Crystals) -> Seen:
     """Compare crystals with those that a model learned from or was chosen by, as far as its records tell."""
-    run = _run_of(weights, trained.card)
-    try:
-        learned = training_crystals(run, trained.card, LEARNED)
-        found, compared = common(crystals, learned)
-    except (UserError, OSError, ValueError, LookupError, TypeError) as error:
+    run = _run_of(weights, card)
+    found = seen_in_training(card, crystals, run, LEARNED)
+    if found.mask is None:
         with contextlib.suppress(UserError, LookupError, TypeError):
             split = read_json(run.with_name("split.json"))
             same = np.isin(crystals.ids, [str(name) for part in LEARNED for name in split[part]])
             if same.any():
-                return Known(same, f"by their ids; structures cannot be compared: {first_line(error)}")
-        # the data are not here, and keys of the structures are beside the weights
-        if trained.domain.keys:
-            return Known(trained.domain.keys.holds(crystals), "by the keys of structures beside the model")
-        return Known(None, first_line(error))
-    return Known(found, "by structure" if compared else "by composition and volume: too many to compare all")
+                return Seen(same, f"by their ids; structures cannot be compared: {found.note}")
+    return found
 
 
 def _run_of(weights: Path, card: Mapping[str, Any]) -> Path:

@@ -36,7 +36,7 @@ from tlzoo.evaluation.baselines import baselines
 from tlzoo.graphs import keys
 from tlzoo.heads import Classification
 from tlzoo.heads.head import Head
-from tlzoo.machine import distributed
+from tlzoo.machine import distributed, yaml_text
 from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
 from tlzoo.model import checkpoint
@@ -279,6 +279,21 @@ class Run:
         self._write_metrics(metrics)
         return metrics
 
+    @property
+    def curves(self) -> pd.DataFrame:
+        """What was measured while it trained, an epoch a row.
+
+        Raises:
+            UserError: The file is missing or damaged.
+        """
+        try:
+            table = pd.read_csv(self.history)
+        except UNREADABLE as error:
+            raise UserError(_damaged(self.history, error)) from error
+        if "epoch" not in table.columns:
+            raise UserError(_damaged(self.history, ValueError("there is no column 'epoch'")))
+        return table
+
     def draw(self, task: Task | Model, table: pd.DataFrame) -> None:
         """Draw a parity plot per property, or how well its classes are told apart; and the learning curve."""
         properties = list(dict.fromkeys(table["property"]))
@@ -298,9 +313,7 @@ class Run:
         if self.history.exists():
             monitor = task.head.monitor
             unit = _unit(table) if monitor == "mae" else ""
-            plots.learning_curve(
-                self.path / "learning-curve.png", pd.read_csv(self.history), metric=monitor, unit=unit
-            )
+            plots.learning_curve(self.path / "learning-curve.png", self.curves, metric=monitor, unit=unit)
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
         write_text(
@@ -330,11 +343,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: It cannot be read, or holds no sections.
     """
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = yaml_text.parsed(path.read_text(encoding="utf-8"))
     except (*UNREADABLE, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {error}") from error
-    except RecursionError as error:
-        raise UserError(f"{path} cannot be read as YAML: it is nested too deep") from error
     if not isinstance(given, dict):
         raise UserError(f"{path} is no configuration: wanted sections such as model, data and trainer")
     return given

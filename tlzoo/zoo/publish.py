@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 import tlzoo
 from tlzoo.cards import Card
@@ -27,7 +26,7 @@ from tlzoo.model.domain import Domain
 from tlzoo.model.domain import read as read_domain
 from tlzoo.model.trained import Model
 from tlzoo.training.resume import FREE_KEYS
-from tlzoo.training.run import Run
+from tlzoo.training.run import Run, read_yaml
 from tlzoo.zoo.golden import golden
 
 
@@ -74,7 +73,7 @@ def publish(
     }
     if unsaid := [key for key, text in rights.items() if not text]:
         raise UserError(f"the data are no named data set: say whose they are with --{' and --'.join(unsaid)}")
-    recipe = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    recipe = read_yaml(run.config)
     if recipe["data"].get("shuffle_labels") is not None:
         description = _of_control(description, directory, wanted=control)
     tested = [Run(Path(fold)) for fold in folds]
@@ -134,7 +133,7 @@ def _training(run: Run, environment: Mapping[str, Any], recipe: Mapping[str, Any
         "data_sha256": environment["data_sha256"],
         **{part: _part(split[part]) for part in PARTS},
         "excluded": _excluded(environment["source"], recipe),
-        "epochs": len(pd.read_csv(run.history)),
+        "epochs": len(run.curves),
         "seconds": environment.get("training_seconds"),
         "machine": f"{environment['processor']}, {environment['threads']} thread(s)",
         "versions": environment["versions"],
@@ -184,7 +183,7 @@ def _cross_validation(run: Run, recipe: Mapping[str, Any], folds: Sequence[Run])
     for fold in folds:
         if not fold.predictions.is_file():
             raise UserError(f"{fold.path} was not tested; call: tlzoo test {fold.path}")
-        theirs = yaml.safe_load(fold.config.read_text(encoding="utf-8"))
+        theirs = read_yaml(fold.config)
         if differing := differences(_but_split(recipe), _but_split(theirs)):
             raise UserError(
                 f"{fold.path} is no fold of {run.path}, it has another recipe: "

@@ -215,10 +215,34 @@ def load(folder: str | Path) -> SavedFeatures:
         if hashlib.sha256(content).hexdigest() != card["sha256"]:
             raise UserError(f"{folder / ARRAYS} is damaged or was changed: save it again")
         arrays = safetensors.numpy.load(content)
+        _check(card)
+        known = arrays["known"]
         parts = [_part(folder, card, i, arrays) for i in range(len(card["parts"]))]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"{folder} is damaged ({error}): save it again") from error
-    return SavedFeatures(parts, card, arrays["known"])
+    return SavedFeatures(parts, card, known)
+
+
+def _check(card: Mapping[str, Any]) -> None:
+    """Refuse a card that says something else than :meth:`SavedFeatures.save` writes.
+
+    Raises:
+        ValueError: Names the field.
+    """
+    kinds = {"source": str, "target": str, "unit": str, "log": bool, "parts": list, "files": dict}
+    wrong = [name for name, kind in kinds.items() if not isinstance(card[name], kind)]
+    wrong += [] if card["parts"] else ["parts"]
+    elements = card["elements"]
+    if elements is not None and not (
+        isinstance(elements, list) and all(isinstance(e, str) for e in elements)
+    ):
+        wrong.append("elements")
+    if "calibration" in card and not all(
+        isinstance(card["calibration"]["widths"][level], int | float) for level in ("0.68", "0.9")
+    ):
+        wrong.append("calibration")
+    if wrong:
+        raise ValueError(f"{wrong[0]} is {str(card[wrong[0]])[:60]}")
 
 
 def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, NDArray[Any]]) -> Part:

@@ -7,7 +7,6 @@ from math import inf
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tlzoo.data.module import CrystalDataModule
@@ -61,7 +60,7 @@ class Training:
         """The epoch that was kept, from 1."""
         if self.tree["model"].get("keep") == "last":
             return self.epochs
-        history = pd.read_csv(self.run.history)
+        history = self.run.curves
         return int(np.nanargmin(history["val/mae" if "val/mae" in history else "val/loss"].to_numpy())) + 1
 
     def fit(self, data: CrystalDataModule, told: Callable[[], None] | None = None) -> None:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
-from tlzoo.data.learned_from import run_of, unknown
-from tlzoo.data.overlap import common, seen_in_training
+from tlzoo.data.learned_from import run_of
+from tlzoo.data.overlap import common
 from tlzoo.data.pretraining import keeps_out
 from tlzoo.data.pretraining.merged import NAME as PRETRAINING
 from tlzoo.errors import UserError, first_line
-from tlzoo.model.domain import read
+from tlzoo.model.seen import Seen, seen_in_training
 
 Rows = NDArray[np.int64]
 
@@ -61,9 +61,13 @@ def _of(name: str, crystals: Crystals, rows: Rows, source: str, sha256: object =
         return Known(None, f"{name} cannot be looked at: {first_line(error)}")
     if sha256 not in {None, card.get("sha256")}:
         return Known(None, f"{name} is not the model any more that training started from")
-    mask = _own(card, weights, crystals, rows, source)
-    if mask is None:
-        return Known(None, f"{name}: {unknown(weights, card)}")
+    try:
+        own = _own(card, weights, crystals, rows, source)
+    except (UserError, OSError, ValueError, LookupError, TypeError) as error:
+        return Known(None, f"{name} cannot be looked at: {first_line(error)}")
+    if own.mask is None:
+        return Known(None, f"{name}: {own.note}")
+    mask = own.mask
     for origin in card.get("started_from", ()):
         before = _of(str(origin["name"]), crystals, rows, source, origin["sha256"])
         if before.mask is None:
@@ -72,20 +76,14 @@ def _of(name: str, crystals: Crystals, rows: Rows, source: str, sha256: object =
     return Known(mask)
 
 
-def _own(
-    card: Mapping[str, Any], weights: Path, crystals: Crystals, rows: Rows, source: str
-) -> NDArray[np.bool_] | None:
+def _own(card: Mapping[str, Any], weights: Path, crystals: Crystals, rows: Rows, source: str) -> Seen:
     """Return what a model has learned itself, not what it started from."""
     if keeps_out(source) and (card.get("training") or {}).get("source") == PRETRAINING:
-        return np.zeros(len(rows), dtype=bool)
+        return Seen(np.zeros(len(rows), dtype=bool), "all of it was kept out")
     run = run_of(weights)
     if run is not None and card.get("data_sha256") == crystals.content_hash:
         # the same table, which need not be read again
         parts = json.loads((run / "split.json").read_text(encoding="utf-8"))
         learned = crystals.select(np.flatnonzero(np.isin(crystals.ids, [*parts["train"], *parts["val"]])))
-        return common(crystals.select(rows), learned)[0]
-    seen = seen_in_training(card, crystals.select(rows), weights)
-    if seen is None and (keys := read(weights, card).keys):
-        # the data are not here, and keys of the structures are beside the weights
-        seen = keys.holds(crystals.select(rows))
-    return seen
+        return Seen(common(crystals.select(rows), learned)[0], "by structure")
+    return seen_in_training(card, crystals.select(rows), weights)

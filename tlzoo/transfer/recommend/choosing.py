@@ -1,9 +1,12 @@
 """From data to a ranking of the models to start from."""
 
+import sys
+
 import numpy as np
 
 from tlzoo.cards import library
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, printable
+from tlzoo.model.trained import load
 from tlzoo.transfer.finetune.candidate import read
 from tlzoo.transfer.finetune.experiment import draft
 from tlzoo.transfer.finetune.finetune_request import Request
@@ -11,6 +14,19 @@ from tlzoo.transfer.finetune.recipes import recipe
 from tlzoo.transfer.recommend.recommend_request import Request as RecommendRequest
 from tlzoo.transfer.recommend.recommendation import Report
 from tlzoo.transfer.recommend.scores import baselines, rank
+
+
+def _undamaged() -> list[str]:
+    """Return all checkpoints; of one that cannot be loaded only that is said."""
+    found = []
+    for name in library.names():
+        try:
+            load(name)
+        except UserError as error:
+            sys.stderr.write(f"tlzoo: {name} is left out: {printable(str(error))}\n")
+        else:
+            found.append(name)
+    return found
 
 
 def recommend(request: RecommendRequest) -> Report:
@@ -21,7 +37,7 @@ def recommend(request: RecommendRequest) -> Report:
             crystals or only one label.
     """
     repeats, most, seed = request.repeats, request.most, request.seed
-    names = list(dict.fromkeys(request.starts or library.names()))
+    names = list(dict.fromkeys(request.starts or _undamaged()))
     if not names:
         raise UserError(f"{library.there_are()}; name run directories or files with --from")
     if repeats < 1 or most < 1:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlzoo.cards.library import find
+from tlzoo.cards.beside import files
+from tlzoo.cards.library import find, locate
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.data.learned_from import unknown
-from tlzoo.data.overlap import seen_in_training
+from tlzoo.model.seen import seen_in_training
 from tlzoo.transfer.finetune.known_crystals import known_crystals
 
 LEARNED = np.arange(60, 84)
@@ -122,38 +122,44 @@ def test_verdicts_count_what_was_seen_and_say_the_errors_without(tlzoo, run, min
             assert error == pytest.approx((test["prediction"] - test["target"]).abs().mean())
 
 
+def test_a_checkpoint_tells_by_its_keys_without_the_data(crystals, work, monkeypatch):
+    """The production card has learned from textbook crystals; those of a benchmark card have none of them."""
+    monkeypatch.delenv("TLZOO_DATA", raising=False)
+    monkeypatch.setenv("TLZOO_CACHE", str(work / "empty"))
+    names = ["C-diamond", "Si-diamond", "GaAs-zincblende"]
+    rows = np.flatnonzero(np.isin(crystals.ids, names))
+    assert known_crystals(["cgcnn-fe-bg-all"], crystals, rows, "semiconductors").mask.all()
+    found = known_crystals(["cgcnn-fe-bg", "cgcnn-mpt"], crystals, np.arange(len(crystals)))
+    assert found.mask is not None
+    assert not found.mask.any()
+
+
 def test_what_nobody_can_tell_has_a_reason(run, mine, work, monkeypatch):
     monkeypatch.delenv("TLZOO_DATA", raising=False)
     monkeypatch.setenv("TLZOO_CACHE", str(work / "empty"))
     rows = np.arange(len(mine))
-    # without the data, keys of structures beside the weights tell
-    assert known_crystals(["cgcnn-fe-bg-all"], mine, rows).mask.any()
-    assert not known_crystals(["cgcnn-fe-bg"], mine, rows).mask.any()
-    for ending in (".json", ".safetensors"):
-        shutil.copy(find("cgcnn-fe-bg").path.with_suffix(ending), work / f"bare{ending}")
-    bare = str(work / "bare.safetensors")
-    found = known_crystals([bare], mine, rows)
+    old = work / "old"
+    old.mkdir()
+    for path in files(locate("cgcnn-fe-bg")):
+        if "domain" not in path.name and "structures" not in path.name:
+            shutil.copy(path, old)
+    card = json.loads((old / "cgcnn-fe-bg.json").read_text())
+    bare = {key: value for key, value in card.items() if key not in ("domain", "structures")}
+    (old / "cgcnn-fe-bg.json").write_text(json.dumps(bare))
+    found = known_crystals([str(old / "cgcnn-fe-bg.safetensors")], mine, rows)
     assert found.mask is None
-    assert found.reason == (
-        f"{bare}: the data set pretraining is not on this machine: tlzoo data info pretraining"
-    )
-    card = json.loads(find("cgcnn-fe-bg").path.with_suffix(".json").read_text())
-    assert seen_in_training(card, mine) is None
-    assert unknown(None, card) in found.reason
+    absent = "the data set pretraining is not on this machine: tlzoo data info pretraining"
+    assert found.reason.endswith(f"cgcnn-fe-bg.safetensors: {absent}")
+    assert seen_in_training(bare, mine, old / "cgcnn-fe-bg.safetensors").note in found.reason
     # of the embedded example all crystals were kept out, which is known without the data
     assert not known_crystals(["cgcnn-fe-bg", "cgcnn-mpt"], mine, rows, "semiconductors").mask.any()
     table = work / "learned.parquet"
     content = table.read_bytes()
     Crystals.read_parquet(table).select(np.arange(20)).write_parquet(table)
-    told = known_crystals([str(run)], mine, rows)
-    domain = Path(run) / "model.domain.safetensors"
-    domain.rename(work / "domain")
     changed = known_crystals([str(run)], mine, rows)
-    (work / "domain").rename(domain)
     table.write_bytes(content)
-    assert told.mask.any()
-    assert changed.mask is None
-    assert changed.reason.endswith("learned.parquet has changed since the model was trained on it")
+    # then its keys tell
+    assert np.flatnonzero(changed.mask).tolist() == [0, 1, 2, 3, 4]
     assert "cannot be looked at" in known_crystals([str(Path("nowhere"))], mine, rows).reason
 
 
@@ -164,4 +170,8 @@ def test_checkpoints_of_the_zoo_are_asked_for_their_crystals(data_dir):
     some = pool.select([*np.flatnonzero(part == "train")[:5], *np.flatnonzero(part == "test")[:5]])
     some = replace(some, lattice=some.lattice * 0.99)
     card = json.loads(find("cgcnn-fe-bg").path.with_suffix(".json").read_text())
-    assert seen_in_training(card, some).tolist() == [*[True] * 5, *[False] * 5]
+    expected = [*[True] * 5, *[False] * 5]
+    assert seen_in_training(card, some).mask.tolist() == expected
+    # without its keys the data say the same
+    bare = {key: value for key, value in card.items() if key not in ("domain", "structures")}
+    assert seen_in_training(bare, some).mask.tolist() == expected
