@@ -231,7 +231,9 @@ def test_control_c_during_the_start(after, here):
     code = (
         "import os, signal, sys, threading\n"
         "from tlzoo.__main__ import main\n"
-        f"threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        f"timer = threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT))\n"
+        "timer.daemon = True\n"
+        "timer.start()\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     words = ["predict", MODEL, "one.cif", "-o", "p.csv"]
