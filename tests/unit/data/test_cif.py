@@ -292,9 +292,22 @@ def test_no_group_and_all_atoms_listed(items):
     assert "names no space group; all atoms are listed (2 atoms, 4.00 g/cm³)" in notes[0]
 
 
-def test_operations_that_are_no_group_are_remarked():
-    _, notes = found(cif(5.64, NACL, operations=["x,y,z", "x+1/2,y+1/2,z", "x,y+1/2,z+1/2"]))
-    assert notes == ["its 3 symmetry operations are no group: some are missing, or one is wrong"]
+def test_operations_that_are_no_group_lose_atoms():
+    """One of the four translations of a face-centred cell is missing, and two of eight atoms with it."""
+    three = ["x,y,z", "x+1/2,y+1/2,z", "x,y+1/2,z+1/2"]
+    text = "its 3 symmetry operations are no group: some are missing, or one is wrong"
+    kind, message = refused(cif(5.64, NACL, operations=three))
+    assert (kind, message.partition(";")[0]) == ("contradiction", text)
+    assert "_cell_formula_units_Z" in message
+    kind, message = refused(
+        cif(5.64, NACL, formula("Na Cl"), "_cell_formula_units_Z 4", name("F m -3 m"), operations=three)
+    )
+    assert kind == "contradiction"
+    # what Z confirms has lost nothing
+    items = [formula("Na Cl"), "_cell_formula_units_Z 3"]
+    structure, notes = found(cif(5.64, NACL, *items, operations=three))
+    assert structure.formula == "Na3 Cl3"
+    assert notes == [text]
     assert "'-x,-y' is no symmetry operation" in refused(cif(5.64, NACL, operations=["x,y,z", "-x,-y"]))[1]
 
 

@@ -187,6 +187,14 @@ def _listed_operations(block: Block) -> Operations | None:
     operations, complete = _operations(tuple(texts))
     if not complete:
         text = f"its {len(texts)} symmetry operations are no group: some are missing, or one is wrong"
+        contents = contents_of(block)
+        # otherwise nothing would tell whether atoms are lost with them
+        if contents.units is None and contents.density is None:
+            raise CifError(
+                "contradiction",
+                f"{text}; complete them, or remove them and leave the name of the space group, or add Z "
+                "(_cell_formula_units_Z) with the formula, or the density, to check the cell by",
+            )
         warnings.warn(text, stacklevel=2)
     return operations
 
