@@ -274,7 +274,16 @@ def embed(
 def learned_domain(model: Model, crystals: Crystals) -> Domain:
     """Return what a model has learned from, by all its training crystals; at most 2,000 are embedded."""
     drawn = np.random.default_rng(0).permutation(len(crystals))[:DRAWN]
-    return Domain.of(model.embed(crystals.select(drawn)), StructureKeys.of(crystals))
+    sha256 = crystals.content_hash
+    if sha256 not in _KEYS:
+        _KEYS.clear()
+        _KEYS[sha256] = StructureKeys.of(crystals)
+    return Domain.of(model.embed(crystals.select(drawn)), _KEYS[sha256])
+
+
+# Of the training crystals last asked for: the trainings of a comparison have the same, and a key costs half
+# a millisecond or more.
+_KEYS: dict[str, StructureKeys] = {}
 
 
 def _alone(path: Path) -> Model:
