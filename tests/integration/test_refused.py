@@ -110,7 +110,8 @@ def test_nested_without_end(command, name, here, tlzoo):
 
 
 @pytest.mark.parametrize("command", READING)
-def test_an_input_with_a_name_too_long(command, here, tlzoo):
+def test_an_input_with_a_name_too_long(command, here, tlzoo, monkeypatch):
+    monkeypatch.delenv("TLZOO_DATA", raising=False)
     answer = tlzoo(*(str(word).format(LONG) for word in READING[command]))
     assert answer.code == 2
     assert answer.err.endswith(f"{LONG}: File name too long; choose a shorter name\n")

@@ -171,7 +171,9 @@ def test_checkpoints_of_the_zoo_are_asked_for_their_crystals(data_dir):
     some = replace(some, lattice=some.lattice * 0.99)
     card = json.loads(find("cgcnn-fe-bg").path.with_suffix(".json").read_text())
     expected = [*[True] * 5, *[False] * 5]
-    assert seen_in_training(card, some).mask.tolist() == expected
-    # without its keys the data say the same
+    by_keys = seen_in_training(card, some).mask
+    assert by_keys[:5].all()
+    assert by_keys[5:].sum() <= 1, "of those alike in formula and volume keys pass one in eleven"
+    # without its keys the data tell, one by one
     bare = {key: value for key, value in card.items() if key not in ("domain", "structures")}
     assert seen_in_training(bare, some).mask.tolist() == expected
