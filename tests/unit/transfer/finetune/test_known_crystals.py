@@ -167,13 +167,13 @@ def test_checkpoints_of_the_zoo_are_asked_for_their_crystals(data_dir):
     """Five that `cgcnn-fe-bg` learned from, strained; and five of the paper's test set, which it did not."""
     pool = named.load("pretraining")
     part = pool.column("part")
-    some = pool.select([*np.flatnonzero(part == "train")[:5], *np.flatnonzero(part == "test")[:5]])
+    # in large cells keys take other orders on the same sites for the same: 1.8 % of the test crystals of `mp`
+    small = np.flatnonzero((part == "test") & (pool.num_atoms <= 8))[:5]
+    some = pool.select([*np.flatnonzero(part == "train")[:5], *small])
     some = replace(some, lattice=some.lattice * 0.99)
     card = json.loads(find("cgcnn-fe-bg").path.with_suffix(".json").read_text())
     expected = [*[True] * 5, *[False] * 5]
-    by_keys = seen_in_training(card, some).mask
-    assert by_keys[:5].all()
-    assert by_keys[5:].sum() <= 1, "of those alike in formula and volume keys pass one in eleven"
-    # without its keys the data tell, one by one
+    assert seen_in_training(card, some).mask.tolist() == expected
+    # without its keys the data say the same
     bare = {key: value for key, value in card.items() if key not in ("domain", "structures")}
     assert seen_in_training(bare, some).mask.tolist() == expected
