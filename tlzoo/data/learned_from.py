@@ -15,7 +15,7 @@ from tlzoo.data import named, splits
 from tlzoo.data.labelled_table import READING, LabelledTable
 from tlzoo.data.splits.ids import ids_sha256, rows_by_id, rows_of
 from tlzoo.errors import UserError, first_line
-from tlzoo.machine import runtime
+from tlzoo.machine import runtime, yaml_text
 from tlzoo.machine.remarks import told
 
 
@@ -43,7 +43,7 @@ def _training_crystals(weights: Path | None, card: Mapping[str, Any], parts: Seq
     run = run_of(weights) if weights else None
     if run is not None:
         config, split = run / "config.yaml", run / "split.json"
-        recipe = yaml.safe_load(config.read_text(encoding="utf-8"))["data"] if config.is_file() else {}
+        recipe = yaml_text.parsed(config.read_text(encoding="utf-8"))["data"] if config.is_file() else {}
         data = _data(str(card.get("source")), {**recipe, "split": None}, card.get("data_sha256"))
         crystals = data.crystals
         there = json.loads(split.read_text(encoding="utf-8"))

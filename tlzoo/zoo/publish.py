@@ -1,6 +1,5 @@
 """From a finished run to a published checkpoint: weights and card, from the records of the run alone."""
 
-import json
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ from tlzoo.model.domain import Domain
 from tlzoo.model.domain import read as read_domain
 from tlzoo.model.trained import Model
 from tlzoo.training.resume import FREE_KEYS
-from tlzoo.training.run import Run, read_yaml
+from tlzoo.training.run import Run, read_json, read_yaml
 from tlzoo.zoo.golden import golden
 
 
@@ -65,7 +64,7 @@ def publish(
     loaded = checkpoint.load(run.model)
     if isinstance(loaded.head, Classification):
         raise UserError("a classification has no MAE in units: only regressions become checkpoints")
-    environment = _read(run.environment)
+    environment = read_json(run.environment)
     known = named.find(environment["source"]) if named.known(environment["source"]) else None
     rights = {
         "citation": citation or (known.citation if known else ""),
@@ -127,7 +126,7 @@ def _store(
 
 
 def _training(run: Run, environment: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    split = _read(run.split)
+    split = read_json(run.split)
     return {
         "source": environment["source"],
         "data_sha256": environment["data_sha256"],
@@ -179,7 +178,7 @@ def _cross_validation(run: Run, recipe: Mapping[str, Any], folds: Sequence[Run])
     """Return the test parts of runs that differ from one in the split alone."""
     parts: list[dict[str, Any]] = []
     seen: set[str] = set()
-    data = {key: _read(run.environment)[key] for key in ("source", "data_sha256")}
+    ours = read_json(run.environment)
     for fold in folds:
         if not fold.predictions.is_file():
             raise UserError(f"{fold.path} was not tested; call: tlzoo test {fold.path}")
@@ -189,9 +188,10 @@ def _cross_validation(run: Run, recipe: Mapping[str, Any], folds: Sequence[Run])
                 f"{fold.path} is no fold of {run.path}, it has another recipe: "
                 + ", ".join(f"{key} {change}" for key, change in differing.items())
             )
-        if {key: _read(fold.environment)[key] for key in data} != data:
+        other = read_json(fold.environment)
+        if any(other[key] != ours[key] for key in ("source", "data_sha256")):
             raise UserError(f"{fold.path} is no fold of {run.path}: it learned from other data")
-        ids = _read(fold.split)["test"]
+        ids = read_json(fold.split)["test"]
         if twice := seen.intersection(ids):
             raise UserError(f"{len(twice)} crystals are in the test part of {fold.path} and of another fold")
         seen.update(ids)
@@ -220,8 +220,3 @@ def _measured(runs: Sequence[Run]) -> dict[str, Any]:
         found = errors(rows["target"].to_numpy(), rows["prediction"].to_numpy())
         measured[str(target)] = {**found, "r2": None if isnan(found["r2"]) else found["r2"], "n": len(rows)}
     return measured
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
