@@ -11,6 +11,7 @@ from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.vector_options import VectorOptions
+from tlzoo.nn.equivariant_conv import Arrangement, Paths, convolve, paths_of
 
 CUTOFF = 5.0
 DEPTH = 5
@@ -65,6 +66,13 @@ class SevenNet(Potential):
         self.architecture, self.graph = architecture, VectorOptions(CUTOFF)
         self.irreps = [[(each.mul, each.ir.l) for each in some] for some in irreps]
         self.parts = nn.ModuleDict(modules)
+        self.paths: list[list[Paths]] | None = None
+        self.register_load_state_dict_post_hook(_read_again)
+        degrees = torch.tensor(
+            [each.ir.l for each in modules["0_convolution"].convolution.irreps_in2 for _ in range(each.dim)]
+        )
+        # what becomes of the harmonics of a bond the other way round
+        self.register_buffer("parity", 1.0 - 2.0 * (degrees % 2), persistent=False)
         kind = torch.full((256,), -1)
         from tlzoo.crystals import SYMBOLS
 
@@ -77,17 +85,34 @@ class SevenNet(Potential):
         if (kind < 0).any():
             raise UserError("SevenNet does not know an element of these crystals; leave them out")
         source, target = batch[keys.EDGE_INDEX]
+        vector, reverse = batch[keys.BOND_VECTOR], batch[keys.BOND_REVERSE]
+        # both directions of a bond share its weights, and but for signs its harmonics
+        first = torch.arange(len(reverse), device=reverse.device) < reverse
+        place = torch.cumsum(first, 0) - 1
+        shared = torch.where(first, place, place[reverse])
         data = {
             "x": kind,
-            "edge_index": torch.stack([target, source]),
-            "edge_vec": -batch[keys.BOND_VECTOR],
+            "edge_vec": (vector[reverse[first]] - vector[first]) / 2,
             "batch": batch[keys.BATCH],
         }
-        found = []
+        arrangement = Arrangement.of(target, len(kind))
+        near, bond = source[arrangement.bond], shared[arrangement.bond]
+        sign = torch.where(first[arrangement.bond, None], 1, self.parity) * arrangement.there[:, None]
+        if self.paths is None:
+            self.paths = [paths_of(self.parts[f"{i}_convolution"].convolution) for i in range(DEPTH)]
+        found: list[Tensor] = []
         for name, module in self.parts.items():
             if name.endswith("_self_connection_intro") or name == "reduce_input_to_hidden":
                 found.append(self._invariants(data["x"], self.irreps[len(found)]))
+            if name.endswith("_convolution"):
+                paths = self.paths[len(found) - 1]
+                weights = module.weight_nn(data["edge_embedding"])
+                x = convolve(data["x"], harmonics, weights, near, bond, arrangement, paths)
+                data["x"] = x / module.denominator
+                continue
             data = module(data)
+            if name == "edge_embedding":
+                harmonics = data["edge_attr"].index_select(0, bond) * sign
         return found, data["atomic_energy"].reshape(-1)
 
     def groups(self) -> dict[str, list[nn.Module]]:
@@ -115,6 +140,10 @@ class SevenNet(Potential):
             found.append(part)
             start = stop
         return torch.cat(found, dim=1)
+
+
+def _read_again(network: SevenNet, _: object) -> None:
+    network.paths = None  # signs of 3j symbols come with the weights
 
 
 def _modules(architecture: Mapping[str, Any]) -> dict[str, nn.Module]:
