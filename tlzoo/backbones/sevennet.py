@@ -101,6 +101,7 @@ class SevenNet(Potential):
         if self.paths is None:
             self.paths = [paths_of(self.parts[f"{i}_convolution"].convolution) for i in range(DEPTH)]
         found: list[Tensor] = []
+        harmonics = vector
         for name, module in self.parts.items():
             if name.endswith("_self_connection_intro") or name == "reduce_input_to_hidden":
                 found.append(self._invariants(data["x"], self.irreps[len(found)]))

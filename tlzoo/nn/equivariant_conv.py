@@ -1,17 +1,18 @@
 """Equivariant convolutions as few large products of matrices; numbers as e3nn's tensor product has them.
 
 The message along a bond couples the source's parts of degree l1 with the bond's harmonics: a matrix of
-2 l1 + 1 times 2 l3 + 1 numbers, the same for all channels and layers. With each channel's weight multiplied in
-before, the sum over the bonds of an atom is one product of matrices, over bonds and components at once, and no
-message is ever written down. What is needed for the gradient is made anew: quicker than to fetch it.
+2 l1 + 1 times 2 l3 + 1 numbers, the same for all channels and layers. With each channel's weight multiplied
+in before, the sum over the bonds of an atom is one product of matrices, over bonds and components at once,
+and no message is ever written down. What the gradient needs is made anew: quicker than to fetch it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -72,7 +73,7 @@ class Paths:
 
 
 def paths_of(product: Any) -> list[Paths]:  # noqa: ANN401 (e3nn is optional)
-    """Return the paths of e3nn's tensor product of atoms' features and harmonics, weighted channel by channel.
+    """Return the paths of e3nn's tensor product of features and harmonics, weighted channel by channel.
 
     Signs of 3j symbols are a convention, which e3nn has changed; what it made, or loaded with a network's
     weights, is what counts.
@@ -163,7 +164,7 @@ class Arrangement:
     matrices: dict[Hashable, Matrices] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, target: Int[Tensor, " bonds"], atoms: int) -> Self:
+    def of(cls, target: Int[Tensor, " bonds"], atoms: int) -> Arrangement:
         """Arrange bonds whose targets are ascending; no gradient passes."""
         device = target.device
         budget = ROWS_ON_CPU if device.type == "cpu" else ROWS_ELSEWHERE
@@ -217,7 +218,7 @@ def convolve(
     arrangement: Arrangement,
     paths: list[Paths],
 ) -> Float[Tensor, "atoms out_dim"]:
-    """Sum over the bonds of each atom the source's features times harmonics times weights, coupled by the paths.
+    """Sum over the bonds of each atom features times harmonics times weights, coupled by the paths.
 
     Differentiable once. Features are in e3nn's layout, channels before components.
 
@@ -255,15 +256,13 @@ class _Convolve(torch.autograd.Function):
         width = sum(len(each.coupling) * each.channels * each.outs for each in paths)
         out = x.new_zeros(len(x), width)
         matrices = [arrangement.matrices_of(each, harmonics) for each in paths]
-        room = _room(x, arrangement, paths)
+        room = _Room(components, weights, arrangement, paths)
         for i, chunk in enumerate(arrangement.chunks):
             atoms = chunk.atoms.stop - chunk.atoms.start
-            near = components.index_select(0, source[chunk.rows])
-            weight = weights.index_select(0, bond[chunk.rows])
+            near, weight = room.near(source[chunk.rows]), room.weight(bond[chunk.rows])
             for each, (_, of_chunks) in zip(paths, matrices, strict=True):
-                matrix = of_chunks[i]
-                weighted = _weighted(near, weight, each, room)
-                found = torch.bmm(matrix.transpose(1, 2), weighted.view(*matrix.shape[:2], -1))
+                weighted = room.weighted(near, weight, each)
+                found = torch.bmm(of_chunks[i].transpose(1, 2), weighted.view(*of_chunks[i].shape[:2], -1))
                 to = _part(out[chunk.atoms], each)
                 to.copy_(found.view(-1, atoms, each.outs, each.channels).permute(1, 0, 3, 2))
         return out.index_select(0, arrangement.place)
@@ -273,52 +272,91 @@ class _Convolve(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
         components, harmonics, weights, source, bond = ctx.saved_tensors
         arrangement, paths = ctx.arrangement, ctx.paths
-        wanted = ctx.needs_input_grad
         gradient = gradient.index_select(0, arrangement.order)
-        to_x = torch.zeros_like(components) if wanted[0] else None
-        to_harmonics = torch.zeros_like(harmonics) if wanted[1] else None
-        to_weights = torch.zeros_like(weights) if wanted[2] else None
+        inputs = (components, harmonics, weights)
+        totals = [
+            torch.zeros_like(each) if wanted else None
+            for each, wanted in zip(inputs, ctx.needs_input_grad, strict=False)
+        ]
+        to_x, to_harmonics, to_weights = totals
         matrices = [arrangement.matrices_of(each, harmonics) for each in paths]
-        room = _room(components, arrangement, paths)
+        room = _Room(components, weights, arrangement, paths)
         for i, chunk in enumerate(arrangement.chunks):
-            atoms, rows = chunk.atoms.stop - chunk.atoms.start, chunk.rows.stop - chunk.rows.start
-            near = components.index_select(0, source[chunk.rows])
-            weight = weights.index_select(0, bond[chunk.rows])
-            to_near = torch.zeros_like(near) if wanted[0] else None
-            to_weight = torch.empty_like(weight) if wanted[2] else None
+            near, weight = room.near(source[chunk.rows]), room.weight(bond[chunk.rows])
+            to_near = None if to_x is None else torch.zeros_like(near)
+            to_weight = None if to_weights is None else torch.zeros_like(weight)
             for each, (coupling, of_chunks) in zip(paths, matrices, strict=True):
-                matrix = of_chunks[i]
-                number = len(coupling)
                 back = _part(gradient[chunk.atoms], each).permute(1, 0, 3, 2)
-                back = back.reshape(number * atoms, each.outs, each.channels)
+                back = back.reshape(len(of_chunks[i]), each.outs, each.channels)
                 if to_harmonics is not None:
-                    weighted = _weighted(near, weight, each, room).view(*matrix.shape[:2], -1)
-                    to_matrix = torch.bmm(weighted, back.transpose(1, 2)).view(number, rows, -1)
-                    for path in range(number):
-                        to = to_harmonics[chunk.rows, each.harmonics[path]]
-                        to.addmm_(to_matrix[path], coupling[path].T)
-                if to_near is None and to_weight is None:
-                    continue
-                held = room[: number * rows * each.ins * each.channels]
-                torch.bmm(matrix, back, out=held.view(number * atoms, -1, each.channels))
-                held = held.view(number, rows, each.ins, each.channels)
+                    weighted = room.weighted(near, weight, each).view(*of_chunks[i].shape[:2], -1)
+                    to_matrix = torch.bmm(weighted, back.transpose(1, 2))
+                    _add_to_harmonics(to_harmonics[chunk.rows], to_matrix, coupling, each)
+                held = room.product(each, len(near))
+                torch.bmm(of_chunks[i], back, out=held.view(len(of_chunks[i]), -1, each.channels))
                 if to_weight is not None:
-                    to = _weights(to_weight, each).transpose(0, 1)
-                    inputs = _inputs(near, each)
-                    torch.mul(held[:, :, 0], inputs[:, 0], out=to)
-                    for component in range(1, each.ins):
-                        to.addcmul_(held[:, :, component], inputs[:, component])
+                    _add_to_weights(_weights(to_weight, each), held, _inputs(near, each))
                 if to_near is not None:
-                    to = _inputs(to_near, each)
-                    by = _weights(weight, each)[:, :, None]
-                    for path in range(number):
-                        to.addcmul_(held[path], by[:, path])
+                    _add_to_inputs(_inputs(to_near, each), held, _weights(weight, each))
             if to_x is not None:
                 to_x.index_add_(0, source[chunk.rows], to_near)
             if to_weights is not None:
                 to_weights.index_add_(0, bond[chunk.rows], to_weight)
         to_x = None if to_x is None else _by_channel(to_x, paths)
         return to_x, to_harmonics, to_weights, None, None, None, None
+
+
+class _Room:
+    """Memory for what a chunk needs, the same for all chunks: fresh memory costs as much as to fill it."""
+
+    def __init__(
+        self, components: Tensor, weights: Tensor, arrangement: Arrangement, paths: list[Paths]
+    ) -> None:
+        self._components, self._weights = components, weights
+        rows = max((chunk.rows.stop - chunk.rows.start for chunk in arrangement.chunks), default=0)
+        largest = max(len(each.coupling) * each.ins * each.channels for each in paths)
+        self._near = components.new_empty(rows, components.shape[1])
+        self._weight = weights.new_empty(rows, weights.shape[1])
+        self._product = components.new_empty(rows * largest)
+
+    def near(self, source: Tensor) -> Tensor:
+        """Gather features."""
+        return torch.index_select(self._components, 0, source, out=self._near[: len(source)])
+
+    def weight(self, bond: Tensor) -> Tensor:
+        """Gather weights."""
+        return torch.index_select(self._weights, 0, bond, out=self._weight[: len(bond)])
+
+    def product(self, paths: Paths, rows: int) -> Tensor:
+        """Return room of the shape ``(paths, rows, ins, channels)``."""
+        shape = (len(paths.coupling), rows, paths.ins, paths.channels)
+        return self._product[: math.prod(shape)].view(shape)
+
+    def weighted(self, near: Tensor, weight: Tensor, paths: Paths) -> Tensor:
+        """Return the product of features and weights, ``(paths, rows, ins, channels)``."""
+        by = _weights(weight, paths).transpose(0, 1)[:, :, None]
+        return torch.mul(by, _inputs(near, paths), out=self.product(paths, len(near)))
+
+
+def _add_to_harmonics(to: Tensor, to_matrix: Tensor, coupling: list[Tensor], paths: Paths) -> None:
+    """Add what the gradient of a chunk's matrices means for its harmonics, ``(rows, harmonics)``."""
+    for part, columns, each in zip(
+        to_matrix.view(len(coupling), len(to), -1), paths.harmonics, coupling, strict=True
+    ):
+        to[:, columns].addmm_(part, each.T)
+
+
+def _add_to_weights(to: Tensor, held: Tensor, inputs: Tensor) -> None:
+    """Add the sum over components of ``held`` times inputs."""
+    to = to.transpose(0, 1)
+    for component in range(inputs.shape[1]):
+        to.addcmul_(held[:, :, component], inputs[:, component])
+
+
+def _add_to_inputs(to: Tensor, held: Tensor, weights: Tensor) -> None:
+    """Add the sum over paths of ``held`` times weights."""
+    for path, part in enumerate(held):
+        to.addcmul_(part, weights[:, path, None])
 
 
 def _inputs(x: Tensor, paths: Paths) -> Tensor:
@@ -339,18 +377,6 @@ def _part(out: Tensor, paths: Paths) -> Tensor:
     number = len(paths.coupling)
     part = out[:, paths.target : paths.target + number * paths.channels * paths.outs]
     return part.view(len(out), number, paths.channels, paths.outs)
-
-
-def _weighted(near: Tensor, weight: Tensor, paths: Paths, room: Tensor) -> Tensor:
-    """Return the product of features and weights, ``(paths, rows, ins, channels)``, in ``room``."""
-    number, rows = len(paths.coupling), len(near)
-    to = room[: number * rows * paths.ins * paths.channels].view(number, rows, paths.ins, paths.channels)
-    return torch.mul(_weights(weight, paths).transpose(0, 1)[:, :, None], _inputs(near, paths), out=to)
-
-
-def _room(x: Tensor, arrangement: Arrangement, paths: list[Paths]) -> Tensor:
-    rows = max((chunk.rows.stop - chunk.rows.start for chunk in arrangement.chunks), default=0)
-    return x.new_empty(rows * max(len(each.coupling) * each.ins * each.channels for each in paths))
 
 
 def _by_component(x: Tensor, paths: list[Paths]) -> Tensor:
