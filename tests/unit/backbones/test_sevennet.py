@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from tlzoo.backbones.sevennet import SevenNet
 from tlzoo.crystals import Crystals
 from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.vector_store import VectorStore
 
 pytest.importorskip("sevenn", reason="the package sevenn comes with tlzoo[sevenn]")
@@ -28,7 +29,11 @@ def batch(network):
             Lattice.hexagonal(3.19, 5.18), ["Ga", "N", "N"], [[1 / 3, 2 / 3, 0], [0, 0, 0.4], [0.6, 0.1, 0.7]]
         ),
     ]
-    return dict(VectorStore.in_memory(Crystals.from_structures(crystals), network.graph).batch(np.arange(2)))
+    return VectorStore.in_memory(Crystals.from_structures(crystals), network.graph).batch(np.arange(2))
+
+
+def with_vectors(batch, vector):
+    return Batch(**{**dict(batch.items()), keys.BOND_VECTOR: vector})
 
 
 def of_package(network, batch):
@@ -46,13 +51,13 @@ def of_package(network, batch):
 def answers(network, batch, states_of):
     """States, energies, forces and gradients of all parameters."""
     vector = batch[keys.BOND_VECTOR].clone().requires_grad_()
-    states, energies = states_of({**batch, keys.BOND_VECTOR: vector})
+    states, energies = states_of(with_vectors(batch, vector))
     parameters = [each for each in network.parameters() if each.requires_grad]
     wanted = [vector, *parameters]
     to_vector, *to_parameters = torch.autograd.grad(energies.sum(), wanted, allow_unused=True)
     source, target = batch[keys.EDGE_INDEX]
     forces = torch.zeros(len(energies), 3).index_add(0, target, to_vector).index_add(0, source, -to_vector)
-    return states, energies, forces, to_parameters
+    return [each.detach() for each in states], energies.detach(), forces, to_parameters
 
 
 def test_states_energies_forces_and_gradients_are_the_packages(network, batch):
@@ -71,7 +76,7 @@ def test_states_energies_forces_and_gradients_are_the_packages(network, batch):
 
 def test_energies_do_not_turn_with_the_crystal(network, batch):
     turn = torch.from_numpy(Rotation.random(random_state=1).as_matrix()).float()
-    turned = {**batch, keys.BOND_VECTOR: batch[keys.BOND_VECTOR] @ turn}
+    turned = with_vectors(batch, batch[keys.BOND_VECTOR] @ turn)
     with torch.no_grad():
         states, energies = network.states(batch)
         others, again = network.states(turned)
