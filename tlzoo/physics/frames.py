@@ -109,22 +109,39 @@ def together(computations: Sequence[Computation], potential: Potential) -> list[
 
     def advance(number: int, answer: Sequence[Response] | None) -> None:
         try:
-            asked[number] = (
-                next(computations[number]) if answer is None else computations[number].send(answer)
-            )
+            # a generator starts with None
+            asked[number] = computations[number].send(answer)  # type: ignore[arg-type]
         except StopIteration as end:
             results[number] = end.value
         except Exception as error:  # noqa: BLE001 (libraries raise all sorts; the crystal is named)
-            results[number] = f"{error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            results[number] = _reason(error)
 
     for number in range(len(computations)):
         advance(number, None)
     while asked:
-        answers = responses([copy for copies in asked.values() for copy in copies], potential)
-        sizes, asked = {number: len(copies) for number, copies in asked.items()}, {}
-        for number, size in sizes.items():
-            advance(number, [next(answers) for _ in range(size)])
+        copies, asked = asked, {}
+        for number, answer in _answers(copies, potential).items():
+            if isinstance(answer, str):
+                results[number] = answer
+            else:
+                advance(number, answer)
     return results
+
+
+def _answers(asked: Mapping[int, Sequence[Copy]], potential: Potential) -> dict[int, list[Response] | str]:
+    """Return the responses of the copies that each asks for, or why there are none."""
+    try:
+        found = responses([copy for copies in asked.values() for copy in copies], potential)
+        return {number: [next(found) for _ in copies] for number, copies in asked.items()}
+    except Exception as error:  # noqa: BLE001 (as above)
+        if len(asked) == 1:
+            return dict.fromkeys(asked, _reason(error))
+    # one of them is to blame
+    return {n: answer for n in asked for answer in _answers({n: asked[n]}, potential).values()}
+
+
+def _reason(error: Exception) -> str:
+    return f"{error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def responses(copies: Sequence[Copy], potential: Potential) -> Iterator[Response]:
