@@ -1,4 +1,4 @@
-"""Physics of many crystals as columns: computed once, kept by content, going on where it was interrupted."""
+"""Physics of many crystals: computed once, kept by content, going on where it was interrupted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tlzoo.crystals import Crystals
-from tlzoo.errors import UserError, no_such
-from tlzoo.graphs import cache
+from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.graphs.graph_chunk import cells_of
 from tlzoo.graphs.workers import NoGraphError, Workers, worker_count
-from tlzoo.physics.database import Database, content
-from tlzoo.physics.physics_chunk import KINDS, each, physics_of, product
-from tlzoo.physics.physics_options import PhysicsOptions
-from tlzoo.physics.potentials import weights
+from tlzoo.physics.database import content
+from tlzoo.physics.physics_chunk import KINDS, TOGETHER, each, opened, physics_of
 
-# Crystals that are computed at a time: what is lost if the program is killed.
-CHUNK: Final = 8
+NAMES: Final = "phonons:POTENTIAL, elastic:POTENTIAL"
 
 
 def computed(
@@ -32,56 +28,49 @@ def computed(
     progress: bool = True,
     workers: int | None = None,
 ) -> dict[str, NDArray[np.float64]]:
-    """Return columns of descriptors, ``(crystals,)`` each, by name.
+    """Return what describes the lattice dynamics or elasticity of crystals, ``(crystals,)`` each, by name.
+
+    Names, units and meaning: :mod:`tlzoo.physics.phonons`, :mod:`tlzoo.physics.elasticity`.
 
     Args:
-        crystals: Crystals.
+        crystals: Crystals, as they are: nothing is relaxed.
         name: What, with which potential: ``phonons:sevennet-0``, ``elastic:chgnet`` …
         cache_dir: Where results are kept; None is ``$TLZOO_CACHE``, else the user's cache folder.
         progress: Show a progress bar, on a terminal.
         workers: Processes that compute; None is ``$TLZOO_WORKERS``, else one per usable core.
 
     Raises:
-        NoGraphError: Of some crystals it cannot be computed; all such are listed.
+        NoGraphError: Of some crystals it cannot be computed; all such are listed, the others are kept.
         UserError: There is no such thing, a package is missing, or a process was killed.
     """
-    what, _, potential = name.partition(":")
-    if what not in KINDS:
-        raise UserError(no_such("kind of physics", what, KINDS))
-    kind, known = KINDS[what], weights(potential)
-    file = f"{what}-{kind.version}-{potential}-{known.sha256[:12]}.sqlite"
-    path = (cache_dir or cache.default_dir()) / "physics" / file
-    database, label = Database(path), f"descriptors-{kind.described}"
+    options = PhysicsOptions.named(name, str(cache_dir or ""))
+    if problems := fill(crystals, options, progress=progress, workers=workers):
+        raise NoGraphError(crystals, problems, KINDS[options.kind].product)
+    values = physics_of(cells_of(crystals, 0, len(crystals)), options).arrays["values"].astype(np.float64)
+    return dict(zip(options.units, values.T, strict=True))
+
+
+def fill(
+    crystals: Crystals, options: PhysicsOptions, *, progress: bool = True, workers: int | None = None
+) -> dict[int, str]:
+    """Compute what is not kept yet, and say by row why it cannot be computed; arguments as above."""
+    kind, database = KINDS[options.kind], opened(options)
     keys = [content(cell) for cell in each(cells_of(crystals, 0, len(crystals)))]
-    values: dict[str, NDArray[np.float64]] = {}
-    missing: dict[str, int] = {}
-    for row, key in enumerate(keys):
-        if key not in values and key not in missing:
-            if (found := database.get(key, label)) is None:
-                missing[key] = row
-            else:
-                values[key] = found["values"]
+    known = database.known(kind.label)
+    missing = {key: row for row, key in enumerate(keys) if key not in known}
     rows = np.array(list(missing.values()), dtype=np.int64)
-    problems: dict[str, str] = {}
-    options = PhysicsOptions(what, potential, str(path))
-    starts = range(0, len(rows), CHUNK)
-    some = [crystals.select(rows[start : start + CHUNK]) for start in starts]
-    cells = (cells_of(part, 0, len(part)) for part in some)
-    count = min(worker_count(workers), len(some))
+    # a few at a time, so that the processes end together
+    starts = range(0, len(rows), TOGETHER)
+    parts = [crystals.select(rows[start : start + TOGETHER]) for start in starts]
+    cells = (cells_of(part, 0, len(part)) for part in parts)
+    count = min(worker_count(workers), len(parts))
     hidden = None if progress else True
-    bar = tqdm(total=len(keys), initial=len(keys) - len(rows), desc=name, unit=" crystals", disable=hidden)
-    with bar, Workers(count, options, product(what)) if count > 1 else nullcontext() as pool:
-        chunks = pool.map(cells) if pool else (physics_of(part, options) for part in cells)
-        for start, chunk in zip(starts, chunks, strict=True):
-            part = [keys[row] for row in rows[start : start + CHUNK]]
-            problems |= {part[row]: text for row, text in chunk.problems.items()}
-            good = [key for key in part if key not in problems]
-            for key, row in zip(good, chunk.arrays["values"], strict=True):
-                database.put(key, label, {"values": row})
-                values[key] = row
+    name = f"{options.kind}:{options.potential}"
+    bar = tqdm(total=len(rows), desc=name, unit=" crystals", disable=hidden)
+    problems: dict[str, str] = {}
+    with bar, Workers(count, options, kind.product) if count > 1 else nullcontext() as pool:
+        chunks = pool.map(cells) if pool else (physics_of(some, options) for some in cells)
+        for start, part, chunk in zip(starts, parts, chunks, strict=True):
+            problems |= {keys[rows[start + row]]: text for row, text in chunk.problems.items()}
             bar.update(len(part))
-    if problems:
-        wrong = {row: problems[key] for row, key in enumerate(keys) if key in problems}
-        raise NoGraphError(crystals, wrong, product(what))
-    table = np.array([values[key] for key in keys]).reshape(-1, len(kind.columns))
-    return dict(zip(kind.columns, table.T, strict=True))
+    return {row: problems[key] for row, key in enumerate(keys) if key in problems}

@@ -61,6 +61,11 @@ class Database:
         with np.load(io.BytesIO(row[0]), allow_pickle=False) as arrays:
             return dict(arrays)
 
+    def known(self, what: str) -> set[str]:
+        """Return the crystals of which something was computed."""
+        with self._open() as connection:
+            return {row[0] for row in connection.execute("SELECT crystal FROM computed WHERE what = ?", (what,))}
+
     def put(self, crystal: str, what: str, arrays: Mapping[str, Any]) -> None:
         """Keep arrays; those of the same name are replaced."""
         file = io.BytesIO()
