@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tlzoo.backbones.potential import Pooled, Potential
+from tlzoo.backbones.potential import Pooled, Potential, at_hand
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
@@ -70,6 +70,7 @@ class CHGNet(Potential):
         settings = ARCHITECTURES[architecture]
         self.graph = VectorOptions(float(settings["atom_graph_cutoff"]))
         self.network = _network(settings)
+        self.fix()
 
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return what each layer holds of the atoms, and site energies in eV."""
@@ -89,6 +90,9 @@ class CHGNet(Potential):
         one, other = _angles(target, length.detach() <= ANGLE_CUTOFF)
         unit = vector / length[:, None]
         graph = torch.stack([target[one], shared[one], shared[other]], dim=1)
+        # bonds of a crystal without angles stay as they are, as they do where it is alone
+        crystal = batch[keys.BATCH]
+        angled = torch.isin(crystal[target[first]], crystal[target[one]])[:, None]
         atoms, bonds = net.atom_embedding(numbers - 1), net.bond_embedding(ag)
         weight_ag, weight_bg = net.bond_weights_ag(ag), net.bond_weights_bg(bg)
         angles = net.angle_embedding(net.angle_basis_expansion(unit[one], unit[other]))
@@ -103,13 +107,15 @@ class CHGNet(Potential):
             )
             found.append(atoms)
             if i < DEPTH - 1 and len(graph):
-                bonds = net.bond_conv_layers[i](
+                new = net.bond_conv_layers[i](
                     atom_feas=atoms,
                     bond_feas=bonds,
                     bond_weights=weight_bg,
                     angle_feas=angles,
                     bond_graph=graph,
                 )
+                bonds = torch.where(angled, new, bonds)
+            if i < DEPTH - 2 and len(graph):
                 angles = net.angle_layers[i](
                     atom_feas=atoms, bond_feas=bonds, angle_feas=angles, bond_graph=graph
                 )
@@ -125,10 +131,9 @@ class CHGNet(Potential):
         found: dict[str, list[nn.Module]] = {"embed": embed}
         for i, conv in enumerate(net.atom_conv_layers):
             found[f"conv.{i}"] = [conv]
-            if i < DEPTH - 1:
-                found[f"conv.{i}"] += [net.bond_conv_layers[i], net.angle_layers[i]]
+            found[f"conv.{i}"] += [*net.bond_conv_layers[i : i + 1], *net.angle_layers[i : i + 1]]
         readout = [] if net.readout_norm is None else [net.readout_norm]
-        found["energy"] = [net.composition_model, *readout, net.mlp, net.site_wise]
+        found["energy"] = [net.composition_model, *readout, net.mlp]
         return found
 
 
@@ -148,12 +153,15 @@ def _angles(target: Tensor, short: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _network(settings: Mapping[str, Any]) -> nn.Module:
-    """Return the package's network."""
+    """Return the package's network, without what neither energies nor layers of atoms follow from."""
+    at_hand()
     try:
         from chgnet.model.model import CHGNet as Network
     except ImportError as error:
         raise UserError(f"CHGNet needs the package chgnet ({error}): pip install 'tlzoo[chgnet]'") from error
     with contextlib.redirect_stdout(io.StringIO()):  # it tells its number of parameters
-        return Network(
+        network = Network(
             mlp_first=True, read_out="ave", learnable_rbf=True, composition_model="MPtrj", **settings
         )
+    del network.site_wise, network.angle_layers[-1]
+    return network

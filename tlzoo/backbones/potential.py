@@ -30,6 +30,7 @@ class Potential(Backbone):
     """
 
     graph: VectorOptions
+    _constants: frozenset[str] = frozenset()
 
     def __init__(self, pooling: str, widths: Mapping[str, int]) -> None:
         super().__init__()
@@ -40,6 +41,21 @@ class Potential(Backbone):
         self.out_dim = 3 * sum(self.widths.values()) + 1 if pooling == "statistics" else last
         # what layers hold of an atom passes through these, so that it can be read off
         self.read = nn.ModuleDict({name.replace(".", "_"): nn.Identity() for name in self.widths})
+
+    def fix(self) -> None:
+        """Make constants of what is not to be learned; to be called once the network is built.
+
+        Parameters that ask for no derivative become buffers. Buffers there are before follow from the
+        architecture: no file needs to hold them.
+        """
+        self._constants = frozenset(name for name, _ in self.named_buffers())
+        for module in self.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                if not parameter.requires_grad:
+                    delattr(module, name)
+                    module.register_buffer(name, parameter.data)
+        self.register_state_dict_post_hook(_leave_out)
+        self.register_load_state_dict_pre_hook(_fill_in)
 
     @abstractmethod
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
@@ -72,6 +88,31 @@ class Potential(Backbone):
 
 
 Pooled = Literal["statistics", "mean"]
+
+
+def _leave_out(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Leave constants out of what is stored."""
+    assert isinstance(potential, Potential)
+    for name in potential._constants:
+        state.pop(prefix + name, None)
+
+
+def _fill_in(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Put constants where torch looks for them."""
+    assert isinstance(potential, Potential)
+    for name, value in potential.named_buffers():
+        if name in potential._constants:
+            state.setdefault(prefix + name, value)
+
+
+def at_hand() -> None:
+    """Refuse to build on a device without memory, where packages cannot compute their constants.
+
+    Raises:
+        RuntimeError: It is such a device.
+    """
+    if torch.get_default_device().type == "meta":
+        raise RuntimeError("potentials need memory to be built")
 
 
 def _sum(values: Tensor, batch: Batch) -> Tensor:

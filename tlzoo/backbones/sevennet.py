@@ -6,7 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tlzoo.backbones.potential import SMALLEST, Pooled, Potential
+from tlzoo.backbones.potential import SMALLEST, Pooled, Potential, at_hand
+from tlzoo.crystals import SYMBOLS
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
@@ -65,15 +66,12 @@ class SevenNet(Potential):
         self.architecture, self.graph = architecture, VectorOptions(CUTOFF)
         self.irreps = [[(each.mul, each.ir.l) for each in some] for some in irreps]
         self.parts = nn.ModuleDict(modules)
-        kind = torch.full((256,), -1)
-        from tlzoo.crystals import SYMBOLS
-
-        kind[[SYMBOLS.index(symbol) for symbol in ELEMENTS]] = torch.arange(len(ELEMENTS))
-        self.register_buffer("kind", kind, persistent=False)
+        self.kinds = Kinds()
+        self.fix()
 
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return what each layer holds of the atoms, and site energies in eV."""
-        kind = self.kind[batch[keys.NUMBERS]]
+        kind = self.kinds(batch[keys.NUMBERS])
         if (kind < 0).any():
             raise UserError("SevenNet does not know an element of these crystals; leave them out")
         source, target = batch[keys.EDGE_INDEX]
@@ -94,9 +92,9 @@ class SevenNet(Potential):
         """Name the parts that freezing strategies speak of, from input to output."""
         parts = dict(self.parts.items())
         found: dict[str, list[nn.Module]] = {
-            "embed": [parts.pop("edge_embedding"), parts.pop("onehot_to_feature_x")]
+            "embed": [parts.pop("onehot_to_feature_x"), parts.pop("edge_embedding")]
         }
-        found["embed"].append(parts.pop("onehot_idx_to_onehot"))
+        found["embed"][0:0] = [self.kinds, parts.pop("onehot_idx_to_onehot")]
         for i in range(DEPTH):
             found[f"conv.{i}"] = [parts.pop(name) for name in list(parts) if name.startswith(f"{i}_")]
         found["energy"] = list(parts.values())
@@ -117,8 +115,25 @@ class SevenNet(Potential):
         return torch.cat(found, dim=1)
 
 
+class Kinds(nn.Module):
+    """From atomic numbers to the network's own, -1 for elements that it does not know."""
+
+    kinds: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        kinds = torch.full((256,), -1)
+        kinds[[SYMBOLS.index(symbol) for symbol in ELEMENTS]] = torch.arange(len(ELEMENTS))
+        self.register_buffer("kinds", kinds)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return the network's numbers, ``(atoms,)``."""
+        return self.kinds[numbers]
+
+
 def _modules(architecture: Mapping[str, Any]) -> dict[str, nn.Module]:
     """Return the network without its forces."""
+    at_hand()
     try:
         from sevenn import _const
         from sevenn.model_build import build_E3_equivariant_model
@@ -126,8 +141,6 @@ def _modules(architecture: Mapping[str, Any]) -> dict[str, nn.Module]:
         raise UserError(
             f"SevenNet needs the package sevenn ({error}): pip install 'tlzoo[sevenn]'"
         ) from error
-    from tlzoo.crystals import SYMBOLS
-
     hidden = architecture["hidden"]
     config = {
         **_const.DEFAULT_E3_EQUIVARIANT_MODEL_CONFIG,
