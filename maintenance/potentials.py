@@ -1,4 +1,4 @@
-"""Write the cards of the potentials whose weights packages bring; `pip install -e '.[chgnet,sevenn]'` first."""
+"""Write the cards of potentials whose weights packages bring; they must be installed."""
 
 import hashlib
 import json
@@ -85,10 +85,10 @@ def potentials() -> dict[str, tuple[Potential, Mapping[str, Any]]]:
                 **CHGNET,
                 "description": "CHGNet 0.3.0, fine-tuned on energies of r2SCAN.",
                 "file": "chgnet/pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
-                "learned": "what chgnet has, then energies, forces, stresses and magnetic moments of MP-r2SCAN "
-                "(doi:10.6084/m9.figshare.28245650.v2); " + AUTHORS.format(16.76, 38.46, 0.167),
-                "citation": "X. Huang et al., Cross-functional transferability in foundation machine learning "
-                "interatomic potentials, npj Comput. Mater. (2025); " + CHGNET["citation"],
+                "learned": "what chgnet has, then energies, forces, stresses and magnetic moments of "
+                "MP-r2SCAN (doi:10.6084/m9.figshare.28245650.v2); " + AUTHORS.format(16.76, 38.46, 0.167),
+                "citation": "X. Huang et al., Cross-functional transferability in foundation machine "
+                "learning interatomic potentials, npj Comput. Mater. (2025); " + CHGNET["citation"],
             },
         ),
         "sevennet-0": (
@@ -131,7 +131,7 @@ def card(name: str, backbone: Potential, about: Mapping[str, Any]) -> dict[str, 
     }
     document = {
         "name": name,
-        "description": f"{about['description']} Predicts its energy; frozen features, or a start for fine-tuning.",
+        "description": about["description"] + " Frozen features, or a start for fine-tuning.",
         "targets": ["energy"],
         "units": ["eV/atom"],
         "spec": {"backbone": describe(backbone), "head": {**describe(head), "in_dim": backbone.out_dim}},

@@ -60,6 +60,9 @@ class CHGNet(Potential):
         Nat. Mach. Intell. 5, 1031 (2023).
     """
 
+    cpu_rows = 8000
+    network: Any  # nn.Module: its parts are those of the package
+
     def __init__(
         self, *, architecture: Literal["0.3", "0.2"] = "0.3", pooling: Pooled = "statistics"
     ) -> None:
@@ -68,15 +71,13 @@ class CHGNet(Potential):
         super().__init__(pooling, {"embed": DIM} | {f"conv.{i}": DIM for i in range(DEPTH)})
         self.architecture = architecture
         settings = ARCHITECTURES[architecture]
-        self.graph = VectorOptions(float(settings["atom_graph_cutoff"]))
+        self.graph = VectorOptions(float(settings["atom_graph_cutoff"]), tuple(range(1, LAST + 1)))
         self.network = _network(settings)
         self.fix()
 
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return what each layer holds of the atoms, and site energies in eV."""
         net, numbers = self.network, batch[keys.NUMBERS]
-        if (numbers > LAST).any():
-            raise UserError("CHGNet knows H to Pu alone; leave crystals with other elements out")
         source, target = batch[keys.EDGE_INDEX]
         vector, reverse = batch[keys.BOND_VECTOR], batch[keys.BOND_REVERSE]
         # both directions of a bond share one vector of features
@@ -152,7 +153,7 @@ def _angles(target: Tensor, short: Tensor) -> tuple[Tensor, Tensor]:
     return rows[one[different]], rows[other[different]]
 
 
-def _network(settings: Mapping[str, Any]) -> nn.Module:
+def _network(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401
     """Return the package's network, without what neither energies nor layers of atoms follow from."""
     at_hand()
     try:

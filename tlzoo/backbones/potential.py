@@ -54,18 +54,18 @@ class Potential(Backbone):
                 if not parameter.requires_grad:
                     delattr(module, name)
                     module.register_buffer(name, parameter.data)
-        self.register_state_dict_post_hook(_leave_out)
-        self.register_load_state_dict_pre_hook(_fill_in)
+        self.register_state_dict_post_hook(_leave_out)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_fill_in)  # type: ignore[no-untyped-call]
 
     @abstractmethod
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return what each layer holds of the atoms, ``(atoms, width)``, and site energies, ``(atoms,)`` eV.
 
-        Invariant numbers only; of equivariant parts their norms. Differentiable with respect to the bond vectors.
+        Invariant numbers only; of equivariant parts their norms. Derivatives by the bond vectors are to be had.
         """
 
-    def energies(self, batch: Batch) -> Float[Tensor, "crystals"]:
-        """Return the energy of each cell, in eV; its gradient with respect to the bond vectors gives forces."""
+    def energies(self, batch: Batch) -> Float[Tensor, " crystals"]:
+        """Return the energy of each cell, in eV; its derivatives by the bond vectors make forces."""
         return _sum(self.states(batch)[1], batch)
 
     def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:

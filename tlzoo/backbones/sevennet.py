@@ -16,12 +16,8 @@ from tlzoo.graphs.vector_options import VectorOptions
 CUTOFF = 5.0
 DEPTH = 5
 
-# Elements in the order of the published networks: by symbol.
-ELEMENTS = (
-    "Ac Ag Al Ar As Au B Ba Be Bi Br C Ca Cd Ce Cl Co Cr Cs Cu Dy Er Eu F Fe Ga Gd Ge H He Hf Hg Ho I In Ir K "
-    "Kr La Li Lu Mg Mn Mo N Na Nb Nd Ne Ni Np O Os P Pa Pb Pd Pm Pr Pt Pu Rb Re Rh Ru S Sb Sc Se Si Sm Sn Sr "
-    "Ta Tb Tc Te Th Ti Tl Tm U V W Xe Y Yb Zn Zr"
-).split()
+# Elements in the order of the published networks: those up to Pu that there are relaxations of, by symbol.
+ELEMENTS = sorted(set(SYMBOLS[1:95]) - {"Po", "At", "Rn", "Fr", "Ra"})
 
 # Of each published network: highest degree of the equivariant parts, and what is between layers.
 ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
@@ -54,16 +50,19 @@ class SevenNet(Potential):
         J. Chem. Theory Comput. 20, 4857 (2024).
     """
 
+    cpu_rows = 2000  # what lies between atoms and their sums stays in the processor's cache
+
     def __init__(self, *, architecture: Literal["0", "l3i5"] = "0", pooling: Pooled = "statistics") -> None:
         if architecture not in ARCHITECTURES:
             raise UserError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture}")
         self_ = ARCHITECTURES[architecture]
-        modules = _modules(self_)
+        modules: Any = _modules(self_)
         irreps = [modules[f"{i}_self_interaction_1"].linear.irreps_in for i in range(DEPTH)]
         irreps.append(modules["reduce_input_to_hidden"].linear.irreps_in)
         names = ["embed", *(f"conv.{i}" for i in range(DEPTH))]
         super().__init__(pooling, {name: each.num_irreps for name, each in zip(names, irreps, strict=True)})
-        self.architecture, self.graph = architecture, VectorOptions(CUTOFF)
+        self.architecture = architecture
+        self.graph = VectorOptions(CUTOFF, tuple(sorted(map(SYMBOLS.index, ELEMENTS))))
         self.irreps = [[(each.mul, each.ir.l) for each in some] for some in irreps]
         self.parts = nn.ModuleDict(modules)
         self.kinds = Kinds()
@@ -71,17 +70,14 @@ class SevenNet(Potential):
 
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return what each layer holds of the atoms, and site energies in eV."""
-        kind = self.kinds(batch[keys.NUMBERS])
-        if (kind < 0).any():
-            raise UserError("SevenNet does not know an element of these crystals; leave them out")
         source, target = batch[keys.EDGE_INDEX]
         data = {
-            "x": kind,
+            "x": self.kinds(batch[keys.NUMBERS]),
             "edge_index": torch.stack([target, source]),
             "edge_vec": -batch[keys.BOND_VECTOR],
             "batch": batch[keys.BATCH],
         }
-        found = []
+        found: list[Tensor] = []
         for name, module in self.parts.items():
             if name.endswith("_self_connection_intro") or name == "reduce_input_to_hidden":
                 found.append(self._invariants(data["x"], self.irreps[len(found)]))
@@ -116,7 +112,7 @@ class SevenNet(Potential):
 
 
 class Kinds(nn.Module):
-    """From atomic numbers to the network's own, -1 for elements that it does not know."""
+    """From atomic numbers to the network's own."""
 
     kinds: Tensor
 

@@ -73,6 +73,14 @@ def tensors(content: bytes, inside: Sequence[str], where: str) -> "dict[str, Ten
         for key in inside:
             found = found[key]
         return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    except (zipfile.BadZipFile, pickle.UnpicklingError, LookupError, ValueError, TypeError, AttributeError,
-            RuntimeError, EOFError) as error:
+    except (
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        EOFError,
+    ) as error:
         raise UserError(f"{where} holds no tensors that torch.save wrote: {error}") from error
