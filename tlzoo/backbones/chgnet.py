@@ -124,8 +124,8 @@ class CHGNet(Potential):
         shift = net.composition_model.fc.weight[0, numbers - 1]
         return found, net.mlp(last).reshape(-1) + shift
 
-    def groups(self) -> dict[str, list[nn.Module]]:
-        """Name the parts that freezing strategies speak of, from input to output."""
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Name the parts from input to output."""
         net = self.network
         embed = [net.atom_embedding, net.bond_basis_expansion, net.bond_embedding, net.bond_weights_ag]
         embed += [net.bond_weights_bg, net.angle_basis_expansion, net.angle_embedding]

@@ -17,6 +17,8 @@ from tlzoo.graphs.vector_options import VectorOptions
 # Below this, a square root of a variance or a squared norm has no useful slope; in units of activations.
 SMALLEST = 1e-12
 
+ENERGY = "energy"
+
 
 class Potential(Backbone):
     """A universal interatomic potential as a backbone: energies, and what its layers hold of each atom.
@@ -45,10 +47,14 @@ class Potential(Backbone):
     def fix(self) -> None:
         """Make constants of what is not to be learned; to be called once the network is built.
 
-        Parameters that ask for no derivative become buffers. Buffers there are before follow from the
-        architecture: no file needs to hold them.
+        Parameters that ask for no derivative become buffers, so that no strategy releases them; also those
+        that the embedding does not follow from. Buffers there are before follow from the architecture: no
+        file needs to hold them.
         """
         self._constants = frozenset(name for name, _ in self.named_buffers())
+        if self.pooling == "mean":
+            for part in self.stages()[ENERGY]:
+                part.requires_grad_(requires_grad=False)
         for module in self.modules():
             for name, parameter in list(module.named_parameters(recurse=False)):
                 if not parameter.requires_grad:
@@ -58,10 +64,22 @@ class Potential(Backbone):
         self.register_load_state_dict_pre_hook(_fill_in)  # type: ignore[no-untyped-call]
 
     @abstractmethod
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Name the parts from input to output; the last, ``energy``, makes energies of the last layer."""
+
+    def groups(self) -> dict[str, list[nn.Module]]:
+        """Name the parts that freezing strategies speak of, from input to output."""
+        found = self.stages()
+        if self.pooling == "mean":  # there is nothing to learn in it
+            energy = found.pop(ENERGY)
+            found[list(found)[-1]] += energy
+        return found
+
+    @abstractmethod
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return what each layer holds of the atoms, ``(atoms, width)``, and site energies, ``(atoms,)`` eV.
 
-        Invariant numbers only; of equivariant parts their norms. Derivatives by the bond vectors are to be had.
+        Invariant numbers only; of equivariant parts their norms. The bond vectors may have derivatives.
         """
 
     def energies(self, batch: Batch) -> Float[Tensor, " crystals"]:
@@ -69,7 +87,11 @@ class Potential(Backbone):
         return _sum(self.states(batch)[1], batch)
 
     def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
-        """Embed the crystals of a batch."""
+        """Embed the crystals of a batch; in single precision, for energies have few digits to spare."""
+        with torch.autocast(batch[keys.BOND_VECTOR].device.type, enabled=False):
+            return self._embedded(batch)
+
+    def _embedded(self, batch: Batch) -> Tensor:
         states, site_energies = self.states(batch)
         states = [tap(state) for tap, state in zip(self.read.values(), states, strict=True)]
         atoms = _sum(torch.ones_like(site_energies), batch)[:, None]

@@ -84,8 +84,8 @@ class SevenNet(Potential):
             data = module(data)
         return found, data["atomic_energy"].reshape(-1)
 
-    def groups(self) -> dict[str, list[nn.Module]]:
-        """Name the parts that freezing strategies speak of, from input to output."""
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Name the parts from input to output."""
         parts = dict(self.parts.items())
         found: dict[str, list[nn.Module]] = {
             "embed": [parts.pop("onehot_to_feature_x"), parts.pop("edge_embedding")]

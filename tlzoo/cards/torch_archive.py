@@ -23,6 +23,10 @@ class _Nothing:
         """Return it, whatever it is called with."""
         return super().__new__(cls)
 
+    def __call__(self, *_: object, **__: object) -> Self:
+        """Return itself, whatever it is called with."""
+        return self
+
     def __setstate__(self, state: object) -> None:
         """Take a state."""
 
