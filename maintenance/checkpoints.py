@@ -23,7 +23,8 @@ Trained networks, each as `<name>.safetensors` (weights) and `<name>.json` (card
 data, recipe, errors, golden predictions, licence, SHA-256). `<name>.domain.safetensors` and
 `pretraining.structures.safetensors` tell crystals that a network has learned from, and those like them, from
 others; `python -m maintenance.domains` writes them. `tlzoo zoo list` names the networks, `tlzoo zoo info`
-shows a card, `tlzoo zoo verify` checks them; [docs/zoo.md](../docs/zoo.md) says how they are used. This file
+shows a card, `tlzoo zoo verify` checks them. The weights of potentials come from packages; their cards are
+written by `python -m maintenance.potentials`. [docs/zoo.md](../docs/zoo.md) says how they are used. This file
 is written by `python -m maintenance.checkpoints`.
 """
 
@@ -85,7 +86,9 @@ def overview(cards: Sequence[Card]) -> str:
             f"`{target}` {_unit(card.metrics[target].mae, unit, digits=3) if target in card.metrics else '?'}"
             for target, unit in zip(card.targets, card.units, strict=True)
         )
-        crystals = f"{card.training.train.crystals:,}"
+        crystals = f"{card.training.train.crystals:,}" if card.training else ""
+        if card.package:
+            errors = f"a potential: `{card.package.command}`"
         if folds := len(card.cross_validation):
             errors += f" ({folds} folds)"
         lines.append(f"| `{card.name}` | {errors} | {crystals} | {card.bytes / 1e6:.1f} MB |")
@@ -105,7 +108,7 @@ def table(cards: Sequence[Card]) -> str:
             measured = card.metrics.get(target)
             name, data, size = (
                 f"`{card.name}`",
-                f"{card.training.train.crystals:,}",
+                f"{card.training.train.crystals:,}" if card.training else "",
                 f"{card.bytes / 1e6:.1f} MB",
             )
             errors = ["", "", "", ""]
@@ -127,7 +130,16 @@ def table(cards: Sequence[Card]) -> str:
 
 
 def _about(card: Card) -> str:
-    training = card.training
+    training, package = card.training, card.package
+    if package:
+        return (
+            f"## {card.name}\n\n{card.description}\n\n"
+            f"{card.parameters:,} parameters, from {package.name} {' or '.join(package.versions)} "
+            f"(`{package.command}`; {card.licence}); cite {card.citation}. "
+            f"Learned: {package.learned}. Overlap with test sets: {package.overlap}\n\n"
+            f"SHA-256 of `{package.file}` `{package.sha256}`, of what is made of it `{card.sha256}`"
+        )
+    assert training is not None
     time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
     kept_out = ""
     if training.excluded:

@@ -123,7 +123,7 @@ def main(args: Sequence[str] | None = None, folder: Path = ROOT / "checkpoints")
     parser.add_argument("--work", type=Path, required=True, help="a folder for what is half done")
     work = parser.parse_args(args).work
     cards = [Card.read(folder / f"{name}.json") for name in library.names(folder)]
-    cards = [card for card in cards if card.training.source == PRETRAINING]
+    cards = [card for card in cards if card.training and card.training.source == PRETRAINING]
     # what was published since has its keys in a file of its own
     cards = [card for card in cards if card.structures or not card.domain]
     if all(is_there(folder, each) for card in cards for each in (card.domain, card.structures)):

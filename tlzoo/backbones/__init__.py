@@ -3,6 +3,9 @@
 from tlzoo.backbones.alignn import ALIGNN
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.backbones.cgcnn import CGCNN
+from tlzoo.backbones.chgnet import CHGNet
 from tlzoo.backbones.descriptors import DescriptorMLP
+from tlzoo.backbones.potential import Potential
+from tlzoo.backbones.sevennet import SevenNet
 
-__all__ = ["ALIGNN", "CGCNN", "Backbone", "DescriptorMLP"]
+__all__ = ["ALIGNN", "CGCNN", "Backbone", "CHGNet", "DescriptorMLP", "Potential", "SevenNet"]

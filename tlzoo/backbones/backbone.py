@@ -35,10 +35,12 @@ class Backbone(nn.Module, ABC):
         graph: What this backbone reads, a graph or descriptors; the data module asks for it, checkpoints
             carry it.
         out_dim: Length of an embedding.
+        cpu_rows: Rows (angles, bonds without angles, or crystals) that a CPU computes at a time.
     """
 
     graph: Options
     out_dim: int
+    cpu_rows: int = 50_000
 
     @abstractmethod
     def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:

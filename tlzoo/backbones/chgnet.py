@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tlzoo.backbones.potential import Pooled, Potential
+from tlzoo.backbones.potential import Pooled, Potential, at_hand
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
@@ -60,6 +60,9 @@ class CHGNet(Potential):
         Nat. Mach. Intell. 5, 1031 (2023).
     """
 
+    cpu_rows = 8000
+    network: Any  # nn.Module: its parts are those of the package
+
     def __init__(
         self, *, architecture: Literal["0.3", "0.2"] = "0.3", pooling: Pooled = "statistics"
     ) -> None:
@@ -68,14 +71,13 @@ class CHGNet(Potential):
         super().__init__(pooling, {"embed": DIM} | {f"conv.{i}": DIM for i in range(DEPTH)})
         self.architecture = architecture
         settings = ARCHITECTURES[architecture]
-        self.graph = VectorOptions(float(settings["atom_graph_cutoff"]))
+        self.graph = VectorOptions(float(settings["atom_graph_cutoff"]), tuple(range(1, LAST + 1)))
         self.network = _network(settings)
+        self.fix()
 
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return what each layer holds of the atoms, and site energies in eV."""
         net, numbers = self.network, batch[keys.NUMBERS]
-        if (numbers > LAST).any():
-            raise UserError("CHGNet knows H to Pu alone; leave crystals with other elements out")
         source, target = batch[keys.EDGE_INDEX]
         vector, reverse = batch[keys.BOND_VECTOR], batch[keys.BOND_REVERSE]
         # both directions of a bond share one vector of features
@@ -89,6 +91,9 @@ class CHGNet(Potential):
         one, other = _angles(target, length.detach() <= ANGLE_CUTOFF)
         unit = vector / length[:, None]
         graph = torch.stack([target[one], shared[one], shared[other]], dim=1)
+        # bonds of a crystal without angles stay as they are, as they do where it is alone
+        crystal = batch[keys.BATCH]
+        angled = torch.isin(crystal[target[first]], crystal[target[one]])[:, None]
         atoms, bonds = net.atom_embedding(numbers - 1), net.bond_embedding(ag)
         weight_ag, weight_bg = net.bond_weights_ag(ag), net.bond_weights_bg(bg)
         angles = net.angle_embedding(net.angle_basis_expansion(unit[one], unit[other]))
@@ -103,13 +108,15 @@ class CHGNet(Potential):
             )
             found.append(atoms)
             if i < DEPTH - 1 and len(graph):
-                bonds = net.bond_conv_layers[i](
+                new = net.bond_conv_layers[i](
                     atom_feas=atoms,
                     bond_feas=bonds,
                     bond_weights=weight_bg,
                     angle_feas=angles,
                     bond_graph=graph,
                 )
+                bonds = torch.where(angled, new, bonds)
+            if i < DEPTH - 2 and len(graph):
                 angles = net.angle_layers[i](
                     atom_feas=atoms, bond_feas=bonds, angle_feas=angles, bond_graph=graph
                 )
@@ -117,18 +124,17 @@ class CHGNet(Potential):
         shift = net.composition_model.fc.weight[0, numbers - 1]
         return found, net.mlp(last).reshape(-1) + shift
 
-    def groups(self) -> dict[str, list[nn.Module]]:
-        """Name the parts that freezing strategies speak of, from input to output."""
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Name the parts from input to output."""
         net = self.network
         embed = [net.atom_embedding, net.bond_basis_expansion, net.bond_embedding, net.bond_weights_ag]
         embed += [net.bond_weights_bg, net.angle_basis_expansion, net.angle_embedding]
         found: dict[str, list[nn.Module]] = {"embed": embed}
         for i, conv in enumerate(net.atom_conv_layers):
             found[f"conv.{i}"] = [conv]
-            if i < DEPTH - 1:
-                found[f"conv.{i}"] += [net.bond_conv_layers[i], net.angle_layers[i]]
+            found[f"conv.{i}"] += [*net.bond_conv_layers[i : i + 1], *net.angle_layers[i : i + 1]]
         readout = [] if net.readout_norm is None else [net.readout_norm]
-        found["energy"] = [net.composition_model, *readout, net.mlp, net.site_wise]
+        found["energy"] = [net.composition_model, *readout, net.mlp]
         return found
 
 
@@ -147,13 +153,16 @@ def _angles(target: Tensor, short: Tensor) -> tuple[Tensor, Tensor]:
     return rows[one[different]], rows[other[different]]
 
 
-def _network(settings: Mapping[str, Any]) -> nn.Module:
-    """Return the package's network."""
+def _network(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return the package's network, without what neither energies nor layers of atoms follow from."""
+    at_hand()
     try:
         from chgnet.model.model import CHGNet as Network
     except ImportError as error:
         raise UserError(f"CHGNet needs the package chgnet ({error}): pip install 'tlzoo[chgnet]'") from error
     with contextlib.redirect_stdout(io.StringIO()):  # it tells its number of parameters
-        return Network(
+        network = Network(
             mlp_first=True, read_out="ave", learnable_rbf=True, composition_model="MPtrj", **settings
         )
+    del network.site_wise, network.angle_layers[-1]
+    return network

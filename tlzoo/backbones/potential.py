@@ -17,6 +17,8 @@ from tlzoo.graphs.vector_options import VectorOptions
 # Below this, a square root of a variance or a squared norm has no useful slope; in units of activations.
 SMALLEST = 1e-12
 
+ENERGY = "energy"
+
 
 class Potential(Backbone):
     """A universal interatomic potential as a backbone: energies, and what its layers hold of each atom.
@@ -30,6 +32,7 @@ class Potential(Backbone):
     """
 
     graph: VectorOptions
+    _constants: frozenset[str] = frozenset()
 
     def __init__(self, pooling: str, widths: Mapping[str, int]) -> None:
         super().__init__()
@@ -41,19 +44,54 @@ class Potential(Backbone):
         # what layers hold of an atom passes through these, so that it can be read off
         self.read = nn.ModuleDict({name.replace(".", "_"): nn.Identity() for name in self.widths})
 
+    def fix(self) -> None:
+        """Make constants of what is not to be learned; to be called once the network is built.
+
+        Parameters that ask for no derivative become buffers, so that no strategy releases them; also those
+        that the embedding does not follow from. Buffers there are before follow from the architecture: no
+        file needs to hold them.
+        """
+        self._constants = frozenset(name for name, _ in self.named_buffers())
+        if self.pooling == "mean":
+            for part in self.stages()[ENERGY]:
+                part.requires_grad_(requires_grad=False)
+        for module in self.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                if not parameter.requires_grad:
+                    delattr(module, name)
+                    module.register_buffer(name, parameter.data)
+        self.register_state_dict_post_hook(_leave_out)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_fill_in)  # type: ignore[no-untyped-call]
+
+    @abstractmethod
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Name the parts from input to output; the last, ``energy``, makes energies of the last layer."""
+
+    def groups(self) -> dict[str, list[nn.Module]]:
+        """Name the parts that freezing strategies speak of, from input to output."""
+        found = self.stages()
+        if self.pooling == "mean":  # there is nothing to learn in it
+            energy = found.pop(ENERGY)
+            found[list(found)[-1]] += energy
+        return found
+
     @abstractmethod
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return what each layer holds of the atoms, ``(atoms, width)``, and site energies, ``(atoms,)`` eV.
 
-        Invariant numbers only; of equivariant parts their norms. Differentiable with respect to the bond vectors.
+        Invariant numbers only; of equivariant parts their norms. The bond vectors may have derivatives.
         """
 
-    def energies(self, batch: Batch) -> Float[Tensor, "crystals"]:
-        """Return the energy of each cell, in eV; its gradient with respect to the bond vectors gives forces."""
+    def energies(self, batch: Batch) -> Float[Tensor, " crystals"]:
+        """Return the energy of each cell, in eV; its derivatives by the bond vectors make forces."""
         return _sum(self.states(batch)[1], batch)
 
     def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
-        """Embed the crystals of a batch."""
+        """Embed the crystals of a batch; in single precision, for energies have few digits to spare."""
+        with torch.autocast(batch[keys.BOND_VECTOR].device.type, enabled=False):
+            return self._embedded(batch)
+
+    def _embedded(self, batch: Batch) -> Tensor:
         states, site_energies = self.states(batch)
         states = [tap(state) for tap, state in zip(self.read.values(), states, strict=True)]
         atoms = _sum(torch.ones_like(site_energies), batch)[:, None]
@@ -72,6 +110,31 @@ class Potential(Backbone):
 
 
 Pooled = Literal["statistics", "mean"]
+
+
+def _leave_out(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Leave constants out of what is stored."""
+    assert isinstance(potential, Potential)
+    for name in potential._constants:
+        state.pop(prefix + name, None)
+
+
+def _fill_in(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Put constants where torch looks for them."""
+    assert isinstance(potential, Potential)
+    for name, value in potential.named_buffers():
+        if name in potential._constants:
+            state.setdefault(prefix + name, value)
+
+
+def at_hand() -> None:
+    """Refuse to build on a device without memory, where packages cannot compute their constants.
+
+    Raises:
+        RuntimeError: It is such a device.
+    """
+    if torch.get_default_device().type == "meta":
+        raise RuntimeError("potentials need memory to be built")
 
 
 def _sum(values: Tensor, batch: Batch) -> Tensor:

@@ -6,7 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tlzoo.backbones.potential import SMALLEST, Pooled, Potential
+from tlzoo.backbones.potential import SMALLEST, Pooled, Potential, at_hand
+from tlzoo.crystals import SYMBOLS
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
@@ -16,12 +17,8 @@ from tlzoo.nn.equivariant_conv import Arrangement, Paths, convolve, paths_of
 CUTOFF = 5.0
 DEPTH = 5
 
-# Elements in the order of the published networks: by symbol.
-ELEMENTS = (
-    "Ac Ag Al Ar As Au B Ba Be Bi Br C Ca Cd Ce Cl Co Cr Cs Cu Dy Er Eu F Fe Ga Gd Ge H He Hf Hg Ho I In Ir K "
-    "Kr La Li Lu Mg Mn Mo N Na Nb Nd Ne Ni Np O Os P Pa Pb Pd Pm Pr Pt Pu Rb Re Rh Ru S Sb Sc Se Si Sm Sn Sr "
-    "Ta Tb Tc Te Th Ti Tl Tm U V W Xe Y Yb Zn Zr"
-).split()
+# Elements in the order of the published networks: those up to Pu that there are relaxations of, by symbol.
+ELEMENTS = sorted(set(SYMBOLS[1:95]) - {"Po", "At", "Rn", "Fr", "Ra"})
 
 # Of each published network: highest degree of the equivariant parts, and what is between layers.
 ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
@@ -54,36 +51,31 @@ class SevenNet(Potential):
         J. Chem. Theory Comput. 20, 4857 (2024).
     """
 
+    cpu_rows = 2000  # what lies between atoms and their sums stays in the processor's cache
+
     def __init__(self, *, architecture: Literal["0", "l3i5"] = "0", pooling: Pooled = "statistics") -> None:
         if architecture not in ARCHITECTURES:
             raise UserError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture}")
         self_ = ARCHITECTURES[architecture]
-        modules = _modules(self_)
+        modules: Any = _modules(self_)
         irreps = [modules[f"{i}_self_interaction_1"].linear.irreps_in for i in range(DEPTH)]
         irreps.append(modules["reduce_input_to_hidden"].linear.irreps_in)
         names = ["embed", *(f"conv.{i}" for i in range(DEPTH))]
         super().__init__(pooling, {name: each.num_irreps for name, each in zip(names, irreps, strict=True)})
-        self.architecture, self.graph = architecture, VectorOptions(CUTOFF)
+        self.architecture = architecture
+        self.graph = VectorOptions(CUTOFF, tuple(sorted(map(SYMBOLS.index, ELEMENTS))))
         self.irreps = [[(each.mul, each.ir.l) for each in some] for some in irreps]
         self.parts = nn.ModuleDict(modules)
         self.paths: list[list[Paths]] | None = None
         self.register_load_state_dict_post_hook(_read_again)
-        degrees = torch.tensor(
-            [each.ir.l for each in modules["0_convolution"].convolution.irreps_in2 for _ in range(each.dim)]
-        )
+        harmonics = modules["0_convolution"].convolution.irreps_in2
         # what becomes of the harmonics of a bond the other way round
-        self.register_buffer("parity", 1.0 - 2.0 * (degrees % 2), persistent=False)
-        kind = torch.full((256,), -1)
-        from tlzoo.crystals import SYMBOLS
-
-        kind[[SYMBOLS.index(symbol) for symbol in ELEMENTS]] = torch.arange(len(ELEMENTS))
-        self.register_buffer("kind", kind, persistent=False)
+        self.parity = [(-1.0) ** each.ir.l for each in harmonics for _ in range(each.dim)]
+        self.kinds = Kinds()
+        self.fix()
 
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return what each layer holds of the atoms, and site energies in eV."""
-        kind = self.kind[batch[keys.NUMBERS]]
-        if (kind < 0).any():
-            raise UserError("SevenNet does not know an element of these crystals; leave them out")
         source, target = batch[keys.EDGE_INDEX]
         vector, reverse = batch[keys.BOND_VECTOR], batch[keys.BOND_REVERSE]
         # both directions of a bond share its weights, and but for signs its harmonics
@@ -91,13 +83,14 @@ class SevenNet(Potential):
         place = torch.cumsum(first, 0) - 1
         shared = torch.where(first, place, place[reverse])
         data = {
-            "x": kind,
+            "x": self.kinds(batch[keys.NUMBERS]),
             "edge_vec": (vector[reverse[first]] - vector[first]) / 2,
             "batch": batch[keys.BATCH],
         }
-        arrangement = Arrangement.of(target, len(kind))
+        arrangement = Arrangement.of(target, len(data["x"]))
         near, bond = source[arrangement.bond], shared[arrangement.bond]
-        sign = torch.where(first[arrangement.bond, None], 1, self.parity) * arrangement.there[:, None]
+        parity = vector.new_tensor(self.parity)
+        sign = torch.where(first[arrangement.bond, None], 1, parity) * arrangement.there[:, None]
         if self.paths is None:
             self.paths = [paths_of(self.parts[f"{i}_convolution"].convolution) for i in range(DEPTH)]
         found: list[Tensor] = []
@@ -116,13 +109,13 @@ class SevenNet(Potential):
                 harmonics = data["edge_attr"].index_select(0, bond) * sign
         return found, data["atomic_energy"].reshape(-1)
 
-    def groups(self) -> dict[str, list[nn.Module]]:
-        """Name the parts that freezing strategies speak of, from input to output."""
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Name the parts from input to output."""
         parts = dict(self.parts.items())
         found: dict[str, list[nn.Module]] = {
-            "embed": [parts.pop("edge_embedding"), parts.pop("onehot_to_feature_x")]
+            "embed": [parts.pop("onehot_to_feature_x"), parts.pop("edge_embedding")]
         }
-        found["embed"].append(parts.pop("onehot_idx_to_onehot"))
+        found["embed"][0:0] = [self.kinds, parts.pop("onehot_idx_to_onehot")]
         for i in range(DEPTH):
             found[f"conv.{i}"] = [parts.pop(name) for name in list(parts) if name.startswith(f"{i}_")]
         found["energy"] = list(parts.values())
@@ -147,8 +140,25 @@ def _read_again(network: SevenNet, _: object) -> None:
     network.paths = None  # signs of 3j symbols come with the weights
 
 
+class Kinds(nn.Module):
+    """From atomic numbers to the network's own."""
+
+    kinds: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        kinds = torch.full((256,), -1)
+        kinds[[SYMBOLS.index(symbol) for symbol in ELEMENTS]] = torch.arange(len(ELEMENTS))
+        self.register_buffer("kinds", kinds)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return the network's numbers, ``(atoms,)``."""
+        return self.kinds[numbers]
+
+
 def _modules(architecture: Mapping[str, Any]) -> dict[str, nn.Module]:
     """Return the network without its forces."""
+    at_hand()
     try:
         from sevenn import _const
         from sevenn.model_build import build_E3_equivariant_model
@@ -156,8 +166,6 @@ def _modules(architecture: Mapping[str, Any]) -> dict[str, nn.Module]:
         raise UserError(
             f"SevenNet needs the package sevenn ({error}): pip install 'tlzoo[sevenn]'"
         ) from error
-    from tlzoo.crystals import SYMBOLS
-
     hidden = architecture["hidden"]
     config = {
         **_const.DEFAULT_E3_EQUIVARIANT_MODEL_CONFIG,

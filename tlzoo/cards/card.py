@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, field
 
 from tlzoo.cards.beside import Beside, Sha256
+from tlzoo.cards.package import Package, Text
 from tlzoo.cards.schema import Record, parse
 from tlzoo.errors import UserError
 
@@ -18,7 +19,6 @@ LARGEST: Final = sys.float_info.max
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Name = Annotated[str, Meta(pattern=rf"\A{NAME.pattern}\Z", description="a-z, 0-9, '.', '_' and '-'")]
-Text = Annotated[str, Meta(pattern=r"\S", description="text that is not empty")]
 Count = Annotated[int, Meta(ge=1, description="a positive integer")]
 Size = Annotated[int, Meta(ge=0, description="an integer, 0 or more")]
 Finite = Annotated[float, Meta(ge=-LARGEST, le=LARGEST, description="a finite number")]
@@ -149,7 +149,7 @@ class Card(Record, frozen=True, kw_only=True):
         parameters: Number of learned parameters.
         scaler: How each target is scaled, by name.
         elements: Symbols of the elements in the training part.
-        training: What it learned from, and at what cost.
+        training: What it learned from, and at what cost; null where a package brings the weights.
         recipe: The resolved configuration of the run.
         started_from: Models whose weights training began with; empty for training from scratch.
         metrics: Errors on the test part, by target; without those that have no label there.
@@ -166,6 +166,7 @@ class Card(Record, frozen=True, kw_only=True):
             the same recipe that its metrics are of, each trained without its part. Empty for a test part.
         domain: The file that says how training crystals look to the network; null if there is none.
         structures: The file with the keys of their structures, where that is another one.
+        package: The package that brings the weights; null where they are beside the card.
     """
 
     name: Name
@@ -176,7 +177,7 @@ class Card(Record, frozen=True, kw_only=True):
     parameters: Count
     scaler: dict[str, Scale]
     elements: list[Text]
-    training: Training
+    training: Training | None
     recipe: dict[str, Any]
     started_from: list[Origin]
     metrics: dict[str, Measured]
@@ -191,13 +192,17 @@ class Card(Record, frozen=True, kw_only=True):
     cross_validation: list[Part] = field(default_factory=list)
     domain: Beside | None = None
     structures: Beside | None = None
+    package: Package | None = None
 
     def __post_init__(self) -> None:
         if not self.targets or len(self.units) != len(self.targets):
             raise UserError(f"units has {len(self.units)} entries, wanted one for each of {self.targets}")
         if set(self.scaler) != set(self.targets):
             raise UserError(f"scaler is about {', '.join(self.scaler)}, wanted {', '.join(self.targets)}")
-        if not self.metrics or (strange := set(self.metrics) - set(self.targets)):
+        if (self.training is None) != (self.package is not None):
+            raise UserError("training is for checkpoints without a package, which need it")
+        measured = bool(self.metrics) or self.package is not None
+        if not measured or (strange := set(self.metrics) - set(self.targets)):
             about = ", ".join(sorted(strange)) if self.metrics else "nothing"
             raise UserError(f"metrics is about {about}, wanted some of {', '.join(self.targets)}")
         for crystal, predicted in self.golden.items():
@@ -238,7 +243,6 @@ class Card(Record, frozen=True, kw_only=True):
         """The card as text for a terminal."""
         from tlzoo.crystals import with_unit
 
-        training = self.training
         rows = [("network", f"{_short(self.spec.backbone)}, {self.parameters:,} parameters")]
         if graph := self.spec.backbone.get("init_args", {}).get("graph"):
             rows += [("graph", _arguments(graph))]
@@ -246,20 +250,11 @@ class Card(Record, frozen=True, kw_only=True):
         rows += [
             ("predicts", f"{with_unit(name, unit, '{} [{}]')}: {self.score(name)}") for name, unit in units
         ]
-        parts = f"{training.train.crystals:,} crystals to learn from, "
-        parts += f"{training.val.crystals:,} to choose the epoch"
-        if folds := self.cross_validation:
-            parts += f"; errors by cross-validation with {len(folds)} folds, so it is made to predict"
-        else:
-            parts += f", {training.test.crystals:,} for the test"
-        rows += [("data", f"{training.source}: {parts}")]
-        if training.excluded:
-            kept_out = training.excluded
-            number = "1 crystal" if kept_out.crystals == 1 else f"{kept_out.crystals:,} crystals"
-            rows += [("left out", f"{number}, listed in {kept_out.published_list}")]
-        rows += [("from", ", ".join(origin.name for origin in self.started_from) or "scratch")]
-        time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
-        rows += [("trained", f"{training.epochs} epochs{time} on {training.machine}")]
+        rows += self._history(self.training) if self.training else []
+        if self.package:
+            versions = " or ".join(self.package.versions)
+            rows += [("learned", self.package.learned), ("overlap", self.package.overlap)]
+            rows += [("package", f"{self.package.name} {versions}: {self.package.command}")]
         rows += [("elements", f"{len(self.elements)}: {' '.join(self.elements)}")]
         rows += [("cite", self.citation), ("licence", self.licence), ("sha256", self.sha256)]
         lines = [
@@ -269,11 +264,28 @@ class Card(Record, frozen=True, kw_only=True):
         description = self.description.replace("\n", " ")
         return "\n".join([f"{self.name}: {description}", *lines])
 
+    def _history(self, training: Training) -> list[tuple[str, str]]:
+        """Say what the network learned from, and at what cost."""
+        parts = f"{training.train.crystals:,} crystals to learn from, "
+        parts += f"{training.val.crystals:,} to choose the epoch"
+        if folds := self.cross_validation:
+            parts += f"; errors by cross-validation with {len(folds)} folds, so it is made to predict"
+        else:
+            parts += f", {training.test.crystals:,} for the test"
+        rows = [("data", f"{training.source}: {parts}")]
+        if training.excluded:
+            kept_out = training.excluded
+            number = "1 crystal" if kept_out.crystals == 1 else f"{kept_out.crystals:,} crystals"
+            rows += [("left out", f"{number}, listed in {kept_out.published_list}")]
+        rows += [("from", ", ".join(origin.name for origin in self.started_from) or "scratch")]
+        time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
+        return [*rows, ("trained", f"{training.epochs} epochs{time} on {training.machine}")]
+
     def score(self, target: str) -> str:
         """Say the errors of a target on the test part."""
         measured = self.metrics.get(target)
         if measured is None:
-            return "no label in the test part"
+            return "no test of tlzoo's" if self.package else "no label in the test part"
         r2 = f", R² {measured.r2:.3f}" if measured.r2 is not None else ""
         how = f" ({folds} folds)" if (folds := len(self.cross_validation)) else ""
         return f"MAE {measured.mae:.4g}, RMSE {measured.rmse:.4g}{r2} on {measured.n:,} crystals{how}"

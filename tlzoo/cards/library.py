@@ -9,6 +9,7 @@ import tlzoo
 from tlzoo.cards.artifact import SCHEME, fetch_artifact
 from tlzoo.cards.card import NAME, Card
 from tlzoo.cards.fetch import Address, fetch
+from tlzoo.cards.packaged import converted
 from tlzoo.errors import UserError, did_you_mean
 
 # The parts of a repository's root that tell it from a folder that merely holds the package.
@@ -119,10 +120,15 @@ def refuse_pickles(path: Path) -> None:
 
 
 def _weights(name: str) -> Path:
-    """Return the weights of a checkpoint: beside their card, else from ``TLZOO_CHECKPOINTS_URL``."""
+    """Return the weights of a checkpoint.
+
+    They are beside their card, in the package that it names, or come from ``TLZOO_CHECKPOINTS_URL``.
+    """
     found = find(name)
     if found.path.is_file():
         return found.path
+    if found.card.package:
+        return converted(found.card, found.path.with_suffix(".json").read_bytes())
     url = os.environ.get("TLZOO_CHECKPOINTS_URL")
     if not url:
         raise UserError(

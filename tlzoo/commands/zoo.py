@@ -33,6 +33,7 @@ def list_all() -> int:
             name = card.name if i == 0 else ""
             size = f"{card.bytes / 1e6:.1f} MB" if i == 0 else ""
             line = f"{name:24}{size:>8}  {with_unit(target, unit, '{} ({})')}: {card.score(target)}"
+            line += f"; {lacking}" if card.package and (lacking := card.package.lacking) else ""
             say(line.replace("\n", " "))
     if not names:
         say(library.there_are())
@@ -46,7 +47,7 @@ def info(name: str) -> int:
         name: Of the checkpoint.
     """
     found = library.find(name)
-    say(f"{found.card.text()}\n  {'weights':<9} {found.path}")
+    say(found.card.text() + ("" if found.card.package else f"\n  {'weights':<9} {found.path}"))
     return 0
 
 
@@ -72,6 +73,10 @@ def verify(
     failed = 0
     for each in names:
         try:
+            package = library.find(each).card.package
+            if package and (lacking := package.lacking):
+                say(f"{each}: skipped, it {lacking}")
+                continue
             verdict = golden.verify(each, device=device, precision=precision)
         except UserError as error:
             say(f"{each}: FAILS, {error}")

@@ -19,6 +19,7 @@ from tlzoo.data.sources import Place, Problem, read_all
 from tlzoo.data.sources.labels import unlearnable, with_classes
 from tlzoo.data.sources.records import strange_structures
 from tlzoo.data.sources.repeats import SameId
+from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.suitability import Options, unusable
 from tlzoo.errors import UserError, no_such
 from tlzoo.graphs.graph_options import GraphOptions

@@ -26,7 +26,8 @@ def open_store(crystals: Crystals, options: Options, *, cache_dir: Path | None =
         NoGraphError: Nothing can be made of a crystal; all such are listed.
         UserError: The store cannot be written, or a process was killed.
     """
-    return kind(options).open(crystals, options, cache_dir=cache_dir)
+    store: Store = kind(options).open(crystals, options, cache_dir=cache_dir)
+    return store
 
 
 def kind(options: Options) -> Any:  # noqa: ANN401 (a class of stores; mypy cannot tie it to the options)

@@ -13,6 +13,7 @@ from tlzoo.graphs.batch import Batch
 
 # What has one row per bond, and what one per angle.
 BOND_FIELDS = (keys.BOND_LENGTH, keys.BOND_COUNT)
+VECTOR_FIELDS = (keys.BOND_VECTOR, keys.BOND_REVERSE)
 ANGLE_FIELDS = (keys.ANGLE_COSINE, keys.ANGLE_COUNT)
 # What has one row per crystal, where it is there.
 CRYSTAL_FIELDS = (keys.DESCRIPTORS, keys.TARGETS, keys.ROW)
@@ -91,6 +92,9 @@ def _part(
         **{name: batch[name][bonds] for name in BOND_FIELDS},
         **_per_crystal(batch, piece),
     }
+    if keys.BOND_VECTOR in batch:
+        fields |= {name: batch[name][bonds] for name in VECTOR_FIELDS}
+        fields[keys.BOND_REVERSE] = fields[keys.BOND_REVERSE] - bonds.start
     if angle_ends is not None:
         angles = _span(angle_ends, piece)
         fields[keys.ANGLE_INDEX] = batch[keys.ANGLE_INDEX][:, angles] - bonds.start

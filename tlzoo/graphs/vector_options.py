@@ -14,13 +14,17 @@ class VectorOptions:
 
     Attributes:
         cutoff: Radius of the neighbour search, in Å, below the 20 Å at which layers are set apart.
+        elements: Atomic numbers that the network knows, ascending; None for all.
 
     Raises:
         UserError: The cut-off is out of range.
     """
 
     cutoff: float = 5.0
+    elements: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.elements is not None:  # a list, where it comes from JSON
+            object.__setattr__(self, "elements", tuple(self.elements))
         if not 0 < self.cutoff < VACUUM:
             raise UserError(f"cutoff must be positive and below {VACUUM:g} Å, got {self.cutoff}")

@@ -1,10 +1,11 @@
-"""The bond vectors of a data set as flat arrays: made once, kept on disk by content, gathered into batches."""
+"""The bond vectors of a data set as flat arrays: made once, kept on disk by content, gathered in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,12 +104,15 @@ class VectorStore:
     @classmethod
     def of_chunks(cls, chunks: Sequence[Chunk], options: VectorOptions) -> VectorStore:  # noqa: ARG003 (as the others)
         """Return the store of those crystals of consecutive chunks, at least one, that have a graph."""
-        arrays = {name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays}
+        arrays: dict[str, Any] = {
+            name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays
+        }
         return cls(**arrays, **_offsets([chunk.sizes for chunk in chunks]))
 
     def select(self, rows: NDArray[np.int64]) -> VectorStore:
         """Return the store of some of the crystals, in that order."""
-        arrays, sizes = {}, []
+        arrays: dict[str, Any] = {}
+        sizes = []
         for axis, names in AXES.items():
             places, counts = places_of(getattr(self, axis), rows)
             sizes.append(counts)
@@ -138,6 +142,6 @@ class VectorStore:
         )
 
 
-def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, Any]:
     offsets = np.cumsum(np.concatenate([np.zeros((2, 1), dtype=np.int64), *sizes], axis=1), axis=1)
     return dict(zip(AXES, offsets, strict=True))

@@ -7,10 +7,14 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.crystals import SYMBOLS
 from tlzoo.graphs.graph_chunk import Chunk, smallest
-from tlzoo.graphs.neighbours import Bonds, Cells, checked, neighbour_list
+from tlzoo.graphs.neighbours import Bonds, Cells, checked, mask, neighbour_list
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.graphs.workers import Product
+
+# Atoms whose bonds are sorted at a time: each has some 100 within 6 Å, of 100 bytes, several times.
+ATOMS: Final = 1024
 
 
 class Directed(NamedTuple):
@@ -74,7 +78,20 @@ def directed(cells: Cells, cutoff: float) -> tuple[Cells, Directed, dict[int, st
 
 def vectors_of(cells: Cells, options: VectorOptions) -> Chunk:
     """Return the bond vectors of crystals; a pure function, to be called in any process."""
-    good, bonds, problems = directed(cells, options.cutoff)
+    known, problems = _known(cells, options.elements)
+    piece = np.cumsum(cells.num_atoms) // ATOMS
+    chunks = []
+    for number in np.unique(piece):
+        rows = np.flatnonzero(known & (piece == number))
+        chunks.append(_vectors_of(cells.keep(mask(rows, len(known))), options.cutoff))
+        problems |= {int(rows[row]): text for row, text in chunks[-1].problems.items()}
+    arrays = {name: np.concatenate([each.arrays[name] for each in chunks]) for name in chunks[0].arrays}
+    sizes = np.concatenate([each.sizes for each in chunks], axis=1)
+    return Chunk(sizes, arrays, dict(sorted(problems.items())))
+
+
+def _vectors_of(cells: Cells, cutoff: float) -> Chunk:
+    good, bonds, problems = directed(cells, cutoff)
     crystal = np.repeat(np.arange(len(good.num_atoms)), good.num_atoms)[bonds.target]
     num_bonds = np.bincount(crystal, minlength=len(good.num_atoms))
     first_atom = np.cumsum(good.num_atoms) - good.num_atoms
@@ -87,6 +104,21 @@ def vectors_of(cells: Cells, options: VectorOptions) -> Chunk:
         "reverse": smallest(bonds.reverse - first_bond[crystal]),
     }
     return Chunk(np.stack([good.num_atoms, num_bonds]), arrays, problems)
+
+
+def _known(cells: Cells, elements: tuple[int, ...] | None) -> tuple[NDArray[np.bool_], dict[int, str]]:
+    """Return which crystals have known elements alone, ``(crystals,)``, and what others have, by row."""
+    known = np.ones(len(cells.num_atoms), dtype=bool)
+    if elements is None:
+        return known, {}
+    crystal = np.repeat(np.arange(len(known)), cells.num_atoms)
+    strange = ~np.isin(cells.numbers, elements)
+    known[crystal[strange]] = False
+    found = {}
+    for row in np.flatnonzero(~known).tolist():
+        names = ", ".join(SYMBOLS[z] for z in np.unique(cells.numbers[strange & (crystal == row)]))
+        found[row] = f"the network does not know {names}; take another one or leave this crystal out"
+    return known, found
 
 
 # What networks read that look at directions.

@@ -25,6 +25,8 @@ from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product
 
 # Crystals, and atoms, whose graphs are in memory at a time.
 MOST, ATOMS = 4096, 50_000
+# Of bond vectors a quarter: they are of all neighbours within a cut-off, 2 kB for each atom.
+VECTOR_ATOMS = ATOMS // 4
 # Atoms whose neighbours are searched at a time: each has some 100 within 8 Å, of 48 bytes, several times.
 CHUNK_ATOMS = 4096
 
@@ -93,6 +95,8 @@ class Questions:
 
     def parts(self, *, most: int = MOST, atoms: int | None = ATOMS) -> Iterator[Part]:
         """Yield all that can be answered for, in the order of the table; one crystal may exceed the atoms."""
+        if atoms == ATOMS and any(isinstance(each, VectorOptions) for each in self.unmade):
+            atoms = VECTOR_ATOMS
         sizes = self.crystals.num_atoms[self.rows]
         for piece in consecutive(sizes, most=most, budget=int(sizes.sum()) if atoms is None else atoms):
             part = self.made(self.rows[piece])

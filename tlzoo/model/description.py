@@ -45,9 +45,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         UserError: The class is neither tlzoo's nor registered, or does not take these arguments.
     """
-    path = str(spec.get("class_path"))
-    ours = path.startswith("tlzoo.") and all(part.isidentifier() for part in path.split("."))
-    cls = _own(path) if ours else plugins.find(path, Backbone, Head, package=spec.get("package"))
+    cls = class_of(spec)
+    ours = plugins.is_own(cls)
     given = spec.get("init_args", {})
     if not isinstance(given, Mapping):
         raise UserError(f"{cls.__name__}: init_args is {str(given)[:60]}, wanted an object")
@@ -64,6 +63,14 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         _check_kinds(cls, arguments)
     built: nn.Module = _call(cls, arguments)
     return built
+
+
+def class_of(spec: Mapping[str, Any]) -> type[Any]:
+    """Return the class of a description; errors of :func:`build`."""
+    path = str(spec.get("class_path"))
+    if path.startswith("tlzoo.") and all(part.isidentifier() for part in path.split(".")):
+        return _own(path)
+    return plugins.find(path, Backbone, Head, package=spec.get("package"))
 
 
 def _check_kinds(cls: type[Any], arguments: Mapping[str, Any]) -> None:

@@ -146,6 +146,8 @@ def read(weights: Path, card: Mapping[str, Any]) -> Domain:
         UserError: A file is not the one that the card pins.
     """
     pinned = {name: Beside.of(card[name]) for name in (DOMAIN, KEYS) if card.get(name)}
+    if overlap := (card.get("package") or {}).get("overlap"):
+        return Domain.unknown(str(overlap))
     if DOMAIN not in pinned:
         return Domain.unknown("its card names no file of them, as that of an older version")
     files = {name: weights.with_name(one.file) for name, one in pinned.items()}

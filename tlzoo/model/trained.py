@@ -227,6 +227,8 @@ class Model:
     ) -> NDArray[np.float32]:
         """Return one row of results per crystal, ``(crystals, width)``; crystals of one size go together."""
         device = next(self.backbone.parameters()).device
+        if device.type == "cpu":
+            max_rows = min(max_rows, self.backbone.cpu_rows)
         order = np.argsort(store.num_rows, kind="stable")
         with torch.inference_mode():
             done = [

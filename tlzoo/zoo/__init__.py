@@ -11,17 +11,18 @@ from tlzoo.heads.head import Head, Loss
 from tlzoo.heads.regression import checked
 from tlzoo.model import checkpoint
 from tlzoo.model.description import build, describe
-from tlzoo.nn import Pooling
+from tlzoo.nn import AnyPooling
 
 
-def backbone(name: str, pooling: Pooling | None = None, dropout: float | None = None) -> Backbone:
+def backbone(name: str, pooling: AnyPooling | None = None, dropout: float | None = None) -> Backbone:
     """The trained backbone of a model, as a starting point for fine-tuning.
 
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
             it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``.
         pooling: Another way from the trained atoms to the crystal, for a property that the strongest bond
-            decides (``max``) or that grows with the cell (``sum``); None keeps the trained one.
+            decides (``max``) or that grows with the cell (``sum``); of a potential ``mean`` to train it;
+            None keeps the trained one.
         dropout: Part of the embedding set to zero in training; None keeps the trained one.
 
     Raises:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args, get_type_hints
 
 from tlzoo import zoo
 from tlzoo.errors import UserError
 from tlzoo.model.checkpoint import Loaded
-from tlzoo.model.description import describe
-from tlzoo.nn import Pooling
+from tlzoo.model.description import class_of, describe
+from tlzoo.nn import AnyPooling
 from tlzoo.training.run import read_yaml
 from tlzoo.transfer.finetune.finetune_request import Request, called
 from tlzoo.transfer.finetune.recipes import KEPT_HEAD_RATES, Recipe, strategy
@@ -44,7 +44,7 @@ class Choice:
     """
 
     rate: float
-    pooling: Pooling | None = None
+    pooling: AnyPooling | None = None
     start: str | None = None
 
     def __str__(self) -> str:
@@ -162,7 +162,9 @@ def neglected(plan: "Plan", row: Recipe, best: "Choice") -> list[str]:
         where = f"the {end} tried" if len(rates) > 1 else "the only one tried"
         found.append(f"learning rate {named} (it did best at {best.rate:g}, {where})")
     poolings = {choice.pooling for choice in tried}
-    if None not in poolings and (others := [each for each in row.poolings if each not in poolings]):
+    offered = _offered(tree["model"]["backbone"])
+    missed_poolings = [each for each in row.poolings if each in offered and each not in poolings]
+    if None not in poolings and (others := missed_poolings):
         found.append(f"{' and '.join(others)} pooling")
     return found
 
@@ -186,15 +188,26 @@ def _models(request: Request, name: str, spec: Tree, row: Recipe, fresh: str) ->
     }
 
 
-def _poolings(request: Request, name: str, spec: Tree, row: Recipe) -> dict[Side, tuple[Pooling | None, ...]]:
+def _poolings(
+    request: Request, name: str, spec: Tree, row: Recipe
+) -> dict[Side, tuple[AnyPooling | None, ...]]:
     if "pooling" in spec["init_args"]:
-        poolings = request.poolings or row.poolings
+        offered = _offered(spec)
+        if unknown := [each for each in request.poolings or () if each not in offered]:
+            raise UserError(f"{name} has the poolings {' and '.join(offered)}, not {unknown[0]}")
+        poolings = request.poolings or tuple(each for each in row.poolings if each in offered)
         # a trained head reads what the trained pooling gives
         kept = request.head is not None and not request.poolings
         return {"transfer": (spec["init_args"]["pooling"],) if kept else poolings, "scratch": poolings}
     if request.poolings:
         raise UserError(f"{name} has no choice of pooling: leave --pooling out")
     return {"transfer": (None,), "scratch": (None,)}
+
+
+def _offered(spec: Tree) -> tuple[str, ...]:
+    """Return the poolings that a network has a choice of, as its constructor says; else all."""
+    hint = get_type_hints(class_of(spec).__init__).get("pooling")
+    return get_args(hint) or get_args(AnyPooling)
 
 
 def _network(model: Tree) -> str:

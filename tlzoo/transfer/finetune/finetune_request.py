@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 
 from tlzoo.errors import UserError, did_you_mean
 from tlzoo.machine import latest
-from tlzoo.nn import Pooling
+from tlzoo.nn import AnyPooling
 from tlzoo.transfer.finetune.recipes import Strategy, strategy
 
 # Leads to the newest of the comparisons that nobody named a directory for.
@@ -35,8 +35,8 @@ class Request:
         epochs: Passes over the training part, on both sides.
         batch_size: Crystals per batch.
         rates: Learning rates to try, on both sides; validation chooses.
-        poolings: Ways from atoms to the crystal to try, on both sides: mean, max, sum, attention; validation
-            chooses, where the network has a choice.
+        poolings: Ways from atoms to the crystal to try, on both sides: mean, max, sum, attention,
+            statistics; validation chooses, where the network has a choice.
         seeds: Number of trainings with what was chosen, which answer together in the end.
         together: Let the best training from each of several models answer together, and as many from scratch,
             instead of the best of all.
@@ -55,7 +55,7 @@ class Request:
     epochs: int | None = None
     batch_size: int | None = None
     rates: tuple[float, ...] | None = None
-    poolings: tuple[Pooling, ...] | None = None
+    poolings: tuple[AnyPooling, ...] | None = None
     seeds: int = 1
     together: bool = False
     seed: int = 0
@@ -134,10 +134,10 @@ def _check_choices(rates: tuple[float, ...] | None, poolings: tuple[str, ...] | 
     if rates is not None and not all(rate > 0 for rate in rates):
         raise UserError(f"learning rates must be positive, got {', '.join(map(str, rates))}")
     for pooling in poolings or ():
-        if pooling not in get_args(Pooling):
+        if pooling not in get_args(AnyPooling):
             raise UserError(
-                f"pooling must be one of {', '.join(get_args(Pooling))}; got {pooling!r}"
-                f"{did_you_mean(pooling, get_args(Pooling))}"
+                f"pooling must be one of {', '.join(get_args(AnyPooling))}; got {pooling!r}"
+                f"{did_you_mean(pooling, get_args(AnyPooling))}"
             )
 
 

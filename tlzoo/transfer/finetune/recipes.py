@@ -5,7 +5,7 @@ from math import inf
 from typing import Any, Final, Literal
 
 from tlzoo.errors import UserError, no_such
-from tlzoo.nn import Pooling
+from tlzoo.nn import AnyPooling
 
 Strategy = Literal["all", "layer-decay", "gradual", "two-body", "three-body", "new-head", "last-layer"]
 
@@ -22,7 +22,7 @@ STRATEGIES: Final[dict[str, dict[str, Any]]] = {
 
 
 RATES: Final = (3e-3, 1e-2)
-POOLINGS: Final[tuple[Pooling, ...]] = ("mean", "max")
+POOLINGS: Final[tuple[AnyPooling, ...]] = ("mean", "max")
 # To try where the trained head is kept (configs/studies/kept-head.yaml): what is right already moves in small
 # steps.
 KEPT_HEAD_RATES: Final = (3e-4, 1e-3)
@@ -45,7 +45,7 @@ class Recipe:
     batch_size: int
     evidence: str
     rates: tuple[float, ...] = RATES
-    poolings: tuple[Pooling, ...] = POOLINGS
+    poolings: tuple[AnyPooling, ...] = POOLINGS
     strategy: Strategy = "all"
 
 

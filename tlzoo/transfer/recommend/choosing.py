@@ -17,15 +17,22 @@ from tlzoo.transfer.recommend.scores import baselines, rank
 
 
 def _undamaged() -> list[str]:
-    """Return all checkpoints; of one that cannot be loaded only that is said."""
-    found = []
+    """Return all checkpoints; of one that cannot be loaded only that is said, of packages to install once."""
+    found, lacking = [], {}
     for name in library.names():
         try:
+            package = library.find(name).card.package
+            if package and package.lacking:
+                lacking[name] = package.command
+                continue
             load(name)
         except UserError as error:
             sys.stderr.write(f"tlzoo: {name} is left out: {printable(str(error))}\n")
         else:
             found.append(name)
+    if lacking:
+        commands = " and ".join(dict.fromkeys(lacking.values()))
+        sys.stderr.write(f"tlzoo: {', '.join(lacking)} are left out; to have them: {commands}\n")
     return found
 
 
