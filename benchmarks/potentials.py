@@ -24,7 +24,7 @@ from tlzoo.graphs.vector_store import VectorStore
 def of_package(network: SevenNet, batch: Batch) -> Tensor:
     """Return site energies, ``(atoms,)`` eV, by the package's modules one after the other."""
     source, target = batch[keys.EDGE_INDEX]
-    data = {"x": network.kind[batch[keys.NUMBERS]], "edge_index": torch.stack([target, source])}
+    data = {"x": network.kinds(batch[keys.NUMBERS]), "edge_index": torch.stack([target, source])}
     data |= {"edge_vec": -batch[keys.BOND_VECTOR], "batch": batch[keys.BATCH]}
     for module in network.parts.values():
         data = module(data)

@@ -67,7 +67,6 @@ class SevenNet(Potential):
         self.irreps = [[(each.mul, each.ir.l) for each in some] for some in irreps]
         self.parts = nn.ModuleDict(modules)
         self.paths: list[list[Paths]] | None = None
-        self.register_load_state_dict_post_hook(_read_again)
         harmonics = modules["0_convolution"].convolution.irreps_in2
         # what becomes of the harmonics of a bond the other way round
         self.parity = [(-1.0) ** each.ir.l for each in harmonics for _ in range(each.dim)]
@@ -109,6 +108,23 @@ class SevenNet(Potential):
                 harmonics = data["edge_attr"].index_select(0, bond) * sign
         return found, data["atomic_energy"].reshape(-1)
 
+    def of_package(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the published tensors as sevenn 0.13 loads them.
+
+        They are of sevenn 0.9, which had the paths of a convolution in another order, and of an e3nn that had
+        the opposite sign of some 3j symbols: radial weights are sorted, and some change their sign.
+        """
+        from sevenn.scripts.backward_compatibility import sort_old_convolution
+
+        with torch.no_grad():
+            known = {name: value.clone() for name, value in tensors.items()}
+            ordered: dict[str, Tensor] = sort_old_convolution(self._fresh(self.architecture), known)
+        return ordered
+
+    @staticmethod
+    def _fresh(architecture: str) -> nn.ModuleDict:
+        return nn.ModuleDict(_modules(ARCHITECTURES[architecture]))
+
     def stages(self) -> dict[str, list[nn.Module]]:
         """Name the parts from input to output."""
         parts = dict(self.parts.items())
@@ -134,10 +150,6 @@ class SevenNet(Potential):
             found.append(part)
             start = stop
         return torch.cat(found, dim=1)
-
-
-def _read_again(network: SevenNet, _: object) -> None:
-    network.paths = None  # signs of 3j symbols come with the weights
 
 
 class Kinds(nn.Module):

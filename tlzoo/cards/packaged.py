@@ -56,7 +56,11 @@ def content(card: Card, package: Package) -> bytes:
     import safetensors.torch
     import torch
 
-    stored = torch_archive.tensors(package.read(), package.inside, package.file)
+    from tlzoo import backbones
+
+    spec = card.spec.backbone
+    potential = getattr(backbones, spec["class_path"].rpartition(".")[2])(**spec["init_args"])
+    stored = potential.of_package(torch_archive.tensors(package.read(), package.inside, package.file))
     tensors: dict[str, Tensor] = {
         f"backbone.{package.prefix}{name}": value.contiguous()
         for name, value in stored.items()
@@ -66,8 +70,12 @@ def content(card: Card, package: Package) -> bytes:
     energy[0, -1] = 1
     tensors |= {"head.outs.0.weight": energy, "head.outs.0.bias": torch.zeros(1)}
     tensors |= {"head.scaler.mean": torch.zeros(1), "head.scaler.std": torch.ones(1)}
-    spec = {"backbone": card.spec.backbone, "head": card.spec.head}
-    note = {"format": card.format, "spec": spec, "targets": card.targets, "units": card.units}
+    note = {
+        "format": card.format,
+        "spec": {"backbone": spec, "head": card.spec.head},
+        "targets": card.targets,
+        "units": card.units,
+    }
     made: bytes = safetensors.torch.save(tensors, metadata={"tlzoo": json.dumps(note, sort_keys=True)})
     return made
 
