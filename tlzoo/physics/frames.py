@@ -55,7 +55,7 @@ class Copy:
 
     @classmethod
     def of(cls, cell: Cell, cutoff: float) -> Copy:
-        """Return a crystal as it is, with neighbours within a cut-off, in Å, and what changes can bring there.
+        """Return a crystal as it is, with neighbours within a cut-off, in Å, and a little beyond.
 
         Raises:
             UserError: An atom has no neighbour, or two are in one place.
@@ -167,10 +167,10 @@ def _responses(copies: Sequence[Copy], potential: Potential) -> Iterator[Respons
     slope, vector = slope.double(), vector.detach().double()
     source, target = batch[keys.EDGE_INDEX]
     forces = slope.new_zeros(len(batch[keys.NUMBERS]), 3)
-    forces = forces.index_add(0, source, slope).index_add(0, target, -slope).numpy()
+    forces = forces.index_add(0, source, slope).index_add(0, target, -slope)
     virial = torch.zeros(len(copies), 3, 3, dtype=torch.float64)
-    virial = virial.index_add(0, batch[keys.BATCH][target], vector[:, :, None] * slope[:, None, :]).numpy()
-    parts = zip(copies, energies.tolist(), np.split(forces, ends[:-1]), virial, strict=True)
+    virial = virial.index_add(0, batch[keys.BATCH][target], vector[:, :, None] * slope[:, None, :])
+    parts = zip(copies, energies.tolist(), np.split(forces.numpy(), ends[:-1]), virial.numpy(), strict=True)
     for copy, energy, force, tensor in parts:
         change = 1.0 if copy.strain is None else float(np.linalg.det(np.eye(3) + copy.strain))
         yield Response(energy, force, (tensor + tensor.T) / 2 / (copy.volume * change) * GPA)
@@ -189,11 +189,15 @@ def _batch(copies: Sequence[Copy], cutoff: float) -> tuple[Batch, NDArray[np.int
     near = length <= cutoff
     near &= near[reverse]  # both directions, whatever rounding says
     place = np.cumsum(near) - 1
-    index = np.stack([np.concatenate([getattr(copy, end) for copy in copies]) for end in ("source", "target")])
+    index = np.stack(
+        [np.concatenate([getattr(copy, end) for copy in copies]) for end in ("source", "target")]
+    )
     vectors = torch.from_numpy(vector[near].astype(np.float32))
     batch = Batch(
         **{
-            keys.NUMBERS: torch.from_numpy(np.concatenate([copy.numbers for copy in copies]).astype(np.int64)),
+            keys.NUMBERS: torch.from_numpy(
+                np.concatenate([copy.numbers for copy in copies]).astype(np.int64)
+            ),
             keys.ATOM_COUNT: torch.ones(int(ends[-1])),
             keys.BATCH: torch.from_numpy(np.repeat(np.arange(len(copies)), num_atoms)),
             keys.EDGE_INDEX: torch.from_numpy((index + atom)[:, near]),

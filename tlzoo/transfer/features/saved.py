@@ -34,7 +34,7 @@ from tlzoo.model.domain import Domain
 from tlzoo.transfer.features import CARD, estimators, is_saved
 from tlzoo.transfer.features.bayes import BayesianRidge
 from tlzoo.transfer.features.estimators import Scale
-from tlzoo.transfer.features.layers import DESCRIPTORS, Source, parts_of, sources
+from tlzoo.transfer.features.layers import Source, is_computed, parts_of, sources
 from tlzoo.transfer.features.nested import mixture
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class SavedFeatures:
             for step, names in zip(part.model, (SCALE, LEARNED[self.card["estimator"]][1]), strict=True):
                 arrays |= {f"{i}.{name}": np.asarray(getattr(step, name), dtype=np.float64) for name in names}
             for name in parts_of(part.name):
-                if name != DESCRIPTORS and name not in copies:
+                if not is_computed(name) and name not in copies:
                     copies[name] = _copy(locate(name), folder / NETWORKS / str(len(copies)))
             networks = [{"name": name, "sha256": copies.get(name, "")} for name in parts_of(part.name)]
             parts.append({"layer": part.layer, "networks": networks})
@@ -248,7 +248,7 @@ def _check(card: Mapping[str, Any]) -> None:
 def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, NDArray[Any]]) -> Part:
     networks, layer = card["parts"][i]["networks"], card["parts"][i]["layer"]
     paths = {
-        one["name"]: str(folder / card["files"][one["name"]]) if one["sha256"] else DESCRIPTORS
+        one["name"]: str(folder / card["files"][one["name"]]) if one["sha256"] else one["name"]
         for one in networks
     }
     for one in networks:
