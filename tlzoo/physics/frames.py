@@ -159,7 +159,9 @@ def responses(copies: Sequence[Copy], potential: Potential) -> Iterator[Response
 
 
 def _responses(copies: Sequence[Copy], potential: Potential) -> Iterator[Response]:
-    batch, ends = _batch(copies, potential.graph.cutoff)
+    # networks have float32; vectors are float64 until here
+    kind = next((each.dtype for each in potential.parameters()), torch.float32)
+    batch, ends = _batch(copies, potential.graph.cutoff, kind)
     vector = batch[keys.BOND_VECTOR].requires_grad_()
     energies = potential.energies(batch)
     (slope,) = torch.autograd.grad(energies.sum(), vector)
@@ -176,7 +178,7 @@ def _responses(copies: Sequence[Copy], potential: Potential) -> Iterator[Respons
         yield Response(energy, force, (tensor + tensor.T) / 2 / (copy.volume * change) * GPA)
 
 
-def _batch(copies: Sequence[Copy], cutoff: float) -> tuple[Batch, NDArray[np.int64]]:
+def _batch(copies: Sequence[Copy], cutoff: float, kind: torch.dtype) -> tuple[Batch, NDArray[np.int64]]:
     """Return copies as a batch, without bonds that are longer than the cut-off, and where their atoms end."""
     num_atoms = np.array([len(copy.numbers) for copy in copies])
     num_bonds = np.array([len(copy.source) for copy in copies])
@@ -192,7 +194,7 @@ def _batch(copies: Sequence[Copy], cutoff: float) -> tuple[Batch, NDArray[np.int
     index = np.stack(
         [np.concatenate([getattr(copy, end) for copy in copies]) for end in ("source", "target")]
     )
-    vectors = torch.from_numpy(vector[near].astype(np.float32))
+    vectors = torch.from_numpy(vector[near]).to(kind)
     batch = Batch(
         **{
             keys.NUMBERS: torch.from_numpy(
