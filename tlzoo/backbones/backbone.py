@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tlzoo.descriptors.stores import Options
+from tlzoo.descriptors.suitability import Options
 from tlzoo.graphs.batch import Batch
 
 

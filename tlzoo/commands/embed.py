@@ -22,7 +22,12 @@ def main(args: Sequence[str]) -> int:
         return dict(zip(features.columns(layer), features.read(stores, [layer])[layer].T, strict=True))
 
     table = answer_inputs(
-        given.inputs, features.needs([layer]), answer, skip_bad=given.skip_bad, reading=given.reading
+        given.inputs,
+        features.needs([layer]),
+        answer,
+        skip_bad=given.skip_bad,
+        reading=given.reading,
+        prepare=features.prepare,
     )
     write_columns(table, given.output)
     say(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {given.output}")

@@ -15,6 +15,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS, names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.element_properties import PROPERTIES, TABLE
+from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.graphs import cache, keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import Chunk
@@ -85,9 +86,12 @@ class DescriptorStore:
         return cls.of_chunks([chunk for _, chunk in all_chunks(DESCRIPTORS, crystals, options, 1)], options)
 
     @classmethod
-    def of_chunks(cls, chunks: Sequence[Chunk], options: DescriptorOptions) -> DescriptorStore:
+    def of_chunks(
+        cls, chunks: Sequence[Chunk], options: DescriptorOptions | PhysicsOptions
+    ) -> DescriptorStore:
         """Return the store of those crystals of consecutive chunks, at least one, that have descriptors."""
-        return cls(np.concatenate([chunk.arrays["values"] for chunk in chunks]), names(options))
+        named = list(options.units) if isinstance(options, PhysicsOptions) else names(options)
+        return cls(np.concatenate([chunk.arrays["values"] for chunk in chunks]), named)
 
     def select(self, rows: NDArray[np.int64]) -> DescriptorStore:
         """Return the store of some of the crystals, in that order."""

@@ -6,9 +6,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tlzoo.crystals import Crystals
+from tlzoo.descriptors import suitability
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
-from tlzoo.descriptors.suitability import Options
+from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.vector_options import VectorOptions
@@ -16,6 +17,8 @@ from tlzoo.graphs.vector_store import VectorStore
 
 __all__ = ["Options", "Store", "batch_of", "kind", "open_store"]
 
+# Of what networks read, and of physics.
+Options: TypeAlias = suitability.Options | PhysicsOptions
 Store: TypeAlias = GraphStore | DescriptorStore | VectorStore
 
 
@@ -32,7 +35,7 @@ def open_store(crystals: Crystals, options: Options, *, cache_dir: Path | None =
 
 def kind(options: Options) -> Any:  # noqa: ANN401 (a class of stores; mypy cannot tie it to the options)
     """Return the class of stores that hold what is made of crystals with some options."""
-    if isinstance(options, DescriptorOptions):
+    if isinstance(options, DescriptorOptions | PhysicsOptions):
         return DescriptorStore
     return VectorStore if isinstance(options, VectorOptions) else GraphStore
 

@@ -14,6 +14,7 @@ from tlzoo.data.sources import read_all
 from tlzoo.data.sources.problems import remarks, tell
 from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
+from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.descriptors.stores import Options, Store, kind
 from tlzoo.errors import UserError
 from tlzoo.graphs.graph_chunk import Chunk, cells_of
@@ -22,6 +23,7 @@ from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.graphs.vectors import VECTORS
 from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product
+from tlzoo.physics.physics_chunk import KINDS
 
 # Crystals, and atoms, whose graphs are in memory at a time.
 MOST, ATOMS = 4096, 50_000
@@ -49,6 +51,8 @@ def product(options: Options) -> Product:
     """Return what is made of crystals with some options."""
     if isinstance(options, DescriptorOptions):
         return DESCRIPTORS
+    if isinstance(options, PhysicsOptions):
+        return KINDS[options.kind].product
     return VECTORS if isinstance(options, VectorOptions) else GRAPHS
 
 
@@ -180,11 +184,13 @@ def answer_inputs(
     *,
     skip_bad: bool,
     reading: Mapping[str, Any] | None = None,
+    prepare: Callable[[Crystals], object] = lambda _: None,
 ) -> Columns:
     """Return ``id`` and what is said of all crystals that the inputs hold, in their order.
 
     Inputs are paths and names of data sets. With ``skip_bad`` what cannot be read is left out, and that
-    is said, instead of stopping. ``reading`` are further arguments of :func:`tlzoo.data.sources.read_all`.
+    is said, instead of stopping. ``reading`` are further arguments of :func:`tlzoo.data.sources.read_all`;
+    ``prepare`` is called with each table that is answered for.
 
     Raises:
         UserError: Something cannot be read and ``skip_bad`` is off; the message names all of it.
@@ -195,6 +201,7 @@ def answer_inputs(
     for name, (crystals, read) in zip(inputs, tables, strict=True):
         tell(name, remarks(read, name), len(crystals))
     unread = any(problem.severity == "error" for _, read in tables for problem in read)
+    list(map(prepare, (crystals for crystals, _ in tables if skip_bad or not unread)))
     wrong: list[str] = []
     ids, found = [], []
     for crystals, read in tables:

@@ -64,7 +64,9 @@ class Database:
     def known(self, what: str) -> set[str]:
         """Return the crystals of which something was computed."""
         with self._open() as connection:
-            return {row[0] for row in connection.execute("SELECT crystal FROM computed WHERE what = ?", (what,))}
+            return {
+                row[0] for row in connection.execute("SELECT crystal FROM computed WHERE what = ?", (what,))
+            }
 
     def put(self, crystal: str, what: str, arrays: Mapping[str, Any]) -> None:
         """Keep arrays; those of the same name are replaced."""
@@ -85,5 +87,6 @@ class Database:
 
     def _explained(self, error: Exception) -> UserError:
         return UserError(
-            f"{self.path}: {error}; delete it if it is damaged, or set TLZOO_CACHE to a folder that can be written"
+            f"{self.path}: {error}; delete it if it is damaged, "
+            "or set TLZOO_CACHE to a folder that can be written"
         )

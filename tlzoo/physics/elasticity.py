@@ -17,7 +17,7 @@ VERSION: Final = 2  # of these descriptors; what they are made of has its own
 
 # Force constants, in eV/Å², below which a mode counts as if it had this: a potential has soft modes that are
 # not there, and what ions yield to strain along them is without bound.
-SOFTEST: Final = 0.5
+SOFTEST: Final = 1.0
 # Elastic constants, in GPa, below which a strain counts as if it had this: moduli of a crystal that is not
 # stable, or of layers that hardly hold together, have a logarithm even so.
 LEAST: Final = 1.0
@@ -32,9 +32,9 @@ def describe(known: Mapping[str, Any]) -> Values:
 
     Averages of Voigt, Reuss and Hill (Proc. Phys. Soc. A 65, 349, 1952) with ions that follow the strain;
     ``clamped``: with ions that do not, Hill's. ``softest``: lowest eigenvalue of the elastic tensor, negative
-    if the crystal is not stable. ``pugh``: k/g. ``log10_anisotropy``: log10(1 + Aᵁ) of Ranganathan & Ostoja-Starzewski,
-    Phys. Rev. Lett. 101, 055504 (2008). ``sound``: mean velocity, ``debye``: temperature from it
-    (Anderson, J. Phys. Chem. Solids 24, 909, 1963). ``single``: 1 if displacements had one sign.
+    if the crystal is not stable. ``pugh``: k/g. ``log10_anisotropy``: log10(1 + Aᵁ), Ranganathan &
+    Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008). ``sound``: mean velocity, ``debye``: temperature
+    from it (Anderson, J. Phys. Chem. Solids 24, 909, 1963). ``single``: 1 if displacements had one sign.
     """
     clamped = (known["stiffness"] + known["stiffness"].T) / 2
     released = clamped - relaxation(known)

@@ -40,8 +40,8 @@ def force_constants(given: Cell, cutoff: float) -> Computation:
 
     Returns:
         ``lattice``, ``frac_coords``, ``numbers`` of the primitive cell; ``supercell``, ``(3, 3)``: rows in
-        units of its vectors; ``force_constants``, ``(atoms, supercell, 3, 3)`` float32, eV/Å², in the order of
-        phonopy, without drift; ``edge``: shortest vector of the supercell, Å; ``single``: whether
+        units of its vectors; ``force_constants``, ``(atoms, supercell, 3, 3)`` float32, eV/Å², in the order
+        of phonopy, without drift; ``edge``: shortest vector of the supercell, Å; ``single``: whether
         displacements had one sign; ``energy`` (eV), ``forces`` (eV/Å) and ``stress`` (GPa) of the
         primitive cell as it is.
     """
@@ -50,7 +50,8 @@ def force_constants(given: Cell, cutoff: float) -> Computation:
     large = phonons.supercell
     copy = Copy.of(Cell(large.cell, large.scaled_positions, large.numbers.astype(np.uint8)), cutoff)
     still, *moved = yield [
-        copy, *(copy.displaced(each["number"], each["displacement"]) for each in first_atoms(phonons))
+        copy,
+        *(copy.displaced(each["number"], each["displacement"]) for each in first_atoms(phonons)),
     ]
     produce(phonons, [response.forces - still.forces for response in moved])
     return {
@@ -72,7 +73,8 @@ def displacements(cell: Cell, edges: tuple[float, ...], bound: int) -> tuple[Pho
 
     Args:
         cell: A primitive cell.
-        edges: Shortest vectors of supercells, in Å; the first whose cost is within the bound, or the last: 0.
+        edges: Shortest vectors of supercells, in Å; the first whose cost is within the bound, or the last: 0,
+            the cell itself.
         bound: Most atoms times displacements for displacements of both signs.
 
     Raises:
@@ -80,7 +82,8 @@ def displacements(cell: Cell, edges: tuple[float, ...], bound: int) -> tuple[Pho
     """
     rotations = symmetry(cell)[0]
     for edge in edges:
-        matrix = supercell(cell, rotations, edge, max(bound // len(cell.numbers), 1))
+        most = max(bound // len(cell.numbers), 1)
+        matrix = supercell(cell, rotations, edge, most) if edge else np.eye(3, dtype=np.int64)
         if matrix is None:
             continue
         phonons = phonopy_of(cell, matrix)
@@ -93,7 +96,7 @@ def displacements(cell: Cell, edges: tuple[float, ...], bound: int) -> tuple[Pho
             f"{len(phonons.supercell)} atoms times {len(first_atoms(phonons))} displacements are more than "
             f"{MOST:,}; leave this crystal out"
         )
-    return phonons, matrix, True
+    return phonons, np.eye(3, dtype=np.int64), True
 
 
 def phonopy_of(cell: Cell, matrix: Matrix) -> Phonopy:
@@ -106,7 +109,9 @@ def phonopy_of(cell: Cell, matrix: Matrix) -> Phonopy:
         from phonopy import Phonopy
         from phonopy.structure.atoms import PhonopyAtoms
     except ImportError as error:
-        raise UserError(f"phonons need the package phonopy ({error}): pip install 'tlzoo[phonons]'") from error
+        raise UserError(
+            f"phonons need the package phonopy ({error}): pip install 'tlzoo[phonons]'"
+        ) from error
     atoms = PhonopyAtoms(cell=cell.lattice, scaled_positions=cell.frac_coords, numbers=cell.numbers.tolist())
     return Phonopy(atoms, matrix.T, primitive_matrix=np.eye(3), log_level=0)
 
@@ -126,5 +131,4 @@ def cost(phonons: Phonopy) -> int:
 def first_atoms(phonons: Phonopy) -> list[dict[str, Any]]:
     """Return the displacements: of each the ``number`` of the atom and the ``displacement``, ``(3,)``, Å."""
     assert phonons.dataset is not None
-    found: list[dict[str, Any]] = phonons.dataset["first_atoms"]  # type: ignore[typeddict-item]
-    return found
+    return phonons.dataset["first_atoms"]  # type: ignore[typeddict-item,return-value]

@@ -55,7 +55,7 @@ class Copy:
 
     @classmethod
     def of(cls, cell: Cell, cutoff: float) -> Copy:
-        """Return a crystal as it is, with neighbours within a cut-off, in Å, and what changes can bring there.
+        """Return a crystal as it is, with neighbours within a cut-off, in Å, and a little beyond.
 
         Raises:
             UserError: An atom has no neighbour, or two are in one place.
@@ -159,7 +159,9 @@ def responses(copies: Sequence[Copy], potential: Potential) -> Iterator[Response
 
 
 def _responses(copies: Sequence[Copy], potential: Potential) -> Iterator[Response]:
-    batch, ends = _batch(copies, potential.graph.cutoff)
+    # networks have float32; vectors are float64 until here
+    kind = next((each.dtype for each in potential.parameters()), torch.float32)
+    batch, ends = _batch(copies, potential.graph.cutoff, kind)
     vector = batch[keys.BOND_VECTOR].requires_grad_()
     energies = potential.energies(batch)
     (slope,) = torch.autograd.grad(energies.sum(), vector)
@@ -167,16 +169,16 @@ def _responses(copies: Sequence[Copy], potential: Potential) -> Iterator[Respons
     slope, vector = slope.double(), vector.detach().double()
     source, target = batch[keys.EDGE_INDEX]
     forces = slope.new_zeros(len(batch[keys.NUMBERS]), 3)
-    forces = forces.index_add(0, source, slope).index_add(0, target, -slope).numpy()
+    forces = forces.index_add(0, source, slope).index_add(0, target, -slope)
     virial = torch.zeros(len(copies), 3, 3, dtype=torch.float64)
-    virial = virial.index_add(0, batch[keys.BATCH][target], vector[:, :, None] * slope[:, None, :]).numpy()
-    parts = zip(copies, energies.tolist(), np.split(forces, ends[:-1]), virial, strict=True)
+    virial = virial.index_add(0, batch[keys.BATCH][target], vector[:, :, None] * slope[:, None, :])
+    parts = zip(copies, energies.tolist(), np.split(forces.numpy(), ends[:-1]), virial.numpy(), strict=True)
     for copy, energy, force, tensor in parts:
         change = 1.0 if copy.strain is None else float(np.linalg.det(np.eye(3) + copy.strain))
         yield Response(energy, force, (tensor + tensor.T) / 2 / (copy.volume * change) * GPA)
 
 
-def _batch(copies: Sequence[Copy], cutoff: float) -> tuple[Batch, NDArray[np.int64]]:
+def _batch(copies: Sequence[Copy], cutoff: float, kind: torch.dtype) -> tuple[Batch, NDArray[np.int64]]:
     """Return copies as a batch, without bonds that are longer than the cut-off, and where their atoms end."""
     num_atoms = np.array([len(copy.numbers) for copy in copies])
     num_bonds = np.array([len(copy.source) for copy in copies])
@@ -189,11 +191,15 @@ def _batch(copies: Sequence[Copy], cutoff: float) -> tuple[Batch, NDArray[np.int
     near = length <= cutoff
     near &= near[reverse]  # both directions, whatever rounding says
     place = np.cumsum(near) - 1
-    index = np.stack([np.concatenate([getattr(copy, end) for copy in copies]) for end in ("source", "target")])
-    vectors = torch.from_numpy(vector[near].astype(np.float32))
+    index = np.stack(
+        [np.concatenate([getattr(copy, end) for copy in copies]) for end in ("source", "target")]
+    )
+    vectors = torch.from_numpy(vector[near]).to(kind)
     batch = Batch(
         **{
-            keys.NUMBERS: torch.from_numpy(np.concatenate([copy.numbers for copy in copies]).astype(np.int64)),
+            keys.NUMBERS: torch.from_numpy(
+                np.concatenate([copy.numbers for copy in copies]).astype(np.int64)
+            ),
             keys.ATOM_COUNT: torch.ones(int(ends[-1])),
             keys.BATCH: torch.from_numpy(np.repeat(np.arange(len(copies)), num_atoms)),
             keys.EDGE_INDEX: torch.from_numpy((index + atom)[:, near]),

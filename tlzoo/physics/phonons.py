@@ -23,7 +23,7 @@ RADIANS: Final = 2 * np.pi / PER_CM  # rad/ps of 1 1/cm
 MESH: Final = 30.0
 SMEARING: Final = 5.0  # standard deviation of a mode in the density of states, 1/cm
 STEP: Final = 1.0  # of the density of states, 1/cm
-PEAK: Final = 0.05  # of the highest peak of the density of states: what is lower is none
+PEAK: Final = 0.005  # of the highest peak of the density of states; what is lower is a shoulder
 IMAGINARY: Final = -10.0  # 1/cm: what is less negative is rounding and interpolation
 ROOM: Final = 300.0  # K
 HC_OVER_K: Final = 1.438776877  # K of 1 1/cm
@@ -46,8 +46,8 @@ def describe(known: Mapping[str, Any]) -> Values:
     phonons = phonopy_of(Cell(known["lattice"], known["frac_coords"], known["numbers"]), known["supercell"])
     phonons.force_constants = known["force_constants"].astype(np.float64)
     phonons.run_mesh(MESH)
-    assert phonons.mesh is not None
-    frequencies, weights = phonons.mesh.frequencies * PER_CM, phonons.mesh.weights
+    mesh: Any = phonons.mesh
+    frequencies, weights = mesh.frequencies * PER_CM, mesh.weights
     phonons.run_qpoints([[0, 0, 0]])
     assert phonons.qpoints is not None
     centre = phonons.qpoints.frequencies[0] * PER_CM

@@ -104,9 +104,7 @@ def opened(options: PhysicsOptions) -> Database:
     """
     version, sha256 = KINDS[options.kind].version, weights(options.potential).sha256
     folder = Path(options.cache_dir) if options.cache_dir else default_dir()
-    return Database(
-        folder / "physics" / f"{options.kind}-{version}-{options.potential}-{sha256[:12]}.sqlite"
-    )
+    return Database(folder / "physics" / f"{options.kind}-{version}-{options.potential}-{sha256[:12]}.sqlite")
 
 
 def each(cells: Cells) -> list[Cell]:

@@ -35,12 +35,26 @@ class Weights:
 
 
 WEIGHTS: Final = {
-    "chgnet": Weights("chgnet", "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar", "d14ab7c0f093efe64b60a7bcd540bca10e74fb7f46c86108a079af60524659d1", "0.3", "0.3.0"),
+    "chgnet": Weights(
+        "chgnet",
+        "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
+        "d14ab7c0f093efe64b60a7bcd540bca10e74fb7f46c86108a079af60524659d1",
+        "0.3",
+        "0.3.0",
+    ),
     "sevennet-0": Weights(
-        "sevenn", "pretrained_potentials/SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth", "7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36", "0", "7net-0"
+        "sevenn",
+        "pretrained_potentials/SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
+        "7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36",
+        "0",
+        "7net-0",
     ),
     "sevennet-l3i5": Weights(
-        "sevenn", "pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth", "a7ff190d41efe5b8317a03d20a468e4036a1a3e64e0b14fdbab64ac3f4bfc09d", "l3i5", "7net-l3i5"
+        "sevenn",
+        "pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth",
+        "a7ff190d41efe5b8317a03d20a468e4036a1a3e64e0b14fdbab64ac3f4bfc09d",
+        "l3i5",
+        "7net-l3i5",
     ),
 }
 
@@ -69,7 +83,9 @@ def potential(name: str) -> Potential:
         raise UserError(f"{name} needs the package {known.package}: pip install 'tlzoo[{known.package}]'")
     path = Path(found.submodule_search_locations[0]) / known.file
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != known.sha256:
-        raise UserError(f"{path} is not the file that {name} is; install the version of {known.package} named")
+        raise UserError(
+            f"{path} is not the file that {name} is; install the version of {known.package} named"
+        )
     network = _chgnet(known) if known.package == "chgnet" else _sevennet(known, path)
     network.eval()
     network.requires_grad_(requires_grad=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,20 +41,20 @@ class Cell:
 
 
 def primitive(cell: Cell) -> Cell:
-    """Return the primitive cell of a crystal in an orientation of its own: reduced, atoms on symmetric places.
+    """Return the primitive cell of a crystal in an orientation of its own: reduced, made symmetric.
 
     Raises:
         UserError: No symmetry is found: two atoms are in one place, or the cell is flat.
     """
     import spglib
 
-    given = (cell.lattice, cell.frac_coords, cell.numbers)
+    given: Any = (cell.lattice, cell.frac_coords, cell.numbers)
     for tolerance in TOLERANCES:
-        found = spglib.standardize_cell(given, to_primitive=True, symprec=tolerance)
+        found: Any = spglib.standardize_cell(given, to_primitive=True, symprec=tolerance)
         if found is None:
             continue
         lattice, frac_coords, numbers = found
-        reduced = spglib.niggli_reduce(lattice, 1e-5)
+        reduced: Any = spglib.niggli_reduce(lattice, 1e-5)
         if reduced is None:
             reduced = lattice
         steps = np.rint(reduced @ np.linalg.inv(lattice))
@@ -72,7 +73,8 @@ def symmetry(cell: Cell) -> tuple[NDArray[np.int64], Values]:
     """
     import spglib
 
-    found = spglib.get_symmetry((cell.lattice, cell.frac_coords, cell.numbers), symprec=ROUNDING)
+    atoms: Any = (cell.lattice, cell.frac_coords, cell.numbers)
+    found = spglib.get_symmetry(atoms, symprec=ROUNDING)
     if found is None:
         raise UserError("spglib finds no symmetry: two atoms are in one place, or the cell is flat")
     return found["rotations"].astype(np.int64), found["translations"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +39,17 @@ def supercell(cell: Cell, rotations: Matrix, edge: float, most: int) -> Matrix |
             continue
         candidates = _of_size(size)
         inverse = np.linalg.inv(candidates)
-        good = ~_whole(np.einsum("wi,sij->swj", short, inverse)).all(axis=2).any(axis=1)
+        inside = _whole(np.einsum("wi,sij->swj", short, inverse)).all(axis=2)
+        good = ~inside.any(axis=1)
         candidates, inverse = candidates[good], inverse[good]
         for rotation in rotations:
             same = _whole(candidates @ rotation @ inverse).all(axis=(1, 2))
             candidates, inverse = candidates[same], inverse[same]
         if len(candidates):
             reduced = [_reduced(each, cell.lattice) for each in candidates]
-            widths = [np.sort(np.linalg.norm(each @ cell.lattice, axis=1)).round(3).tolist() for each in reduced]
+            widths = [
+                np.sort(np.linalg.norm(each @ cell.lattice, axis=1)).round(3).tolist() for each in reduced
+            ]
             return reduced[widths.index(max(widths))]
     return None
 
@@ -73,7 +77,7 @@ def _shorter(lattice: Values, length: float) -> Matrix:
     return short
 
 
-def _whole(values: Values) -> NDArray[np.bool_]:
+def _whole(values: Values) -> Any:  # noqa: ANN401 (an array; mypy takes it for a number)
     return np.abs(values - np.rint(values)) < 1e-6
 
 
@@ -81,7 +85,6 @@ def _reduced(matrix: Matrix, lattice: Values) -> Matrix:
     """Return the same superlattice by its shortest vectors."""
     import spglib
 
-    found = spglib.niggli_reduce(matrix @ lattice, 1e-5)
-    if found is None:
-        return matrix
-    return np.rint(found @ np.linalg.inv(lattice)).astype(np.int64)
+    found: Any = spglib.niggli_reduce(matrix @ lattice, 1e-5)
+    reduced: Matrix = np.rint(found @ np.linalg.inv(lattice)).astype(np.int64)
+    return reduced

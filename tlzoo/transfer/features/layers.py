@@ -12,10 +12,13 @@ from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_chunk import names
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
+from tlzoo.descriptors.physics_options import PhysicsOptions, is_physics
 from tlzoo.descriptors.stores import Options
 from tlzoo.model.activations import EMBEDDING, check_layers, widths
 from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model, load
+from tlzoo.physics.computed import fill
+from tlzoo.physics.potentials import weights
 
 DESCRIPTORS: Final = "descriptors"
 
@@ -52,6 +55,9 @@ class Source(ABC):
     def kept(self, crystals: Crystals, layers: Sequence[str]) -> Stores:  # noqa: ARG002
         """Return what of that is kept for a table, if it is worth it."""
         return {}
+
+    def prepare(self, crystals: Crystals) -> None:  # noqa: B027 (most compute nothing that takes long)
+        """Compute what takes long, by several processes, and keep it."""
 
     @abstractmethod
     def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -141,18 +147,65 @@ class Descriptors(Source):
         return DescriptorOptions(composition=kind != "structure", structure=kind != "composition")
 
 
-class Joined(Source):
-    """The same layer of several models side by side, and all descriptors if they are among them.
+class Physics(Source):
+    """What a potential says of lattice dynamics or elasticity, each number in its unit.
 
     Args:
-        parts: What is joined, by name; at least one model.
+        name: ``phonons:sevennet-0`` …
+    """
+
+    default = "physics"
+
+    def __init__(self, name: str) -> None:
+        self.options = PhysicsOptions.named(name)
+        weights(self.options.potential)  # whether it is there
+
+    @property
+    def layers(self) -> list[str]:
+        """There is one."""
+        return [self.default]
+
+    def columns(self, layer: str) -> list[str]:  # noqa: ARG002 (there is one)
+        """Name the numbers."""
+        return list(self.options.units)
+
+    def units(self, layer: str) -> Mapping[str, str]:  # noqa: ARG002 (there is one)
+        """Return the units, by name."""
+        return self.options.units
+
+    def needs(self, layers: Sequence[str] = ()) -> list[Options]:  # noqa: ARG002 (there is one)
+        """Return what is computed."""
+        return [self.options]
+
+    def kept(self, crystals: Crystals, layers: Sequence[str]) -> Stores:  # noqa: ARG002 (there is one)
+        """Return nothing: it is read crystal by crystal, but computed here."""
+        self.prepare(crystals)
+        return {}
+
+    def prepare(self, crystals: Crystals) -> None:
+        """Compute what is not known yet; what cannot be computed shows when it is read."""
+        fill(crystals, self.options)
+
+    def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the numbers."""
+        store = stores[self.options]
+        assert isinstance(store, DescriptorStore)
+        return dict.fromkeys(layers, store.values)
+
+
+class Joined(Source):
+    """The same layer of several models side by side, and all descriptors and physics among them.
+
+    Args:
+        parts: What is joined, by name.
     """
 
     default = EMBEDDING
 
     def __init__(self, parts: Mapping[str, Source]) -> None:
         self.parts = parts
-        first, *others = [part.layers for part in parts.values() if isinstance(part, Network)]
+        networks = [part.layers for part in parts.values() if isinstance(part, Network)]
+        first, *others = networks or [[self.default]]
         self._layers = [name for name in first if all(name in layers for layers in others)]
 
     @property
@@ -186,6 +239,11 @@ class Joined(Source):
         found = [part.kept(crystals, self._all(part, layers)) for part in self.parts.values()]
         return {options: store for stores in found for options, store in stores.items()}
 
+    def prepare(self, crystals: Crystals) -> None:
+        """Compute what any part computes long."""
+        for part in self.parts.values():
+            part.prepare(crystals)
+
     def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return the values of all parts, side by side."""
         parts = self.parts.values()
@@ -200,7 +258,7 @@ class Joined(Source):
 
     @staticmethod
     def _of(part: Source, layer: str) -> str:
-        return part.default if isinstance(part, Descriptors) else layer
+        return layer if isinstance(part, Network) else part.default
 
 
 def activations(
@@ -236,7 +294,9 @@ def activations(
 
 
 def source(name: str) -> Source:
-    """Return ``descriptors``, a model as :func:`tlzoo.load` takes it, or several of them joined by ``+``.
+    """Return ``descriptors``, physics (``phonons:chgnet``), a model as :func:`tlzoo.load` takes it, or more.
+
+    ``+`` joins several.
 
     Raises:
         UserError: There is no such model, or it is damaged.
@@ -246,11 +306,19 @@ def source(name: str) -> Source:
 
 def sources(places: Mapping[str, str]) -> Source:
     """Return where features come from, joined if there are several, by the name each is to have."""
-    parts = {
-        name: Descriptors() if place == DESCRIPTORS else Network(load(place))
-        for name, place in places.items()
-    }
+    parts = {name: _of(place) for name, place in places.items()}
     return Joined(parts) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def _of(place: str) -> Source:
+    if place == DESCRIPTORS:
+        return Descriptors()
+    return Physics(place) if is_physics(place) else Network(load(place))
+
+
+def is_computed(name: str) -> bool:
+    """Whether a source needs no network that is kept in a file: descriptors, or physics."""
+    return name == DESCRIPTORS or is_physics(name)
 
 
 def parts_of(name: str) -> list[str]:

@@ -42,7 +42,7 @@ from tlzoo.transfer.features.kernels import (
     KernelRidge,
     SupportVectors,
 )
-from tlzoo.transfer.features.layers import DESCRIPTORS, Source, parts_of, sources
+from tlzoo.transfer.features.layers import DESCRIPTORS, Source, is_computed, parts_of, sources
 from tlzoo.transfer.features.tables import base_of
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class SavedFeatures:
             for prefix, step, names in steps:
                 arrays |= {prefix + name: np.asarray(getattr(step, name), dtype=np.float64) for name in names}
             for name in parts_of(part.name):
-                if name != DESCRIPTORS and name not in copies:
+                if not is_computed(name) and name not in copies:
                     copies[name] = _copy(locate(name), folder / NETWORKS / str(len(copies)))
             networks = [{"name": name, "sha256": copies.get(name, "")} for name in parts_of(part.name)]
             ways = [vars(way) for way, _ in model.parts]
@@ -314,7 +314,7 @@ def _check(card: Mapping[str, Any]) -> None:
 def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, NDArray[Any]]) -> Part:
     networks, layer = card["parts"][i]["networks"], card["parts"][i]["layer"]
     paths = {
-        one["name"]: str(folder / card["files"][one["name"]]) if one["sha256"] else DESCRIPTORS
+        one["name"]: str(folder / card["files"][one["name"]]) if one["sha256"] else one["name"]
         for one in networks
     }
     for one in networks:

@@ -12,7 +12,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.errors import UserError
-from tlzoo.transfer.features.layers import DESCRIPTORS, parts_of
+from tlzoo.transfer.features.layers import is_computed, parts_of
 from tlzoo.transfer.finetune.known_crystals import known_crystals
 
 Values = NDArray[np.float64]
@@ -77,7 +77,7 @@ class Labels:
 
     def seen(self, model: str) -> int | None:
         """Count crystals that a model learned from; None if nobody can tell."""
-        parts = [part for part in parts_of(model) if part != DESCRIPTORS]
+        parts = [part for part in parts_of(model) if not is_computed(part)]
         found = [
             known_crystals(parts, data.crystals, rows, data.source).mask
             for data, rows in zip(self.data, self.rows, strict=True)
