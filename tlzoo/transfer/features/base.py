@@ -74,6 +74,29 @@ class Way:
 ITSELF: Final = Way("itself")
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A base as one more feature: its logarithm if all values are positive.
+
+    Attributes:
+        name: Name of the base.
+        floor: Least value where it was learned from; what is less counts as this. None: no logarithm.
+    """
+
+    name: str
+    floor: float | None = None
+
+    @classmethod
+    def of(cls, name: str, values: Values) -> Self:
+        """Return that of a base whose values are known, ``(crystals,)``."""
+        return cls(name, float(values.min()) if (values > 0).all() else None)
+
+    def feature(self, bases: Bases) -> Values:
+        """Return the feature, ``(crystals,)``."""
+        values = bases[self.name]
+        return values if self.floor is None else np.log(np.maximum(values, self.floor))
+
+
 def ways(y: Values, bases: Bases, *, logarithm: bool) -> list[Way]:
     """Return what can be learned instead of a property, ``(crystals,)``.
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tlzoo.transfer.features.estimators import Estimator
-from tlzoo.transfer.features.nested import AllBases, Candidate, Learner, Outcome, nested
+from tlzoo.transfer.features.nested import AllBases, AllSizes, Candidate, Learner, Outcome, nested
 from tlzoo.transfer.recommend.crossval import deal
 
 Values = NDArray[np.float64]
@@ -56,6 +56,7 @@ def coverage(
     repeats: int,
     seed: int,
     bases: AllBases | None = None,
+    sizes: AllSizes | None = None,
 ) -> dict[str, Any]:
     """Return the part of the crystals that intervals hold if nothing of it was known to anything.
 
@@ -86,10 +87,11 @@ def coverage(
                 place: {name: values[train] for name, values in each.items()}
                 for place, each in (bases or {}).items()
             },
+            sizes=sizes,
             stack=STACK if len(choices) > 1 else "",
         )
         needed = widths([*found.values()][-1], truth[train])
-        learner = Learner(features, truth, groups, estimator, seed, train, bases)
+        learner = Learner(features, truth, groups, estimator, seed, train, bases, sizes)
         models = [learner.best(each) for each in choices.values()]
         value, deviation = learner.mixture(models, learner.weights(models), left)
         scores = np.abs(value - truth[left]) / deviation

@@ -11,7 +11,8 @@ from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegr
 from sklearn.linear_model import RidgeCV
 
 from tlzoo.errors import UserError, no_such
-from tlzoo.transfer.features.base import ITSELF, Bases, Way, best, ways
+from tlzoo.transfer.features import blocks
+from tlzoo.transfer.features.base import ITSELF, Bases, Beside, Way, best, ways
 from tlzoo.transfer.features.bayes import BayesianRidge
 from tlzoo.transfer.features.kernels import (
     TINY,
@@ -52,7 +53,12 @@ class Scale(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-le
 
     def transform(self, x: Values) -> Values:
         """Standardise."""
-        scaled: Values = np.clip((x - self.mean_) * self.scale_, -FARTHEST, FARTHEST)
+        return self.first(x)
+
+    def first(self, x: Values) -> Values:
+        """Standardise the features that come first."""
+        count = x.shape[1]
+        scaled: Values = np.clip((x - self.mean_[:count]) * self.scale_[:count], -FARTHEST, FARTHEST)
         return scaled
 
 
@@ -67,17 +73,24 @@ class Fitted:
         doubt: Deviations from crystals left out; None for the regressor's own.
         left_out: Predictions of the crystals learned from, each made without its group, ``(crystals,)``; None
             if nothing had to be chosen so.
+        beside: Bases that are features, too.
     """
 
     scale: Scale
     parts: Sequence[tuple[Way, Any]]
     doubt: Doubt | None = None
     left_out: Values | None = None
+    beside: Sequence[Beside] = ()
 
     @property
     def bases(self) -> list[str]:
         """Names of what must be known to predict, beside the features."""
-        return list(dict.fromkeys(way.base for way, _ in self.parts if way.base))
+        named = [way.base for way, _ in self.parts if way.base] + [one.name for one in self.beside]
+        return list(dict.fromkeys(named))
+
+    def scaled(self, x: Values, bases: Bases | None = None) -> Values:
+        """Return what it reads of features, ``(crystals, features)``, and bases, standardised."""
+        return self.scale.transform(_with(x, self.beside, bases or {}))
 
     def predict(self, x: Values, bases: Bases | None = None) -> Values:
         """Return predictions, ``(crystals,)``, from features, ``(crystals, features)``, and bases."""
@@ -85,7 +98,7 @@ class Fitted:
 
     def told(self, x: Values, bases: Bases | None = None) -> tuple[Values, Values]:
         """Return predictions and their standard deviations, ``(crystals,)``; NaN where there are none."""
-        scaled = self.scale.transform(x)
+        scaled = self.scaled(x, bases)
         found = []
         for way, regressor in self.parts:
             mean, deviation = _told(regressor, scaled)
@@ -124,14 +137,18 @@ class Estimator:
         seed: int,
         groups: Rows | None = None,
         bases: Bases | None = None,
+        sizes: Sequence[int] = (),
     ) -> Fitted:
         """Fit scaler and regressor to features, ``(crystals, features)``, and labels, ``(crystals,)``.
 
         If there are ``bases``, ``(crystals,)`` by name, or a kernel, several things are learned instead of
         the property, and by crystals left out, those of equal ``groups`` together, one or two are chosen; see
-        :mod:`tlzoo.transfer.features.base`.
+        :mod:`tlzoo.transfer.features.base`. Where features of several sources stand side by side, so many of
+        each as ``sizes`` says, a kernel weighs the sources; see :mod:`tlzoo.transfer.features.blocks`.
         """
         bases = bases or {}
+        beside = [Beside.of(name, values) for name, values in bases.items()] if self.kernel else []
+        x = _with(x, beside, bases)
         scale = Scale().fit(x)
         scaled = scale.transform(x)
         choices = ways(y, bases, logarithm=self.kernel)
@@ -141,13 +158,14 @@ class Estimator:
 
         if not self.kernel and len(choices) == 1:
             return Fitted(scale, [(ITSELF, made().fit(scaled, y))])
-        regressors, left_out = {}, {}
-        kernels = Kernels(scaled, groups) if self.kernel else None
+        sizes = [*(sizes or [x.shape[1] - len(beside)]), *([1] * len(beside))]
         folds = parts(np.arange(len(y)) if groups is None else groups)
+        regressors, left_out, kernels = {}, {}, {}
         for way in choices:
             z = way.learned(y, bases)
-            if kernels:
-                regressors[way] = made().fit(scaled, z, kernels=kernels)
+            if self.kernel:
+                kernels[way] = Kernels(scaled, groups, blocks.weights(scaled, sizes, z))
+                regressors[way] = made().fit(scaled, z, kernels=kernels[way])
                 values = regressors[way].left_out_
             else:
                 regressors[way] = made().fit(scaled, z)
@@ -155,8 +173,8 @@ class Estimator:
             left_out[way] = way.property(values, bases)
         chosen = best(y, left_out)
         values = np.mean([left_out[way] for way in chosen], axis=0)
-        doubt = Doubt.of(kernels, np.abs(values - y)) if kernels else None
-        return Fitted(scale, [(way, regressors[way]) for way in chosen], doubt, values)
+        doubt = Doubt.of(kernels[chosen[0]], np.abs(values - y)) if self.kernel else None
+        return Fitted(scale, [(way, regressors[way]) for way in chosen], doubt, values, beside)
 
 
 def predict(model: Fitted, x: Values, bases: Bases | None = None) -> tuple[Values, Values]:
@@ -170,6 +188,11 @@ def mixture(means: Values, deviations: Values, weights: Values | None = None) ->
     mean = np.tensordot(weights, means, 1)
     squares = np.square(deviations) + np.square(means - mean)
     return mean, np.sqrt(np.tensordot(weights, squares, 1))
+
+
+def _with(x: Values, beside: Sequence[Beside], bases: Bases) -> Values:
+    """Return features with those that are made of bases, side by side."""
+    return np.column_stack([x, *(one.feature(bases) for one in beside)]) if beside else x
 
 
 def _told(regressor: Any, x: Values) -> tuple[Values, Values]:  # noqa: ANN401

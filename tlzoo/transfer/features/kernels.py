@@ -57,6 +57,7 @@ class Kernels:
         x: Features, ``(crystals, features)``.
         groups: Label of each crystal, ``(crystals,)``; equal ones are left out together. All differ by
             default.
+        weight: What features are multiplied by, ``(features,)``.
 
     Attributes:
         spread: Root of the summed variances of the features.
@@ -66,15 +67,17 @@ class Kernels:
         UserError: There are too many crystals.
     """
 
-    def __init__(self, x: Values, groups: Rows | None = None) -> None:
+    def __init__(self, x: Values, groups: Rows | None = None, weight: Values | None = None) -> None:
         if len(x) > MOST:
             raise UserError(
                 f"regressions with a kernel learn from {MOST:,} crystals at most, got {len(x):,}; take "
                 "bayesian-ridge or boosting"
             )
         self.x: Values = x
-        self.squares = _squares(x, x)
-        self.spread = float(np.sqrt(x.var(axis=0).sum())) or 1.0
+        self.weight = np.ones(x.shape[1]) if weight is None else weight
+        weighted = x * self.weight
+        self.squares = _squares(weighted, weighted)
+        self.spread = float(np.sqrt(weighted.var(axis=0).sum())) or 1.0
         self.parts = parts(np.arange(len(x)) if groups is None else groups)
         self._spectra: dict[float, tuple[Values, Values]] = {}
 
@@ -132,6 +135,7 @@ class KernelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     Attributes:
         known_: Features of the crystals that it learned from, ``(crystals, features)``.
+        weight_: What these are multiplied by, ``(features,)``.
         dual_: Their coefficients, ``(terms, crystals)``.
         length_: Length scales, in the units of the features, ``(terms,)``.
         intercept_: What is said far from all.
@@ -140,6 +144,7 @@ class KernelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # s
     """
 
     known_: Values
+    weight_: Values
     dual_: Values
     length_: Values
     intercept_: float
@@ -150,8 +155,9 @@ class KernelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # s
 
         ``kernels`` are those of the features and groups, if they are there.
         """
-        self.known_ = x
-        self.choose(kernels or Kernels(x, groups), y)
+        kernels = kernels or Kernels(x, groups)
+        self.known_, self.weight_ = x, kernels.weight
+        self.choose(kernels, y)
         return self
 
     @abstractmethod
@@ -160,7 +166,7 @@ class KernelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     def predict(self, x: Values) -> Values:
         """Return predictions, ``(crystals,)``."""
-        far = _squares(x, self.known_)
+        far = _squares(x * self.weight_, self.known_ * self.weight_)
         found = np.full(len(x), self.intercept_)
         for dual, length in zip(self.dual_, self.length_, strict=True):
             found += _kernel(far, length) @ dual
@@ -241,6 +247,7 @@ class Doubt:
 
     Attributes:
         known: Features of the known crystals, ``(crystals, features)``.
+        weight: What these are multiplied by, ``(features,)``.
         errors: Their absolute errors when they were left out, ``(crystals,)``.
         length: How far they count, in the units of the features.
     """
@@ -248,15 +255,16 @@ class Doubt:
     known: Values
     errors: Values
     length: float
+    weight: Values
 
     @classmethod
     def of(cls, kernels: Kernels, errors: Values) -> Self:
         """Return that of crystals and their errors, ``(crystals,)``."""
-        return cls(kernels.x, errors, NEAR * kernels.spread)
+        return cls(kernels.x, errors, NEAR * kernels.spread, kernels.weight)
 
     def deviations(self, x: Values) -> Values:
         """Return deviations, those of a normal distribution with such errors, ``(crystals,)``."""
-        weights = _kernel(_squares(x, self.known), self.length)
+        weights = _kernel(_squares(x * self.weight, self.known * self.weight), self.length)
         mean = max(float(self.errors.mean()), TINY)
         found = (weights @ self.errors + ANYWHERE * mean) / (weights.sum(axis=1) + ANYWHERE)
         scaled: Values = found * np.sqrt(np.pi / 2)

@@ -48,6 +48,10 @@ class Source(ABC):
         """Return the units of the numbers of a layer that have one, by their names."""
         return {}
 
+    def sizes(self, layer: str) -> list[int]:
+        """Return how many numbers of a layer come from each of several origins, one after the other."""
+        return [len(self.columns(layer))]
+
     @abstractmethod
     def needs(self, layers: Sequence[str] = ()) -> list[Options]:
         """Return what must be made of crystals for :meth:`read`; by default for any layers."""
@@ -123,6 +127,11 @@ class Descriptors(Source):
     def columns(self, layer: str) -> list[str]:
         """Name the descriptors of a kind."""
         return names(self._options([layer]))
+
+    def sizes(self, layer: str) -> list[int]:
+        """Return those of the composition and of the structure."""
+        kinds = ["composition", "structure"] if layer == self.default else [layer]
+        return [len(self.columns(kind)) for kind in kinds]
 
     def needs(self, layers: Sequence[str] = ()) -> list[Options]:
         """Return one kind of descriptors, or all: most networks on descriptors read all, too."""
@@ -228,6 +237,10 @@ class Joined(Source):
             for name, part in self.parts.items()
             for column, unit in part.units(self._of(part, layer)).items()
         }
+
+    def sizes(self, layer: str) -> list[int]:
+        """Return those of all parts."""
+        return [size for part in self.parts.values() for size in part.sizes(self._of(part, layer))]
 
     def needs(self, layers: Sequence[str] = ()) -> list[Options]:
         """Return what the parts need, each once."""

@@ -39,12 +39,14 @@ class Problem:
         labels: The crystals with a known target, and their targets.
         features: By source and layer, ``(crystals, dim)`` each.
         bases: What is nearly the target, by source and layer, then by name.
+        sizes: How many features each of several sources side by side has, by source and layer.
     """
 
     request: Request
     labels: Labels
     features: Mapping[tuple[str, str], Values]
     bases: Mapping[tuple[str, str], Bases] = field(default_factory=dict)
+    sizes: Mapping[tuple[str, str], Sequence[int]] = field(default_factory=dict)
 
     @property
     def crystals(self) -> Crystals:
@@ -84,7 +86,9 @@ def read(request: Request) -> Problem:
     }
     if request.base is not None and labels.base is not None:
         bases = {place: {**each, request.base: labels.base} for place, each in bases.items()}
-    return Problem(request, labels, features, {place: each for place, each in bases.items() if each})
+    sizes_of = {(name, layer): wanted[name][0].sizes(layer) for name, layer in features}
+    known = {place: each for place, each in bases.items() if each}
+    return Problem(request, labels, features, known, sizes_of)
 
 
 def check(request: Request) -> None:
@@ -133,6 +137,7 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
             choices,
             most=most,
             bases=problem.bases,
+            sizes=problem.sizes,
             stack=stack,
             **problem.draws,
         )
@@ -173,7 +178,14 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
     groups = groups_of(crystals, request.groups[0])
     choices = candidates(problem.features, kind)
     learner = Learner(
-        problem.features, problem.learned, groups, kind, request.seed, everything, problem.bases
+        problem.features,
+        problem.learned,
+        groups,
+        kind,
+        request.seed,
+        everything,
+        problem.bases,
+        problem.sizes,
     )
     models = [learner.best(each) for each in choices.values()]
     weights = learner.weights(models)
@@ -208,6 +220,7 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
                 kind,
                 choices,
                 bases=problem.bases,
+                sizes=problem.sizes,
                 **problem.draws,
             )
             if cover

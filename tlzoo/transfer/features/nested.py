@@ -20,6 +20,7 @@ Rows = NDArray[np.int64]
 
 # By source and layer, then by name, ``(crystals,)`` each.
 AllBases = Mapping[tuple[str, str], Bases]
+AllSizes = Mapping[tuple[str, str], Sequence[int]]
 
 # Folds by which candidates are compared: with 5 of some dozen crystals, chance chose between the layers.
 INNER: Final = 10
@@ -81,6 +82,7 @@ def nested(
     seed: int = 0,
     progress: bool = True,
     bases: AllBases | None = None,
+    sizes: AllSizes | None = None,
     stack: str = "",
 ) -> dict[str, Outcome]:
     """Leave each fold out in turn; choose, scale and fit on the rest; predict what was left out.
@@ -101,6 +103,7 @@ def nested(
         seed: Seed of all draws.
         progress: Show a bar, on a terminal.
         bases: What is nearly the target, by source and layer, then by name.
+        sizes: How many features each of several sources side by side has, by source and layer.
         stack: What the mixture of one model for each source, weighted within the fold, is called among the
             results; by default there is none.
 
@@ -124,7 +127,7 @@ def nested(
         train, left = (np.flatnonzero(part) for part in (folds[repeat] != fold, folds[repeat] == fold))
         if most is not None:
             train = few(train, groups, most, np.random.default_rng([seed, repeat, fold]))
-        learner = Learner(features, target, groups, estimator, seed + repeat, train, bases)
+        learner = Learner(features, target, groups, estimator, seed + repeat, train, bases, sizes)
         for name, choices in rows.items():
             best = learner.best(choices)
             chosen[name][repeat].append(best)
@@ -177,10 +180,11 @@ class Learner:
         seed: int,
         train: Rows,
         bases: AllBases | None = None,
+        sizes: AllSizes | None = None,
     ) -> None:
         self.features, self.target, self.groups = features, target, groups
         self.estimator, self.seed, self.train = estimator, seed, train
-        self.bases = bases or {}
+        self.bases, self.sizes = bases or {}, sizes or {}
         self._errors: dict[Candidate, float] = {}
         self._left_out: dict[Candidate, Values] = {}
         self._fitted: dict[Candidate, Fitted] = {}
@@ -249,6 +253,7 @@ class Learner:
             self.seed,
             self.groups[train],
             self._bases(candidate, train),
+            self.sizes.get((candidate.source, candidate.layer), ()),
         )
 
     def _told(self, model: Fitted, candidate: Candidate, left: Rows) -> tuple[Values, Values]:

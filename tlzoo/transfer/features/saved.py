@@ -31,7 +31,7 @@ from tlzoo.model.answering import Columns, Stores, answered, answered_beside, jo
 from tlzoo.model.description import plain
 from tlzoo.model.domain import Domain
 from tlzoo.transfer.features import CARD, is_saved
-from tlzoo.transfer.features.base import Way
+from tlzoo.transfer.features.base import Bases, Beside, Way
 from tlzoo.transfer.features.bayes import BayesianRidge
 from tlzoo.transfer.features.estimators import SMALL_DATA, Fitted, Scale, mixture
 from tlzoo.transfer.features.kernels import (
@@ -42,7 +42,7 @@ from tlzoo.transfer.features.kernels import (
     KernelRidge,
     SupportVectors,
 )
-from tlzoo.transfer.features.layers import DESCRIPTORS, Source, is_computed, parts_of, sources
+from tlzoo.transfer.features.layers import Source, is_computed, parts_of, sources
 from tlzoo.transfer.features.tables import base_of
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ READ: Final = (2, 3)
 ARRAYS, NETWORKS = "features.safetensors", "networks"
 # What each kind of regression has learned. Trees would have to be pickled.
 SCALE: Final = ("mean_", "scale_")
-EXPANSION: Final = ("dual_", "length_", "intercept_")  # and the features of the known crystals
-DOUBT: Final = ("known", "errors", "length")
+EXPANSION: Final = ("dual_", "length_", "intercept_", "weight_")  # and the features of the known crystals
+DOUBT: Final = ("known", "errors", "length", "weight")
 LEARNED: Final[Mapping[str, tuple[type, Sequence[str]]]] = {
     "bayesian-ridge": (
         BayesianRidge,
@@ -198,16 +198,24 @@ class SavedFeatures:
             standardised features of all parts side by side, ``(crystals, dim)``.
         """
         features = self._read(stores)
-        beside = self._beside(crystals)
-        told = []
-        for part, values in zip(self.parts, features, strict=True):
-            there = {name: i for i, name in enumerate(part.source.columns(part.layer))}
-            bases = {name: values[:, there[name]] for name in part.model.bases if name not in beside}
-            told.append(part.model.told(values, {**bases, **beside}))
+        all_bases = self._bases(features, crystals)
+        told = [
+            part.model.told(values, bases)
+            for part, values, bases in zip(self.parts, features, all_bases, strict=True)
+        ]
         weights = np.array([part.weight for part in self.parts])
         means, deviations = (np.stack(each) for each in zip(*told, strict=True))
         mean, deviation = mixture(means, deviations, weights)
         return mean, deviation, standardised(self.parts, features)
+
+    def _bases(self, features: Sequence[Values], crystals: Crystals | None) -> list[Bases]:
+        """Return what predictions start from, for each part."""
+        beside, found = self._beside(crystals), list[Bases]()
+        for part, values in zip(self.parts, features, strict=True):
+            there = {name: i for i, name in enumerate(part.source.columns(part.layer))}
+            bases = {name: values[:, there[name]] for name in part.model.bases if name not in beside}
+            found.append({**bases, **beside})
+        return found
 
     @property
     def base(self) -> str | None:
@@ -252,7 +260,8 @@ class SavedFeatures:
                     copies[name] = _copy(locate(name), folder / NETWORKS / str(len(copies)))
             networks = [{"name": name, "sha256": copies.get(name, "")} for name in parts_of(part.name)]
             ways = [vars(way) for way, _ in model.parts]
-            parts.append({"layer": part.layer, "networks": networks, "weight": part.weight, "ways": ways})
+            facts = {"layer": part.layer, "networks": networks, "weight": part.weight, "ways": ways}
+            parts.append({**facts, "beside": [vars(one) for one in model.beside]})
         content = safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in arrays.items()})
         with whole(folder / ARRAYS) as partial:
             partial.write_bytes(content)
@@ -325,8 +334,8 @@ def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, ND
     scale = _restored(Scale(), arrays, _prefix(i), SCALE)
     doubt = None
     if issubclass(kind, KernelRegressor):
-        known, errors, length = (arrays[_prefix(i) + name] for name in DOUBT)
-        doubt = Doubt(known, errors, float(length))
+        known, errors, length, weight = (arrays[_prefix(i) + name] for name in DOUBT)
+        doubt = Doubt(known, errors, float(length), weight)
     learned = []
     for j, way in enumerate(part.get("ways", [{"name": "itself"}])):
         regressor = _restored(kind(), arrays, _prefix(i, j), names)
@@ -334,7 +343,8 @@ def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, ND
             regressor.known_ = doubt.known
         learned.append((Way(**way), regressor))
     weight = part.get("weight", 1 / len(card["parts"]))
-    return Part("+".join(paths), layer, sources(paths), Fitted(scale, learned, doubt), weight)
+    beside = [Beside(**one) for one in part.get("beside", [])]
+    return Part("+".join(paths), layer, sources(paths), Fitted(scale, learned, doubt, beside=beside), weight)
 
 
 def _prefix(part: int, way: int = 0) -> str:
@@ -354,7 +364,7 @@ def _restored(step: Any, arrays: Mapping[str, NDArray[Any]], prefix: str, names:
 
 def standardised(parts: Sequence[Part], features: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     """Return the features that each part learned from or reads, side by side, ``(crystals, dim)``."""
-    scaled = [part.model.scale.transform(np.asarray(x)) for part, x in zip(parts, features, strict=True)]
+    scaled = [part.model.scale.first(np.asarray(x)) for part, x in zip(parts, features, strict=True)]
     return np.concatenate(scaled, axis=1).astype(np.float32)
 
 
