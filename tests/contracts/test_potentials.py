@@ -1,4 +1,4 @@
-"""Potentials keep what every backbone promises, and give what the packages do whose modules they are made of."""
+"""Potentials keep what every backbone promises, and give what their packages do."""
 
 import io
 import sys
@@ -146,7 +146,7 @@ def test_a_crystal_of_another_element_is_named(network, strange, crystals):
 
     other = Structure(Lattice.cubic(3.4), [strange], [[0, 0, 0]])
     table = Crystals.from_structures([crystals.structure(0), other], ids=["good", "bad"])
-    wanted = f"bad: the network does not know {strange}; take another one or leave this crystal out$"
+    wanted = rf"crystal 'bad' \(row 2\): the network does not know {strange}; take another one or leave"
     with pytest.raises(NoGraphError, match=wanted) as caught:
         VectorStore.in_memory(table, network().graph)
     assert caught.value.rows == [1]
@@ -191,6 +191,7 @@ def test_what_is_stored_is_what_was_learned(pooling):
     assert list(backbone.groups())[-1] == ("energy" if pooling == "statistics" else "conv.3")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_arguments():
     with pytest.raises(UserError, match=r"architecture must be one of 0\.3, 0\.2, got 1"):
         CHGNet(architecture="1")
