@@ -36,10 +36,20 @@ def test_predictions_say_what_is_not_known(tlzoo, mine, tmp_path):
     assert "not known by structure: the package has no list of its training crystals" in answer.err
 
 
-def test_features_and_recommend(tlzoo, mine):
+def test_features_and_recommend(tlzoo, mine, tmp_path):
     choice = ("--target", "band_gap", "--from", "chgnet")
     learned = tlzoo(
-        "features", mine, *choice, "--layer", "embedding", "--estimator", "ridge", "--cv", "3-fold"
+        "features",
+        mine,
+        *choice,
+        "--layer",
+        "embedding",
+        "--estimator",
+        "ridge",
+        "--cv",
+        "3-fold",
+        "-o",
+        tmp_path / "gap",
     )
     assert learned.code == 0, learned.err
     assert "chgnet" in learned.out
@@ -49,7 +59,7 @@ def test_features_and_recommend(tlzoo, mine):
 
 
 def test_finetune_keeps_the_weights_and_says_where_they_are_from(tlzoo, mine, tmp_path):
-    options = ("--target", "band_gap", "--from", "chgnet", "--epochs", 1, "--rates", 1e-3)
+    options = ("--target", "band_gap", "--from", "chgnet", "--epochs", 1, "--learning-rates", 1e-3)
     run = tmp_path / "run"
     refused = tlzoo("finetune", mine, *options, "--pooling", "max", "--run_dir", run)
     assert refused.code == 2
