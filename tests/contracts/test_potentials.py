@@ -79,6 +79,7 @@ def ours(name, crystals):
     return energies.detach().numpy(), np.split(forces.numpy(), crystals.offsets[1:-1])
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True:UserWarning")  # theirs
 @pytest.mark.parametrize(
     ("name", "version"), [("chgnet", "0.3.0"), ("chgnet-0.2.0", "0.2.0"), ("chgnet-r2scan", "r2scan")]
 )
@@ -103,6 +104,7 @@ def test_chgnet_is_that_of_the_package(name, version, crystals):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:No tensor product accelerator:UserWarning")
 @pytest.mark.parametrize("architecture", ["0", "l3i5"])
 def test_sevennet_is_that_of_the_package(architecture, crystals):
     pytest.importorskip("sevenn", reason="pip install 'tlzoo[sevenn]'")
