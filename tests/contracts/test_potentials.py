@@ -1,4 +1,4 @@
-"""Potentials keep what every backbone promises, and give what the packages do whose modules they are made of."""
+"""Potentials keep what every backbone promises, and give what their packages do."""
 
 import io
 import sys
@@ -79,6 +79,7 @@ def ours(name, crystals):
     return energies.detach().numpy(), np.split(forces.numpy(), crystals.offsets[1:-1])
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True:UserWarning")  # theirs
 @pytest.mark.parametrize(
     ("name", "version"), [("chgnet", "0.3.0"), ("chgnet-0.2.0", "0.2.0"), ("chgnet-r2scan", "r2scan")]
 )
@@ -103,6 +104,7 @@ def test_chgnet_is_that_of_the_package(name, version, crystals):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:No tensor product accelerator:UserWarning")
 @pytest.mark.parametrize("architecture", ["0", "l3i5"])
 def test_sevennet_is_that_of_the_package(architecture, crystals):
     pytest.importorskip("sevenn", reason="pip install 'tlzoo[sevenn]'")
@@ -146,7 +148,7 @@ def test_a_crystal_of_another_element_is_named(network, strange, crystals):
 
     other = Structure(Lattice.cubic(3.4), [strange], [[0, 0, 0]])
     table = Crystals.from_structures([crystals.structure(0), other], ids=["good", "bad"])
-    wanted = f"bad: the network does not know {strange}; take another one or leave this crystal out$"
+    wanted = rf"crystal 'bad' \(row 2\): the network does not know {strange}; take another one or leave"
     with pytest.raises(NoGraphError, match=wanted) as caught:
         VectorStore.in_memory(table, network().graph)
     assert caught.value.rows == [1]
@@ -191,6 +193,7 @@ def test_what_is_stored_is_what_was_learned(pooling):
     assert list(backbone.groups())[-1] == ("energy" if pooling == "statistics" else "conv.3")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_arguments():
     with pytest.raises(UserError, match=r"architecture must be one of 0\.3, 0\.2, got 1"):
         CHGNet(architecture="1")

@@ -494,6 +494,8 @@ def other_cells():
 @pytest.mark.parametrize("name", library.names())
 def test_another_cell_of_a_crystal_changes_nothing(name, other_cells):
     """What is left is fp32: 1.4e-6 at most was measured, of all checkpoints on the embedded example."""
+    if (brought := library.find(name).card.package) and brought.lacking:
+        pytest.skip(f"it {brought.lacking}")
     model = package.load(name)
     found = {}
     for way, crystals in other_cells.items():

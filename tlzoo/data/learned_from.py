@@ -49,6 +49,8 @@ def _training_crystals(weights: Path | None, card: Mapping[str, Any], parts: Seq
         there = json.loads(split.read_text(encoding="utf-8"))
         ids = [name for part in parts for name in there[part]]
         return crystals.select(rows_of(ids, rows_by_id(crystals.ids), str(split)))
+    if package := card.get("package"):
+        raise UserError(str(package["overlap"]))
     training, recipe = card.get("training"), card.get("recipe")
     if not isinstance(training, Mapping) or not isinstance(recipe, Mapping):
         raise UserError("nobody has written down which crystals it has learned from")

@@ -50,8 +50,6 @@ def seen_in_training(
     Raises:
         UserError: A file beside the weights is not the one that the card pins.
     """
-    if package := card.get("package"):
-        return Seen(None, str(package["overlap"]))
     if weights is None and card.get("name") in names():
         found = find(card["name"])
         weights = found.path if found.card.sha256 == card.get("sha256") else None
