@@ -35,10 +35,12 @@ class Backbone(nn.Module, ABC):
         graph: What this backbone reads, a graph or descriptors; the data module asks for it, checkpoints
             carry it.
         out_dim: Length of an embedding.
+        pretrained: Whether its weights have been learned before: a start that fine-tuning may stay near.
     """
 
     graph: Options
     out_dim: int
+    pretrained = False
 
     @abstractmethod
     def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
