@@ -12,13 +12,13 @@ BELOW: Final = ".parametrizations.weight.0."
 
 
 class LowRank(nn.Module):
-    r"""The change of a weight: for each matrix W in it, of shape (out, in),
+    r"""A weight with a change of low rank, for each matrix W in it.
 
     .. math::
         W + \frac{\alpha}{r} B A, \qquad B \in \mathbb{R}^{out \times r}, \; A \in \mathbb{R}^{r \times in}
 
-    with r at most the smaller side of W. B is zero at first, so that nothing is changed; A is drawn as W
-    itself would be before training.
+    of W of shape (out, in), with r at most its smaller side. B is zero at first, so that nothing is changed;
+    A is drawn as W itself would be before training.
 
     Args:
         weight: The weight; one matrix, or several, flat, one after the other.
@@ -85,7 +85,7 @@ def attach_stored(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 def merge(module: nn.Module) -> None:
     """Put the changes into the weights, and leave the module without adapters."""
     for part in list(module.modules()):
-        if parametrize.is_parametrized(part, "weight") and isinstance(part.parametrizations.weight[0], LowRank):
+        if any(isinstance(each, LowRank) for each in _changes(part)):
             parametrize.remove_parametrizations(part, "weight", leave_parametrized=True)
 
 
@@ -93,6 +93,13 @@ def parameters(modules: Sequence[nn.Module]) -> set[nn.Parameter]:
     """The parameters of all adapters in modules."""
     parts = [part for module in modules for part in module.modules() if isinstance(part, LowRank)]
     return {parameter for part in parts for parameter in part.parameters()}
+
+
+def _changes(part: nn.Module) -> list[nn.Module]:
+    """What torch lets act on the weight of a module."""
+    if not parametrize.is_parametrized(part, "weight"):
+        return []
+    return list(part.get_submodule("parametrizations.weight").children())
 
 
 def _matrices(part: nn.Module) -> list[tuple[int, int]]:

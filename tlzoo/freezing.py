@@ -198,9 +198,9 @@ class LoRA(Freezing):
 
 @dataclass(frozen=True)
 class LPFT(Freezing):
-    """Linear probing, then fine-tuning: the head first, while the backbone is frozen, then what ``then`` says.
+    """Linear probing, then fine-tuning: the head first, the backbone frozen, then what ``then`` says.
 
-    A new head makes large steps; by them a backbone that has to follow forgets.
+    A backbone that follows the large steps of a new head forgets what it has learned.
 
     >>> groups = ["embed", "conv.0", "head.hidden", "head.out"]
     >>> [len(LPFT(epochs=2).trainable(groups, epoch)) for epoch in range(4)]
@@ -315,7 +315,7 @@ def apply(
         if not whole:
             frozen += modules
         total, part = (sum(parameter.numel() for parameter in some) for some in (parameters, moving))
-        rows.append(GroupRow(name, total, bool(moving), part if part < total else None))
+        rows.append(GroupRow(name, total, bool(moving), part if 0 < part < total else None))
     return Applied(rows, frozen)
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 Activation: TypeAlias = Literal["softplus", "silu", "relu"]
 Loss: TypeAlias = Literal["l1", "mse", "huber"]
 
-# Of the penalty on standardised inputs, as a number of crystals: from next to none to one that leaves the mean.
+# Labels to fit a ridge regression to: one is left out, and two lie on a line anyway.
+FEWEST = 3
+# Of its penalty on standardised inputs: from next to none to one that leaves the mean alone.
 STRENGTHS = tuple(10.0**power for power in range(-3, 6))
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"softplus": nn.Softplus, "silu": nn.SiLU, "relu": nn.ReLU}
@@ -156,16 +158,17 @@ class Head(nn.Module, ABC):
             return
         from sklearn.linear_model import RidgeCV
 
-        scaled = self._scaled(targets)
+        scaled, known = self._scaled(targets)
         for column, (trunk, out) in enumerate(zip(self.trunks, self.outs, strict=True)):
-            known = scaled[1][:, column]
-            x = full(trunk(embedding))[known].double().cpu()
+            rows = known[:, column]
+            if rows.sum() < FEWEST:
+                continue
+            x = trunk(embedding)[rows].double().cpu()
             mean, std = x.mean(0), x.std(0, correction=0).clamp(min=1e-6)
-            y = scaled[0][known, column].double().cpu()
+            y = scaled[rows, column].double().cpu()
             found = RidgeCV(alphas=STRENGTHS).fit(((x - mean) / std).numpy(), y.numpy())
-            weight = torch.from_numpy(found.coef_) / std
-            out.weight.copy_(weight[None])
-            out.bias.copy_(torch.tensor([found.intercept_]) - weight @ mean)
+            weight = torch.from_numpy(found.coef_)[None] / std
+            out.load_state_dict({"weight": weight, "bias": found.intercept_ - weight @ mean})
 
     def forward(self, embedding: Float[Tensor, "crystals dim"]) -> Float[Tensor, "crystals out"]:
         """Return the raw output, in scaled space."""

@@ -358,8 +358,10 @@ def _check_l2_sp(l2_sp: float, backbone: Backbone, *, adapted: bool) -> None:
         raise UserError(f"l2_sp must be positive, got {l2_sp}; leave it out for no penalty")
     if not backbone.pretrained:
         raise UserError(
-            f"l2_sp holds a backbone near what it has learned, but this {type(backbone).__name__} begins anew; "
-            "start from a trained one (class_path: tlzoo.zoo.backbone), or leave l2_sp out"
+            f"l2_sp holds a backbone near what it has learned, but this {type(backbone).__name__} begins "
+            "anew; start from a trained one (class_path: tlzoo.zoo.backbone), or leave l2_sp out"
         )
     if adapted:
-        raise UserError("adapters leave the weights at their start, where l2_sp would hold them: use one of both")
+        raise UserError(
+            "LoRA leaves the weights at their start, where l2_sp would hold them: use one of both"
+        )

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 # Fields of a request that `finetune` has arguments of its own for, those that are numbers, and lists.
 OURS = frozenset({"source", "target", "starts", "run_dir"})
 COUNTS = ("epochs", "batch_size", "seeds", "seed")
-LISTS = frozenset({"rates", "poolings", "configs"})
+LISTS = frozenset({"rates", "poolings", "strategies", "configs"})
 
 Values = NDArray[np.float64]
 Trainings = Mapping[Side, Sequence[Training]]
@@ -243,7 +243,7 @@ class Comparison:
             if isfinite(training.val)
             else "diverged"
         )
-        how = self.strategy if side == "transfer" else "everything"
+        how = (choice.strategy or self.strategy) if side == "transfer" else "everything"
         again = f", seed {seed}" if seed != self.request.seed else ""
         which = f"{self.course.number}/{self.course.trainings}"
         self.say(f"{which:6}{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
@@ -288,7 +288,7 @@ class Comparison:
 
     def _side(self, side: Side, tried: Sequence[Training], first: Training) -> verdict.Side:
         return verdict.Side(
-            strategy=self.strategy if side == "transfer" else "all",
+            strategy=(first.choice.strategy or self.strategy) if side == "transfer" else "all",
             choice=first.choice,
             tried={training.choice: training.val for training in tried},
             best_epoch=first.best_epoch,
