@@ -152,7 +152,9 @@ class Task(pl.LightningModule):
             self.head.fit(data.train_targets(), data.targets)
             if not self.backbone.fitted:
                 self.backbone.fit(data.part_dataloader("train", whole=True))
-            freeze.prepare(self.freezing, self.groups())
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)  # the same in all processes
+                freeze.prepare(self.freezing, self.groups())
             self._freeze(0)
             rank_zero_only(logger.info)(freeze.table(self.group_rows))
 
