@@ -208,7 +208,7 @@ def graph_problems(crystals: Crystals, options: Options, *, progress: bool = Fal
 
     With the options of a network on descriptors: for each crystal without descriptors.
     """
-    kind = "neighbours" if isinstance(options, GraphOptions) else "descriptors"
+    kind = "descriptors" if isinstance(options, DescriptorOptions) else "neighbours"
     found = unusable(crystals, options, progress=progress)
     return [Problem(Place(crystals.origin(row)), kind, text) for row, text in found]
 

@@ -21,6 +21,7 @@ from tlzoo.descriptors.stores import Options, Store, open_store
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.machine import distributed
 
 # Training ALIGNN as published, 256 wide with 4 + 4 layers, takes up to 30 kB a row: 3 GB of a laptop's 8.
@@ -190,7 +191,7 @@ class CrystalDataModule(pl.LightningDataModule):
         module = self.trainer and self.trainer.lightning_module
         backbone = getattr(module, "backbone", None)
         wanted = getattr(module, "graph", None) or getattr(backbone, "graph", None) or self._options
-        if isinstance(wanted, GraphOptions | DescriptorOptions):
+        if isinstance(wanted, GraphOptions | DescriptorOptions | VectorOptions):
             return wanted
         asked = f"{type(module).__name__}.graph is {wanted}" if module else "the data module has no trainer"
         raise UserError(

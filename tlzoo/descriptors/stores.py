@@ -1,7 +1,7 @@
 """What a backbone reads, made of crystals: graphs or descriptors, by the kind of its options."""
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.suitability import Options
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_store import GraphStore
+from tlzoo.graphs.vector_options import VectorOptions
+from tlzoo.graphs.vector_store import VectorStore
 
-__all__ = ["Options", "Store", "batch_of", "open_store"]
+__all__ = ["Options", "Store", "batch_of", "kind", "open_store"]
 
-Store: TypeAlias = GraphStore | DescriptorStore
+Store: TypeAlias = GraphStore | DescriptorStore | VectorStore
 
 
 def open_store(crystals: Crystals, options: Options, *, cache_dir: Path | None = None) -> Store:
@@ -24,9 +26,14 @@ def open_store(crystals: Crystals, options: Options, *, cache_dir: Path | None =
         NoGraphError: Nothing can be made of a crystal; all such are listed.
         UserError: The store cannot be written, or a process was killed.
     """
+    return kind(options).open(crystals, options, cache_dir=cache_dir)
+
+
+def kind(options: Options) -> Any:  # noqa: ANN401 (a class of stores; mypy cannot tie it to the options)
+    """Return the class of stores that hold what is made of crystals with some options."""
     if isinstance(options, DescriptorOptions):
-        return DescriptorStore.open(crystals, options, cache_dir=cache_dir)
-    return GraphStore.open(crystals, options, cache_dir=cache_dir)
+        return DescriptorStore
+    return VectorStore if isinstance(options, VectorOptions) else GraphStore
 
 
 def batch_of(crystals: Crystals, options: Options) -> Batch:
@@ -35,5 +42,5 @@ def batch_of(crystals: Crystals, options: Options) -> Batch:
     Raises:
         NoGraphError: Nothing can be made of a crystal; all such are listed.
     """
-    kind = DescriptorStore if isinstance(options, DescriptorOptions) else GraphStore
-    return kind.in_memory(crystals, options).batch(np.arange(len(crystals)))  # type: ignore[arg-type]
+    batch: Batch = kind(options).in_memory(crystals, options).batch(np.arange(len(crystals)))
+    return batch

@@ -11,9 +11,11 @@ from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.graphs.graph_chunk import cells_of
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.neighbours import all_neighbours
+from tlzoo.graphs.vector_options import VectorOptions
+from tlzoo.graphs.vectors import vectors_of
 from tlzoo.graphs.workers import CHUNK
 
-Options: TypeAlias = GraphOptions | DescriptorOptions
+Options: TypeAlias = GraphOptions | DescriptorOptions | VectorOptions
 
 
 def unusable(crystals: Crystals, options: Options, *, progress: bool = False) -> Iterator[tuple[int, str]]:
@@ -23,6 +25,8 @@ def unusable(crystals: Crystals, options: Options, *, progress: bool = False) ->
         cells = cells_of(crystals, start, min(start + CHUNK, len(crystals)))
         if isinstance(options, DescriptorOptions):
             problems = descriptors_of(cells, options).problems
+        elif isinstance(options, VectorOptions):
+            problems = vectors_of(cells, options).problems
         else:
             *_, problems = all_neighbours(cells, options)
         yield from ((start + row, text) for row, text in problems.items())

@@ -43,10 +43,10 @@ def graphs_of(cells: Cells, options: GraphOptions) -> Chunk:
     good, bonds, problems = all_neighbours(cells, options)
     graphs = merge(good, bonds, options.merge_tolerance, angles=options.angles)._asdict()
     sizes = np.stack([graphs.pop(name) for name in ("num_atoms", "num_bonds", "num_angles")])
-    return Chunk(sizes, {name: _smallest(values) for name, values in graphs.items()}, problems)
+    return Chunk(sizes, {name: smallest(values) for name, values in graphs.items()}, problems)
 
 
-def _smallest(values: NDArray[Any]) -> NDArray[Any]:
+def smallest(values: NDArray[Any]) -> NDArray[Any]:
     """Return whole numbers in the smallest unsigned type that holds them; others as they are."""
     if values.dtype != np.int64:
         return values

@@ -154,7 +154,7 @@ class GraphStore:
         """Return the store of some of the crystals, in that order."""
         arrays, sizes = {}, []
         for axis, names in AXES.items():
-            places, counts = _places(getattr(self, axis), rows)
+            places, counts = places_of(getattr(self, axis), rows)
             sizes.append(counts)
             for name in names:
                 values = getattr(self, name)
@@ -164,22 +164,24 @@ class GraphStore:
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Gather crystals, in any order, also repeatedly, into a batch (fields: :mod:`tlzoo.graphs.keys`)."""
         rows = np.asarray(rows, dtype=np.int64)
-        atoms, num_atoms = _places(self.atom_offsets, rows)
-        bonds, num_bonds = _places(self.bond_offsets, rows)
+        atoms, num_atoms = places_of(self.atom_offsets, rows)
+        bonds, num_bonds = places_of(self.bond_offsets, rows)
         fields = {
-            keys.NUMBERS: _joined(self.numbers, atoms, np.int64),
-            keys.ATOM_COUNT: _joined(self.atom_count, atoms, np.float32),
+            keys.NUMBERS: gathered(self.numbers, atoms, np.int64),
+            keys.ATOM_COUNT: gathered(self.atom_count, atoms, np.float32),
             keys.BATCH: torch.from_numpy(np.repeat(np.arange(len(rows)), num_atoms)),
-            keys.EDGE_INDEX: _index(self.source, self.target, bonds, num_bonds, num_atoms),
-            keys.BOND_LENGTH: _joined(self.length, bonds, np.float32),
-            keys.BOND_COUNT: _joined(self.bond_count, bonds, np.float32),
+            keys.EDGE_INDEX: index_of(self.source, self.target, bonds, num_bonds, num_atoms),
+            keys.BOND_LENGTH: gathered(self.length, bonds, np.float32),
+            keys.BOND_COUNT: gathered(self.bond_count, bonds, np.float32),
         }
         if self.angles:
-            angles, num_angles = _places(self.angle_offsets, rows)
+            angles, num_angles = places_of(self.angle_offsets, rows)
             fields |= {
-                keys.ANGLE_INDEX: _index(self.angle_source, self.angle_target, angles, num_angles, num_bonds),
-                keys.ANGLE_COSINE: _joined(self.cosine, angles, np.float32),
-                keys.ANGLE_COUNT: _joined(self.angle_count, angles, np.float32),
+                keys.ANGLE_INDEX: index_of(
+                    self.angle_source, self.angle_target, angles, num_angles, num_bonds
+                ),
+                keys.ANGLE_COSINE: gathered(self.cosine, angles, np.float32),
+                keys.ANGLE_COUNT: gathered(self.angle_count, angles, np.float32),
             }
         return Batch(**fields, **{keys.NUM_CRYSTALS: len(rows)})
 
@@ -228,18 +230,18 @@ def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
     return dict(zip(AXES, offsets, strict=True))
 
 
-def _places(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[list[slice], NDArray[np.int64]]:
+def places_of(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[list[slice], NDArray[np.int64]]:
     """Return where the items of some rows are, and how many each row has."""
     first, stop = offsets[:-1][rows], offsets[1:][rows]
     return list(map(slice, first.tolist(), stop.tolist())), stop - first
 
 
-def _joined(values: NDArray[Any], places: Sequence[slice], dtype: DTypeLike) -> Tensor:
+def gathered(values: NDArray[Any], places: Sequence[slice], dtype: DTypeLike) -> Tensor:
     """Return the values of some places, one after another."""
     return torch.from_numpy(np.concatenate([values[:0], *(values[place] for place in places)], dtype=dtype))
 
 
-def _index(
+def index_of(
     source: NDArray[np.unsignedinteger],
     target: NDArray[np.unsignedinteger],
     places: Sequence[slice],
@@ -247,6 +249,6 @@ def _index(
     num_nodes: NDArray[np.int64],
 ) -> Tensor:
     """Return indices within crystals as indices within the batch, ``(2, edges)``."""
-    index = torch.stack([_joined(ends, places, np.int64) for ends in (source, target)])
+    index = torch.stack([gathered(ends, places, np.int64) for ends in (source, target)])
     index += torch.from_numpy(np.repeat(np.cumsum(num_nodes) - num_nodes, num_edges))
     return index

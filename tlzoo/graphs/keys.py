@@ -27,6 +27,12 @@ BOND_LENGTH: Final = "bond_length"
 # (bonds,) float32 | how many such bonds the target has
 BOND_COUNT: Final = "bond_count"
 
+# (bonds, 3) float32, Å | from source to target; only where a backbone looks at directions
+BOND_VECTOR: Final = "bond_vector"
+
+# (bonds,) int64 | the same bond the other way round; only where there are vectors
+BOND_REVERSE: Final = "bond_reverse"
+
 # (2, angles) int64 | the line graph, where a backbone reads it: row 0 the source, a bond u→v, row 1 the
 # target, a bond v→w, for all bonds into v, also u = w; sorted by target.
 ANGLE_INDEX: Final = "angle_index"

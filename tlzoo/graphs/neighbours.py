@@ -109,7 +109,7 @@ def all_neighbours(cells: Cells, options: GraphOptions) -> tuple[Cells, Bonds, d
         The crystals that have a graph, their bonds, and what is wrong with the others, by row: the cell is
         flat or not finite, a coordinate is not finite, an atom has no neighbour, two are in one place.
     """
-    return _checked(cells, options.cutoff, lambda usable: _bonds(usable, options))
+    return checked(cells, options.cutoff, lambda usable: _bonds(usable, options))
 
 
 def all_within(cells: Cells, span: float, cutoff: float) -> tuple[Cells, Bonds, dict[int, str]]:
@@ -142,7 +142,7 @@ def all_within(cells: Cells, span: float, cutoff: float) -> tuple[Cells, Bonds, 
         more = _search(usable, again, np.full(len(rows), cutoff))
         return Bonds(*(np.concatenate(both) for both in zip(pairs, more, strict=True)))
 
-    return _checked(cells, cutoff, search)
+    return checked(cells, cutoff, search)
 
 
 def all_nearer(cells: Cells, radius: NDArray[np.float64]) -> Bonds:
@@ -157,7 +157,7 @@ def all_nearer(cells: Cells, radius: NDArray[np.float64]) -> Bonds:
     return pairs._replace(source=place[pairs.source], target=place[pairs.target])
 
 
-def _checked(
+def checked(
     cells: Cells, cutoff: float, search: Callable[[Cells], Bonds]
 ) -> tuple[Cells, Bonds, dict[int, str]]:
     """Search those crystals that make sense; leave out those where something is wrong with what is found."""

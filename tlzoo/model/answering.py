@@ -14,13 +14,13 @@ from tlzoo.data.sources import read_all
 from tlzoo.data.sources.problems import remarks, tell
 from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
-from tlzoo.descriptors.descriptor_store import DescriptorStore
-from tlzoo.descriptors.stores import Options, Store
+from tlzoo.descriptors.stores import Options, Store, kind
 from tlzoo.errors import UserError
 from tlzoo.graphs.graph_chunk import Chunk, cells_of
-from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.parts import consecutive
+from tlzoo.graphs.vector_options import VectorOptions
+from tlzoo.graphs.vectors import VECTORS
 from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product
 
 # Crystals, and atoms, whose graphs are in memory at a time.
@@ -45,7 +45,9 @@ class Part(NamedTuple):
 
 def product(options: Options) -> Product:
     """Return what is made of crystals with some options."""
-    return DESCRIPTORS if isinstance(options, DescriptorOptions) else GRAPHS
+    if isinstance(options, DescriptorOptions):
+        return DESCRIPTORS
+    return VECTORS if isinstance(options, VectorOptions) else GRAPHS
 
 
 def alone(options: Options, cells: Iterator[Cells]) -> Iterator[Chunk]:
@@ -201,6 +203,5 @@ def joined(parts: Sequence[Columns], names: Sequence[str]) -> Columns:
 
 
 def _store(chunks: Sequence[Chunk], options: Options) -> Store:
-    if isinstance(options, DescriptorOptions):
-        return DescriptorStore.of_chunks(chunks, options)
-    return GraphStore.of_chunks(chunks, options)
+    store: Store = kind(options).of_chunks(chunks, options)
+    return store

@@ -1,0 +1,90 @@
+"""What potentials have in common as backbones."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tlzoo.backbones.backbone import Backbone, Layer
+from tlzoo.errors import UserError
+from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
+from tlzoo.graphs.vector_options import VectorOptions
+
+# Below this, a square root of a variance or a squared norm has no useful slope; in units of activations.
+SMALLEST = 1e-12
+
+
+class Potential(Backbone):
+    """A universal interatomic potential as a backbone: energies, and what its layers hold of each atom.
+
+    Args of all: ``pooling`` makes the embedding. ``statistics``: mean, standard deviation and maximum over
+    the atoms of every layer, then the energy per atom in eV; for shallow models on frozen features.
+    ``mean``: mean over the atoms of the last layer; for fine-tuning.
+
+    Attributes:
+        widths: Invariant numbers that each layer holds of an atom, by the layer's name.
+    """
+
+    graph: VectorOptions
+
+    def __init__(self, pooling: str, widths: Mapping[str, int]) -> None:
+        super().__init__()
+        if pooling not in ("statistics", "mean"):
+            raise UserError(f"pooling must be statistics or mean, got {pooling}")
+        self.pooling, self.widths = pooling, dict(widths)
+        last = list(self.widths.values())[-1]
+        self.out_dim = 3 * sum(self.widths.values()) + 1 if pooling == "statistics" else last
+        # what layers hold of an atom passes through these, so that it can be read off
+        self.read = nn.ModuleDict({name.replace(".", "_"): nn.Identity() for name in self.widths})
+
+    @abstractmethod
+    def states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """Return what each layer holds of the atoms, ``(atoms, width)``, and site energies, ``(atoms,)`` eV.
+
+        Invariant numbers only; of equivariant parts their norms. Differentiable with respect to the bond vectors.
+        """
+
+    def energies(self, batch: Batch) -> Float[Tensor, "crystals"]:
+        """Return the energy of each cell, in eV; its gradient with respect to the bond vectors gives forces."""
+        return _sum(self.states(batch)[1], batch)
+
+    def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
+        """Embed the crystals of a batch."""
+        states, site_energies = self.states(batch)
+        states = [tap(state) for tap, state in zip(self.read.values(), states, strict=True)]
+        atoms = _sum(torch.ones_like(site_energies), batch)[:, None]
+        if self.pooling == "mean":
+            return _sum(states[-1], batch) / atoms
+        parts = [part for state in states for part in _statistics(state, batch, atoms)]
+        return torch.cat([*parts, _sum(site_energies, batch)[:, None] / atoms], dim=1)
+
+    def layers(self) -> Mapping[str, Layer]:
+        """Name the layers whose activations can be read off, from input to output."""
+        taps: Sequence[nn.Module] = list(self.read.values())
+        return {
+            name: Layer(tap, "atoms", width)
+            for (name, width), tap in zip(self.widths.items(), taps, strict=True)
+        }
+
+
+Pooled = Literal["statistics", "mean"]
+
+
+def _sum(values: Tensor, batch: Batch) -> Tensor:
+    """Add up over the atoms of each crystal."""
+    zero = values.new_zeros(batch[keys.NUM_CRYSTALS], *values.shape[1:])
+    return zero.index_add(0, batch[keys.BATCH], values)
+
+
+def _statistics(state: Tensor, batch: Batch, atoms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, standard deviation and maximum over the atoms of each crystal."""
+    crystal = batch[keys.BATCH]
+    mean = _sum(state, batch) / atoms
+    variance = _sum((state - mean[crystal]).square(), batch) / atoms
+    index = crystal[:, None].expand_as(state)
+    largest = torch.full_like(mean, -torch.inf).scatter_reduce(0, index, state, "amax")
+    return mean, (variance + SMALLEST).sqrt() - SMALLEST**0.5, largest
