@@ -175,7 +175,7 @@ class LoRA(Freezing):
     """
 
     rank: int = 8
-    alpha: float = 8.0
+    alpha: float = 16.0
     patterns: tuple[str, ...] = ("*",)
 
     def __post_init__(self) -> None:

@@ -29,9 +29,9 @@ STRATEGIES: Final[dict[str, dict[str, Any]]] = {
     "three-body": {"freezing": {"class_path": "ThreeBody"}},
     "new-head": {"freezing": {"class_path": "NewHead"}},
     "last-layer": {"freezing": {"class_path": "LastLayer"}},
-    "lora": {"freezing": {"class_path": "LoRA", "init_args": {"rank": 8, "alpha": 8.0}}},
+    "lora": {"freezing": {"class_path": "LoRA", "init_args": {"rank": 8, "alpha": 16.0}}},
     "lp-ft": {"freezing": {"class_path": "LPFT", "init_args": {"epochs": 10}}},
-    "l2-sp": {"l2_sp": 0.01},
+    "l2-sp": {"l2_sp": 0.001},
 }
 
 
