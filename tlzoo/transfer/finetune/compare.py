@@ -243,10 +243,11 @@ class Comparison:
             if isfinite(training.val)
             else "diverged"
         )
-        how = (choice.strategy or self.strategy) if side == "transfer" else "everything"
+        how = self.strategy if side == "transfer" else "everything"
+        how = "" if choice.strategy else f"{how}, "  # the choice says it
         again = f", seed {seed}" if seed != self.request.seed else ""
         which = f"{self.course.number}/{self.course.trainings}"
-        self.say(f"{which:6}{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
+        self.say(f"{which:6}{side:9}{how}{training.epochs} epochs, {choice}{again}: {result}")
         return training
 
     def judge(self, tried: Trainings, answering: Trainings) -> verdict.Verdict:
