@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "tlzoo"
 # From bottom to top: a part imports what is below it, or itself; never what is beside or above it.
 LAYERS = (
     ("errors",),
-    ("machine", "periodicity", "plugins"),
+    ("machine", "periodicity", "plugins", "adapters"),
     ("crystals", "freezing"),
     ("graphs",),
     ("nn",),

@@ -1,17 +1,25 @@
-"""Which parts of a model train: strategies are values with one pure method, applied in one place."""
+"""Which parts of a model train: strategies are values with pure methods, applied in one place."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf
 
 from torch import nn
 
+from tlzoo import adapters
 from tlzoo.errors import UserError, did_you_mean
 
 
 class Freezing(ABC):
-    """A rule that names the groups of a model that train."""
+    """A rule that names the groups of a model that train.
+
+    Attributes:
+        ridge: Whether the last linear layer of the head starts as a ridge regression.
+    """
+
+    ridge = False
 
     @abstractmethod
     def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:
@@ -24,6 +32,10 @@ class Freezing(ABC):
         Raises:
             UserError: The model has no such part; the message lists those there are.
         """
+
+    def adapters(self, groups: Sequence[str]) -> "Mapping[str, LoRA]":  # noqa: ARG002 (none by default)
+        """Name the groups in which low-rank adapters train instead of the weights."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -141,12 +153,111 @@ class Gradual(Freezing):
 
 
 @dataclass(frozen=True)
+class LoRA(Freezing):
+    r"""The head trains, and a change of low rank of each linear map of the backbone; all else is frozen.
+
+    .. math::
+        W + \frac{\alpha}{r} B A
+
+    At first nothing is changed. Trained models are stored as usual, with the changed weights.
+
+    >>> groups = ["embed", "conv.0", "conv.1", "head.out"]
+    >>> sorted(LoRA(patterns=("conv.*",)).trainable(groups, epoch=0))
+    ['conv.0', 'conv.1', 'head.out']
+
+    Attributes:
+        rank: r; at most the smaller side of a map is used.
+        alpha: α; a larger one makes larger steps.
+        patterns: Names of groups of the backbone; ``*`` stands for anything, case matters.
+
+    References:
+        Hu et al., arXiv:2106.09685.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    patterns: tuple[str, ...] = ("*",)
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not 0 < self.alpha < inf:
+            raise UserError(f"rank must be at least 1 and alpha positive, got {self.rank} and {self.alpha}")
+        if isinstance(self.patterns, str) or not self.patterns:
+            raise UserError(f"patterns must be a list of at least one pattern, got {self.patterns!r}")
+        object.__setattr__(self, "patterns", tuple(self.patterns))
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
+        """Name the groups that match and the head's."""
+        return {*self.adapters(groups), *_matches("head.*", groups)}
+
+    def adapters(self, groups: Sequence[str]) -> "Mapping[str, LoRA]":
+        """Name the groups of the backbone that match."""
+        backbone = [name for name in groups if not name.startswith("head.")]
+        found = set().union(*(_matches(pattern, backbone) for pattern in self.patterns))
+        return {name: self for name in backbone if name in found}
+
+
+@dataclass(frozen=True)
+class LPFT(Freezing):
+    """Linear probing, then fine-tuning: the head first, the backbone frozen, then what ``then`` says.
+
+    A backbone that follows the large steps of a new head forgets what it has learned.
+
+    >>> groups = ["embed", "conv.0", "head.hidden", "head.out"]
+    >>> [len(LPFT(epochs=2).trainable(groups, epoch)) for epoch in range(4)]
+    [2, 2, 4, 4]
+
+    Attributes:
+        epochs: Epochs in which the head trains alone.
+        ridge: Whether the last linear layer of the head starts as a ridge regression on what it reads, its
+            strength chosen by leaving one out; heads of one number per target have that.
+        then: What trains afterwards; everything by default.
+
+    References:
+        Kumar et al., ICLR 2022, arXiv:2202.10054.
+    """
+
+    epochs: int = 10
+    ridge: bool = True
+    then: Freezing | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or (self.epochs == 0 and not self.ridge):
+            raise UserError(
+                f"epochs of the head alone must be at least 1, or 0 with ridge: true; got {self.epochs}"
+            )
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:
+        """Name the head's groups; after ``epochs`` those of the other strategy, which counts from there."""
+        later = (self.then or All()).trainable(groups, max(0, epoch - self.epochs))
+        return later if epoch >= self.epochs else _matches("head.*", groups)
+
+    def adapters(self, groups: Sequence[str]) -> Mapping[str, LoRA]:
+        """Name the groups with adapters of the other strategy."""
+        return self.then.adapters(groups) if self.then else {}
+
+
+@dataclass(frozen=True)
 class GroupRow:
-    """What happened to a group: how many parameters it has, and whether it trains."""
+    """What happened to a group.
+
+    Attributes:
+        name: Its name.
+        parameters: How many it has, those of adapters included.
+        trainable: Whether it trains.
+        moving: How many of its parameters do, if not all.
+    """
 
     name: str
     parameters: int
     trainable: bool
+    moving: int | None = None
+
+    @property
+    def state(self) -> str:
+        """Whether it trains, in words."""
+        if not self.trainable:
+            return "frozen"
+        return "trains" if self.moving is None else f"{self.moving:,} of adapters train"
 
 
 @dataclass(frozen=True)
@@ -160,39 +271,51 @@ class Applied:
     frozen: list[nn.Module]
 
 
+def prepare(freezing: Freezing, groups: Mapping[str, Sequence[nn.Module]]) -> None:
+    """Give the groups of a model the adapters that a strategy wants; where there are any, nothing happens."""
+    for name, lora in freezing.adapters(list(groups)).items():
+        for module in groups[name]:
+            adapters.attach(module, rank=lora.rank, alpha=lora.alpha)
+
+
 def apply(
     freezing: Freezing, groups: Mapping[str, Sequence[nn.Module]], epoch: int, *, training: bool = True
 ) -> Applied:
     """Freeze and release the groups of a model.
 
     Frozen means no gradients *and* eval mode: running statistics of batch norm stay, dropout does nothing.
-    ``module.train()`` undoes the latter; override it to keep ``frozen`` in eval.
+    ``module.train()`` undoes the latter; override it to keep ``frozen`` in eval. Of a group with adapters all
+    but these is frozen.
 
     Args:
         freezing: The strategy.
-        groups: Modules by name, from input to output: the backbone's, then the head's.
+        groups: Modules by name, from input to output: the backbone's, then the head's; :func:`prepare` has
+            given them adapters.
         epoch: Number of the epoch, from 0.
         training: Mode of the groups that train.
 
     Raises:
         UserError: The model has no part that the strategy names.
     """
-    trainable = freezing.trainable(list(groups), epoch)
+    trainable, adapted = freezing.trainable(list(groups), epoch), freezing.adapters(list(groups))
     rows: list[GroupRow] = []
     frozen: list[nn.Module] = []
     for name, modules in groups.items():
-        trains = name in trainable
         parameters = {parameter for module in modules for parameter in module.parameters()}
+        moving = adapters.parameters(modules) if name in adapted else parameters
+        moving = moving if name in trainable else set()
         for parameter in parameters:
-            parameter.requires_grad_(trains)
-            if not trains:
+            parameter.requires_grad_(parameter in moving)
+            if parameter not in moving:
                 # optimisers step on any gradient left over from before
                 parameter.grad = None
+        whole = name in trainable and name not in adapted
         for module in modules:
-            module.train(training and trains)
-        if not trains:
+            module.train(training and whole)
+        if not whole:
             frozen += modules
-        rows.append(GroupRow(name, sum(parameter.numel() for parameter in parameters), trains))
+        total, part = (sum(parameter.numel() for parameter in some) for some in (parameters, moving))
+        rows.append(GroupRow(name, total, bool(moving), part if 0 < part < total else None))
     return Applied(rows, frozen)
 
 
@@ -224,10 +347,10 @@ def table(rows: Sequence[GroupRow]) -> str:
     head.out         129  trains
     total          6,081  129 train, 5,952 frozen
     """
-    moving = sum(row.parameters for row in rows if row.trainable)
+    moving = sum(row.parameters if row.moving is None else row.moving for row in rows if row.trainable)
     total = sum(row.parameters for row in rows)
     cells = [("group", "parameters", "")]
-    cells += [(row.name, f"{row.parameters:,}", "trains" if row.trainable else "frozen") for row in rows]
+    cells += [(row.name, f"{row.parameters:,}", row.state) for row in rows]
     cells += [("total", f"{total:,}", f"{moving:,} train, {total - moving:,} frozen")]
     wide, number = (max(len(row[i]) for row in cells) for i in (0, 1))
     return "\n".join(f"{name:<{wide}}  {count:>{number}}  {state}".rstrip() for name, count, state in cells)

@@ -2,7 +2,7 @@
 
 from tlzoo import freezing
 from tlzoo.backbones import CGCNN
-from tlzoo.freezing import All, Gradual, LastLayer, NewHead, Only, ThreeBody, TwoBody
+from tlzoo.freezing import LPFT, All, Gradual, LastLayer, LoRA, NewHead, Only, ThreeBody, TwoBody
 from tlzoo.heads import Regression
 from tlzoo.testing import FreezingContract
 from tlzoo.testing.freezing_contract import Joined
@@ -46,6 +46,19 @@ STRATEGIES = {
         },
     ),
     "gradual": (Gradual(every=1), {name: [] for name in GROUPS}),
+    "lora": (LoRA(rank=2), GROUPS),
+    "lora-in-part": (
+        LoRA(rank=2, patterns=("*.0*",)),
+        {
+            "cgcnn": ["conv.0"],
+            "cgcnn-attention": ["conv.0"],
+            "alignn": ["alignn.0.twobody", "alignn.0.threebody", "gcn.0"],
+            "descriptors": ["layer.0"],
+        },
+    ),
+    "lp-ft": (LPFT(epochs=1), {name: [] for name in GROUPS}),
+    "lp-ft-over": (LPFT(epochs=0), GROUPS),
+    "lp-ft-lora": (LPFT(epochs=0, then=LoRA(rank=2)), GROUPS),
     "only": (
         Only(patterns=("*.0*", "head.out")),
         {

@@ -27,12 +27,24 @@ DESCRIPTORS = {
     "model.head.init_args": {"hidden": [8], "dropout": 0.2},
 }
 GRADUAL = {"model.freezing": {"class_path": "Gradual", "init_args": {"every": 1}}}
+LORA = {"model.freezing": {"class_path": "LoRA", "init_args": {"rank": 2}}}
+LPFT = {
+    "model.freezing": {"class_path": "LPFT", "init_args": {"epochs": 1, "then": {"class_path": "LoRA"}}},
+}
 RUNS = {
     "cgcnn": CGCNN,
     "alignn": ALIGNN,
     "descriptors": DESCRIPTORS,
     "cgcnn-gradual": {**CGCNN, **GRADUAL, "model.layer_decay": 0.5},
     "alignn-gradual": {**ALIGNN, **GRADUAL},
+    "cgcnn-lora": {**CGCNN, **LORA, "model.layer_decay": 0.5},
+    "alignn-lora": {**ALIGNN, **LORA},
+    "descriptors-lp-ft": {**DESCRIPTORS, **LPFT},
+    "cgcnn-lp-ft-bf16": {**CGCNN, **LPFT, "trainer.precision": "bf16-mixed"},
+    "cgcnn-l2-sp": {
+        "model.backbone": {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": "cgcnn-fe"}},
+        "model.l2_sp": 0.1,
+    },
     "cgcnn-bf16": {**CGCNN, "trainer.precision": "bf16-mixed"},
     "alignn-bf16": {**ALIGNN, "trainer.precision": "bf16-mixed"},
 }

@@ -100,7 +100,7 @@ MISTAKES = {
         {"model.freezing": {"class_path": "2B"}},
         (
             "model.freezing: there is no class '2B'; there are: "
-            "All, Gradual, LastLayer, NewHead, Only, ThreeBody, TwoBody"
+            "All, Gradual, LPFT, LastLayer, LoRA, NewHead, Only, ThreeBody, TwoBody"
         ),
     ),
     "missing column": (

@@ -88,8 +88,12 @@ def test_an_experiment_builds(path, build, tmp_path):
 
 
 @pytest.mark.parametrize("path", FRAGMENTS, ids=name)
-def test_a_fragment_builds_on_top_of_an_experiment(path, build):
+def test_a_fragment_builds_on_top_of_an_experiment(path, build, tmp_path):
     # CGCNN has no three-body part
     network = "alignn" if path.stem == "three-body" else "cgcnn"
-    experiment, _ = build(CONFIGS / "experiments" / f"phonons-{network}.yaml", path)
+    start = tmp_path / "start.yaml"
+    # what is held near its start has one
+    trained = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": "cgcnn-fe"}}
+    start.write_text(yaml.safe_dump({"model": {"backbone": trained}} if path.stem == "l2-sp" else {}))
+    experiment, _ = build(CONFIGS / "experiments" / f"phonons-{network}.yaml", start, path)
     assert made(experiment) == BEFORE.get(name(path), made(experiment))

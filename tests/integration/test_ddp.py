@@ -70,6 +70,17 @@ CASES = {
         "model.freezing": {"class_path": "Gradual", "init_args": {"every": 1}},
         "model.layer_decay": 0.5,
     },
+    "cgcnn-lp-ft-lora": {
+        "model.backbone": CGCNN,
+        "model.freezing": {
+            "class_path": "LPFT",
+            "init_args": {"epochs": 1, "then": {"class_path": "LoRA", "init_args": {"rank": 2}}},
+        },
+    },
+    "cgcnn-l2-sp": {
+        "model.backbone": {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": "cgcnn-fe"}},
+        "model.l2_sp": 1.0,
+    },
     "cgcnn-accumulated": {
         "model.backbone": CGCNN,
         "trainer.accumulate_grad_batches": 2,

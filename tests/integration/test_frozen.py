@@ -7,7 +7,7 @@ import torch
 from tlzoo.backbones import ALIGNN, CGCNN
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import Random
-from tlzoo.freezing import All, Gradual, LastLayer, NewHead, Only, ThreeBody, TwoBody
+from tlzoo.freezing import LPFT, All, Gradual, LastLayer, NewHead, Only, ThreeBody, TwoBody
 from tlzoo.heads import Regression
 from tlzoo.training.task import Task
 
@@ -29,6 +29,9 @@ MOVING = {
     ("three-body", "alignn"): {"alignn.0.threebody", *HEAD},
     ("gradual", "cgcnn"): {"conv.1", *HEAD},
     ("gradual", "alignn"): {"gcn.1", *HEAD},
+    ("lp-ft", "cgcnn"): {"embed", "conv.0", "conv.1", *HEAD},
+    ("lp-ft", "alignn"): {"embed", "alignn.0.twobody", "alignn.0.threebody", "gcn.0", "gcn.1", *HEAD},
+    ("lp-ft-last", "cgcnn"): HEAD,
     ("only", "cgcnn"): {"embed", "head.out"},
     ("only", "alignn"): {"embed", "head.out"},
 }
@@ -39,6 +42,8 @@ STRATEGIES = {
     "two-body": TwoBody(),
     "three-body": ThreeBody(),
     "gradual": Gradual(every=1),
+    "lp-ft": LPFT(epochs=1),
+    "lp-ft-last": LPFT(epochs=2),
     "only": Only(patterns=("embed", "*.out")),
 }
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from tlzoo import freezing
 from tlzoo.errors import UserError
-from tlzoo.freezing import All, Gradual, LastLayer, NewHead, Only, ThreeBody, TwoBody
+from tlzoo.freezing import LPFT, All, Gradual, LastLayer, LoRA, NewHead, Only, ThreeBody, TwoBody
 
 CGCNN = ["embed", "conv.0", "conv.1", "head.hidden", "head.out"]
 ALIGNN = ["embed", "alignn.0.twobody", "alignn.0.threebody", "gcn.0", "head.hidden", "head.out"]
@@ -22,6 +22,10 @@ ALIGNN = ["embed", "alignn.0.twobody", "alignn.0.threebody", "gcn.0", "head.hidd
         (TwoBody(), ALIGNN, ["alignn.0.twobody", "gcn.0", "head.hidden", "head.out"]),
         (ThreeBody(), ALIGNN, ["alignn.0.threebody", "head.hidden", "head.out"]),
         (Only(patterns=("*.0*", "embed")), CGCNN, ["embed", "conv.0"]),
+        (LoRA(), CGCNN, CGCNN),
+        (LoRA(patterns=("gcn.*",)), ALIGNN, ["gcn.0", "head.hidden", "head.out"]),
+        (LPFT(epochs=0, then=TwoBody()), CGCNN, ["conv.0", "conv.1", "head.hidden", "head.out"]),
+        (LPFT(epochs=8), CGCNN, ["head.hidden", "head.out"]),
     ],
 )
 def test_names(strategy, groups, expected):
@@ -61,7 +65,22 @@ def test_part_that_is_not_there(strategy, groups, message):
         strategy.trainable(groups, 0)
 
 
+def test_the_head_comes_first_and_then_another_strategy_from_its_own_beginning():
+    strategy = LPFT(epochs=2, then=Gradual(every=1))
+    assert [len(strategy.trainable(CGCNN, epoch)) for epoch in range(6)] == [2, 2, 2, 3, 4, 5]
+    assert not LPFT().adapters(CGCNN)
+    assert set(LPFT(then=LoRA(patterns=("conv.*",))).adapters(CGCNN)) == {"conv.0", "conv.1"}
+
+
 def test_values_are_checked():
+    for rank, alpha in ((0, 8.0), (8, 0.0), (8, float("nan"))):
+        with pytest.raises(UserError, match="rank must be at least 1 and alpha positive"):
+            LoRA(rank=rank, alpha=alpha)
+    with pytest.raises(UserError, match="list of at least one pattern, got 'conv'"):
+        LoRA(patterns="conv")
+    for options in ({"epochs": -1}, {"epochs": 0, "ridge": False}):
+        with pytest.raises(UserError, match="at least 1, or 0 with ridge: true"):
+            LPFT(**options)
     with pytest.raises(UserError, match="every must be at least 1 epoch, got 0"):
         Gradual(every=0)
     with pytest.raises(UserError, match="list of at least one pattern, got 'conv'"):
@@ -96,6 +115,24 @@ def test_apply_sets_gradients_and_modes(groups):
             assert all(p.requires_grad == trains for p in module.parameters())
             assert all(part.training == trains for part in module.modules())
             assert (module in applied.frozen) == (not trains)
+
+
+def test_of_an_adapted_group_nothing_else_trains(groups):
+    strategy = LoRA(rank=1, patterns=("conv.*",))
+    freezing.prepare(strategy, groups)
+    applied = freezing.apply(strategy, groups, 0)
+    # a linear map from 2 to 2 has A of 1 x 2 and B of 2 x 1
+    assert [(row.name, row.parameters, row.moving) for row in applied.rows] == [
+        ("embed", 10, None), ("conv.0", 28, 8), ("head.out", 3, None),
+    ]  # fmt: skip
+    assert freezing.table(applied.rows).splitlines()[2:] == [
+        "conv.0            28  8 of adapters train",
+        "head.out           3  trains",
+        "total             41  11 train, 30 frozen",
+    ]
+    assert all(module in applied.frozen and not module.training for module in groups["conv.0"])
+    before = freezing.apply(LPFT(then=strategy), groups, 0)
+    assert [row.trainable for row in before.rows] == [False, False, True]
 
 
 def test_apply_releases(groups):

@@ -39,6 +39,7 @@ SPELLED: Final[Mapping[str, str]] = {
     "packed": "RESULTS.parquet",
     "path": "PATH",
     "poolings": "--pooling A,B…",
+    "strategies": "--strategies A,B…",
     "pool": "POOL",
     "rates": "--learning-rates A,B…",
     "run": "RUN",

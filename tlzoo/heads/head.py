@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 Activation: TypeAlias = Literal["softplus", "silu", "relu"]
 Loss: TypeAlias = Literal["l1", "mse", "huber"]
 
+# Labels to fit a ridge regression to: one is left out, and two lie on a line anyway.
+FEWEST = 3
+# Of its penalty on standardised inputs: from next to none to one that leaves the mean alone.
+STRENGTHS = tuple(10.0**power for power in range(-3, 6))
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"softplus": nn.Softplus, "silu": nn.SiLU, "relu": nn.ReLU}
 
 
@@ -50,10 +55,12 @@ class Head(nn.Module, ABC):
         monitor: Name of the metric to minimise on the validation part; a key of :meth:`metrics`, or ``loss``.
         measured_by: Class of :mod:`tlzoo.heads.metrics` that :meth:`metrics` returns.
         measured_with: Arguments of it, but for the targets.
+        raw_is_scaled: Whether the raw output is the prediction itself, in scaled space.
         in_dim: Length of the embedding this head is bound to, None before :meth:`bind`.
     """
 
     monitor: ClassVar[str] = "mae"
+    raw_is_scaled: ClassVar[bool] = False
     measured_by: ClassVar[str] = "RegressionMetrics"
     least: Tensor
 
@@ -138,6 +145,30 @@ class Head(nn.Module, ABC):
         """
         self.check(targets, names)
         self.scaler.fit(targets, names)
+
+    @torch.no_grad()
+    def regress(
+        self, embedding: Float[Tensor, "crystals dim"], targets: Float[Tensor, "crystals targets"]
+    ) -> None:
+        """Make the output layer a ridge regression on what it reads; nothing where it gives no such numbers.
+
+        The strength is chosen by leaving one out. Targets are in physical units, NaN where unknown.
+        """
+        if not self.raw_is_scaled:
+            return
+        from sklearn.linear_model import RidgeCV
+
+        scaled, known = self._scaled(targets)
+        for column, (trunk, out) in enumerate(zip(self.trunks, self.outs, strict=True)):
+            rows = known[:, column]
+            if rows.sum() < FEWEST:
+                continue
+            x = trunk(embedding)[rows].double().cpu()
+            mean, std = x.mean(0), x.std(0, correction=0).clamp(min=1e-6)
+            y = scaled[rows, column].double().cpu()
+            found = RidgeCV(alphas=STRENGTHS).fit(((x - mean) / std).numpy(), y.numpy())
+            weight = torch.from_numpy(found.coef_)[None] / std
+            out.load_state_dict({"weight": weight, "bias": found.intercept_ - weight @ mean})
 
     def forward(self, embedding: Float[Tensor, "crystals dim"]) -> Float[Tensor, "crystals out"]:
         """Return the raw output, in scaled space."""

@@ -64,6 +64,7 @@ class MultiProperty(Head):
     """
 
     monitor = "relative_mae"
+    raw_is_scaled = True
     weight: Tensor
 
     def __init__(

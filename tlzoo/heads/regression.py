@@ -22,6 +22,8 @@ class Regression(Head):
         minimum: Least value that nature allows, in the unit of the target: 0 for a gap.
     """
 
+    raw_is_scaled = True
+
     def __init__(
         self,
         *,

@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tlzoo import freezing
+from tlzoo import adapters, freezing
 from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
 from tlzoo.backbones.backbone import Backbone
+from tlzoo.crystals import Crystals
 from tlzoo.descriptors.stores import batch_of
 from tlzoo.errors import UserError
-from tlzoo.freezing import All, Freezing, Gradual, LastLayer, NewHead
+from tlzoo.freezing import LPFT, All, Freezing, Gradual, LastLayer, LoRA, NewHead
+from tlzoo.graphs.batch import Batch
 from tlzoo.heads import MultiProperty
-from tlzoo.testing.small_crystals import four
+from tlzoo.testing.small_crystals import four, perovskite, triclinic
 
 
 class FreezingContract:
@@ -33,6 +35,8 @@ class FreezingContract:
         "new-head": NewHead(),
         "last-layer": LastLayer(),
         "gradual": Gradual(every=1),
+        "lora": LoRA(rank=2),
+        "lp-ft": LPFT(epochs=1),
     }
     backbones: ClassVar[Mapping[str, Callable[[], Backbone]]] = {
         "cgcnn": lambda: CGCNN(dim=8, depth=2),
@@ -91,6 +95,9 @@ class FreezingContract:
             with pytest.raises(UserError, match=moving):
                 freezing.apply(strategy, groups, 0)
             return
+        freezing.prepare(strategy, groups)
+        adapted = set(strategy.adapters(list(groups)))
+        moving = {name for name in moving if name not in adapted or adapters.parameters(groups[name])}
         keys = group_keys(groups, model)
         batch = batch_of(four(), backbone.graph)
         backbone.fit([batch])
@@ -110,8 +117,9 @@ class FreezingContract:
 
         assert changed <= set().union(*(keys[name] for name in moving))
         assert {name for name in groups if keys[name] & changed} == moving
+        assert all(adapters.BELOW in key for name in adapted for key in keys[name] & changed)
         # of a group that trains, every entry does (element features and grids are constants)
-        for name in moving - {"embed"}:
+        for name in moving - adapted - {"embed"}:
             still = keys[name] - changed
             statistics = ("running_mean", "running_var", "num_batches_tracked")
             assert not {k for k in still if k.endswith(statistics)}, still
@@ -126,6 +134,50 @@ class FreezingContract:
         train(model, freezing.apply(NewHead(), model.groups(), 0))
         torch.testing.assert_close(backbone(batch), expected)
 
+    def test_adapters_change_nothing_at_first(self, model: Joined) -> None:
+        model, batch = warm(model)
+        wanted = model(batch)
+        freezing.prepare(LoRA(rank=2), model.groups())
+        assert torch.equal(model(batch), wanted)
+
+    def test_merged_adapters_are_the_adapted_network(self, model: Joined) -> None:
+        model, batch = warm(model)
+        names, start = set(model.state_dict()), model(batch)
+        freezing.prepare(LoRA(rank=2), model.groups())
+        stray(model)
+        wanted = model(batch)
+        assert bool(adapters.parameters([model])) == (not torch.allclose(wanted, start, rtol=1e-3))
+        adapters.merge(model)
+        assert torch.equal(model(batch), wanted)
+        assert set(model.state_dict()) == names
+        assert not any(isinstance(part, adapters.LowRank) for part in model.modules())
+
+    def test_resume_files_say_what_is_adapted(self, model: Joined, backbone_name: str) -> None:
+        model, batch = warm(model)
+        freezing.prepare(LoRA(rank=2), model.groups())
+        stray(model)
+        plain = Joined(self.backbones[backbone_name])
+        adapters.attach_stored(plain, model.state_dict())
+        plain.load_state_dict(model.state_dict())
+        adapters.merge(plain)
+        assert torch.equal(plain.eval()(batch), model(batch))
+
+    def test_physics_holds_with_adapters(self, model: Joined) -> None:
+        """Order, origin, orientation and choice of the cell change nothing."""
+        model, _ = warm(model)
+        freezing.prepare(LoRA(rank=2), model.groups())
+        stray(model)
+        backbone = model.backbone
+        turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(2)).double())
+        for structure in (triclinic(), perovskite()):
+            moved = structure.copy().translate_sites(range(len(structure)), [0.37, 0.11, 0.83])
+            moved = type(moved)(moved.lattice.matrix @ turn.numpy(), moved.species, moved.frac_coords)
+            moved = type(moved).from_sites(list(moved)[::-1])
+            large = 1 if getattr(backbone, "pooling", None) == "sum" else 2
+            crystals = Crystals.from_structures([structure, moved * (large, 1, 1)])
+            one, other = backbone(batch_of(crystals, backbone.graph))
+            assert (one - other).norm() < 1e-4 * one.norm()
+
 
 class Joined(nn.Module):
     """A backbone with a head of two targets."""
@@ -137,9 +189,33 @@ class Joined(nn.Module):
         self.head = MultiProperty(targets=["a", "b"], hidden=(8,)).bind(self.backbone.out_dim)
         self.head.fit(torch.tensor([[1.0, 10.0], [3.0, 50.0]]))
 
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict, without derivatives."""
+        with torch.no_grad():
+            return self.head.predict(self.head(self.backbone(batch)))
+
     def groups(self) -> dict[str, Sequence[nn.Module]]:
         """The groups of backbone and head."""
         return {**self.backbone.groups(), **self.head.groups()}
+
+
+def warm(model: Joined) -> tuple[Joined, Batch]:
+    """The model, whose norms have seen crystals, in eval mode; and these."""
+    batch = batch_of(four(), model.backbone.graph)
+    model.backbone.fit([batch])
+    with torch.no_grad():
+        for _ in range(30):
+            model.backbone.train()(batch)
+    return model.eval(), batch
+
+
+@torch.no_grad()
+def stray(model: nn.Module) -> None:
+    """Set adapters to anything but zero."""
+    generator = torch.Generator().manual_seed(3)
+    for name, parameter in model.named_parameters():
+        if adapters.BELOW in name:
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
 
 
 def train(model: nn.Module, applied: freezing.Applied) -> None:

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from tlzoo import adapters
 from tlzoo.errors import UserError
 from tlzoo.machine import latest
 from tlzoo.machine.files import whole
@@ -111,14 +112,16 @@ def resume_file(path: Path) -> dict[str, Any]:
 
 
 def load_weights(task: Task, path: Path) -> None:
-    """Put the weights of a resume file into a task.
+    """Put the weights of a resume file into a task; what adapters have learned becomes part of them.
 
     Raises:
         UserError: It is damaged, or of another model.
     """
     state = resume_file(path)
     task.on_load_checkpoint(state)
+    adapters.attach_stored(task, state["state_dict"])
     task.load_state_dict(state["state_dict"])
+    adapters.merge(task)
 
 
 def stopped(run: Run) -> str:

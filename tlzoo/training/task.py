@@ -51,6 +51,9 @@ class Task(pl.LightningModule):
             rate, then cosine to zero (Smith & Topin 2019, without momentum cycling); ``cosine``: no warm-up.
         warmup: Part of all steps used to warm up, for ``one-cycle``.
         layer_decay: Each group learns this factor slower than the one after it; 1 for one rate everywhere.
+        l2_sp: α of the penalty α/2 ‖w − w₀‖², in the space of the scaled targets, that holds the weights of a
+            trained backbone near their start; it takes the place of their weight decay. Li et al., ICML 2018,
+            arXiv:1802.01483.
         keep: Which epoch becomes the model: the ``best`` on the validation part, or the ``last``. Where the
             rate goes to zero and validation crystals are few, the best is often a lucky one.
         compiled: Run the backbone through ``torch.compile``, shapes left open. Its first steps take up to
@@ -71,6 +74,7 @@ class Task(pl.LightningModule):
         keep: Kept = "best",
         compiled: bool = False,
         export: bool = True,
+        l2_sp: float | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= warmup < 1:
@@ -85,7 +89,13 @@ class Task(pl.LightningModule):
         self.head = head.bind(backbone.out_dim)
         self.freezing = freezing or freeze.All()
         # A rule that does not fit the model is refused here, before anything is read or written.
-        self.freezing.trainable(list(self.groups()), 0)
+        groups = list(self.groups())
+        self.freezing.trainable(groups, 0)
+        if l2_sp is not None:
+            _check_l2_sp(l2_sp, backbone, adapted=bool(self.freezing.adapters(groups)))
+        # none where nothing holds them; a resumed run begins with the same backbone
+        self._start = [(p, p.detach().clone()) for p in backbone.parameters()] if l2_sp else []
+        self.l2_sp = l2_sp
         self.optimizer = optimizer
         self.schedule = schedule
         self.warmup = warmup
@@ -142,6 +152,9 @@ class Task(pl.LightningModule):
             self.head.fit(data.train_targets(), data.targets)
             if not self.backbone.fitted:
                 self.backbone.fit(data.part_dataloader("train", whole=True))
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)  # the same in all processes
+                freeze.prepare(self.freezing, self.groups())
             self._freeze(0)
             rank_zero_only(logger.info)(freeze.table(self.group_rows))
 
@@ -153,6 +166,20 @@ class Task(pl.LightningModule):
         """Take off the wrapper of `DistributedDataParallel`: gradients are averaged in `optimizer_step`."""
         if distributed.together():
             self.trainer.strategy.model = self
+        self._start = [(p, start.to(p.device)) for p, start in self._start]
+        if self.freezing.ridge and self.trainer.global_step == 0:
+            self._regress_head()
+
+    @torch.no_grad()
+    def _regress_head(self) -> None:
+        """Start the head from what is best on the embeddings as they are."""
+        embeddings, targets = [], []
+        self.eval()
+        for batch in self.trainer.datamodule.part_dataloader("train", whole=True):  # type: ignore[attr-defined]
+            here = self.trainer.strategy.batch_to_device(batch)
+            embeddings.append(self._own_budget.apply(self.backbone, here))
+            targets.append(here[keys.TARGETS])
+        self.head.regress(torch.cat(embeddings), torch.cat(targets))
 
     def _freeze(self, epoch: int) -> None:
         applied = freeze.apply(self.freezing, self.groups(), epoch, training=self.training)
@@ -220,6 +247,12 @@ class Task(pl.LightningModule):
         with self.trainer.precision_plugin.train_step_context():
             loss = self.head.loss(self._raw(batch), batch[keys.TARGETS])
         loss.backward()  # type: ignore[no-untyped-call]
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ANN401, ARG002 (Lightning's union)
+        """Add the derivative of the penalty, once, whatever the processes and parts of a batch."""
+        for parameter, start in self._start:
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach() - start, alpha=self.l2_sp or 0.0)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ANN401, ARG002
         """Accumulate the metrics of the training part, once a batch has been learned from."""
@@ -303,6 +336,8 @@ class Task(pl.LightningModule):
         )
         for group in optimizer.param_groups:
             group["lr"] *= rates[group["name"]]
+            if self.l2_sp and "weight_decay" in group and not group["name"].startswith("head."):
+                group["weight_decay"] = 0.0  # towards zero; the penalty is towards the start
             if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) and group["foreach"] is None:
                 # torch's own choice on a CPU is a loop over the parameters, 3 to 7 times slower
                 group["fused"] = group["fused"] is not False
@@ -318,3 +353,17 @@ class Task(pl.LightningModule):
         if step < warm:
             return (step + 1) / warm
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+
+
+def _check_l2_sp(l2_sp: float, backbone: Backbone, *, adapted: bool) -> None:
+    if not 0 < l2_sp < math.inf:
+        raise UserError(f"l2_sp must be positive, got {l2_sp}; leave it out for no penalty")
+    if not backbone.pretrained:
+        raise UserError(
+            f"l2_sp holds a backbone near what it has learned, but this {type(backbone).__name__} begins "
+            "anew; start from a trained one (class_path: tlzoo.zoo.backbone), or leave l2_sp out"
+        )
+    if adapted:
+        raise UserError(
+            "LoRA leaves the weights at their start, where l2_sp would hold them: use one of both"
+        )

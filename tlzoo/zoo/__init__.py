@@ -30,7 +30,9 @@ def backbone(name: str, pooling: AnyPooling | None = None, dropout: float | None
     """
     trained = checkpoint.load(locate(name)).backbone
     changes = {"pooling": pooling, "dropout": dropout}
-    return _changed(trained, {key: value for key, value in changes.items() if value is not None})
+    start = _changed(trained, {key: value for key, value in changes.items() if value is not None})
+    start.pretrained = True
+    return start
 
 
 def head(name: str, target: str | None = None, loss: Loss | None = None) -> Head:

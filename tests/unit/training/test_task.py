@@ -7,9 +7,10 @@ from itertools import pairwise
 import pytest
 import torch
 
+from tlzoo import zoo
 from tlzoo.backbones import CGCNN
 from tlzoo.errors import UserError
-from tlzoo.freezing import LastLayer, Only, ThreeBody
+from tlzoo.freezing import LPFT, LastLayer, LoRA, Only, ThreeBody
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.heads import Regression
 from tlzoo.training.task import Task
@@ -27,6 +28,16 @@ def task(**options):
         ({"keep": "first"}, "keep must be best or last"),
         ({"layer_decay": 0.0}, "layer_decay must be more than 0 and at most 1, got 0.0"),
         ({"layer_decay": 1.5}, "layer_decay must be more than 0 and at most 1, got 1.5"),
+        ({"l2_sp": 0.0}, "l2_sp must be positive, got 0.0; leave it out"),
+        (
+            {"l2_sp": 0.1},
+            r"this CGCNN begins anew; start from a trained one \(class_path",
+        ),
+        (
+            {"freezing": LPFT(then=Only(patterns=("gcn.*",)))},
+            r"no group matches 'gcn\.\*'; there are: embed, conv.0, head",
+        ),
+        ({"freezing": LoRA(patterns=("head.*",))}, r"no group matches 'head\.\*'; there are: embed, conv.0$"),
         ({"freezing": ThreeBody()}, "this backbone has no three-body part"),
         (
             {"freezing": Only(patterns=("gcn.*",))},
@@ -37,6 +48,12 @@ def task(**options):
 def test_it_refuses_at_the_door(options, message):
     with pytest.raises(UserError, match=message):
         task(**options)
+
+
+def test_adapters_and_l2_sp_exclude_each_other():
+    start = zoo.backbone("cgcnn-fe")
+    with pytest.raises(UserError, match="LoRA leaves the weights at their start"):
+        Task(start, Regression(), freezing=LPFT(then=LoRA()), l2_sp=0.1)
 
 
 def test_groups_run_from_input_to_output():

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 # Fields of a request that `finetune` has arguments of its own for, those that are numbers, and lists.
 OURS = frozenset({"source", "target", "starts", "run_dir"})
 COUNTS = ("epochs", "batch_size", "seeds", "seed")
-LISTS = frozenset({"rates", "poolings", "configs"})
+LISTS = frozenset({"rates", "poolings", "strategies", "configs"})
 
 Values = NDArray[np.float64]
 Trainings = Mapping[Side, Sequence[Training]]
@@ -244,9 +244,10 @@ class Comparison:
             else "diverged"
         )
         how = self.strategy if side == "transfer" else "everything"
+        how = "" if choice.strategy else f"{how}, "  # the choice says it
         again = f", seed {seed}" if seed != self.request.seed else ""
         which = f"{self.course.number}/{self.course.trainings}"
-        self.say(f"{which:6}{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
+        self.say(f"{which:6}{side:9}{how}{training.epochs} epochs, {choice}{again}: {result}")
         return training
 
     def judge(self, tried: Trainings, answering: Trainings) -> verdict.Verdict:
@@ -288,7 +289,7 @@ class Comparison:
 
     def _side(self, side: Side, tried: Sequence[Training], first: Training) -> verdict.Side:
         return verdict.Side(
-            strategy=self.strategy if side == "transfer" else "all",
+            strategy=(first.choice.strategy or self.strategy) if side == "transfer" else "all",
             choice=first.choice,
             tried={training.choice: training.val for training in tried},
             best_epoch=first.best_epoch,

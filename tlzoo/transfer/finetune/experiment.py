@@ -13,14 +13,14 @@ from tlzoo.model.description import class_of, describe
 from tlzoo.nn import AnyPooling
 from tlzoo.training.run import read_yaml
 from tlzoo.transfer.finetune.finetune_request import Request, called
-from tlzoo.transfer.finetune.recipes import KEPT_HEAD_RATES, Recipe, strategy
+from tlzoo.transfer.finetune.recipes import KEPT_HEAD_RATES, Recipe, Strategy, strategy
 
 Side = Literal["transfer", "scratch"]
 SIDES: Final[tuple[Side, ...]] = ("transfer", "scratch")
 Tree = dict[str, Any]
 
 # What a configuration on top must leave alone: it would be another comparison.
-OURS: Final = ("backbone", "freezing", "layer_decay")
+OURS: Final = ("backbone", "freezing", "layer_decay", "l2_sp")
 
 
 def in_unit(card: Mapping[str, Any], unit: str) -> list[str]:
@@ -41,20 +41,28 @@ class Choice:
         rate: Learning rate.
         pooling: From atoms to the crystal; None for what the network has.
         start: The model to start from, or from scratch the one whose network it is; None if there is one.
+        strategy: What trains; None where only one is tried.
     """
 
     rate: float
     pooling: AnyPooling | None = None
     start: str | None = None
+    strategy: Strategy | None = None
 
     def __str__(self) -> str:
         pooling = f", {self.pooling} pooling" if self.pooling else ""
-        return (f"{self.start}, " if self.start else "") + f"learning rate {self.rate:g}{pooling}"
+        first = "".join(f"{each}, " for each in (self.start, self.strategy) if each)
+        return f"{first}learning rate {self.rate:g}{pooling}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return it as plain data, the strategy only where several are tried."""
+        return {name: value for name, value in vars(self).items() if name != "strategy" or value}
 
     @property
     def slug(self) -> str:
         """The same as the part of a file name."""
         start = f"{called(self.start)}-" if self.start else ""
+        start += f"{self.strategy}-" if self.strategy else ""
         return f"{start}lr-{self.rate:g}" + (f"-{self.pooling}" if self.pooling else "")
 
 
@@ -78,6 +86,7 @@ class Plan:
         """Return the configuration of one training."""
         tree = deepcopy(self.trees[side, choice.start])
         tree["model"]["optimizer"]["init_args"]["lr"] = choice.rate
+        tree["model"] |= deepcopy(strategy(choice.strategy or "all"))
         if choice.pooling is not None:
             tree["model"]["backbone"]["init_args"]["pooling"] = choice.pooling
         return {"seed_everything": seed, **tree}
@@ -117,7 +126,10 @@ def plan(
             label = name if several else None
             trees[side, label] = _experiment(request, models[side], row, targets)
             choices[side] += [
-                Choice(rate, pooling, label) for pooling in poolings[side] for rate in rates[side]
+                Choice(rate, pooling, label, trains)
+                for trains in (request.strategies or (None,) if side == "transfer" else (None,))
+                for pooling in poolings[side]
+                for rate in rates[side]
             ]
     return Plan(trees, {side: tuple(found) for side, found in choices.items()})
 
@@ -181,7 +193,7 @@ def _models(request: Request, name: str, spec: Tree, row: Recipe, fresh: str) ->
             # what a new head learns with, not what the model was pre-trained with
             head["init_args"]["loss"] = arguments["loss"] = "l1"
     backbone = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": name}}
-    strategic = strategy(request.strategy or row.strategy)
+    strategic = {} if request.strategies else strategy(request.strategy or row.strategy)
     return {
         "transfer": {"backbone": backbone, "head": kept, **strategic},
         "scratch": {"backbone": spec, "head": head},

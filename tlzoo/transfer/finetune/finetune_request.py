@@ -29,6 +29,7 @@ class Request:
             files; of several, validation chooses.
         strategy: What is trained of the network; by default the number of crystals decides, as for the other
             options without a default.
+        strategies: Several of these to try, instead; validation chooses.
         head: Keep the model's trained head for this target of its own instead of starting with a new one: for
             nearly the same property. Smaller learning rates are tried then, with the pooling that it
             has learned from.
@@ -51,6 +52,7 @@ class Request:
     unit: str | None = None
     starts: tuple[str, ...] = ("cgcnn-mpt",)
     strategy: Strategy | None = None
+    strategies: tuple[Strategy, ...] | None = None
     head: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -74,24 +76,34 @@ class Request:
                 "--together is for one training from each of several models: name them with --from A,B, "
                 "and leave --seeds out"
             )
-        if self.strategy is not None:
-            strategy(self.strategy)
+        self._check_strategies()
         if self.unit is not None and self.target is None:
             raise UserError(f"--unit {self.unit} needs the name of the target: give --target too")
-        if self.strategy == "last-layer" and self.head is None:
+        if self.run_dir == LATEST:
+            object.__setattr__(self, "run_dir", self.place())
+
+    def _check_strategies(self) -> None:
+        if self.strategy is not None and self.strategies is not None:
+            raise UserError("--strategy is the only one that is tried; give either it or --strategies")
+        names = self.strategies or (() if self.strategy is None else (self.strategy,))
+        for name in names:
+            strategy(name)
+        if "last-layer" in names and self.head is None:
             raise UserError(
                 "last-layer trains the last layer of a trained head alone: name one of the model's targets "
                 "with --head, or take another strategy"
             )
-        if self.run_dir == LATEST:
-            object.__setattr__(self, "run_dir", self.place())
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is asked; an option that came later only where it is used: the others are as before."""
+        return {name: value for name, value in vars(self).items() if name != "strategies" or value}
 
     def place(self) -> Path:
         """Return the directory where none is named: it follows from what is asked.
 
         A comparison that was once made in ``runs/finetune`` itself stays there.
         """
-        facts = {name: value for name, value in vars(self).items() if name != "run_dir"}
+        facts = {name: value for name, value in self.facts().items() if name != "run_dir"}
         facts["configs"] = [Path(p).read_text("utf-8") for p in self.configs if Path(p).is_file()]
         if LATEST.is_dir() and not LATEST.is_symlink():
             plain = json.loads(json.dumps(facts, default=str))

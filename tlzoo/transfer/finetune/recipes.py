@@ -7,7 +7,18 @@ from typing import Any, Final, Literal
 from tlzoo.errors import UserError, no_such
 from tlzoo.nn import AnyPooling
 
-Strategy = Literal["all", "layer-decay", "gradual", "two-body", "three-body", "new-head", "last-layer"]
+Strategy = Literal[
+    "all",
+    "layer-decay",
+    "gradual",
+    "two-body",
+    "three-body",
+    "new-head",
+    "last-layer",
+    "lora",
+    "lp-ft",
+    "l2-sp",
+]
 
 # What the model section of an experiment says for each strategy; scratch always trains everything.
 STRATEGIES: Final[dict[str, dict[str, Any]]] = {
@@ -18,6 +29,9 @@ STRATEGIES: Final[dict[str, dict[str, Any]]] = {
     "three-body": {"freezing": {"class_path": "ThreeBody"}},
     "new-head": {"freezing": {"class_path": "NewHead"}},
     "last-layer": {"freezing": {"class_path": "LastLayer"}},
+    "lora": {"freezing": {"class_path": "LoRA", "init_args": {"rank": 8, "alpha": 16.0}}},
+    "lp-ft": {"freezing": {"class_path": "LPFT", "init_args": {"epochs": 10}}},
+    "l2-sp": {"l2_sp": 0.001},
 }
 
 

@@ -274,9 +274,9 @@ class Verdict:
         }
         sides = {
             name: {
+                **side.choice.facts(),
                 **{key: value for key, value in vars(side).items() if key != "choice"},
-                **vars(side.choice),
-                "tried": [{**vars(choice), "val_mae": error} for choice, error in side.tried.items()],
+                "tried": [{**choice.facts(), "val_mae": error} for choice, error in side.tried.items()],
             }
             for name, side in self.sides.items()
         }

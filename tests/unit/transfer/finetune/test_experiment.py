@@ -45,6 +45,18 @@ def test_strategies_name_what_there_is():
         strategy("none")
 
 
+def test_of_several_strategies_validation_chooses():
+    both = planned(strategies=("all", "lora", "l2-sp"), rates=(1e-3, 3e-3), poolings=("mean",))
+    tried = both.choices["transfer"]
+    assert [choice.strategy for choice in tried] == ["all", "all", "lora", "lora", "l2-sp", "l2-sp"]
+    assert len({choice.slug for choice in tried}) == len({str(choice) for choice in tried}) == 6
+    models = [both.tree("transfer", choice, 0)["model"] for choice in tried[::2]]
+    told = [{key: model[key] for key in ("freezing", "l2_sp") if key in model} for model in models]
+    assert told == [strategy(name) for name in ("all", "lora", "l2-sp")]
+    assert both.choices["scratch"] == planned(rates=(1e-3, 3e-3), poolings=("mean",)).choices["scratch"]
+    assert not told[0].keys() & both.tree("scratch", both.choices["scratch"][0], 0)["model"].keys()
+
+
 def test_both_sides_share_all_but_the_start():
     both = planned(strategy="two-body").trees
     transfer, scratch = both["transfer", None], both["scratch", None]
@@ -210,6 +222,9 @@ def test_a_file_that_is_missing_is_named(tmp_path):
         ({"together": True}, "--together is for one training from each of several models"),
         ({"together": True, "starts": ("a", "b"), "seeds": 2}, "leave --seeds out"),
         ({"unit": "eV"}, "--unit eV needs the name of the target"),
+        ({"strategies": ("all", "lora"), "strategy": "all"}, "give either it or --strategies"),
+        ({"strategies": ("all", "loar")}, "there is no strategy 'loar'.*did you mean 'lora'"),
+        ({"strategies": ("all", "last-layer")}, "name one of the model's targets with --head"),
         ({"strategy": "last-layer"}, "name one of the model's targets with --head"),
     ],
 )
