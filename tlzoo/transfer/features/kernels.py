@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.svm import SVR
 
-from tlzoo.transfer.recommend.crossval import deal
+from tlzoo.evaluation.crossval import deal
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
