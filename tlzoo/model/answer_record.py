@@ -41,9 +41,14 @@ class AnswerRecord:
     half_widths: Mapping[str, float]
     crystals: int
 
-    def write(self, model: Path) -> None:
-        """Write it beside the weights of a model."""
-        write_text(model.with_name(FILE), json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+
+def write(model: Path, record: AnswerRecord | None) -> None:
+    """Write a record beside the weights of a model; None undoes it."""
+    path = model.with_name(FILE)
+    if record is None:
+        path.unlink(missing_ok=True)
+        return
+    write_text(path, json.dumps({"format": FORMAT, **asdict(record)}, indent=1) + "\n")
 
 
 def read(weights: Path) -> AnswerRecord | None:

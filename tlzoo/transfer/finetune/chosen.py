@@ -103,7 +103,7 @@ class Chosen:
         return trust.beside(self._columns(values), known)
 
     def told(self, stores: Stores, **limits: int) -> tuple[Values, NDArray[np.float32]]:
-        """Return predictions, ``(crystals,)``, and embeddings, of which distances are, ``(crystals, dim)``."""
+        """Return predictions, ``(crystals,)``, and what distances are taken of, ``(crystals, dim)``."""
         said, _, embedding = self.frozen.learned(stores)
         values = self.record.parts[FROZEN] * said
         if NETWORK in self.record.parts:

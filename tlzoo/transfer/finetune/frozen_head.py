@@ -9,10 +9,12 @@ from typing import Final, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 from tlzoo.data.known_elements import symbols
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.descriptors.stores import open_store
+from tlzoo.errors import UserError
 from tlzoo.machine.files import write_table
 from tlzoo.transfer.features import estimators
 from tlzoo.transfer.features.folds import groups_of
@@ -20,6 +22,7 @@ from tlzoo.transfer.features.layers import DESCRIPTORS, Network, source
 from tlzoo.transfer.features.learning import collect
 from tlzoo.transfer.features.nested import few
 from tlzoo.transfer.features.saved import Part, SavedFeatures, standardised
+from tlzoo.transfer.finetune.verdict import Head
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -36,6 +39,8 @@ MOST: Final = 3
 WORTH: Final = 0.01
 # Crystals beyond which there is no head: minutes per fit, and networks learn from so many what they need.
 UP_TO: Final = 3000
+# Compositions of which one can be left out and something is left to choose by.
+LEAST: Final = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +60,7 @@ class FrozenHead:
     places: Sequence[Place]
     tried: Mapping[Place, float]
     features: Sequence[Values]
-    fitted: Sequence[estimators.Pipeline]
+    fitted: Sequence[Pipeline]
     left_out: Values
     val: Values
 
@@ -66,9 +71,12 @@ class FrozenHead:
         Polymorphs are left out together.
 
         Raises:
-            UserError: A model cannot be read, or a crystal has no graph or descriptors.
+            UserError: There are too many crystals, or too few compositions; a model cannot be read, or a
+                crystal has no graph or descriptors.
         """
         train, val = data.split.train, data.split.val
+        if len(train) + len(val) > UP_TO:
+            raise UserError(f"there are {len(train) + len(val):,} crystals, it is for {UP_TO:,} at most")
         known, rows = np.concatenate([train, val]), data.used_rows
         sources = {name: source(name) for name in (*starts, DESCRIPTORS)}
         needs = {each for of in sources.values() if isinstance(of, Network) for each in of.needs()}
@@ -78,6 +86,8 @@ class FrozenHead:
         features = collect({name: (of, of.layers) for name, of in sources.items()}, crystals, made)
         target = _labels(data, known)
         groups = groups_of(data.crystals.select(known), "composition")
+        if len(np.unique(groups[: len(train)])) < LEAST:
+            raise UserError(f"it needs {LEAST} different compositions in the training part")
         places = np.searchsorted(rows, known)
         tried = _tried({place: x[places] for place, x in features.items()}, target, groups, seed)
         chosen = _greedy(tried)
@@ -112,6 +122,12 @@ class FrozenHead:
     def error(self) -> float:
         """Mean absolute error of the crystals of training and validation part, left out in turn."""
         return float(np.abs(self.left_out).mean())
+
+    @property
+    def told(self) -> Head:
+        """The same for a verdict."""
+        tried = {f"{model}, {layer}": error for (model, layer), error in self.tried.items()}
+        return Head(name=self.name, networks=self.networks, left_out=self.error, tried=tried)
 
     def predict(self, rows: Rows) -> Values:
         """Predict crystals of the split, ``(rows,)``, from training and validation part."""
@@ -166,9 +182,7 @@ def _labels(data: CrystalDataModule, rows: Rows) -> Values:
     return found
 
 
-def _tried(
-    features: Mapping[Place, Values], target: Values, groups: Rows, seed: int
-) -> dict[Place, Values]:
+def _tried(features: Mapping[Place, Values], target: Values, groups: Rows, seed: int) -> dict[Place, Values]:
     """Return the errors of crystals left out with each layer, ``(crystals,)``; of many a thousand."""
     kind = estimators.find(QUICK)
     some = few(np.arange(len(target)), groups, COMPARED, np.random.default_rng(seed))
