@@ -116,12 +116,14 @@ class Head:
     Attributes:
         name: What it reads, in words.
         networks: The models among that; none if it reads descriptors alone.
+        weights: What each counts, by model and layer.
         left_out: Mean absolute error of crystals of training and validation part, left out in turn.
-        tried: The same with each layer alone, by a quicker head, by model and layer.
+        tried: The same with each layer alone and a quicker head, by model and layer.
     """
 
     name: str
     networks: Sequence[str]
+    weights: Mapping[str, float]
     left_out: float
     tried: Mapping[str, float]
 
