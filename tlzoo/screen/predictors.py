@@ -161,6 +161,11 @@ class Frozen(Predictor):
         self.target, self.unit = model.card["target"], model.card["unit"]
         if target not in {None, self.target}:
             raise UserError(f"{name} predicts {self.target}, not {target}")
+        if model.base:
+            raise UserError(
+                f"{name} predicts from the column {model.base}, which is not read of crystals to screen; "
+                "take tlzoo predict, or a regression without --base"
+            )
         self.sha256 = hashlib.sha256((Path(name) / features.CARD).read_bytes()).hexdigest()
         self.elements = model.card["elements"]
         self.uncertain = len(model.columns) > 1
