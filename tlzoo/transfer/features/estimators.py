@@ -167,8 +167,9 @@ def predict(model: Fitted, x: Values, bases: Bases | None = None) -> tuple[Value
 def mixture(means: Values, deviations: Values, weights: Values | None = None) -> tuple[Values, Values]:
     """Return mean and standard deviation of a mixture of models, which come first; equal by default."""
     weights = np.full(len(means), 1 / len(means)) if weights is None else weights
-    mean = weights @ means
-    return mean, np.sqrt(weights @ (np.square(deviations) + np.square(means - mean)))
+    mean = np.tensordot(weights, means, 1)
+    squares = np.square(deviations) + np.square(means - mean)
+    return mean, np.sqrt(np.tensordot(weights, squares, 1))
 
 
 def _told(regressor: Any, x: Values) -> tuple[Values, Values]:  # noqa: ANN401

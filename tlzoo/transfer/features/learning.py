@@ -224,7 +224,7 @@ def check_saved(names: Sequence[str]) -> str:
         UserError: There are several, or it cannot.
     """
     if len(names) != 1 or names[0] not in LEARNED:
-        raise UserError(f"one estimator can be saved, {' or '.join(LEARNED)}, got {', '.join(names)}")
+        raise UserError(f"one estimator can be saved, of {', '.join(LEARNED)}; got {', '.join(names)}")
     return names[0]
 
 
