@@ -326,7 +326,7 @@ def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, ND
     doubt = None
     if issubclass(kind, KernelRegressor):
         known, errors, length = (arrays[_prefix(i) + name] for name in DOUBT)
-        doubt = Doubt(known, errors, float(length))
+        doubt = Doubt(known, errors, length.item())
     learned = []
     for j, way in enumerate(part.get("ways", [{"name": "itself"}])):
         regressor = _restored(kind(), arrays, _prefix(i, j), names)
