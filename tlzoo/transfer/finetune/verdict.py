@@ -205,8 +205,8 @@ class Verdict:
             told.append(
                 f"What answers: {self._answers()}, as validation chose ({errors}; {found.crystals} crystals"
                 f"{'; ' * bool(why)}{why}). frozen is a kernel head on {self.head.name}, without training a "
-                "network. For the test it has learned from the validation part too; networks have not, for that "
-                "part judges them."
+                "network. For the test it has learned from the validation part too; networks have not, for "
+                "that part judges them."
             )
         half, size = found.record.half_widths[SHOWN], found.record.crystals
         count = round(self.held[self.answering] * self.test_crystals)
