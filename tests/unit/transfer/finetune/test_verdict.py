@@ -265,9 +265,7 @@ def test_all_three_are_named_and_one_answers():
     assert found.rows[1].gain.value == pytest.approx(-0.4)
     assert [row.answer is None for row in found.rows] == [True] * 4 + [False]
     what, how = found.choice
-    assert what.startswith(
-        "What answers: both, the mean of transfer and frozen, as validation chose (transfer "
-    )
+    assert what.startswith("What answers: both, 0.6 transfer + 0.4 frozen, as validation chose (transfer ")
     assert "neither alone has a smaller error by more than chance" in what
     assert "frozen is a kernel head on cgcnn-fe (conv.0), without training a network" in what
     assert how.startswith("Its 90 % interval is ±")
@@ -280,7 +278,7 @@ def test_all_three_are_named_and_one_answers():
     assert set(content["decision"]["val_mae"]) == set(content["intervals"]) == {"transfer", "frozen", "both"}
     assert content["intervals"]["frozen"]["crystals"] == 50
     json.dumps(content, allow_nan=False)
-    assert "`tlzoo predict` answers with both, 0.39 transfer + 0.61 frozen" in found.document()
+    assert "`tlzoo predict` answers with both, 0.6 transfer + 0.4 frozen" in found.document()
 
 
 def test_descriptors_that_win_alone_are_named_plainly():
