@@ -96,6 +96,8 @@ class Request:
         A comparison that was once made in ``runs/finetune`` itself stays there.
         """
         facts = {name: value for name, value in vars(self).items() if name != "run_dir"}
+        if not self.no_frozen:
+            del facts["no_frozen"]  # the place is that of before there was the choice
         facts["configs"] = [Path(p).read_text("utf-8") for p in self.configs if Path(p).is_file()]
         if LATEST.is_dir() and not LATEST.is_symlink():
             plain = json.loads(json.dumps(facts, default=str))

@@ -202,7 +202,7 @@ def _labels(data: CrystalDataModule, rows: Rows) -> Values:
 
 def _choices(by_source: Mapping[str, Sequence[Candidate]]) -> list[Sequence[Candidate]]:
     """Return among what one is chosen each: layers of a model, a kind of descriptors."""
-    found = []
+    found: list[Sequence[Candidate]] = []
     for name, each in by_source.items():
         found += [[one] for one in each] if name == DESCRIPTORS else [each]
     return found
