@@ -228,7 +228,8 @@ class Mixed(Predictor):
         """Predict in the unit of the target."""
         # layers are read off by hooks, which would hear the batches of other threads too
         with self._one_at_a_time:
-            value, embedding = self.model.told(stores)
+            columns, embedding = self.model.told(stores)
+        value = columns[self.target]
         half = self.model.record.half_widths[str(LEVEL)]
         return Answers(value, value - half, value + half, embedding.astype(np.float64))
 

@@ -60,9 +60,10 @@ class Chosen:
 
     @property
     def columns(self) -> list[str]:
-        """The target and the ends of an interval that holds 90 % of crystals."""
+        """The target, how much several trainings differ, and the ends of an interval that holds 90 %."""
         (target,) = self.units
-        return [target, f"{target}_q5", f"{target}_q95"]
+        spread = [f"{target}_spread"] if NETWORK in self.record.parts and self.network.others else []
+        return [target, *spread, f"{target}_q5", f"{target}_q95"]
 
     @property
     def options(self) -> list[Options]:
@@ -80,7 +81,8 @@ class Chosen:
         """Predict in the unit of the target; arguments and errors of :meth:`Model.predict`.
 
         Returns:
-            One row per crystal: ``id``, the target, and the ends of an interval, ``…_q5`` and ``…_q95``.
+            One row per crystal: ``id``, the target, where a network of several trainings takes part their
+            standard deviation, ``…_spread``, and the ends of an interval, ``…_q5`` and ``…_q95``.
         """
         import pandas as pd
 
@@ -94,30 +96,27 @@ class Chosen:
 
     def answers(self, stores: Stores, **limits: int) -> Columns:
         """Predict for what was made of crystals; return the columns by name, ``(crystals,)`` each."""
-        return self._columns(self.told(stores, **limits)[0])
+        return self.told(stores, **limits)[0]
 
     def judged(self, crystals: Crystals, stores: Stores, **limits: int) -> Columns:
         """Predict, and say of each prediction what is known of it; see :func:`tlzoo.model.trust.columns`."""
-        values, embedding = self.told(stores, **limits)
-        elements = self.card.get("elements")
-        known = trust.columns(self.domain, elements, crystals, embedding)
-        return trust.beside(self._columns(values), known)
+        answers, embedding = self.told(stores, **limits)
+        known = trust.columns(self.domain, self.card.get("elements"), crystals, embedding)
+        return trust.beside(answers, known)
 
-    def told(self, stores: Stores, **limits: int) -> tuple[Values, NDArray[np.float32]]:
-        """Return predictions, ``(crystals,)``, and what distances are taken of, ``(crystals, dim)``."""
-        said, _, embedding = self.frozen.learned(stores)
-        values = self.record.parts[FROZEN] * said
+    def told(self, stores: Stores, **limits: int) -> tuple[Columns, NDArray[np.float32]]:
+        """Return predictions as :meth:`answers` does, and what distances are taken of, ``(crystals, dim)``."""
+        values, _, embedding = self.frozen.learned(stores)
+        spread = []
         if NETWORK in self.record.parts:
             (target,) = self.units
-            # the frozen network may be the one that was fine-tuned, but its layers are not
-            table = self.network.told(stores, **limits)
-            values = values + self.record.parts[NETWORK] * table[0][target].astype(np.float64)
-            embedding = table[1]
-        return values, embedding
-
-    def _columns(self, values: Values) -> Columns:
+            table, embedding = self.network.told(stores, **limits)
+            shares = self.record.parts
+            values = shares[FROZEN] * values + shares[NETWORK] * table[target].astype(np.float64)
+            spread = [table[f"{target}_spread"]] if self.network.others else []
         half = self.record.half_widths[SHOWN]
-        return dict(zip(self.columns, (values, values - half, values + half), strict=True))
+        columns = (values, *spread, values - half, values + half)
+        return dict(zip(self.columns, columns, strict=True)), embedding
 
 
 def load(name: str | Path) -> Model | SavedFeatures | Chosen:
