@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from pymatgen.core import Structure
 
-Values = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
@@ -105,7 +103,7 @@ class Chosen:
         return trust.beside(answers, known)
 
     def told(self, stores: Stores, **limits: int) -> tuple[Columns, NDArray[np.float32]]:
-        """Return predictions as :meth:`answers` does, and what distances are taken of, ``(crystals, dim)``."""
+        """Return predictions as :meth:`answers` does, and what distances are of, ``(crystals, dim)``."""
         values, _, embedding = self.frozen.learned(stores)
         spread = []
         if NETWORK in self.record.parts:

@@ -29,7 +29,7 @@ Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 # Crystals that layers are compared on: the time grows with the cube of their number.
-COMPARED: Final = 1000
+COMPARED: Final = 500
 # Crystals beyond which there is no head: minutes per fit, and networks learn from so many what they need.
 UP_TO: Final = 2000
 # Compositions of which some can be left out and something is left to choose by.
@@ -99,16 +99,17 @@ class FrozenHead:
         whole, part = learner(both), learner(_places(data, train))
         weights = whole.weights(models)
         kept = [(model, float(weight)) for model, weight in zip(models, weights, strict=True) if weight]
+        counting = [model for model, _ in kept]
         return cls(
             data,
-            [model for model, _ in kept],
+            counting,
             [weight for _, weight in kept],
             {f"{one.source}, {one.layer}": some.error(one) for each in choices for one in each},
             [features[model.source, model.layer] for model, _ in kept],
             [whole.fitted(model) for model, _ in kept],
             [bases[model.source, model.layer] for model, _ in kept],
             np.sum([weight * whole.left_out(model) for model, weight in kept], axis=0) - target[both],
-            part.mixture(models, part.weights(models), _places(data, val))[0],
+            part.mixture(counting, part.weights(counting), _places(data, val))[0],
         )
 
     @property
