@@ -206,7 +206,7 @@ def test_two_tables_and_what_intervals_hold(tlzoo, few, tmp_path):
 
 def test_learning_starts_from_a_column(tlzoo, few, tmp_path):
     """The density from the volume per atom, which alone says it to within the mean mass of the atoms."""
-    crystals = Crystals.read_parquet(few)
+    crystals = named.load("semiconductors").select(np.arange(0, 200, 3))
     table = Descriptors().activations(crystals, ["structure"])["structure"]
     names = Descriptors().columns("structure")
     density = table[:, names.index("density")].astype(float)
@@ -223,7 +223,7 @@ def test_learning_starts_from_a_column(tlzoo, few, tmp_path):
             tlzoo, tmp_path / "out", *arguments, *given, *base, "--save", tmp_path / "kept"
         )
         errors[base] = content["results"][0]["figures"]["unit"]["mae"]
-    assert errors["--base", "light"] < errors[()]
+    assert errors["--base", "light"] < 0.8 * errors[()]
     answer = tlzoo("predict", tmp_path / "kept", tmp_path / "mine.parquet", "-o", tmp_path / "answers.csv")
     assert answer.code == 0, answer.err
     assert pd.read_csv(tmp_path / "answers.csv")["density_std"].gt(0).all()
