@@ -24,7 +24,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.svm import SVR
 
 from tlzoo.errors import UserError
-from tlzoo.transfer.recommend.crossval import deal
+from tlzoo.evaluation.crossval import deal
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.known_elements import symbols
 from tlzoo.errors import UserError
+from tlzoo.model.answering import Stores
 from tlzoo.transfer.features import estimators, tables
 from tlzoo.transfer.features.base import Bases
 from tlzoo.transfer.features.calibration import STACK, coverage, widths
@@ -278,11 +279,11 @@ def near(of: Source, layer: str, values: Values, unit: str) -> Bases:
 
 
 def collect(
-    wanted: Mapping[str, tuple[Source, Sequence[str]]], crystals: Crystals
+    wanted: Mapping[str, tuple[Source, Sequence[str]]], crystals: Crystals, made: Stores | None = None
 ) -> dict[tuple[str, str], Values]:
-    """Return layers of sources, by both, ``(crystals, dim)`` each."""
+    """Return layers of sources, by both, ``(crystals, dim)`` each; as of :func:`activations`."""
     found: dict[tuple[str, str], Values] = {}
-    for name, activated in activations(wanted, crystals).items():
+    for name, activated in activations(wanted, crystals, made).items():
         different: dict[str, Values] = {}
         for layer, values in activated.items():
             # the last layer of a network on descriptors is the embedding: it need not be tried twice

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tlzoo.evaluation.crossval import deal
 from tlzoo.transfer.features.base import Bases
 from tlzoo.transfer.features.estimators import Estimator, Fitted, find, mixture
 from tlzoo.transfer.features.folds import folds_of
 from tlzoo.transfer.features.kernels import parts
 from tlzoo.transfer.features.stack import weights
-from tlzoo.transfer.recommend.crossval import deal
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]

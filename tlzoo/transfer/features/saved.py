@@ -335,7 +335,7 @@ def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, ND
     doubt = None
     if issubclass(kind, KernelRegressor):
         known, errors, length, weight = (arrays[_prefix(i) + name] for name in DOUBT)
-        doubt = Doubt(known, errors, float(length), weight)
+        doubt = Doubt(known, errors, length.item(), weight)
     learned = []
     for j, way in enumerate(part.get("ways", [{"name": "itself"}])):
         regressor = _restored(kind(), arrays, _prefix(i, j), names)

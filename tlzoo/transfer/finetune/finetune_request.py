@@ -41,6 +41,9 @@ class Request:
         seeds: Number of trainings with what was chosen, which answer together in the end.
         together: Let the best training from each of several models answer together, and as many from scratch,
             instead of the best of all.
+        no_frozen: Leave out the head on frozen features, which is fitted in seconds beside the trainings: of
+            the models to start from and of descriptors, alone or together with the network if validation
+            says so.
         seed: Seed of the first training; the others follow it.
         configs: YAML to put on top of both experiments: split, columns, precision, logger …; may be repeated.
         run_dir: Directory for everything that is written; by default one for each request, and a link to
@@ -60,6 +63,7 @@ class Request:
     poolings: tuple[AnyPooling, ...] | None = None
     seeds: int = 1
     together: bool = False
+    no_frozen: bool = False
     seed: int = 0
     configs: Sequence[Path] = ()
     run_dir: Path = LATEST
@@ -104,6 +108,8 @@ class Request:
         A comparison that was once made in ``runs/finetune`` itself stays there.
         """
         facts = {name: value for name, value in self.facts().items() if name != "run_dir"}
+        if not self.no_frozen:
+            facts.pop("no_frozen", None)  # the place is that of before there was the choice
         facts["configs"] = [Path(p).read_text("utf-8") for p in self.configs if Path(p).is_file()]
         if LATEST.is_dir() and not LATEST.is_symlink():
             plain = json.loads(json.dumps(facts, default=str))
