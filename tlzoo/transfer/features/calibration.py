@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tlzoo.evaluation.crossval import deal
 from tlzoo.transfer.features.estimators import Estimator
 from tlzoo.transfer.features.nested import Candidate, Learner, Outcome, mean, mixture, nested
-from tlzoo.transfer.recommend.crossval import deal
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
-from tlzoo.transfer.recommend.crossval import deal
+from tlzoo.evaluation.crossval import deal
 
 Rows = NDArray[np.int64]
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tlzoo.evaluation.crossval import deal
 from tlzoo.transfer.features.estimators import Estimator, predict
 from tlzoo.transfer.features.folds import folds_of
-from tlzoo.transfer.recommend.crossval import deal
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]

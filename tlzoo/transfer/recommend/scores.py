@@ -14,12 +14,12 @@ from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.known_elements import symbols
 from tlzoo.evaluation.baselines import composition_features, random_forest, ridge
+from tlzoo.evaluation.crossval import FOLDS, cross_validate, deal
 from tlzoo.evaluation.gain import Gain, gain
 from tlzoo.model.activations import EMBEDDING
 from tlzoo.model.answering import answered
 from tlzoo.model.trained import Model, load
 from tlzoo.transfer.finetune.experiment import in_unit
-from tlzoo.transfer.recommend.crossval import FOLDS, cross_validate, deal
 from tlzoo.transfer.recommend.logme import logme
 
 Values = NDArray[np.float64]

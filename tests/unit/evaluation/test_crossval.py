@@ -5,7 +5,7 @@ import pytest
 
 from tlzoo.errors import UserError
 from tlzoo.evaluation.baselines import ridge
-from tlzoo.transfer.recommend.crossval import cross_validate, deal
+from tlzoo.evaluation.crossval import cross_validate, deal
 
 CRYSTALS = 40
 GROUPS = np.arange(CRYSTALS) // 2  # pairs
