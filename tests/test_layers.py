@@ -30,7 +30,7 @@ LAYERS = (
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # The same within a part that holds several.
-FLOORS = ("finetune", "features", "recommend")
+FLOORS = ("features", "finetune", "recommend")
 
 # Heavy or optional: who may import them, and whether only inside functions.
 ROOMS = {

@@ -284,7 +284,10 @@ def test_mistakes_of_predict_by_what_was_kept(kept, few, tlzoo, tmp_path):
             ["--from", "{run}", "--layer", "conv.3"],
             "there is no layer 'conv.3'; there are: embed, conv.0, emb",
         ),
-        (["--estimator", "svm"], "there is no estimator 'svm'; there are: bayesian-ridge, ridge, gp"),
+        (
+            ["--estimator", "svm"],
+            "there is no estimator 'svm'; there are: bayesian-ridge, ridge, kernel-ridge, ",
+        ),
         (["--cv", "none"], "cv is leave-one-out, or 5-fold with any number from 2, got 'none'"),
         (["--group", "element"], "crystals are grouped by composition or none, got 'element'"),
         (["--repeats", "0"], "repeats must be at least 1, got 0"),

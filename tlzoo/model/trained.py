@@ -1,6 +1,6 @@
 """A trained model as one object: predict and embed crystals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.heads.head import Head
-from tlzoo.model import checkpoint, ensemble, trust
+from tlzoo.model import answer_record, checkpoint, ensemble, trust
 from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
 from tlzoo.model.answering import Columns, Stores, answered, joined
 from tlzoo.model.domain import DRAWN, Domain, read
@@ -45,6 +45,7 @@ class Model:
         head: From embeddings to predictions.
         card: Targets, units, training data and metrics.
         others: Further trainings, whose predictions are averaged with its own; embeddings are its own alone.
+        half_widths: Half widths of its intervals by level, in the unit of its only target, if it has any.
         budget: How many rows fit into memory.
         weights: The file it was read from, if it was.
     """
@@ -53,6 +54,7 @@ class Model:
     head: Head
     card: dict[str, Any]
     others: tuple["Model", ...] = ()
+    half_widths: Mapping[str, float] = field(default_factory=dict)
     budget: RowBudget = field(default_factory=RowBudget, repr=False, compare=False)
     weights: Path | None = field(default=None, compare=False)
 
@@ -68,17 +70,23 @@ class Model:
 
     @property
     def columns(self) -> list[str]:
-        """Names of what is predicted; with others, how much they differ (standard deviation), too."""
-        names = self.head.columns(self.card["targets"])
-        return names + [f"{name}_spread" for name in self.card["targets"] if self.others]
+        """Names of what is predicted; how much others differ (standard deviation); ends of 90 % intervals."""
+        targets = self.card["targets"]
+        spreads = [f"{name}_spread" for name in targets if self.others]
+        ends = [f"{name}_{end}" for name in targets if self.half_widths for end in ("q5", "q95")]
+        return [*self.head.columns(targets), *spreads, *ends]
 
     def answer(self, batch: Batch, embedding: Tensor | None = None) -> Tensor:
         """Predict for graphs, or from their embedding if known, ``(crystals, columns)`` in physical units."""
-        own = self.head.predict(self.head(self.backbone(batch) if embedding is None else embedding))
-        if not self.others:
-            return own
-        each = torch.stack([own, *(other.answer(batch) for other in self.others)])
-        return torch.cat([each.mean(dim=0), each.std(dim=0)], dim=1)
+        answer = self.head.predict(self.head(self.backbone(batch) if embedding is None else embedding))
+        spreads, ends = [], []
+        if self.others:
+            each = torch.stack([answer, *(other.answer(batch) for other in self.others)])
+            answer, spreads = each.mean(dim=0), [each.std(dim=0)]
+        if self.half_widths:
+            half = self.half_widths[answer_record.SHOWN]
+            ends = [answer - half, answer + half]
+        return torch.cat([answer, *spreads, *ends], dim=1)
 
     def predict(
         self,
@@ -243,18 +251,20 @@ def load(name: str | Path) -> Model:
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
             it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``. Of the directory
-            of `tlzoo finetune --seeds N` all N trainings answer together.
+            of `tlzoo finetune --seeds N` all N trainings answer together; what else answers there is for
+            :func:`tlzoo.load`.
 
     Raises:
         UserError: There is no such model, it cannot be fetched, it is damaged, or its hash is wrong.
     """
     path = locate(str(name))
     first, *others = (_alone(each) for each in (path, *ensemble.others(path)))
-    if not others:
-        return first
     for other in others:
         _check_alike(first, other)
-    return replace(first, others=tuple(others))
+    record = answer_record.read(path)
+    alone = record is not None and list(record.parts) == [answer_record.NETWORK]
+    widths = record.half_widths if record is not None and alone else {}
+    return replace(first, others=tuple(others), half_widths=widths)
 
 
 def embed(

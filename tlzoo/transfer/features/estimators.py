@@ -1,6 +1,5 @@
 """Regressions for a few crystals with many features, and the settings to choose among."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -9,22 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, Matern, WhiteKernel
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from tlzoo.errors import UserError, no_such
 from tlzoo.transfer.features.bayes import BayesianRidge
+from tlzoo.transfer.features.kernels import (
+    GaussianProcess,
+    KernelMean,
+    KernelRegressor,
+    KernelRidge,
+    SupportVectors,
+)
 
 Values = NDArray[np.float64]
+Rows = NDArray[np.int64]
 Settings = Mapping[str, Any]
 
 # What varies less than this part of its size has no variance but rounding.
 CONSTANT: Final = 1e-6
 # What is farther than so many standard deviations is set to that many: it was not there to learn from.
 FARTHEST: Final = 5.0
+# What learns most from several hundred crystals and what a network says of them.
+SMALL_DATA: Final = "kernel"
 # Trees of the forest; from 2,000 crystals on boosting works on binned features.
 TREES: Final = 300
 MANY: Final = 2000
@@ -61,18 +67,22 @@ class Estimator:
     make: Callable[..., Any]
     grid: Sequence[Settings] = ({},)
 
-    def fit(self, x: Values, y: Values, settings: Settings, seed: int) -> Pipeline:
-        """Fit scaler and regressor to features, ``(crystals, features)``, and labels, ``(crystals,)``."""
+    def fit(
+        self, x: Values, y: Values, settings: Settings, seed: int, groups: Rows | None = None
+    ) -> Pipeline:
+        """Fit scaler and regressor to features, ``(crystals, features)``, and labels, ``(crystals,)``.
+
+        Of what a regressor chooses itself, by crystals left out, equal ``groups`` are left out together.
+        """
         fresh = make_pipeline(Scale(), self.make(*x.shape, seed, **settings))
-        with warnings.catch_warnings():
-            # a length scale at the end of its range: the kernel ignores that there is more
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return fresh.fit(x, y)
+        name, regressor = fresh.steps[-1]
+        grouped = isinstance(regressor, KernelRegressor)
+        return fresh.fit(x, y, **{f"{name}__groups": groups} if grouped else {})
 
 
 def predict(model: Pipeline, x: Values) -> tuple[Values, Values]:
     """Return predictions and their standard deviations, ``(crystals,)``; NaN where the regressor has none."""
-    if isinstance(model[-1], BayesianRidge | GaussianProcessRegressor):
+    if isinstance(model[-1], BayesianRidge | GaussianProcess):
         mean, deviation = model.predict(x, return_std=True)
         return mean, deviation
     mean = model.predict(x)
@@ -88,16 +98,6 @@ def find(name: str) -> Estimator:
     if name not in ESTIMATORS:
         raise UserError(no_such("estimator", name, ESTIMATORS))
     return ESTIMATORS[name]
-
-
-def _gaussian_process(_: int, features: int, seed: int, kernel: str) -> GaussianProcessRegressor:
-    # two standardised crystals are about so far apart
-    far = float(np.sqrt(2 * features))
-    bounds = (far / 100, far * 100)
-    shape: Kernel = RBF(far, bounds) if kernel == "rbf" else Matern(far, bounds, nu=1.5)
-    return GaussianProcessRegressor(
-        ConstantKernel() * shape + WhiteKernel(0.1), normalize_y=True, random_state=seed
-    )
 
 
 def _boosting(crystals: int, _: int, seed: int, max_depth: int) -> Any:  # noqa: ANN401
@@ -119,7 +119,10 @@ ESTIMATORS: Final = {
         Estimator("bayesian-ridge", lambda *_: BayesianRidge()),
         # penalties of standardised features; chosen by leave-one-out in closed form
         Estimator("ridge", lambda *_: RidgeCV(alphas=np.logspace(-2, 5, 29))),
-        Estimator("gp", _gaussian_process, [{"kernel": "rbf"}, {"kernel": "matern"}]),
+        Estimator("kernel-ridge", lambda *_: KernelRidge()),
+        Estimator("svr", lambda *_: SupportVectors()),
+        Estimator("kernel", lambda *_: KernelMean()),
+        Estimator("gp", lambda *_: GaussianProcess()),
         Estimator(
             "forest",
             lambda _, __, seed, **more: RandomForestRegressor(TREES, random_state=seed, **more),

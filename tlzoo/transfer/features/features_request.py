@@ -18,7 +18,8 @@ class Request:
             within the folds, and one for the mean. A+B puts the features of A and B side by side.
         layer: A layer that all of them have, or auto: chosen within the folds. A wrong name lists those there
             are.
-        estimators: Regressions: bayesian-ridge, ridge, gp, forest, boosting.
+        estimators: Regressions: bayesian-ridge, ridge, kernel-ridge, svr, kernel (the mean of these two), gp,
+            forest, boosting.
         cv: Which cross-validation: leave-one-out, or 5-fold with any number.
         repeats: Draw the folds so many times.
         groups: What is left out together: composition, so that polymorphs never straddle, or none.

@@ -192,11 +192,12 @@ class Joined(Source):
 
 
 def activations(
-    wanted: Mapping[str, tuple[Source, Sequence[str]]], crystals: Crystals
+    wanted: Mapping[str, tuple[Source, Sequence[str]]], crystals: Crystals, made: Stores | None = None
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
     """Return layers of several sources, ``(crystals, dim)`` each, by source and layer.
 
-    Each crystal is looked at once: what several sources read is made for all of them.
+    Each crystal is looked at once: what several sources read is made for all of them. ``made`` is what has
+    been made of the table before.
 
     Raises:
         UserError: There is no such layer, or it cannot be had for a crystal.
@@ -205,11 +206,11 @@ def activations(
         for layer in layers:
             of.check(layer)
     needs = dict.fromkeys(each for of, layers in wanted.values() for each in of.needs(layers))
-    stores = [of.kept(crystals, layers) for of, layers in wanted.values()]
+    stores = [made or {}, *(of.kept(crystals, layers) for of, layers in wanted.values())]
     parts = answered(
         crystals,
         list(needs),
-        lambda made: {name: of.read(made, layers) for name, (of, layers) in wanted.items()},
+        lambda part: {name: of.read(part, layers) for name, (of, layers) in wanted.items()},
         kept={options: store for each in stores for options, store in each.items()},
     )
     return {

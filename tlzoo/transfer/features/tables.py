@@ -12,8 +12,8 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.errors import UserError
+from tlzoo.model.known_crystals import known_crystals
 from tlzoo.transfer.features.layers import DESCRIPTORS, parts_of
-from tlzoo.transfer.finetune.known_crystals import known_crystals
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]

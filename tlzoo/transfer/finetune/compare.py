@@ -25,6 +25,7 @@ from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
 from tlzoo.model import ensemble
 from tlzoo.model.checkpoint import Loaded
+from tlzoo.model.known_crystals import known_crystals
 from tlzoo.model.trained import load
 from tlzoo.training.configuration import Configuration
 from tlzoo.training.in_memory import Table, contents, stored
@@ -34,7 +35,6 @@ from tlzoo.transfer.finetune.candidate import Training, read
 from tlzoo.transfer.finetune.course import Course
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
 from tlzoo.transfer.finetune.finetune_request import LATEST, Request
-from tlzoo.transfer.finetune.known_crystals import known_crystals
 from tlzoo.transfer.finetune.measure import Measure, are_classes
 from tlzoo.transfer.finetune.recipes import recipe
 

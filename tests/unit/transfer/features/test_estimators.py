@@ -30,7 +30,7 @@ def test_all_learn_and_repeat(name, problem, monkeypatch):
 
 def test_unknown_names_list_the_known():
     with pytest.raises(
-        UserError, match="there is no estimator 'svm'; there are: bayesian-ridge, ridge, gp, "
+        UserError, match="there is no estimator 'svm'; there are: bayesian-ridge, ridge, kernel-ridge, svr, "
     ):
         find("svm")
 

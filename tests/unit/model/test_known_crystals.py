@@ -13,8 +13,8 @@ from tlzoo.cards.beside import files
 from tlzoo.cards.library import find, locate
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
+from tlzoo.model.known_crystals import known_crystals
 from tlzoo.model.seen import seen_in_training
-from tlzoo.transfer.finetune.known_crystals import known_crystals
 
 LEARNED = np.arange(60, 84)
 

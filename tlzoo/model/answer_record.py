@@ -1,0 +1,85 @@
+"""What answers for the directory of a comparison: its networks, a head on frozen features, or both; how surely.
+
+Beside the weights, ``answer.json`` names the parts whose mean is the answer, and the half widths of intervals
+that are as wide as the errors of crystals left out ask for.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.errors import UserError
+from tlzoo.machine.files import write_text
+
+FILE: Final = "answer.json"
+FORMAT: Final = 1
+NETWORK, FROZEN = "network", "frozen"
+# What intervals hold: one deviation, what predictions show, what screening works with.
+LEVELS: Final = ("0.68", "0.9", "0.95")
+SHOWN: Final = "0.9"
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AnswerRecord:
+    """The record.
+
+    Attributes:
+        parts: ``network`` for the weights beside it, ``frozen`` for the folder of this name.
+        half_widths: Half widths of intervals by their level, in the unit of the target; of frozen features
+            alone none, for these have their own.
+        crystals: How many crystals, left out of training, they rest on.
+    """
+
+    parts: Sequence[str]
+    half_widths: Mapping[str, float]
+    crystals: int
+
+    def write(self, model: Path) -> None:
+        """Write it beside the weights of a model."""
+        write_text(model.with_name(FILE), json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+
+
+def read(weights: Path) -> AnswerRecord | None:
+    """Return the record beside the weights of a model; None if there is none, and these answer alone.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    path = weights.with_name(FILE)
+    if weights.name != "model.safetensors" or not path.is_file():
+        return None
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        record = AnswerRecord(content["parts"], content["half_widths"], int(content["crystals"]))
+        sound = (
+            content["format"] == FORMAT
+            and record.parts in ([NETWORK], [FROZEN], [NETWORK, FROZEN])
+            and all(float(record.half_widths[level]) >= 0 for level in LEVELS if record.half_widths)
+        )
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        sound = False
+    if not sound:
+        raise UserError(
+            f"{path} is damaged or of another version; `tlzoo finetune` writes it anew, and without it "
+            f"{weights} answers alone"
+        )
+    return record
+
+
+def half_widths(errors: Values) -> dict[str, float]:
+    r"""Return half widths of intervals by their level, from errors of crystals left out, ``(crystals,)``.
+
+    The :math:`\lceil (n + 1) p \rceil`-th smallest of n absolute errors holds the next crystal with
+    probability p (split conformal prediction: Papadopoulos et al., ECML 2002). Fewer than 9 crystals do not
+    reach 0.9, fewer than 19 not 0.95: then it is the largest error.
+    """
+    ascending = np.sort(np.abs(errors))
+    ranks = {level: int(np.ceil((len(errors) + 1) * float(level) - 1e-9)) for level in LEVELS}
+    return {level: float(ascending[min(len(errors), rank) - 1]) for level, rank in ranks.items()}
