@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("data", help="a data set that the paper has trials of")
     parser.add_argument("models", nargs="+", help="models to fine-tune")
     parser.add_argument("--size", type=int, default=100, help="crystals of the trial")
+    parser.add_argument("--cpu", action="store_true", help="processor time, for a machine that is busy")
     parser.add_argument("--epochs", type=int, help="instead of those of the recipe")
     given = parser.parse_args()
     runtime.configure()
@@ -41,22 +42,24 @@ def line(name: str, given: argparse.Namespace, folder: Path) -> str:
     trial = {"class_path": "PaperTrial", "init_args": {"trial": 1, "size": given.size}}
     config = folder / "trial.yaml"
     config.write_text(yaml.safe_dump({"data": {"split": trial}}))
-    request = Request(source=given.data, starts=(name,), configs=(config,), epochs=given.epochs, run_dir=folder)
+    more = {"configs": (config,), "epochs": given.epochs, "run_dir": folder}
+    request = Request(source=given.data, starts=(name,), **more)
     starts = request.start_models()
     data = read(draft(request, starts[name]))
     experiments = plan(request, starts, recipe(len(data.split.train)), data.targets)
     tree = experiments.tree("transfer", experiments.choices["transfer"][0], 0)
-    durations = Durations(data)
-    begun = time.perf_counter()
+    clock = time.process_time if given.cpu else time.perf_counter
+    durations = Durations(data, clock)
+    begun = clock()
     estimate = durations.seconds(tree)
-    took = time.perf_counter() - begun
-    steps = durations.pace(tree).timed
-    begun = time.perf_counter()
+    took = clock() - begun
+    steps, epochs = durations.pace(tree).timed, tree["trainer"]["max_epochs"]
+    begun = clock()
     fitting.fit(tree, data=data, run_dir=folder / name, quiet=True)
-    seconds = time.perf_counter() - begun
+    seconds = clock() - begun
     return (
-        f"{given.data} {given.size}, {name}, {tree['trainer']['max_epochs']} epochs: estimated {estimate:.1f} s "
-        f"from {steps} steps, in {took:.1f} s; took {seconds:.1f} s, {seconds / estimate:.2f} times as long"
+        f"{given.data} {given.size}, {name}, {epochs} epochs: estimated {estimate:.1f} s from {steps} steps, "
+        f"in {took:.1f} s; took {seconds:.1f} s, {seconds / estimate:.2f} times as long"
     )
 
 

@@ -1,7 +1,9 @@
 """How long trainings take on this machine: a few of their steps, timed."""
 
 import json
+import math
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -55,11 +57,15 @@ class Durations:
 
     Attributes:
         data: Crystals and split, as all of the trainings have them.
-        paces: What was timed, by what the time follows from.
+        clock: Tells seconds.
+        paces: What was timed, by what was asked.
+        kinds: The same by what the time follows from: each is timed once.
     """
 
     data: CrystalDataModule
+    clock: Callable[[], float] = time.perf_counter
     paces: dict[str, Pace] = field(default_factory=dict)
+    kinds: dict[str, Pace] = field(default_factory=dict)
 
     def seconds(self, tree: Tree) -> float:
         """Estimate how long the training of a configuration takes.
@@ -71,26 +77,30 @@ class Durations:
         return self.pace(tree).seconds(len(split.train), len(split.val), int(tree["trainer"]["max_epochs"]))
 
     def pace(self, tree: Tree) -> Pace:
-        """Return what the training of a configuration costs; learning rate, pooling and weights change nothing."""
+        """Return what a training costs; learning rate, pooling and weights change nothing."""
         tree = deepcopy(tree)
         model = tree["model"]
+        model["backbone"]["init_args"].pop("pooling", None)
         if "Gradual" in str((model.get("freezing") or {}).get("class_path")):
             del model["freezing"]  # it ends with everything, which costs most
         # a rate that cannot diverge
         model["optimizer"]["init_args"]["lr"] = SMALL_RATE
-        with calm(quiet=True):
-            experiment = Configuration.parsed(tree).build()
-            kind = _kind(experiment, tree)
-            if kind not in self.paces:
-                self.paces[kind] = timed(experiment, self.data)
-        return self.paces[kind]
+        asked = json.dumps([model, tree["data"]["batch_size"]], sort_keys=True, default=str)
+        if asked not in self.paces:
+            with calm(quiet=True):
+                experiment = Configuration.parsed(tree).build()
+                kind = _kind(experiment, tree)
+                if kind not in self.kinds:
+                    self.kinds[kind] = timed(experiment, self.data, self.clock)
+            self.paces[asked] = self.kinds[kind]
+        return self.paces[asked]
 
 
-def timed(experiment: Experiment, data: CrystalDataModule) -> Pace:
+def timed(experiment: Experiment, data: CrystalDataModule, clock: Callable[[], float]) -> Pace:
     """Take some steps of a training; nothing of it is kept."""
     module = experiment.data
     module.share(data)
-    clock = Clock(data.crystals.num_atoms)
+    steps = Steps(data.crystals.num_atoms, clock)
     wanted = ("accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val")
     trainer = pl.Trainer(
         **{name: experiment.trainer[name] for name in wanted},
@@ -100,25 +110,26 @@ def timed(experiment: Experiment, data: CrystalDataModule) -> Pace:
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        callbacks=[clock],
+        callbacks=[steps],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     trainer.fit(experiment.task, datamodule=module)
-    return clock.pace(data.split.train)
+    return steps.pace(data.split.train)
 
 
-class Clock(pl.Callback):
+class Steps(pl.Callback):
     """Times steps until there are enough of them.
 
     Args:
         num_atoms: Of each crystal of the table: what a step takes grows with its atoms.
+        clock: Tells seconds.
     """
 
-    def __init__(self, num_atoms: NDArray[np.int64]) -> None:
-        self.num_atoms = num_atoms
+    def __init__(self, num_atoms: NDArray[np.int64], clock: Callable[[], float]) -> None:
+        self.num_atoms, self.clock = num_atoms, clock
         self.ends: list[float] = []
         self.atoms: list[int] = []
 
@@ -133,13 +144,13 @@ class Clock(pl.Callback):
         """Take the time; stop if that was enough."""
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize()
-        self.ends.append(time.perf_counter())
+        self.ends.append(self.clock())
         self.atoms.append(int(self.num_atoms[batch[keys.ROW].cpu().numpy()].sum()))
         if len(self.ends) > 1 and self.ends[-1] - self.ends[0] > SECONDS:
             trainer.should_stop = True
 
     def pace(self, train: NDArray[np.int64]) -> Pace:
-        """Return what a crystal costs, of the size that those to learn from have on average, by their rows."""
+        """Return what a crystal costs that has as many atoms as those to learn from, by their rows."""
         seconds, atoms = self.ends[-1] - self.ends[0], sum(self.atoms[1:])
         return Pace(seconds / atoms * float(self.num_atoms[train].mean()), len(self.ends) - 1)
 
@@ -147,15 +158,17 @@ class Clock(pl.Callback):
 def told(seconds: float) -> str:
     """Return a duration in words.
 
-    >>> told(20), told(60), told(200), told(2e4)
-    ('less than a minute', '1 minute', '3 minutes', '5.6 hours')
+    >>> told(20), told(200), told(2e4)
+    ('less than a minute', 'about 4 minutes', 'about 5.6 hours')
     """
-    minutes = round(seconds / 60)
-    if minutes < 1 or seconds < 55:
+    if seconds < 60:
         return "less than a minute"
-    if minutes < 100:
-        return f"{minutes} minute{'s' * (minutes != 1)}"
-    return f"{seconds / 3600:.1f} hours"
+    return f"about {minutes(seconds)} minutes" if seconds < 6000 else f"about {seconds / 3600:.1f} hours"
+
+
+def minutes(seconds: float) -> int:
+    """Return minutes that are enough."""
+    return math.ceil(seconds / 60)
 
 
 def _kind(experiment: Experiment, tree: Tree) -> str:
@@ -163,5 +176,5 @@ def _kind(experiment: Experiment, tree: Tree) -> str:
     task = experiment.task
     backbone = describe(task.backbone)
     backbone["init_args"].pop("pooling", None)
-    facts = [backbone, describe(task.head)["class_path"], tree["model"].get("freezing"), tree["data"]["batch_size"]]
+    facts = [backbone, type(task.head).__name__, tree["model"].get("freezing"), tree["data"]["batch_size"]]
     return json.dumps(facts, sort_keys=True, default=str)

@@ -41,6 +41,8 @@ class Request:
         together: Let the best training from each of several models answer together, and as many from scratch,
             instead of the best of all.
         seed: Seed of the first training; the others follow it.
+        minutes: Train for so many minutes at most, as far as a few steps tell: with fewer learning rates and
+            poolings to choose from, then with fewer epochs, unless they are asked for.
         configs: YAML to put on top of both experiments: split, columns, precision, logger …; may be repeated.
         run_dir: Directory for everything that is written; by default one for each request, and a link to
             the newest.
@@ -59,11 +61,12 @@ class Request:
     seeds: int = 1
     together: bool = False
     seed: int = 0
+    minutes: float | None = None
     configs: Sequence[Path] = ()
     run_dir: Path = LATEST
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "seeds"):
+        for name in ("epochs", "batch_size", "seeds", "minutes"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
@@ -92,6 +95,8 @@ class Request:
         A comparison that was once made in ``runs/finetune`` itself stays there.
         """
         facts = {name: value for name, value in vars(self).items() if name != "run_dir"}
+        if self.minutes is None:
+            del facts["minutes"]  # directories of before there was such a field stay where they are
         facts["configs"] = [Path(p).read_text("utf-8") for p in self.configs if Path(p).is_file()]
         if LATEST.is_dir() and not LATEST.is_symlink():
             plain = json.loads(json.dumps(facts, default=str))
