@@ -1,15 +1,14 @@
 """What of a comparison fits into some minutes: fewer candidates, then fewer epochs, on both sides alike."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from tlzoo.errors import UserError
 from tlzoo.machine.files import write_text
 from tlzoo.transfer.finetune.duration import Durations, minutes, told
-from tlzoo.transfer.finetune.experiment import SIDES, Plan
+from tlzoo.transfer.finetune.experiment import SIDES, Plan, Side
 from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import Recipe
 
@@ -22,14 +21,19 @@ LEAST_EPOCHS: Final = 0.5
 SEVERAL: Final = ("devices", "num_nodes")
 
 
-def seconds(plan: Plan, durations: Durations, request: Request) -> float:
-    """Estimate how long all trainings of a comparison take, those that repeat what was chosen included."""
-    total = 0.0
+def seconds(plan: Plan, durations: Durations, request: Request) -> dict[Side, float]:
+    """Estimate how long the trainings of each side take, those that repeat what was chosen included."""
+    found: dict[Side, float] = {}
     for side in SIDES:
         each = [durations.seconds(plan.trees[side, choice.start]) for choice in plan.choices[side]]
         again = len(request.starts) - 1 if request.together and side == "scratch" else request.seeds - 1
-        total += sum(each) + again * max(each)
-    return total
+        found[side] = sum(each) + again * max(each)
+    return found
+
+
+def total(found: Mapping[Side, float]) -> float:
+    """Return the seconds of both sides."""
+    return sum(found.values())
 
 
 def affordable(
@@ -47,20 +51,20 @@ def affordable(
     Raises:
         UserError: Not even the least of it fits, or nobody can tell.
     """
-    plan, less = planned(row), None
+    plan = planned(row)
     if any(tree["trainer"].get(name, 1) not in (1, "1") for tree in plan.trees.values() for name in SEVERAL):
         if request.minutes is not None:
             raise UserError("--minutes is for one process: leave trainer.devices and num_nodes out")
         return plan, None
     if request.minutes is not None:
-        less = kept(request.run_dir, row) or within(
-            60 * request.minutes, row, lambda some: seconds(planned(some), durations, request)
+        less = kept(request, row) or within(
+            60 * request.minutes, row, lambda some: total(seconds(planned(some), durations, request))
         )
-        keep(request.run_dir, less)
-        plan = planned(less)
-    took = seconds(plan, durations, request)
-    if less is not None and (text := left_out(row, less)):
-        say(f"--minutes {request.minutes:g} leave {text}")
+        keep(request, less)
+        full, plan = plan, planned(less)
+        if text := left_out(full, plan):
+            say(f"--minutes {request.minutes:g} leave {text}")
+    took = total(seconds(plan, durations, request))
     return plan, took
 
 
@@ -81,7 +85,7 @@ def within(limit: float, row: Recipe, cost: Callable[[Recipe], float]) -> Recipe
     raise UserError(
         f"--minutes {limit / 60:g} are too few: all that is to be compared takes {told(cost(row))} on this "
         "machine, and the least of it, one learning rate and pooling with half of the epochs where none are "
-        f"asked for, {told(shortest)}. Give --minutes {minutes(shortest)}, --from a smaller network, or learn "
+        f"asked for, {told(shortest)}. Give --minutes {minutes(shortest)}, or a smaller network, or learn "
         "from frozen features, which trains no network: tlzoo features"
     )
 
@@ -95,29 +99,37 @@ def _less(row: Recipe) -> Iterator[Recipe]:
         yield replace(row, epochs=epochs)
 
 
-def left_out(row: Recipe, less: Recipe) -> str:
-    """Say what of a recipe was left out; empty if nothing was."""
+def least(row: Recipe) -> Recipe:
+    """Return the least of a recipe that is worth comparing."""
+    *_, shortest = _less(row)
+    return shortest
+
+
+def left_out(full: Plan, less: Plan) -> str:
+    """Say what of a plan was left out; empty if nothing was."""
     found = []
-    if less.rates != row.rates:
-        found.append(f"one learning rate instead of {len(row.rates)}")
-    if less.poolings != row.poolings:
-        found.append(f"{less.poolings[0]} pooling alone")
-    if less.epochs != row.epochs:
-        found.append(f"{less.epochs} epochs instead of {row.epochs}")
+    for name, what in (("rate", "learning rate"), ("pooling", "pooling")):
+        tried, left = ({getattr(one, name) for one in each.choices["transfer"]} for each in (full, less))
+        if len(left) < len(tried):
+            found.append(f"one {what} instead of {len(tried)}")
+    epochs, fewer = (next(iter(each.trees.values()))["trainer"]["max_epochs"] for each in (full, less))
+    if fewer < epochs:
+        found.append(f"{fewer} epochs instead of {epochs}")
     return ", ".join(found)
 
 
-def kept(folder: Path, row: Recipe) -> Recipe | None:
+def kept(request: Request, row: Recipe) -> Recipe | None:
     """Return what was left of a recipe when a comparison began; it goes on with the same. None: it is new."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content = json.loads((request.run_dir / FILE).read_text(encoding="utf-8"))
         found: dict[str, Any] = {name: tuple(content[name]) for name in CHANGED if name != "epochs"}
-        return replace(row, **found, epochs=int(content["epochs"]))
+        less = replace(row, **found, epochs=int(content["epochs"]))
+        return less if content["minutes"] == request.minutes else None
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
-def keep(folder: Path, less: Recipe) -> None:
+def keep(request: Request, less: Recipe) -> None:
     """Write down what is left of a recipe."""
-    content = {name: value for name, value in asdict(less).items() if name in CHANGED}
-    write_text(folder / FILE, json.dumps(content, indent=1) + "\n")
+    content = {"minutes": request.minutes, **{name: getattr(less, name) for name in CHANGED}}
+    write_text(request.run_dir / FILE, json.dumps(content, indent=1) + "\n")
