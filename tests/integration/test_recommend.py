@@ -50,7 +50,7 @@ def test_more_training_on_the_property_ranks_first(tlzoo, models, mine):
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
     assert lines[0].startswith(f"band_gap of {mine}, 60 crystals (all)")
-    assert lines[2].split()[:2] == ["1", models[1]]
+    assert lines[2].split()[:3] == ["1", models[1], "kernel"]
     assert lines[3].split()[:2] == ["2", models[0]]
     assert f"Try: tlzoo finetune {mine} --target band_gap --from {models[1]}" in answer.out
 
