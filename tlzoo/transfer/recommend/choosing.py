@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tlzoo.cards import library
 from tlzoo.errors import UserError, printable
+from tlzoo.model.known_crystals import known_crystals
 from tlzoo.model.trained import Model, load
 from tlzoo.transfer.finetune.candidate import read
 from tlzoo.transfer.finetune.experiment import draft
@@ -74,7 +76,7 @@ def recommend(request: RecommendRequest) -> Report:
     row = recipe(len(data.split.train))
     scores = rank(crystals, labels, models, unit=data.units[0], repeats=repeats, seed=seed)
     paces = {score.name: score.pace for score in scores if score.name in models}
-    return Report(
+    report = Report(
         source=request.source,
         target=data.targets[0],
         unit=data.units[0],
@@ -92,3 +94,7 @@ def recommend(request: RecommendRequest) -> Report:
             *(word for path in request.configs for word in ("--config", str(path))),
         ],
     )
+    start = report.kept or report.scores[0]
+    known = known_crystals([start.name] if start.name in models else [], data.crystals, drawn, request.source)
+    seen = {start.name: int(known.mask.sum())} if known.mask is not None else {}
+    return replace(report, seen=seen)

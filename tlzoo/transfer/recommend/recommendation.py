@@ -47,6 +47,7 @@ class Report:
         labelled: Crystals with a known target.
         minutes: What is proposed takes no longer; None for no limit.
         absent: What to install for further models, by name.
+        seen: How many of the crystals were in the training of a model, of those that this was looked up for.
         options: What else the fine-tuning command needs to read the same data.
     """
 
@@ -62,6 +63,7 @@ class Report:
     labelled: int = 0
     minutes: float | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
+    seen: Mapping[str, int] = field(default_factory=dict)
     options: Sequence[str] = ()
 
     @property
@@ -182,6 +184,11 @@ class Report:
             found.append(
                 f"the best embedding says no more than {' or '.join(rivals)}. That is of frozen "
                 "embeddings: `tlzoo finetune` sets what training makes of them beside the same baselines."
+            )
+        if seen := self.seen.get(start.name):
+            found.append(
+                f"{start.name} has learned from {seen} of the {self.crystals} crystals: here it may seem "
+                "better than it is."
             )
         if start.unseen:
             found.append(f"{start.unseen} crystals have elements that {start.name} never learned from.")

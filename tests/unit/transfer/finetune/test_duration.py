@@ -48,7 +48,7 @@ def test_a_step_is_timed_by_its_atoms(tree, data):
     durations = Durations(data, ticking(0.01))
     pace = durations.pace(tree)
     assert pace.timed == STEPS
-    # 32 crystals in 4 batches of 8, three times: all have been seen as often, so a step is one of average size
+    # 32 crystals in 4 batches, three times: a step is of average size
     assert len(data.split.train) == 32
     assert pace.crystal == pytest.approx(0.01 / 8, rel=0.05)
 

@@ -63,7 +63,8 @@ def test_descriptors_win_where_they_are_best(report):
     best = replace(report, scores=[replace(SHALLOW, errors=0.5 * NOISE), LARGE], options=["--unit", "eV"])
     first, second = best.proposals
     assert first.command.startswith(
-        "tlzoo features mine.csv --target gap --unit eV --from descriptors --layer composition --estimator forest"
+        "tlzoo features mine.csv --target gap --unit eV --from descriptors --layer composition "
+        "--estimator forest"
     )
     assert "--from alignn-fe --strategy" in second.command
     assert not best.warnings
@@ -81,9 +82,7 @@ def test_what_fits_is_proposed(report):
     (frozen,) = replace(report, minutes=1).proposals
     assert "tlzoo features" in frozen.command
     slow = [replace(each, pace=10.0) for each in report.scores]
-    with pytest.raises(
-        UserError, match="--minutes 5 are too few: the quickest of all, .* takes about 17 min"
-    ):
+    with pytest.raises(UserError, match=r"too few: the quickest of all, .* takes about 17 min"):
         _ = replace(report, minutes=5, scores=slow).proposals
 
 
