@@ -35,8 +35,12 @@ def _models(starts: Sequence[str] | None) -> tuple[dict[str, Model], dict[str, s
             elif starts:
                 raise
             else:
-                sys.stderr.write(f"tlzoo: {name} is left out: {printable(str(error))}\n")
+                _left_out(name, error)
     return models, absent
+
+
+def _left_out(name: str, error: UserError) -> None:
+    sys.stderr.write(f"tlzoo: {name} is left out: {printable(str(error))}\n")
 
 
 def recommend(request: RecommendRequest) -> Report:
@@ -74,7 +78,8 @@ def recommend(request: RecommendRequest) -> Report:
         raise UserError(f"{data.targets[0]} is {labels[0]:g} for all crystals: there is nothing to learn")
     part = "all" if request.everything else "the training part"
     row = recipe(len(data.split.train))
-    scores = rank(crystals, labels, models, unit=data.units[0], repeats=repeats, seed=seed)
+    left = None if request.starts else _left_out
+    scores = rank(crystals, labels, models, unit=data.units[0], repeats=repeats, seed=seed, left=left)
     paces = {score.name: score.pace for score in scores if score.name in models}
     report = Report(
         source=request.source,

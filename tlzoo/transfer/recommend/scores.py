@@ -2,12 +2,12 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from statistics import stdev
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from tlzoo.errors import UserError
 from tlzoo.evaluation.baselines import composition_features, random_forest, ridge
 from tlzoo.evaluation.crossval import FOLDS, cross_validate, deal
 from tlzoo.evaluation.gain import Gain, gain
+from tlzoo.graphs.workers import NoGraphError
 from tlzoo.model.activations import EMBEDDING
 from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model
@@ -32,6 +33,9 @@ from tlzoo.transfer.recommend.logme import logme
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
+# Layers of sources, by name and layer; what they say of crystals, (crystals, dim), and the seconds it took.
+Wanted: TypeAlias = Mapping[tuple[str, str], Source]
+Timed: TypeAlias = tuple[NDArray[np.float32], float]
 
 LINEAR: Final = "ridge on the composition"
 FOREST: Final = "random forest on the composition"
@@ -125,6 +129,7 @@ def rank(
     repeats: int = 1,
     seed: int = 0,
     shallow: bool = True,
+    left: Callable[[str, UserError], None] | None = None,
 ) -> list[Score]:
     """Score models by the regression that learns most from few crystals on their frozen embeddings.
 
@@ -139,6 +144,8 @@ def rank(
         repeats: Number of cross-validations.
         seed: Seed of the folds.
         shallow: Score regressions on descriptors, too.
+        left: Told of what is left out, as it cannot be had for a crystal, and why; by default that is an
+            error.
 
     Returns:
         The best first.
@@ -153,7 +160,7 @@ def rank(
     if shallow:
         wanted |= {(DESCRIPTORS, kind): Descriptors() for kind in KINDS}
     scores = []
-    for (name, layer), (values, seconds) in features(wanted, crystals).items():
+    for (name, layer), (values, seconds) in _readable(wanted, crystals, left).items():
         x, model = values.astype(np.float64), models.get(name)
         for estimator in SHALLOW if model is None else (SMALL_DATA,):
             begun = time.perf_counter()
@@ -215,9 +222,29 @@ def baselines(
     return [Score(LINEAR, linear, logme(known, target), None), Score(FOREST, forest, None, None)]
 
 
-def features(
-    wanted: Mapping[tuple[str, str], Source], crystals: Crystals
-) -> dict[tuple[str, str], tuple[NDArray[np.float32], float]]:
+def _readable(
+    wanted: Wanted, crystals: Crystals, left: Callable[[str, UserError], None] | None
+) -> dict[tuple[str, str], Timed]:
+    """Return the features of all sources, or if one cannot read a crystal, of those that can."""
+    try:
+        return features(wanted, crystals)
+    except NoGraphError as error:
+        if left is None:
+            raise
+        reason = error
+    found = {}
+    for key, of in wanted.items():
+        try:
+            found |= features({key: of}, crystals)
+        except NoGraphError as error:
+            left(key[0], error)
+            reason = error
+    if not found:
+        raise reason
+    return found
+
+
+def features(wanted: Wanted, crystals: Crystals) -> dict[tuple[str, str], Timed]:
     """Return layers of sources, by name and layer, ``(crystals, dim)`` each, and the seconds that each takes.
 
     What several read is made once for all; its time is that of each.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tlzoo.data import named
+from tlzoo.graphs.workers import GRAPHS, NoGraphError
 from tlzoo.transfer.finetune.recipes import recipe
 from tlzoo.transfer.recommend import scores
 from tlzoo.transfer.recommend.recommendation import Report
@@ -180,3 +181,46 @@ def test_a_head_is_not_kept_for_its_unit_alone(report, ranked):
     assert "--head" not in far.text()
     # what the composition says is no reason for doubt where the head knows better
     assert replace(report, scores=[replace(poor, answers={"gap": good.mae})]).warnings == []
+
+
+def test_descriptors_are_sources_too(crystals, target):
+    found = scores.rank(crystals, target, {}, groups=ROWS)
+    assert {(score.shown, score.estimator) for score in found} == {
+        ("descriptors", "kernel"), ("descriptors", "forest"),
+        ("composition descriptors", "kernel"), ("composition descriptors", "forest"),
+    }  # fmt: skip
+    spread = np.abs(target - target.mean()).mean()
+    assert all(score.mae < spread for score in found)
+    assert all(score.pace > 0 for score in found)
+    assert [score.mae for score in found] == sorted(score.mae for score in found)
+
+
+def test_what_cannot_read_a_crystal_is_left_out(crystals, target, models, monkeypatch):
+    def read(wanted, crystals):
+        if ("poor", "embedding") in wanted:
+            raise NoGraphError(crystals, {3: "an atom has no neighbour"}, GRAPHS)
+        return {(name, layer): (models[name].embedding, 0.6) for name, layer in wanted}
+
+    monkeypatch.setattr(scores, "features", read)
+    told = []
+    found = scores.rank(
+        crystals, target, models, groups=ROWS, shallow=False, left=lambda *one: told.append(one)
+    )
+    assert [score.name for score in found] == ["good", "fair"]
+    ((name, error),) = told
+    assert name == "poor"
+    assert "an atom has no neighbour" in str(error)
+    with pytest.raises(NoGraphError):
+        scores.rank(crystals, target, models, groups=ROWS, shallow=False)
+    with pytest.raises(NoGraphError):
+        scores.rank(crystals, target, {"poor": models["poor"]}, groups=ROWS, shallow=False, left=print)
+
+
+def test_groups_are_left_out_together():
+    """Of two crystals with the same features and label none is known to the other."""
+    generator = np.random.default_rng(0)
+    x, target = generator.normal(size=(40, 6)), generator.normal(size=40)
+    twice, labels = np.concatenate([x, x]), np.concatenate([target, target])
+    alone = scores.left_out("kernel", twice, labels, np.arange(80)).mean()
+    grouped = scores.left_out("kernel", twice, labels, np.tile(np.arange(40), 2)).mean()
+    assert alone < 0.5 * grouped
