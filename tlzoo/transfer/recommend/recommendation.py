@@ -1,5 +1,6 @@
 """The ranking as a table for people and as data for programs."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from tlzoo.transfer.recommend.scores import Score
 FORMAT: Final = 1
 # Models that are named to fine-tune from, at most: each is as many trainings more.
 STARTS: Final = 3
+# Of fewer crystals each is left out alone: there may be too few compositions for folds.
+MANY: Final = 50
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,10 @@ class Report:
                 break
         else:
             return None
-        name = f"{self.target}-{score.estimator}"
+        name = re.sub(r"[^\w.-]", "-", f"{self.target}-{score.estimator}")
+        folds = f"{FITS - 1}-fold" if self.labelled >= MANY else "leave-one-out"
         words = ["features", self.source, "--target", self.target, *self._unit, "--from", score.name]
-        words += ["--layer", score.layer, "--estimator", score.estimator, "--cv", "10-fold", "-o", name]
+        words += ["--layer", score.layer, "--estimator", score.estimator, "--cv", folds, "-o", name]
         words += ["--save", name] if score.estimator in LEARNED else []
         return Proposal(shlex.join(["tlzoo", *words]), took, (score.name,))
 
