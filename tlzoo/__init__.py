@@ -18,7 +18,7 @@ _HOMES = {
     "finetune": "tlzoo.transfer.finetune.compare",
     "fit": "tlzoo.training.fitting",
     "list_checkpoints": "tlzoo.cards.library",
-    "load": "tlzoo.model.trained",
+    "load": "tlzoo.transfer.finetune.chosen",
     "test": "tlzoo.training.measuring",
     "validate": "tlzoo.training.measuring",
 }

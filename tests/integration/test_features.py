@@ -13,6 +13,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.evaluation.baselines import errors
 from tlzoo.transfer.features import load
+from tlzoo.transfer.features.layers import Descriptors
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -93,7 +94,7 @@ def test_features_of_a_model_and_descriptors(run, tlzoo, few, tmp_path):
         tmp_path / "gap",
         *(few, "--target", "band_gap", "--from", f"{run},descriptors", "--cv", "3-fold", "--repeats", 2),
     )
-    names = [str(run), "descriptors", "any of these", "mean of these"]
+    names = [str(run), "descriptors", "any of these", "mean of these", "stack of these"]
     assert [row["features"] for row in content["results"]] == names
     assert said.splitlines()[0].endswith("3-fold, 2 times:")
     # the figures are those of the predictions, each crystal once a repeat
@@ -161,11 +162,11 @@ def test_a_learning_curve_and_a_model_to_keep(run, tlzoo, few, tmp_path):
     said, content, table = features(
         tlzoo, tmp_path / "gap", *arguments, "--curve", "12,6", "--save", tmp_path / "kept"
     )
-    assert [row["crystals"] for row in content["results"]] == [6] * 4 + [12] * 4 + [None] * 4
+    assert [row["crystals"] for row in content["results"]] == [6] * 5 + [12] * 5 + [None] * 5
     assert table["crystals"].isna().sum() == len(table) / 3
     assert said.splitlines()[-1] == f"fitted to all 24 crystals: {tmp_path / 'kept'}"
     kept = load(tmp_path / "kept")
-    assert kept.card["judged"]["features"] == "mean of these"
+    assert kept.card["judged"]["features"] == "stack of these"
     answers = kept.predict(Crystals.read_parquet(few))
     # the descriptors know these crystals: they were fitted to them
     truth = Crystals.read_parquet(few).columns["band_gap"]
@@ -201,6 +202,35 @@ def test_two_tables_and_what_intervals_hold(tlzoo, few, tmp_path):
     assert ranked.loc[crystals.ids[0], "in_training"]
     assert ranked.loc[other.ids[-3], "in_training"]
     assert "calibrated on 60 crystals left out in turn; of others" in (tmp_path / "ranked.html").read_text()
+
+
+def test_learning_starts_from_a_column(tlzoo, few, tmp_path):
+    """The density from the volume per atom, which alone says it to within the mean mass of the atoms."""
+    crystals = Crystals.read_parquet(few)
+    table = Descriptors().activations(crystals, ["structure"])["structure"]
+    names = Descriptors().columns("structure")
+    density = table[:, names.index("density")].astype(float)
+    near = 60 / table[:, names.index("volume_per_atom")].astype(float)
+    columns = {"density": density, "light": near}
+    replace(crystals, columns=columns, units=dict.fromkeys(columns, "g/cm3")).write_parquet(
+        tmp_path / "mine.parquet"
+    )
+    arguments = (tmp_path / "mine.parquet", "--target", "density", "--layer", "composition", "--cv", "4-fold")
+    given = ("--estimator", "kernel-ridge")
+    errors = {}
+    for base in ((), ("--base", "light")):
+        _, content, _ = features(
+            tlzoo, tmp_path / "out", *arguments, *given, *base, "--save", tmp_path / "kept"
+        )
+        errors[base] = content["results"][0]["figures"]["unit"]["mae"]
+    assert errors["--base", "light"] < errors[()]
+    answer = tlzoo("predict", tmp_path / "kept", tmp_path / "mine.parquet", "-o", tmp_path / "answers.csv")
+    assert answer.code == 0, answer.err
+    assert pd.read_csv(tmp_path / "answers.csv")["density_std"].gt(0).all()
+    answer = tlzoo("predict", tmp_path / "kept", few, "-o", tmp_path / "answers.csv")
+    assert (answer.code, "there is no column 'light'" in answer.err) == (2, True)
+    answer = tlzoo("screen", tmp_path / "kept", "semiconductors", "-o", tmp_path / "ranked.parquet")
+    assert (answer.code, "predicts from the column light, which is not read" in answer.err) == (2, True)
 
 
 @pytest.fixture(scope="module")
@@ -275,10 +305,15 @@ def test_mistakes_of_predict_by_what_was_kept(kept, few, tlzoo, tmp_path):
         (["--coverage"], "--coverage is of the intervals of what --save FOLDER keeps"),
         (["--curve", "24"], "a learning curve over 24 crystals goes from 5 to 23, got 24"),
         (
-            ["--estimator", "gp", "--save", "kept"],
-            "one estimator can be saved, bayesian-ridge or ridge, got gp",
+            ["--estimator", "forest", "--save", "kept"],
+            "one estimator can be saved, of bayesian-ridge, ridge, kernel-ridge, svr, kernel, gp; got forest",
         ),
         (["--target", "nix"], "there is no column 'nix'"),
+        (["--base", "nix"], "there is no column 'nix'"),
+        (
+            ["--base", "band_gap", "--importance"],
+            "--importance is that of descriptors alone: leave out --base",
+        ),
         (["--from", ""], "name at least one source of features"),
         (
             ["--from", "{run}", "--layer", "conv.3"],

@@ -17,13 +17,15 @@ from tlzoo import load
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.labelled_table import LabelledTable
+from tlzoo.model.trained import load as load_network
 from tlzoo.training.task import Task
 from tlzoo.transfer.finetune import finished
+from tlzoo.transfer.finetune.decision import decide
 from tlzoo.transfer.finetune.finetune_request import Request
 
 FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_together: false}}}\n"
 FILES = {
-    *("comparison.json", "ensemble.json", "verdict.json", "verdict.md"),
+    *("answer.json", "comparison.json", "ensemble.json", "frozen", "verdict.json", "verdict.md"),
     *("model.json", "model.safetensors", "model.domain.safetensors"),
     *("scratch", "scratch.yaml", "transfer", "transfer.yaml"),
 }
@@ -88,7 +90,7 @@ def test_the_directory_holds_everything(done):
     assert {path.name for path in folder.iterdir()} == FILES
     content = json.loads((folder / "verdict.json").read_text())
     assert [row["name"] for row in content["results"]] == [
-        *("transfer", "scratch", "mean", "median", "ridge", "random forest"),
+        *("transfer", "frozen", "both", "scratch", "mean", "median", "ridge", "random forest"),
         *("transfer, 2 together", "scratch, 2 together"),
     ]
     for side in ("transfer", "scratch"):
@@ -116,7 +118,8 @@ def test_each_training_says_which_of_how_many_it_is(done, start):
     lines = done[1].out.splitlines()
     told = f"10 trainings, 2 epochs each: 4 from {start} and 4 from scratch, to choose from; 2 more with what"
     assert lines[2].startswith(told)
-    assert [line.split()[:2] for line in lines[3:13]] == [
+    assert lines[3].startswith("frozen: a kernel head on ")
+    assert [line.split()[:2] for line in lines[4:14]] == [
         *([f"{number}/10", "transfer"] for number in range(1, 5)),
         *([f"{number}/10", "scratch"] for number in range(5, 9)),
         ["9/10", "transfer"],
@@ -177,23 +180,112 @@ def test_the_directory_is_a_model(done, tlzoo, few, tmp_path):
     assert content["model"] == min(vals, key=vals.get)
     several = runs[content["model"]]
     assert sha(folder / "model.safetensors") == sha(several[0] / "model.safetensors")
-    assert tlzoo("predict", folder, few, "-o", tmp_path / "out.csv").code == 0
-    table = pd.read_csv(tmp_path / "out.csv")
     each = []
     for seed, run in enumerate(several):
         assert tlzoo("predict", run, few, "-o", tmp_path / f"{seed}.csv").code == 0
         each.append(pd.read_csv(tmp_path / f"{seed}.csv")["band_gap"])
-    known = ["trust", "unseen_elements", "distance"]
-    assert list(table.columns) == ["id", "band_gap", "band_gap_spread", *known]
-    learned = json.loads((several[0] / "split.json").read_text())["train"]
-    assert (table.set_index("id").loc[learned, "trust"] == "in training").all()
-    np.testing.assert_allclose(table["band_gap"], np.mean(each, axis=0), rtol=1e-5)
-    np.testing.assert_allclose(table["band_gap_spread"], np.std(each, axis=0, ddof=1), rtol=1e-3, atol=1e-6)
-    truth = Crystals.read_parquet(few)
-    test = np.isin(truth.ids, json.loads((several[0] / "split.json").read_text())["test"])
-    error = np.abs(table["band_gap"] - np.array(truth.column("band_gap"), dtype=float))[test].mean()
+    network, crystals = np.mean(each, axis=0), Crystals.read_parquet(few)
+    found = load_network(folder).predict(crystals)
+    np.testing.assert_allclose(found["band_gap"], network, rtol=1e-5)
+    np.testing.assert_allclose(found["band_gap_spread"], np.std(each, axis=0, ddof=1), rtol=1e-3, atol=1e-6)
+    frozen = load(folder / "frozen").predict(crystals)["band_gap"]
+    said = {content["model"]: network, "frozen": frozen, "both": (network + frozen) / 2}
+    split = json.loads((several[0] / "split.json").read_text())
+    truth, test = np.array(crystals.column("band_gap"), dtype=float), np.isin(crystals.ids, split["test"])
     results = {row["name"]: row for row in content["results"]}
-    assert results[f"{content['model']}, 2 together"]["mae"] == pytest.approx(error, rel=1e-4)
+    for name, values in said.items():
+        row = results[f"{name}, 2 together" if name == content["model"] else name]
+        assert row["mae"] == pytest.approx(np.abs(values - truth)[test].mean(), rel=1e-4), name
+
+
+@pytest.mark.parametrize("parts", [{"network": 1.0}, {"frozen": 1.0}, {"network": 0.5, "frozen": 0.5}])
+def test_whatever_answers_is_a_model_with_intervals(parts, done, tlzoo, few, tmp_path):
+    """Predicted, measured and screened with, from the command line and in Python."""
+    folder = shutil.copytree(done[0], tmp_path / "done")
+    record = json.loads((folder / "answer.json").read_text())
+    (folder / "answer.json").write_text(json.dumps({**record, "parts": parts}))
+    crystals = Crystals.read_parquet(few)
+    each = {"network": load_network(folder), "frozen": load(folder / "frozen")}
+    wanted = sum(weight * each[name].predict(crystals)["band_gap"] for name, weight in parts.items())
+    found = load(folder).predict(crystals)
+    np.testing.assert_allclose(found["band_gap"], wanted, rtol=1e-4, atol=1e-5)
+    half = record["half_widths"]["0.9"]
+    for end, sign in (("q5", -1), ("q95", 1)):
+        np.testing.assert_allclose(found[f"band_gap_{end}"], wanted + sign * half, rtol=1e-4, atol=1e-5)
+
+    assert tlzoo("predict", folder, few, "-o", tmp_path / "out.csv").code == 0
+    table = pd.read_csv(tmp_path / "out.csv")
+    spread = ["band_gap_spread"] if "frozen" not in parts else []
+    known = ["trust", "unseen_elements", "distance"]
+    assert list(table.columns) == ["id", "band_gap", *spread, "band_gap_q5", "band_gap_q95", *known]
+    np.testing.assert_allclose(table["band_gap"], wanted, rtol=1e-4, atol=1e-5)
+    split = json.loads(next(folder.glob("transfer/*/split.json")).read_text())
+    assert (table.set_index("id").loc[split["train"], "trust"] == "in training").all()
+
+    answer = tlzoo("test", folder, "--on", few, "-o", tmp_path / "on")
+    assert answer.code == 0, answer.err
+    mae = json.loads((tmp_path / "on" / "metrics.json").read_text())["test"]["mae"]
+    truth = np.array(crystals.column("band_gap"), dtype=float)
+    assert mae == pytest.approx(np.abs(wanted - truth).mean(), rel=1e-4)
+
+    answer = tlzoo("screen", folder, few, "-o", tmp_path / "ranked.parquet", "--jobs", 1)
+    assert answer.code == 0, answer.err
+    ranked = pd.read_parquet(tmp_path / "ranked.parquet").set_index("id")["band_gap"]
+    np.testing.assert_allclose(ranked.loc[list(crystals.ids)], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_part_that_is_missing_is_told(done, tlzoo, few, tmp_path):
+    folder = shutil.copytree(done[0], tmp_path / "done")
+    record = json.loads((folder / "answer.json").read_text())
+    (folder / "answer.json").write_text(json.dumps({**record, "parts": {"frozen": 1.0}}))
+    shutil.rmtree(folder / "frozen")
+    answer = tlzoo("predict", folder, few, "-o", tmp_path / "out.csv")
+    assert answer.code == 2
+    assert "lets the head in" in answer.err
+    assert "run `tlzoo finetune` again" in answer.err
+    (folder / "answer.json").write_text(json.dumps({**record, "parts": {"frozen": 0.7}}))
+    answer = tlzoo("predict", folder, few, "-o", tmp_path / "out.csv")
+    assert answer.code == 2
+    assert "answer.json is damaged or of another version" in answer.err
+
+
+def test_the_verdict_says_what_answers_and_why(done):
+    """The three errors on validation are those of the parts, and the rule was applied to them."""
+    folder, answer = done
+    content = json.loads((folder / "verdict.json").read_text())
+    model = content["model"]
+    tables = [pd.read_csv(run / "predictions.csv") for run in seeds(folder, content, model)]
+    runs = [table[table["part"] == "val"] for table in tables]
+    frozen = pd.read_csv(folder / "frozen" / "predictions.csv")
+    frozen = frozen[frozen["part"] == "val"]
+    assert list(runs[0]["id"]) == list(frozen["id"])
+    errors = np.mean([run["prediction"] - run["target"] for run in runs], axis=0)
+    head = (frozen["prediction"] - frozen["target"]).to_numpy()
+    wanted = {model: errors, "frozen": head, "both": (errors + head) / 2}
+    told = content["decision"]["val_mae"]
+    assert told == pytest.approx({name: np.abs(values).mean() for name, values in wanted.items()}, rel=1e-4)
+    decision = decide(errors, head)
+    assert content["answers"] == (model if decision.answers == "network" else decision.answers)
+    for sentence in content["choice"]:
+        assert sentence in answer.out
+    assert content["choice"][0].startswith(f"What answers: {content['answers']}")
+    assert sum(content["frozen"]["weights"].values()) == pytest.approx(1)
+    assert set(content["intervals"]) == set(wanted)
+    record = json.loads((folder / "answer.json").read_text())
+    assert record["half_widths"] == content["intervals"][content["answers"]]["half_widths"]
+
+
+def test_without_the_head_a_network_answers(finetune, few, work):
+    folder = work / "networks"
+    options = ("--learning-rates", "1e-2", "--no-frozen")
+    answer = finetune(few, folder, *options)
+    assert answer.code == 0, answer.err
+    assert "frozen" not in answer.out
+    content = json.loads((folder / "verdict.json").read_text())
+    assert content["answers"] == content["model"]
+    assert json.loads((folder / "answer.json").read_text())["parts"] == {"network": 1.0}
+    assert {"frozen", "both"}.isdisjoint(row["name"] for row in content["results"])
+    assert not (folder / "frozen").exists()
 
 
 def seeds(folder, content, side):

@@ -44,7 +44,8 @@ def test_a_folder_is_read_fine_tuned_and_asked(crystals, tmp_path):
     )  # fmt: skip
     assert found.text().startswith("|               | test MAE (eV) |")
     answer = package.load(tmp_path / "run").predict([crystals.structure(0)])
-    assert list(answer.columns) == ["id", "gap"]
+    assert list(answer.columns)[:2] == ["id", "gap"]
+    assert list(answer.columns)[-2:] == ["gap_q5", "gap_q95"]
     assert np.isfinite(answer["gap"][0])
 
 

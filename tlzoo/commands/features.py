@@ -111,6 +111,9 @@ def check_written(request: Request, written: Written) -> None:
     if written.importance:
         from tlzoo.transfer.features.importance import replaceable
 
+        if request.base:
+            raise UserError("--importance is that of descriptors alone: leave out --base")
+
         replaceable(request.features)
 
 

@@ -1,8 +1,9 @@
 """`tlzoo finetune DATA --target COL [--from NAME,…]`: fine-tune, and see whether the transfer helped.
 
 Trains twice on the same split, from the models named and from scratch, with as many epochs and the same
-learning rates and poolings to choose from, and ends with the errors of both on the test part beside
-those of trivial baselines.
+learning rates and poolings to choose from; in seconds a head for small data is fitted to frozen features of
+the models and to descriptors. Validation decides whether the network, the head or both answer. It ends with
+the errors of all on the test part beside those of trivial baselines.
 """
 
 from collections.abc import Sequence

@@ -3,37 +3,28 @@
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tlzoo.commands import arguments, say
 from tlzoo.commands.answer_requests import Inputs, Predicted
 from tlzoo.errors import UserError
 from tlzoo.transfer import features
 
-if TYPE_CHECKING:
-    # torch, scikit-learn and pandas take seconds to import, and the help needs none of them
-    from tlzoo.model.trained import Model
-    from tlzoo.transfer.features.saved import SavedFeatures
-
 
 def main(args: Sequence[str]) -> int:
     """Predict, and write the answers."""
     asked, given = arguments.parse(args, Predicted, Inputs, prog="tlzoo predict", about=__doc__)
+    # torch, scikit-learn and pandas take seconds to import, and the help needs none of them
     from tlzoo.crystals import Crystals, with_unit
     from tlzoo.machine.files import write_columns
     from tlzoo.model import trust
     from tlzoo.model.answering import Columns, Stores, answer_inputs
+    from tlzoo.transfer.finetune.chosen import load
 
-    if features.is_saved(asked.model):
-        if asked.flags:
-            raise UserError(
-                f"{asked.model} is a regression on frozen features, which knows no {next(iter(asked.flags))}"
-            )
-        trained: Model | SavedFeatures = features.load(asked.model)
-    else:
-        from tlzoo.model.trained import load
-
-        trained = load(asked.model)
+    if features.is_saved(asked.model) and asked.flags:
+        raise UserError(
+            f"{asked.model} is a regression on frozen features, which knows no {next(iter(asked.flags))}"
+        )
+    trained = load(asked.model)
     answer: Callable[[Crystals, Stores], Columns] = partial(trained.judged, **asked.limits)
     table = answer_inputs(
         given.inputs, trained.options, answer, skip_bad=given.skip_bad, reading=given.reading

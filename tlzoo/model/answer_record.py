@@ -1,11 +1,11 @@
-"""What answers for the directory of a comparison: its networks, a head on frozen features, or both; how surely.
+"""What answers for the directory of a comparison, and how surely: networks, a head on frozen features, both.
 
-Beside the weights, ``answer.json`` names the parts whose mean is the answer, and the half widths of intervals
-that are as wide as the errors of crystals left out ask for.
+Beside the weights, ``answer.json`` names the parts whose weighted mean is the answer, and the half widths of
+intervals that are as wide as the errors of crystals left out ask for.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,19 +31,24 @@ class AnswerRecord:
     """The record.
 
     Attributes:
-        parts: ``network`` for the weights beside it, ``frozen`` for the folder of this name.
-        half_widths: Half widths of intervals by their level, in the unit of the target; of frozen features
-            alone none, for these have their own.
+        parts: Their weights, which add up to 1: ``network`` for the weights beside it, ``frozen`` for the
+            folder of this name.
+        half_widths: Half widths of intervals by their level, in the unit of the target.
         crystals: How many crystals, left out of training, they rest on.
     """
 
-    parts: Sequence[str]
+    parts: Mapping[str, float]
     half_widths: Mapping[str, float]
     crystals: int
 
-    def write(self, model: Path) -> None:
-        """Write it beside the weights of a model."""
-        write_text(model.with_name(FILE), json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+
+def write(model: Path, record: AnswerRecord | None) -> None:
+    """Write a record beside the weights of a model; None undoes it."""
+    path = model.with_name(FILE)
+    if record is None:
+        path.unlink(missing_ok=True)
+        return
+    write_text(path, json.dumps({"format": FORMAT, **asdict(record)}, indent=1) + "\n")
 
 
 def read(weights: Path) -> AnswerRecord | None:
@@ -60,8 +65,9 @@ def read(weights: Path) -> AnswerRecord | None:
         record = AnswerRecord(content["parts"], content["half_widths"], int(content["crystals"]))
         sound = (
             content["format"] == FORMAT
-            and record.parts in ([NETWORK], [FROZEN], [NETWORK, FROZEN])
-            and all(float(record.half_widths[level]) >= 0 for level in LEVELS if record.half_widths)
+            and set(record.parts) <= {NETWORK, FROZEN}
+            and abs(sum(map(float, record.parts.values())) - 1) < 1e-9
+            and all(float(record.half_widths[level]) >= 0 for level in LEVELS)
         )
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         sound = False

@@ -131,7 +131,22 @@ def answered(
     most: int = MOST,
     atoms: int | None = ATOMS,
 ) -> list[T]:
-    """Return what is said of all crystals, part by part.
+    """Return what is said of all crystals, part by part; as :func:`answered_beside`."""
+    return answered_beside(
+        crystals, options, lambda _, stores: answer(stores), kept=kept, most=most, atoms=atoms
+    )
+
+
+def answered_beside(
+    crystals: Crystals,
+    options: Sequence[Options],
+    answer: Callable[[Crystals, Stores], T],
+    *,
+    kept: Stores | None = None,
+    most: int = MOST,
+    atoms: int | None = ATOMS,
+) -> list[T]:
+    """Return what is said of all crystals, part by part, from them and what was made of them.
 
     ``kept`` is what was made of the whole table before; a part has at most so many crystals, and atoms if
     there is a limit.
@@ -145,7 +160,7 @@ def answered(
         check_elements(crystals)
     parts = questions.parts(most=most, atoms=atoms)
     # once something is wrong the rest is looked through, but nothing computed
-    found = [answer(part.stores) for part in parts if not questions.problems]
+    found = [answer(crystals.select(part.rows), part.stores) for part in parts if not questions.problems]
     for each, problems in questions.unmade.items():
         if problems:
             raise NoGraphError(crystals, problems, product(each))

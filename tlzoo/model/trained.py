@@ -125,6 +125,12 @@ class Model:
 
     def judged(self, crystals: Crystals, stores: Stores, **limits: int) -> Columns:
         """Predict as :meth:`answers` does, and say of each answer what :meth:`trust` says, in one pass."""
+        answers, embedding = self.told(stores, **limits)
+        known = trust.columns(self.domain, self.card.get("elements"), crystals, embedding)
+        return trust.beside(answers, known)
+
+    def told(self, stores: Stores, **limits: int) -> tuple[Columns, NDArray[np.float32]]:
+        """Predict as :meth:`answers` does, and embed, ``(crystals, dim)``, in one pass."""
         width = len(self.columns)
 
         def compute(batch: Batch) -> Tensor:
@@ -132,9 +138,7 @@ class Model:
             return torch.cat([self.answer(batch, embedding), embedding.float()], dim=1)
 
         table = self.rows(compute, stores[self.backbone.graph], **limits)
-        answers: Columns = dict(zip(self.columns, table[:, :width].T, strict=True))
-        known = trust.columns(self.domain, self.card.get("elements"), crystals, table[:, width:])
-        return trust.beside(answers, known)
+        return dict(zip(self.columns, table[:, :width].T, strict=True)), table[:, width:]
 
     def trust(self, crystals: "Crystals | Sequence[Structure]", **limits: int) -> "pd.DataFrame":
         """Say what is known of how far predictions can be trusted; limits and errors of `predict`.
@@ -262,7 +266,7 @@ def load(name: str | Path) -> Model:
     for other in others:
         _check_alike(first, other)
     record = answer_record.read(path)
-    alone = record is not None and list(record.parts) == [answer_record.NETWORK]
+    alone = record is not None and answer_record.FROZEN not in record.parts
     widths = record.half_widths if record is not None and alone else {}
     return replace(first, others=tuple(others), half_widths=widths)
 

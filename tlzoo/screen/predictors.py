@@ -23,8 +23,9 @@ from tlzoo.graphs.batch import Batch
 from tlzoo.machine import runtime
 from tlzoo.model.answering import Stores
 from tlzoo.model.domain import Domain
-from tlzoo.model.trained import Model, load
+from tlzoo.model.trained import Model
 from tlzoo.transfer import features
+from tlzoo.transfer.finetune.chosen import Chosen, load
 
 if TYPE_CHECKING:
     from tlzoo.transfer.features.saved import SavedFeatures
@@ -160,6 +161,11 @@ class Frozen(Predictor):
         self.target, self.unit = model.card["target"], model.card["unit"]
         if target not in {None, self.target}:
             raise UserError(f"{name} predicts {self.target}, not {target}")
+        if model.base:
+            raise UserError(
+                f"{name} predicts from the column {model.base}, which is not read of crystals to screen; "
+                "take tlzoo predict, or a regression without --base"
+            )
         self.sha256 = hashlib.sha256((Path(name) / features.CARD).read_bytes()).hexdigest()
         self.elements = model.card["elements"]
         self.uncertain = len(model.columns) > 1
@@ -193,6 +199,48 @@ class Frozen(Predictor):
         return fitted_crystals(self.model.card)
 
 
+class Mixed(Predictor):
+    """What a comparison chose: a head on frozen features, perhaps together with a network.
+
+    Raises:
+        UserError: It predicts another property.
+    """
+
+    uncertain = True
+
+    def __init__(self, name: str, model: Chosen, target: str | None = None) -> None:
+        self.name, self.model = name, model
+        ((self.target, self.unit),) = model.units.items()
+        if target not in {None, self.target}:
+            raise UserError(f"{name} predicts {self.target}, not {target}")
+        pinned = (model.card["sha256"], model.frozen.card["sha256"], str(model.record))
+        self.sha256 = hashlib.sha256("\n".join(pinned).encode()).hexdigest()
+        self.elements = model.card.get("elements")
+        self.calibration = f"calibrated on {model.record.crystals:,} crystals that were left out"
+        self._one_at_a_time = Lock()
+
+    @property
+    def needs(self) -> Sequence[Options]:
+        """What networks and features read."""
+        return self.model.options
+
+    def answers(self, stores: Stores) -> Answers:
+        """Predict in the unit of the target."""
+        # layers are read off by hooks, which would hear the batches of other threads too
+        with self._one_at_a_time:
+            value, embedding = self.model.told(stores)
+        half = self.model.record.half_widths[str(LEVEL)]
+        return Answers(value, value - half, value + half, embedding.astype(np.float64))
+
+    def domain(self) -> Domain:
+        """Return what comes with it of the crystals that it has learned from."""
+        return self.model.domain
+
+    def training(self) -> Crystals:
+        """Return the crystals of training and validation part: the head has learned from both."""
+        return training_crystals(locate(self.name), self.model.card, ("train", "val"))
+
+
 def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]:
     """Load models that predict the same: as of :func:`tlzoo.load`, or what `tlzoo features --save` wrote.
 
@@ -205,10 +253,9 @@ def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]
         raise UserError(f"a model is named twice: {', '.join(names)}")
     found: list[Predictor] = []
     for name in names:
-        saved = features.is_saved(name)
-        found.append(
-            Frozen(name, features.load(name), target) if saved else Network(name, load(name), target)
-        )
+        model = load(name)
+        kind = {Model: Network, Chosen: Mixed}.get(type(model), Frozen)
+        found.append(kind(name, model, target))
     kinds = {(predictor.target, predictor.unit) for predictor in found}
     if len(kinds) > 1:
         listing = ", ".join(f"{each.name}: {each.target} in {each.unit or '1'}" for each in found)

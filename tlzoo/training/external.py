@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import tlzoo
 from tlzoo.cards.library import locate, names
 from tlzoo.crystals import Crystals
 from tlzoo.data.intake import crystals_from
@@ -22,7 +23,7 @@ from tlzoo.machine.lock import FILE as LOCK
 from tlzoo.machine.lock import held
 from tlzoo.model.description import plain
 from tlzoo.model.seen import Seen, seen_in_training
-from tlzoo.model.trained import Model, load
+from tlzoo.model.trained import Model
 from tlzoo.training.in_memory import Table
 from tlzoo.training.run import Run, long_table, read_json
 
@@ -63,7 +64,8 @@ def measured(
         UserError: Model or data cannot be read; no column has what the model predicts, or in another unit; or
             the folder holds something else.
     """
-    weights, trained = locate(model), load(model)
+    # whatever answers under this name, which for a comparison may be more than a network
+    weights, trained = locate(model), tlzoo.load(model)
     source = str(on) if isinstance(on, str | Path) else "crystals in memory"
     asked = _asked(targets, trained.card["targets"])
     crystals = crystals_from(on, targets=list(asked.values()) or None)

@@ -20,11 +20,12 @@ from tqdm import tqdm
 
 from tlzoo.evaluation.crossval import deal
 from tlzoo.transfer.features.estimators import Estimator
-from tlzoo.transfer.features.nested import Candidate, Learner, Outcome, mean, mixture, nested
+from tlzoo.transfer.features.nested import AllBases, Candidate, Learner, Outcome, nested
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
+STACK: Final = "stack of these"
 # What intervals hold, and how many deviations of a normal distribution that is.
 LEVELS: Final[Mapping[str, float]] = {"0.68": 1.0, "0.9": 1.6448536269514722, "0.95": 1.959963984540054}
 # Parts of the crystals that are left out in turn to see what the intervals hold.
@@ -54,13 +55,14 @@ def coverage(
     cv: str,
     repeats: int,
     seed: int,
+    bases: AllBases | None = None,
 ) -> dict[str, Any]:
     """Return the part of the crystals that intervals hold if nothing of it was known to anything.
 
     Each of ten parts is left out; on the rest all is done as for a regression that is kept: cross-validation,
-    widths, choice of a layer, fit.
+    widths, choice of a layer, fit, and of several sources the weights.
 
-    Arguments as of :func:`~tlzoo.transfer.features.nested.nested`; of several ``choices`` it is the mean.
+    Arguments as of :func:`~tlzoo.transfer.features.nested.nested`; ``choices`` are those of each source.
 
     Returns:
         By level, with and without calibration: ``{"calibrated": {"0.9": …}, "as stated": {"0.9": …}}``.
@@ -80,11 +82,16 @@ def coverage(
             repeats=repeats,
             seed=seed,
             progress=False,
+            bases={
+                place: {name: values[train] for name, values in each.items()}
+                for place, each in (bases or {}).items()
+            },
+            stack=STACK if len(choices) > 1 else "",
         )
-        needed = widths(mean([*found.values()]), truth[train])
-        learner = Learner(features, truth, groups, estimator, seed, train)
-        told = [learner.predict(learner.best(each), left) for each in choices.values()]
-        value, deviation = mixture(*(np.stack(part) for part in zip(*told, strict=True)))
+        needed = widths([*found.values()][-1], truth[train])
+        learner = Learner(features, truth, groups, estimator, seed, train, bases)
+        models = [learner.best(each) for each in choices.values()]
+        value, deviation = learner.mixture(models, learner.weights(models), left)
         scores = np.abs(value - truth[left]) / deviation
         for name, stated in LEVELS.items():
             held["calibrated"][name] += int((scores <= needed[name]).sum())

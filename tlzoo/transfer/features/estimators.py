@@ -9,16 +9,19 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import Pipeline, make_pipeline
 
 from tlzoo.errors import UserError, no_such
+from tlzoo.transfer.features.base import ITSELF, Bases, Way, best, ways
 from tlzoo.transfer.features.bayes import BayesianRidge
 from tlzoo.transfer.features.kernels import (
+    TINY,
+    Doubt,
     GaussianProcess,
     KernelMean,
-    KernelRegressor,
     KernelRidge,
+    Kernels,
     SupportVectors,
+    parts,
 )
 
 Values = NDArray[np.float64]
@@ -54,6 +57,47 @@ class Scale(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-le
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """A regression that has learned.
+
+    Attributes:
+        scale: What the features go through.
+        parts: What was learned instead of the property, and the regressor that did; the mean of what these
+            say of the property is predicted.
+        doubt: Deviations from crystals left out; None for the regressor's own.
+        left_out: Predictions of the crystals learned from, each made without its group, ``(crystals,)``; None
+            if nothing had to be chosen so.
+    """
+
+    scale: Scale
+    parts: Sequence[tuple[Way, Any]]
+    doubt: Doubt | None = None
+    left_out: Values | None = None
+
+    @property
+    def bases(self) -> list[str]:
+        """Names of what must be known to predict, beside the features."""
+        return list(dict.fromkeys(way.base for way, _ in self.parts if way.base))
+
+    def predict(self, x: Values, bases: Bases | None = None) -> Values:
+        """Return predictions, ``(crystals,)``, from features, ``(crystals, features)``, and bases."""
+        return self.told(x, bases)[0]
+
+    def told(self, x: Values, bases: Bases | None = None) -> tuple[Values, Values]:
+        """Return predictions and their standard deviations, ``(crystals,)``; NaN where there are none."""
+        scaled = self.scale.transform(x)
+        found = []
+        for way, regressor in self.parts:
+            mean, deviation = _told(regressor, scaled)
+            value = way.property(mean, bases or {})
+            found.append((value, way.deviation(deviation, value)))
+        values, own = (np.stack(each) for each in zip(*found, strict=True))
+        if self.doubt:
+            return values.mean(axis=0), self.doubt.deviations(scaled)
+        return mixture(values, own)
+
+
+@dataclass(frozen=True)
 class Estimator:
     """A kind of regression.
 
@@ -61,32 +105,91 @@ class Estimator:
         name: Its name on the command line.
         make: From the number of crystals, the number of features, a seed and settings to a fresh regressor.
         grid: Settings to choose among, on the training part.
+        chooser: Name of a faster one that chooses between layers for it.
+        kernel: Whether it makes a kernel regressor: these choose their settings themselves, and between a
+            property and its logarithm.
     """
 
     name: str
     make: Callable[..., Any]
     grid: Sequence[Settings] = ({},)
+    chooser: str = ""
+    kernel: bool = False
 
     def fit(
-        self, x: Values, y: Values, settings: Settings, seed: int, groups: Rows | None = None
-    ) -> Pipeline:
+        self,
+        x: Values,
+        y: Values,
+        settings: Settings,
+        seed: int,
+        groups: Rows | None = None,
+        bases: Bases | None = None,
+    ) -> Fitted:
         """Fit scaler and regressor to features, ``(crystals, features)``, and labels, ``(crystals,)``.
 
-        Of what a regressor chooses itself, by crystals left out, equal ``groups`` are left out together.
+        If there are ``bases``, ``(crystals,)`` by name, or a kernel, several things are learned instead of
+        the property, and by crystals left out, those of equal ``groups`` together, one or two are chosen; see
+        :mod:`tlzoo.transfer.features.base`.
         """
-        fresh = make_pipeline(Scale(), self.make(*x.shape, seed, **settings))
-        name, regressor = fresh.steps[-1]
-        grouped = isinstance(regressor, KernelRegressor)
-        return fresh.fit(x, y, **{f"{name}__groups": groups} if grouped else {})
+        bases = bases or {}
+        scale = Scale().fit(x)
+        scaled = scale.transform(x)
+        choices = ways(y, bases, logarithm=self.kernel)
+
+        def made() -> Any:  # noqa: ANN401
+            return self.make(*x.shape, seed, **settings)
+
+        if not self.kernel and len(choices) == 1:
+            return Fitted(scale, [(ITSELF, made().fit(scaled, y))])
+        regressors, left_out = {}, {}
+        kernels = Kernels(scaled, groups) if self.kernel else None
+        folds = parts(np.arange(len(y)) if groups is None else groups)
+        for way in choices:
+            z = way.learned(y, bases)
+            if kernels:
+                regressors[way] = made().fit(scaled, z, kernels=kernels)
+                values = regressors[way].left_out_
+            else:
+                regressors[way] = made().fit(scaled, z)
+                values = _left_out(made, scaled, z, folds)
+            left_out[way] = way.property(values, bases)
+        chosen = best(y, left_out)
+        values = np.mean([left_out[way] for way in chosen], axis=0)
+        doubt = Doubt.of(kernels, np.abs(values - y)) if kernels else None
+        return Fitted(scale, [(way, regressors[way]) for way in chosen], doubt, values)
 
 
-def predict(model: Pipeline, x: Values) -> tuple[Values, Values]:
-    """Return predictions and their standard deviations, ``(crystals,)``; NaN where the regressor has none."""
-    if isinstance(model[-1], BayesianRidge | GaussianProcess):
-        mean, deviation = model.predict(x, return_std=True)
+def predict(model: Fitted, x: Values, bases: Bases | None = None) -> tuple[Values, Values]:
+    """Return predictions and their standard deviations, ``(crystals,)``; NaN where there are none."""
+    return model.told(x, bases)
+
+
+def mixture(means: Values, deviations: Values, weights: Values | None = None) -> tuple[Values, Values]:
+    """Return mean and standard deviation of a mixture of models, which come first; equal by default."""
+    weights = np.full(len(means), 1 / len(means)) if weights is None else weights
+    mean = np.tensordot(weights, means, 1)
+    squares = np.square(deviations) + np.square(means - mean)
+    return mean, np.sqrt(np.tensordot(weights, squares, 1))
+
+
+def _told(regressor: Any, x: Values) -> tuple[Values, Values]:  # noqa: ANN401
+    """Return predictions and the regressor's own standard deviations, ``(crystals,)``; NaN if it has none."""
+    if isinstance(regressor, BayesianRidge):
+        mean, deviation = regressor.predict(x, return_std=True)
         return mean, deviation
-    mean = model.predict(x)
-    return mean, np.full_like(mean, np.nan)
+    mean = regressor.predict(x)
+    # a ridge: minus the mean square of the errors of crystals left out
+    score = getattr(regressor, "best_score_", np.nan)
+    return mean, np.full_like(mean, np.sqrt(max(-score, TINY)))
+
+
+def _left_out(made: Callable[[], Any], x: Values, y: Values, folds: Sequence[Rows]) -> Values:
+    """Return predictions of each crystal by a regressor fitted without its fold, ``(crystals,)``."""
+    found = np.empty_like(y)
+    for fold in folds:
+        train = np.setdiff1d(np.arange(len(y)), fold)
+        found[fold] = made().fit(x[train], y[train]).predict(x[fold])
+    return found
 
 
 def find(name: str) -> Estimator:
@@ -119,10 +222,10 @@ ESTIMATORS: Final = {
         Estimator("bayesian-ridge", lambda *_: BayesianRidge()),
         # penalties of standardised features; chosen by leave-one-out in closed form
         Estimator("ridge", lambda *_: RidgeCV(alphas=np.logspace(-2, 5, 29))),
-        Estimator("kernel-ridge", lambda *_: KernelRidge()),
-        Estimator("svr", lambda *_: SupportVectors()),
-        Estimator("kernel", lambda *_: KernelMean()),
-        Estimator("gp", lambda *_: GaussianProcess()),
+        Estimator("kernel-ridge", lambda *_: KernelRidge(), kernel=True),
+        Estimator("svr", lambda *_: SupportVectors(), chooser="kernel-ridge", kernel=True),
+        Estimator(SMALL_DATA, lambda *_: KernelMean(), chooser="kernel-ridge", kernel=True),
+        Estimator("gp", lambda *_: GaussianProcess(), kernel=True),
         Estimator(
             "forest",
             lambda _, __, seed, **more: RandomForestRegressor(TREES, random_state=seed, **more),

@@ -15,7 +15,8 @@ class Request:
             needed if a table has only one.
         unit: Its unit, where the data do not say.
         features: Models, or descriptors; with several, a result for each, one for which the model is chosen
-            within the folds, and one for the mean. A+B puts the features of A and B side by side.
+            within the folds, one for the mean, and one for the mixture that errs least. A+B puts the features
+            of A and B side by side.
         layer: A layer that all of them have, or auto: chosen within the folds. A wrong name lists those there
             are.
         estimators: Regressions: bayesian-ridge, ridge, kernel-ridge, svr, kernel (the mean of these two), gp,
@@ -23,6 +24,9 @@ class Request:
         cv: Which cross-validation: leave-one-out, or 5-fold with any number.
         repeats: Draw the folds so many times.
         groups: What is left out together: composition, so that polymorphs never straddle, or none.
+        base: Column of the tables that is nearly the target, of a cheap calculation, say: whether its error,
+            the ratio to it or the target itself is learned is chosen within the folds. Needed to predict,
+            too.
         log: Learn the natural logarithm; errors are given in it and in the unit.
         curve: Learn from so many crystals, too: a learning curve, each with the same crystals left out.
         seed: Seed of folds and regressions.
@@ -37,6 +41,7 @@ class Request:
     cv: str = "leave-one-out"
     repeats: int = 1
     groups: Sequence[str] = ("composition",)
+    base: str | None = None
     log: bool = False
     curve: Sequence[int] = ()
     seed: int = 0

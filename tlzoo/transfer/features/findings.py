@@ -161,6 +161,7 @@ class Report:
             "layers": result.layers,
             "settings": {name: count for name, count in settings.items() if name},
             "sources": dict(sources),
+            "weights": dict(result.outcome.weights),
             "seen": result.seen,
         }
 
@@ -201,9 +202,12 @@ class Report:
             error_text(figures[space][name], figures[space].get(f"{name}_sd"), digits=3)
             for space, name in wanted
         ]
-        layers, total = result.layers, sum(result.layers.values())
-        shown = [f"{name} {100 * count / total:.0f} %" for name, count in list(layers.items())[:3]]
-        layer = next(iter(layers)) if len(layers) == 1 else ", ".join(shown)
+        total, weights = sum(result.layers.values()), result.outcome.weights
+        # of a mixture the sources
+        shares = weights or {name: count / total for name, count in result.layers.items()}
+        largest = sorted(shares.items(), key=lambda item: -item[1])[:3]
+        shown = [f"{name} {100 * share:.0f} %" for name, share in largest]
+        layer = next(iter(shares)) if len(shares) == 1 else ", ".join(shown)
         size = "all" if result.most is None else str(result.most)
         return (result.features, result.estimator, result.group, size, *numbers, layer)
 

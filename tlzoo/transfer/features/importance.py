@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from tlzoo.crystals import with_unit
@@ -21,6 +20,7 @@ from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole
 from tlzoo.transfer.features import estimators
+from tlzoo.transfer.features.estimators import Fitted
 from tlzoo.transfer.features.findings import Report, Result
 from tlzoo.transfer.features.folds import groups_of
 from tlzoo.transfer.features.layers import Descriptors, Source, source
@@ -189,20 +189,21 @@ def _others(groups: Rows, seed: int) -> Rows:
     return np.stack([generator.choice(np.flatnonzero(groups != group), DRAWS) for group in groups], axis=1)
 
 
-def _models(problem: Problem, result: Result) -> Iterator[tuple[int, Rows, str, Pipeline]]:
+def _models(problem: Problem, result: Result) -> Iterator[tuple[int, Rows, str, Fitted]]:
     """Fit the model of each fold again: repeat, crystals left out, layer, model."""
     kind = estimators.find(result.estimator)
+    groups = groups_of(problem.crystals, result.group)
     for repeat, folds in enumerate(result.outcome.folds):
         for fold, chosen in enumerate(result.outcome.chosen[repeat]):
             train, left = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             x = problem.features[chosen.source, chosen.layer]
             seed = problem.request.seed + repeat
-            model = kind.fit(x[train], problem.learned[train], dict(chosen.settings), seed)
+            model = kind.fit(x[train], problem.learned[train], dict(chosen.settings), seed, groups[train])
             yield repeat, left, chosen.layer, model
 
 
 def _predictions(
-    of: Source, changed: Values, result: Result, models: Sequence[tuple[int, Rows, str, Pipeline]]
+    of: Source, changed: Values, result: Result, models: Sequence[tuple[int, Rows, str, Fitted]]
 ) -> Values:
     """Predict with other descriptors, ``(draws, crystals, descriptors)``, by models that did not see it.
 

@@ -3,16 +3,19 @@ r"""Regressions with a Gaussian kernel, for some dozen to a thousand crystals; t
 All predict
 
 .. math::
-    f(x) = c + \sum_j a_j \exp\left(-\frac{\lVert x - x_j \rVert^2}{2 \ell^2}\right)
+    f(x) = c + \sum_{tj} a_{tj} \exp\left(-\frac{\lVert x - x_j \rVert^2}{2 \ell_t^2}\right)
 
-from the crystals :math:`x_j` that they learned from. A length scale is chosen as a multiple of the spread
+from the crystals :math:`x_j` that they learned from. Length scales are chosen as multiples of the spread
 :math:`\sqrt{\sum_k \mathrm{var}(x_k)}` of the features, the root of their number where they are standardised.
 
 Choices are made by the mean absolute error of crystals left out within what is fitted to, whole groups;
 distances and decompositions are computed once.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Final, Self
 
 import numpy as np
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.svm import SVR
 
+from tlzoo.errors import UserError
 from tlzoo.evaluation.crossval import deal
 
 Values = NDArray[np.float64]
@@ -30,12 +34,20 @@ LENGTHS: Final = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
 # Penalties, in parts of the kernel's diagonal.
 PENALTIES: Final = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 # Of support vectors, in deviations of the label: the largest coefficient, and errors that cost nothing.
-LARGEST: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+LARGEST: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
 FREE: Final = (0.01, 0.05, 0.1, 0.2)
 # Folds of the choices.
 FOLDS: Final = 10
 # Eigenvalues below are rounding.
 ROUNDING: Final = 1e-10
+# Instead of a variance of 0.
+TINY: Final = float(np.finfo(np.float64).tiny)
+# Crystals at most: the decompositions of 4,000 take 1 GB, and minutes.
+MOST: Final = 4000
+# How far, in spreads, the errors of known crystals say something of a new one, and how many crystals the mean
+# error counts for: of lengths from 0.35 to 1 and weights of 1 and 3 these gave the narrowest intervals.
+NEAR: Final = 0.5
+ANYWHERE: Final = 1.0
 
 
 class Kernels:
@@ -49,15 +61,21 @@ class Kernels:
     Attributes:
         spread: Root of the summed variances of the features.
         parts: Crystals that are left out together to choose by.
+
+    Raises:
+        UserError: There are too many crystals.
     """
 
     def __init__(self, x: Values, groups: Rows | None = None) -> None:
-        self.x, self.squares = x, _squares(x, x)
+        if len(x) > MOST:
+            raise UserError(
+                f"regressions with a kernel learn from {MOST:,} crystals at most, got {len(x):,}; take "
+                "bayesian-ridge or boosting"
+            )
+        self.x: Values = x
+        self.squares = _squares(x, x)
         self.spread = float(np.sqrt(x.var(axis=0).sum())) or 1.0
-        groups = np.arange(len(x)) if groups is None else groups
-        count = min(FOLDS, len(np.unique(groups)))
-        fold = deal(groups, count, np.random.default_rng(0))
-        self.parts: Sequence[Rows] = [np.flatnonzero(fold == part) for part in range(count)]
+        self.parts = parts(np.arange(len(x)) if groups is None else groups)
         self._spectra: dict[float, tuple[Values, Values]] = {}
 
     def matrix(self, length: float) -> Values:
@@ -85,7 +103,8 @@ class Kernels:
         dual, _ = self.solved(length, noise, y)
         ones = vectors.sum(axis=0)
         size = np.log(values + noise).sum() + np.log(ones @ (ones / (values + noise)))
-        return -float((len(y) - 1) * np.log(y @ dual) + size) / 2
+        square = max(float(y @ dual), TINY)
+        return -float((len(y) - 1) * np.log(square) + size) / 2
 
     def left_out(self, length: float, penalty: float, y: Values) -> Values:
         r"""Return predictions of each crystal by a ridge fitted without its part, ``(crystals,)``.
@@ -109,142 +128,147 @@ class Kernels:
 
 
 class KernelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """What chooses its settings by crystals that are left out.
+    """A sum over known crystals, with settings that it has chosen.
 
     Attributes:
+        known_: Features of the crystals that it learned from, ``(crystals, features)``.
+        dual_: Their coefficients, ``(terms, crystals)``.
+        length_: Length scales, in the units of the features, ``(terms,)``.
+        intercept_: What is said far from all.
         left_out_: Predictions of what it was fitted to, each made without its group, with the settings that
             were chosen, ``(crystals,)``.
     """
 
+    known_: Values
+    dual_: Values
+    length_: Values
+    intercept_: float
     left_out_: Values
 
+    def fit(self, x: Values, y: Values, groups: Rows | None = None, kernels: Kernels | None = None) -> Self:
+        """Fit to features, ``(crystals, features)``, and labels, ``(crystals,)``.
 
-class Expansion(KernelRegressor):
-    """A sum over known crystals.
+        ``kernels`` are those of the features and groups, if they are there.
+        """
+        self.known_ = x
+        self.choose(kernels or Kernels(x, groups), y)
+        return self
 
-    Attributes:
-        known_: Features of the crystals with a coefficient, ``(crystals, features)``.
-        dual_: Their coefficients, ``(crystals,)``.
-        intercept_: What is said far from all.
-        length_: Length scale, in the units of the features.
-    """
-
-    LEARNED: Final = ("known_", "dual_", "intercept_", "length_")
+    @abstractmethod
+    def choose(self, kernels: Kernels, y: Values) -> None:
+        """Choose settings and coefficients."""
 
     def predict(self, x: Values) -> Values:
         """Return predictions, ``(crystals,)``."""
-        found: Values = _kernel(_squares(x, self.known_), self.length_) @ self.dual_ + self.intercept_
+        far = _squares(x, self.known_)
+        found = np.full(len(x), self.intercept_)
+        for dual, length in zip(self.dual_, self.length_, strict=True):
+            found += _kernel(far, length) @ dual
         return found
 
-
-class KernelRidge(Expansion):
-    """Kernel ridge regression with an intercept; length scale and penalty are chosen in closed form.
-
-    Attributes:
-        penalty_: In parts of the kernel's diagonal.
-    """
-
-    def fit(self, x: Values, y: Values, groups: Rows | None = None, kernels: Kernels | None = None) -> Self:
-        """Fit to features, ``(crystals, features)``, and labels, ``(crystals,)``."""
-        kernels = kernels or Kernels(x, groups)
-        best = np.inf
-        for length in LENGTHS:
-            for penalty in PENALTIES:
-                left_out = kernels.left_out(length, penalty, y)
-                error = float(np.abs(left_out - y).mean())
-                if error < best:
-                    best, self.length_, self.penalty_ = error, length, penalty
-                    self.left_out_ = left_out
-        self.known_ = x
-        self.dual_, self.intercept_ = kernels.solved(self.length_, self.penalty_, y)
-        self.length_ *= kernels.spread
-        return self
+    def _penalised(self, kernels: Kernels, y: Values, length: float, penalty: float) -> None:
+        dual, self.intercept_ = kernels.solved(length, penalty, y)
+        self.dual_, self.length_ = dual[None], np.array([length * kernels.spread])
+        self.left_out_ = kernels.left_out(length, penalty, y)
 
 
-class SupportVectors(Expansion):
+class KernelRidge(KernelRegressor):
+    """Kernel ridge regression with an intercept; all settings are tried, in closed form."""
+
+    def choose(self, kernels: Kernels, y: Values) -> None:
+        """Choose length scale and penalty."""
+
+        def error(settings: tuple[float, float]) -> float:
+            return float(np.abs(kernels.left_out(*settings, y) - y).mean())
+
+        self._penalised(kernels, y, *min(product(LENGTHS, PENALTIES), key=error))
+
+
+class GaussianProcess(KernelRegressor):
+    """A Gaussian process with a constant mean; length scale and noise maximise the restricted evidence."""
+
+    def choose(self, kernels: Kernels, y: Values) -> None:
+        """Choose length scale and noise."""
+
+        def evidence(settings: tuple[float, float]) -> float:
+            return kernels.evidence(*settings, y)
+
+        self._penalised(kernels, y, *max(product(LENGTHS, PENALTIES), key=evidence))
+
+
+class SupportVectors(KernelRegressor):
     """Support vector regression; its settings are chosen one after the other."""
 
-    def fit(self, x: Values, y: Values, groups: Rows | None = None, kernels: Kernels | None = None) -> Self:
-        """Fit to features, ``(crystals, features)``, and labels, ``(crystals,)``."""
-        kernels = kernels or Kernels(x, groups)
-        scale = float(y.std()) or 1.0
-        z = (y - y.mean()) / scale
-        tried: dict[tuple[float, float, float], Values] = {}
+    def choose(self, kernels: Kernels, y: Values) -> None:
+        """Choose length scale, largest coefficient and errors that cost nothing."""
+        middle, scale = float(y.mean()), float(y.std()) or 1.0
+        z = (y - middle) / scale
+        tried: dict[tuple[float, ...], Values] = {}
 
-        def error(settings: tuple[float, float, float]) -> float:
+        def error(settings: tuple[float, ...]) -> float:
             if settings not in tried:
-                tried[settings] = _left_out(kernels.matrix(settings[0]), kernels.parts, z, *settings[1:])
+                length, largest, free = settings
+                tried[settings] = _left_out(kernels.matrix(length), kernels.parts, z, largest, free)
             return float(np.abs(tried[settings] - z).mean())
 
-        best = (1.0, 2.0, 0.05)
+        best: tuple[float, ...] = (1.0, 2.0, 0.05)
         for place, values in enumerate((LENGTHS, LARGEST, FREE)):
             best = min(((*best[:place], value, *best[place + 1 :]) for value in values), key=error)
-        self.settings_ = best
-        self.left_out_ = tried[best] * scale + y.mean()
-        model = _support(kernels.matrix(best[0]), z, *best[1:])
-        self.known_ = x[model.support_]
-        self.dual_ = model.dual_coef_[0] * scale
-        self.intercept_ = float(model.intercept_[0]) * scale + float(y.mean())
-        self.length_ = best[0] * kernels.spread
-        return self
-
-
-class GaussianProcess(Expansion):
-    r"""A Gaussian process with a constant mean; length scale and noise maximise the (restricted) evidence.
-
-    Attributes:
-        variance_: Of the function.
-        noise_: Of the labels, in parts of it.
-        root_: What maps covariances with the known crystals to those of independent normal numbers,
-            ``(crystals, crystals)``.
-    """
-
-    LEARNED: Final = (*Expansion.LEARNED, "variance_", "noise_", "root_")
-
-    def fit(self, x: Values, y: Values, groups: Rows | None = None, kernels: Kernels | None = None) -> Self:
-        """Fit to features, ``(crystals, features)``, and labels, ``(crystals,)``."""
-        kernels = kernels or Kernels(x, groups)
-        settings = [(length, noise) for length in LENGTHS for noise in PENALTIES]
-        length, self.noise_ = max(settings, key=lambda some: kernels.evidence(*some, y))
-        self.known_, self.length_ = x, length * kernels.spread
-        self.dual_, self.intercept_ = kernels.solved(length, self.noise_, y)
-        self.left_out_ = kernels.left_out(length, self.noise_, y)
-        self.variance_ = float(y @ self.dual_) / (len(y) - 1)
-        values, vectors = kernels.spectrum(length)
-        self.root_ = vectors.T / np.sqrt(values + self.noise_)[:, None]
-        return self
-
-    def predict(self, x: Values, *, return_std: bool = False) -> Values | tuple[Values, Values]:
-        """Return predictions, and their standard deviations if asked for, noise included, ``(crystals,)``."""
-        mean = super().predict(x)
-        if not return_std:
-            return mean
-        along = _kernel(_squares(x, self.known_), self.length_) @ self.root_.T
-        ones = self.root_.sum(axis=1)
-        doubt = np.square(1 - along @ ones) / float(ones @ ones)
-        rest = 1 + self.noise_ - np.square(along).sum(axis=1) + doubt
-        return mean, np.sqrt(self.variance_ * np.maximum(rest, self.noise_))
+        length, largest, free = best
+        model = _support(kernels.matrix(length), z, largest, free)
+        self.dual_ = np.zeros((1, len(y)))
+        self.dual_[0, model.support_] = model.dual_coef_[0] * scale
+        self.intercept_ = float(model.intercept_[0]) * scale + middle
+        self.length_ = np.array([length * kernels.spread])
+        self.left_out_ = tried[best] * scale + middle
 
 
 class KernelMean(KernelRegressor):
-    """The mean of kernel ridge and support vector regression.
+    """The mean of kernel ridge and support vector regression."""
+
+    def choose(self, kernels: Kernels, y: Values) -> None:
+        """Choose for each."""
+        both = [kind().fit(kernels.x, y, kernels=kernels) for kind in (KernelRidge, SupportVectors)]
+        self.dual_ = np.concatenate([one.dual_ for one in both]) / 2
+        self.length_ = np.concatenate([one.length_ for one in both])
+        self.intercept_ = sum(one.intercept_ for one in both) / 2
+        self.left_out_ = np.mean([one.left_out_ for one in both], axis=0)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How far predictions are off near a crystal: the mean error of known ones, the near ones first.
 
     Attributes:
-        ridge_: The former.
-        vectors_: The latter.
+        known: Features of the known crystals, ``(crystals, features)``.
+        errors: Their absolute errors when they were left out, ``(crystals,)``.
+        length: How far they count, in the units of the features.
     """
 
-    def fit(self, x: Values, y: Values, groups: Rows | None = None) -> Self:
-        """Fit to features, ``(crystals, features)``, and labels, ``(crystals,)``."""
-        kernels = Kernels(x, groups)
-        self.ridge_ = KernelRidge().fit(x, y, kernels=kernels)
-        self.vectors_ = SupportVectors().fit(x, y, kernels=kernels)
-        self.left_out_ = (self.ridge_.left_out_ + self.vectors_.left_out_) / 2
-        return self
+    known: Values
+    errors: Values
+    length: float
 
-    def predict(self, x: Values) -> Values:
-        """Return predictions, ``(crystals,)``."""
-        return (self.ridge_.predict(x) + self.vectors_.predict(x)) / 2
+    @classmethod
+    def of(cls, kernels: Kernels, errors: Values) -> Self:
+        """Return that of crystals and their errors, ``(crystals,)``."""
+        return cls(kernels.x, errors, NEAR * kernels.spread)
+
+    def deviations(self, x: Values) -> Values:
+        """Return deviations, those of a normal distribution with such errors, ``(crystals,)``."""
+        weights = _kernel(_squares(x, self.known), self.length)
+        mean = max(float(self.errors.mean()), TINY)
+        found = (weights @ self.errors + ANYWHERE * mean) / (weights.sum(axis=1) + ANYWHERE)
+        scaled: Values = found * np.sqrt(np.pi / 2)
+        return scaled
+
+
+def parts(groups: Rows) -> Sequence[Rows]:
+    """Return which crystals are left out together to choose by; whole groups, if there are several."""
+    groups = groups if len(np.unique(groups)) > 1 else np.arange(len(groups))
+    count = min(FOLDS, len(np.unique(groups)))
+    fold = deal(groups, count, np.random.default_rng(0))
+    return [np.flatnonzero(fold == part) for part in range(count)]
 
 
 def _squares(one: Values, other: Values) -> Values:

@@ -41,6 +41,10 @@ class Source(ABC):
     def columns(self, layer: str) -> list[str]:
         """Name the numbers of a layer."""
 
+    def units(self, layer: str) -> Mapping[str, str]:  # noqa: ARG002
+        """Return the units of the numbers of a layer that have one, by their names."""
+        return {}
+
     @abstractmethod
     def needs(self, layers: Sequence[str] = ()) -> list[Options]:
         """Return what must be made of crystals for :meth:`read`; by default for any layers."""
@@ -163,6 +167,14 @@ class Joined(Source):
             for name, part in self.parts.items()
             for column in part.columns(self._of(part, layer))
         ]
+
+    def units(self, layer: str) -> Mapping[str, str]:
+        """Return those of the parts."""
+        return {
+            f"{name}:{column}": unit
+            for name, part in self.parts.items()
+            for column, unit in part.units(self._of(part, layer)).items()
+        }
 
     def needs(self, layers: Sequence[str] = ()) -> list[Options]:
         """Return what the parts need, each once."""

@@ -1,7 +1,7 @@
 """From data and sources of features to a report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.known_elements import symbols
 from tlzoo.errors import UserError
+from tlzoo.model.answering import Stores
 from tlzoo.transfer.features import estimators, tables
-from tlzoo.transfer.features.calibration import coverage, widths
+from tlzoo.transfer.features.base import Bases
+from tlzoo.transfer.features.calibration import STACK, coverage, widths
 from tlzoo.transfer.features.features_request import Request
 from tlzoo.transfer.features.findings import Report, Result
 from tlzoo.transfer.features.folds import check_folds, folds_of, groups_of
@@ -37,11 +39,13 @@ class Problem:
     Attributes:
         labels: The crystals with a known target, and their targets.
         features: By source and layer, ``(crystals, dim)`` each.
+        bases: What is nearly the target, by source and layer, then by name.
     """
 
     request: Request
     labels: Labels
     features: Mapping[tuple[str, str], Values]
+    bases: Mapping[tuple[str, str], Bases] = field(default_factory=dict)
 
     @property
     def crystals(self) -> Crystals:
@@ -68,11 +72,20 @@ def read(request: Request) -> Problem:
     """
     check(request)
     wanted = layers(request)
-    labels = tables.read(request.sources, request.targets, request.unit, log=request.log)
+    labels = tables.read(request.sources, request.targets, request.unit, log=request.log, base=request.base)
     sizes(request, len(labels.crystals))
     for group in request.groups:
         folds_of(groups_of(labels.crystals, group), request.cv, np.random.default_rng(request.seed))
-    return Problem(request, labels, collect(wanted, labels.crystals))
+    features = collect(wanted, labels.crystals)
+    # a logarithm has no unit
+    unit = "" if request.log else labels.unit
+    bases = {
+        (name, layer): near(wanted[name][0], layer, values, unit)
+        for (name, layer), values in features.items()
+    }
+    if request.base is not None and labels.base is not None:
+        bases = {place: {**each, request.base: labels.base} for place, each in bases.items()}
+    return Problem(request, labels, features, {place: each for place, each in bases.items() if each})
 
 
 def check(request: Request) -> None:
@@ -94,8 +107,9 @@ def check(request: Request) -> None:
 def transfer(request: Request, problem: Problem | None = None) -> Report:
     """Cross-validate regressions on frozen features, one result per source, regression and grouping.
 
-    With several sources there are two more: for ``any of these`` the source is chosen within each fold too,
-    ``mean of these`` is the mean of the predictions with each.
+    With several sources there are three more: for ``any of these`` the source is chosen within each fold
+    too, ``mean of these`` is the mean of the predictions with each, and ``stack of these`` the mixture that
+    errs least within the fold.
 
     Raises:
         UserError: As of :func:`read`, or there is no such regression.
@@ -111,11 +125,21 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
         if len(choices) > 1:
             choices[CHOSEN] = [candidate for each in choices.values() for candidate in each]
         groups = groups_of(crystals, group)
+        stack = STACK if CHOSEN in choices else ""
         outcomes = nested(
-            problem.features, problem.learned, groups, kind, choices, most=most, **problem.draws
+            problem.features,
+            problem.learned,
+            groups,
+            kind,
+            choices,
+            most=most,
+            bases=problem.bases,
+            stack=stack,
+            **problem.draws,
         )
-        if CHOSEN in outcomes:
+        if stack:
             outcomes[MEAN] = mean([outcomes[name] for name in learned])
+            outcomes[stack] = outcomes.pop(stack)  # last
         results += [
             Result(name, kind.name, group, outcome, learned.get(name), most)
             for name, outcome in outcomes.items()
@@ -134,9 +158,9 @@ def transfer(request: Request, problem: Problem | None = None) -> Report:
 
 
 def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatures:
-    """Fit the regression to all crystals with a known target, of several sources the mean of theirs.
+    """Fit the regression to all crystals with a known target, of several sources the mixture of theirs.
 
-    Layer and settings are chosen as within a fold; intervals are calibrated on what was left out.
+    Layer, settings and weights are chosen as within a fold; intervals are calibrated on what was left out.
 
     With ``cover`` it is seen what the intervals hold, too, which takes ten times as long as the report.
 
@@ -149,15 +173,19 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
     everything = np.arange(len(crystals))
     groups = groups_of(crystals, request.groups[0])
     choices = candidates(problem.features, kind)
-    learner = Learner(problem.features, problem.learned, groups, kind, request.seed, everything)
-    parts, features = [], []
-    for place, each in choices.items():
-        best = learner.best(each)
-        x = problem.features[place, best.layer]
-        model = kind.fit(x, problem.learned, dict(best.settings), request.seed)
-        parts.append(Part(place, best.layer, source(place), model))
-        features.append(x)
-    # one result, or the mean, which comes last
+    learner = Learner(
+        problem.features, problem.learned, groups, kind, request.seed, everything, problem.bases
+    )
+    models = [learner.best(each) for each in choices.values()]
+    weights = learner.weights(models)
+    # what counts nothing need not be computed
+    parts = [
+        Part(best.source, best.layer, source(best.source), learner.fitted(best), float(weight))
+        for best, weight in zip(models, weights, strict=True)
+        if weight
+    ]
+    features = [problem.features[part.name, part.layer] for part in parts]
+    # one result, or the mixture, which comes last
     judged = [one for one in report.results if one.group == request.groups[0] and one.most is None][-1]
     card = {
         **report.facts,
@@ -166,6 +194,7 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
             for table in report.tables
         ],
         "estimator": name,
+        "base": request.base,
         "elements": symbols(crystals),
         "judged": report.told(judged),
     }
@@ -173,7 +202,15 @@ def fit(problem: Problem, report: Report, *, cover: bool = False) -> SavedFeatur
         card["calibration"] = {
             "crystals": len(crystals),
             "widths": widths(judged.outcome, problem.learned),
-            "coverage": coverage(problem.features, problem.learned, groups, kind, choices, **problem.draws)
+            "coverage": coverage(
+                problem.features,
+                problem.learned,
+                groups,
+                kind,
+                choices,
+                bases=problem.bases,
+                **problem.draws,
+            )
             if cover
             else None,
         }
@@ -187,7 +224,7 @@ def check_saved(names: Sequence[str]) -> str:
         UserError: There are several, or it cannot.
     """
     if len(names) != 1 or names[0] not in LEARNED:
-        raise UserError(f"one estimator can be saved, {' or '.join(LEARNED)}, got {', '.join(names)}")
+        raise UserError(f"one estimator can be saved, of {', '.join(LEARNED)}; got {', '.join(names)}")
     return names[0]
 
 
@@ -222,12 +259,18 @@ def layers(request: Request) -> dict[str, tuple[Source, Sequence[str]]]:
     return wanted
 
 
+def near(of: Source, layer: str, values: Values, unit: str) -> Bases:
+    """Return the columns of a layer that have the target's unit, ``(crystals,)`` each, by name."""
+    there = {name: i for i, name in enumerate(of.columns(layer))} if unit else {}
+    return {name: values[:, there[name]] for name, here in of.units(layer).items() if unit and here == unit}
+
+
 def collect(
-    wanted: Mapping[str, tuple[Source, Sequence[str]]], crystals: Crystals
+    wanted: Mapping[str, tuple[Source, Sequence[str]]], crystals: Crystals, made: Stores | None = None
 ) -> dict[tuple[str, str], Values]:
-    """Return layers of sources, by both, ``(crystals, dim)`` each."""
+    """Return layers of sources, by both, ``(crystals, dim)`` each; as of :func:`activations`."""
     found: dict[tuple[str, str], Values] = {}
-    for name, activated in activations(wanted, crystals).items():
+    for name, activated in activations(wanted, crystals, made).items():
         different: dict[str, Values] = {}
         for layer, values in activated.items():
             # the last layer of a network on descriptors is the embedding: it need not be tried twice

@@ -19,7 +19,6 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
 
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
@@ -28,46 +27,64 @@ from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole, write_text
 from tlzoo.model import trust
-from tlzoo.model.answering import Columns, Stores, answered, joined
+from tlzoo.model.answering import Columns, Stores, answered, answered_beside, joined
 from tlzoo.model.description import plain
 from tlzoo.model.domain import Domain
-from tlzoo.transfer.features import CARD, estimators, is_saved
+from tlzoo.transfer.features import CARD, is_saved
+from tlzoo.transfer.features.base import Way
 from tlzoo.transfer.features.bayes import BayesianRidge
-from tlzoo.transfer.features.estimators import Scale
+from tlzoo.transfer.features.estimators import SMALL_DATA, Fitted, Scale, mixture
+from tlzoo.transfer.features.kernels import (
+    Doubt,
+    GaussianProcess,
+    KernelMean,
+    KernelRegressor,
+    KernelRidge,
+    SupportVectors,
+)
 from tlzoo.transfer.features.layers import DESCRIPTORS, Source, parts_of, sources
-from tlzoo.transfer.features.nested import mixture
+from tlzoo.transfer.features.tables import base_of
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 Values = NDArray[np.float64]
 
-FORMAT: Final = 2  # 1: one table, intervals as stated
+FORMAT: Final = 3  # 1: one table, intervals as stated; 2: ridges only, the mean of the parts
+READ: Final = (2, 3)
 ARRAYS, NETWORKS = "features.safetensors", "networks"
-# What each kind of regression has learned. Trees and Gaussian processes would have to be pickled.
+# What each kind of regression has learned. Trees would have to be pickled.
 SCALE: Final = ("mean_", "scale_")
+EXPANSION: Final = ("dual_", "length_", "intercept_")  # and the features of the known crystals
+DOUBT: Final = ("known", "errors", "length")
 LEARNED: Final[Mapping[str, tuple[type, Sequence[str]]]] = {
     "bayesian-ridge": (
         BayesianRidge,
         ("centre_", "intercept_", "axes_", "coef_", "variances_", "alpha_", "lambda_"),
     ),
-    "ridge": (Ridge, ("coef_", "intercept_")),
+    "ridge": (Ridge, ("coef_", "intercept_", "best_score_")),
+    "kernel-ridge": (KernelRidge, EXPANSION),
+    "svr": (SupportVectors, EXPANSION),
+    SMALL_DATA: (KernelMean, EXPANSION),
+    "gp": (GaussianProcess, EXPANSION),
 }
+LATER: Final = ("best_score_",)  # not in format 2
 
 
 @dataclass(frozen=True)
 class Part:
-    """A source of features and the regression on one of its layers."""
+    """A source of features, the regression on one of its layers, and what it counts among others."""
 
     name: str
     layer: str
     source: Source
-    model: Pipeline
+    model: Fitted
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class SavedFeatures:
-    """A property of crystals from frozen features; with several parts, the mean of what they say.
+    """A property of crystals from frozen features; with several parts, a mixture of what they say.
 
     Attributes:
         known: Standardised features of the crystals it learned from, ``(crystals, dim)``.
@@ -81,7 +98,7 @@ class SavedFeatures:
     def columns(self) -> list[str]:
         """Names of the columns of a prediction."""
         target = self.card["target"]
-        probable = self.card["estimator"] == "bayesian-ridge"
+        probable = "calibration" in self.card
         return [target, *([f"{target}_std", f"{target}_q5", f"{target}_q95"] if probable else [])]
 
     @property
@@ -101,21 +118,26 @@ class SavedFeatures:
         that of the logarithm times the prediction.
 
         Returns:
-            One row per crystal: ``id``, the target; if the regression is Bayesian also ``…_std``, half of the
+            One row per crystal: ``id``, the target; if intervals are calibrated also ``…_std``, half of the
             interval that holds 68 % of crystals left out, and the ends of the one that holds 90 %, ``…_q5``
             and ``…_q95``, each in the unit of the target.
 
         Raises:
-            UserError: A crystal has an unknown element, or nothing can be made of its structure.
+            UserError: A crystal has an unknown element, nothing can be made of its structure, or its base is
+                not known.
         """
         some = as_table(crystals)
-        found = answered(some, self.options, self.answers)
+        found = answered_beside(
+            some, self.options, lambda here, stores: self._answers(*self.learned(stores, here)[:2])
+        )
         return pd.DataFrame({"id": some.ids, **joined(found, self.columns)})
 
     def embed(self, crystals: "Crystals | Sequence[Structure]") -> NDArray[np.float32]:
         """Return the standardised features of all parts side by side, ``(crystals, dim)``."""
         empty = np.empty((0, self.known.shape[1]), dtype=np.float32)
-        found = answered(as_table(crystals), self.options, lambda stores: self.learned(stores)[2])
+        found = answered(
+            as_table(crystals), self.options, lambda stores: standardised(self.parts, self._read(stores))
+        )
         return np.concatenate([empty, *found])
 
     def answers(self, stores: Stores) -> dict[str, Values]:
@@ -123,12 +145,19 @@ class SavedFeatures:
 
         Args:
             stores: What was made of the crystals, for each of :attr:`options`.
+
+        Raises:
+            UserError: It needs a column of the crystals' table.
         """
         return self._answers(*self.learned(stores)[:2])
 
     def judged(self, crystals: Crystals, stores: Stores) -> Columns:
-        """Predict, and say of each prediction what is known of it; see :func:`tlzoo.model.trust.columns`."""
-        mean, deviation, features = self.learned(stores)
+        """Predict, and say of each prediction what is known of it; see :func:`tlzoo.model.trust.columns`.
+
+        Raises:
+            UserError: The base of a crystal is not known.
+        """
+        mean, deviation, features = self.learned(stores, crystals)
         known = trust.columns(self.domain, self.card["elements"], crystals, features)
         return trust.beside(self._answers(mean, deviation), known)
 
@@ -148,24 +177,55 @@ class SavedFeatures:
     def half_width(self, deviation: Values, level: str) -> Values:
         """Return half widths of intervals that hold as many crystals as the level says, ``(crystals,)``."""
         if "calibration" not in self.card:
-            return deviation  # a ridge states none, and all are NaN
+            return deviation  # a ridge of format 2 states none, and all are NaN
         wide: Values = deviation * self.card["calibration"]["widths"][level]
         return wide
 
-    def learned(self, stores: Stores) -> tuple[Values, Values, NDArray[np.float32]]:
+    def learned(
+        self, stores: Stores, crystals: Crystals | None = None
+    ) -> tuple[Values, Values, NDArray[np.float32]]:
         """Return predictions as they were learned, of logarithms perhaps, their deviations, and features.
+
+        Args:
+            stores: What was made of the crystals.
+            crystals: They, if a column of their table is the base.
+
+        Raises:
+            UserError: That is not known.
 
         Returns:
             Means and standard deviations, ``(crystals,)``, as the regressions state them, NaN if they do not;
             standardised features of all parts side by side, ``(crystals, dim)``.
         """
-        read = [part.source.read(stores, [part.layer])[part.layer] for part in self.parts]
-        features = [values.astype(np.float64) for values in read]
-        told = [
-            estimators.predict(part.model, values) for part, values in zip(self.parts, features, strict=True)
-        ]
-        mean, deviation = mixture(*(np.stack(each) for each in zip(*told, strict=True)))
+        features = self._read(stores)
+        beside = self._beside(crystals)
+        told = []
+        for part, values in zip(self.parts, features, strict=True):
+            there = {name: i for i, name in enumerate(part.source.columns(part.layer))}
+            bases = {name: values[:, there[name]] for name in part.model.bases if name not in beside}
+            told.append(part.model.told(values, {**bases, **beside}))
+        weights = np.array([part.weight for part in self.parts])
+        means, deviations = (np.stack(each) for each in zip(*told, strict=True))
+        mean, deviation = mixture(means, deviations, weights)
         return mean, deviation, standardised(self.parts, features)
+
+    @property
+    def base(self) -> str | None:
+        """Column of the crystals' table that predictions start from."""
+        base = self.card.get("base")
+        return base if any(base in part.model.bases for part in self.parts) else None
+
+    def _beside(self, crystals: Crystals | None) -> dict[str, Values]:
+        if self.base is None:
+            return {}
+        if crystals is None:
+            raise UserError(f"predictions start from the column {self.base} of a table of crystals")
+        return {self.base: base_of(crystals, self.base, self.card["unit"], log=self.card["log"])}
+
+    def _read(self, stores: Stores) -> list[Values]:
+        """Return the features of each part, ``(crystals, dim)``."""
+        read = [part.source.read(stores, [part.layer])[part.layer] for part in self.parts]
+        return [values.astype(np.float64) for values in read]
 
     def save(self, folder: Path) -> None:
         """Write the folder; ``features.json`` comes last: without it there is no model.
@@ -181,13 +241,18 @@ class SavedFeatures:
         arrays = {"known": self.known}
         parts, copies = [], dict[str, str]()
         for i, part in enumerate(self.parts):
-            for step, names in zip(part.model, (SCALE, LEARNED[self.card["estimator"]][1]), strict=True):
-                arrays |= {f"{i}.{name}": np.asarray(getattr(step, name), dtype=np.float64) for name in names}
+            model, learned = part.model, LEARNED[self.card["estimator"]][1]
+            steps = [(_prefix(i, j), step, learned) for j, (_, step) in enumerate(model.parts)]
+            steps.append((_prefix(i), model.scale, SCALE))
+            steps += [(_prefix(i), model.doubt, DOUBT)] if model.doubt else []
+            for prefix, step, names in steps:
+                arrays |= {prefix + name: np.asarray(getattr(step, name), dtype=np.float64) for name in names}
             for name in parts_of(part.name):
                 if name != DESCRIPTORS and name not in copies:
                     copies[name] = _copy(locate(name), folder / NETWORKS / str(len(copies)))
             networks = [{"name": name, "sha256": copies.get(name, "")} for name in parts_of(part.name)]
-            parts.append({"layer": part.layer, "networks": networks})
+            ways = [vars(way) for way, _ in model.parts]
+            parts.append({"layer": part.layer, "networks": networks, "weight": part.weight, "ways": ways})
         content = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
         with whole(folder / ARRAYS) as partial:
             partial.write_bytes(content)
@@ -208,9 +273,10 @@ def load(folder: str | Path) -> SavedFeatures:
         raise UserError(f"{folder} holds no {CARD}: name a folder that `tlzoo features … --save` wrote")
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if card["format"] != FORMAT:
+        if card["format"] not in READ:
             remedy = "upgrade tlzoo" if card["format"] > FORMAT else "save it again"
-            raise UserError(f"{folder} has format {card['format']}, this tlzoo reads {FORMAT}: {remedy}")
+            reads = " and ".join(map(str, READ))
+            raise UserError(f"{folder} has format {card['format']}, this tlzoo reads {reads}: {remedy}")
         content = (folder / ARRAYS).read_bytes()
         if hashlib.sha256(content).hexdigest() != card["sha256"]:
             raise UserError(f"{folder / ARRAYS} is damaged or was changed: save it again")
@@ -254,19 +320,41 @@ def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, ND
     for one in networks:
         if one["sha256"] and _sha256(Path(paths[one["name"]])) != one["sha256"]:
             raise UserError(f"{paths[one['name']]} is not the network of {one['name']}: save it again")
+    part = card["parts"][i]
     kind, names = LEARNED[card["estimator"]]
-    steps = []
-    for step, learned in ((Scale(), SCALE), (kind(), names)):
-        for name in learned:
-            value = arrays[f"{i}.{name}"]
-            setattr(step, name, value if value.ndim else float(value))
-        steps.append(step)
-    return Part("+".join(paths), layer, sources(paths), make_pipeline(*steps))
+    scale = _restored(Scale(), arrays, _prefix(i), SCALE)
+    doubt = None
+    if issubclass(kind, KernelRegressor):
+        known, errors, length = (arrays[_prefix(i) + name] for name in DOUBT)
+        doubt = Doubt(known, errors, length.item())
+    learned = []
+    for j, way in enumerate(part.get("ways", [{"name": "itself"}])):
+        regressor = _restored(kind(), arrays, _prefix(i, j), names)
+        if doubt:
+            regressor.known_ = doubt.known
+        learned.append((Way(**way), regressor))
+    weight = part.get("weight", 1 / len(card["parts"]))
+    return Part("+".join(paths), layer, sources(paths), Fitted(scale, learned, doubt), weight)
+
+
+def _prefix(part: int, way: int = 0) -> str:
+    """Return how the names of the arrays of a part begin, and of what it has learned but for the first."""
+    return f"{part}.{way}." if way else f"{part}."
+
+
+def _restored(step: Any, arrays: Mapping[str, NDArray[Any]], prefix: str, names: Sequence[str]) -> Any:  # noqa: ANN401
+    """Give a scaler or regressor what it has learned."""
+    for name in names:
+        if name in LATER and prefix + name not in arrays:
+            continue
+        value = arrays[prefix + name]
+        setattr(step, name, value if value.ndim else float(value))
+    return step
 
 
 def standardised(parts: Sequence[Part], features: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     """Return the features that each part learned from or reads, side by side, ``(crystals, dim)``."""
-    scaled = [part.model[0].transform(np.asarray(x)) for part, x in zip(parts, features, strict=True)]
+    scaled = [part.model.scale.transform(np.asarray(x)) for part, x in zip(parts, features, strict=True)]
     return np.concatenate(scaled, axis=1).astype(np.float32)
 
 

@@ -63,6 +63,7 @@ class Labels:
         truth: Their targets, in the unit, ``(crystals,)``.
         target: Name of the property, that of the first table's column.
         unit: Its unit; empty if unknown.
+        base: What is nearly the target, if there is such a column, ``(crystals,)``.
     """
 
     data: Sequence[LabelledTable]
@@ -72,6 +73,7 @@ class Labels:
     truth: Values
     target: str
     unit: str
+    base: Values | None = None
 
     def seen(self, model: str) -> int | None:
         """Count crystals that a model learned from; None if nobody can tell."""
@@ -84,7 +86,14 @@ class Labels:
         return sum(told) if told else None
 
 
-def read(sources: Sequence[str], targets: Sequence[str] | None, unit: str | None, *, log: bool) -> Labels:
+def read(
+    sources: Sequence[str],
+    targets: Sequence[str] | None,
+    unit: str | None,
+    *,
+    log: bool,
+    base: str | None = None,
+) -> Labels:
     """Read the tables; of a structure that several hold the first says what is learned.
 
     Args:
@@ -92,6 +101,7 @@ def read(sources: Sequence[str], targets: Sequence[str] | None, unit: str | None
         targets: Their columns, one for all or one for each; None for the only ones that they have.
         unit: The unit, where a table does not say.
         log: Whether logarithms are to be learned.
+        base: A column that all tables have, which is nearly the target.
 
     Raises:
         UserError: A table cannot be read, too little is known, or the tables hold different quantities.
@@ -110,12 +120,13 @@ def read(sources: Sequence[str], targets: Sequence[str] | None, unit: str | None
         listing = "; ".join(f"{each.source}: {each.targets[0]} in {text or '?'}" for each, text in pairs)
         raise UserError(f"the tables must hold the same quantity in the same unit, got {listing}")
     target = data[0].targets[0]
-    parts = [
-        replace(each.crystals.select(rows), columns={target: truth}, units={})
-        for each, (rows, truth) in zip(data, found, strict=True)
-    ]
+    parts = []
+    for each, (rows, truth) in zip(data, found, strict=True):
+        some = each.crystals.select(rows)
+        near = {} if base is None else {base: base_of(some, base, units[0], log=log)}
+        parts.append(replace(some, columns={target: truth} | near, units={}))
     everything = Crystals.concatenated(parts)
-    kept, repeats = _first(everything, [len(part) for part in parts])
+    kept, repeats = _first(everything, everything.columns[target], [len(part) for part in parts])
     ends = np.cumsum([0, *(len(part) for part in parts)])
     within = [kept[(kept >= start) & (kept < end)] for start, end in pairwise(ends)]
     crystals = everything.select(kept)
@@ -126,10 +137,11 @@ def read(sources: Sequence[str], targets: Sequence[str] | None, unit: str | None
             Table(each.source, each.targets[0], list(everything.ids[places]), repeated)
             for each, places, repeated in zip(data, within, repeats, strict=True)
         ],
-        crystals,
+        replace(crystals, columns={target: crystals.columns[target]}),
         crystals.columns[target],
         target,
         next((text for text in units if text), ""),
+        None if base is None else crystals.columns[base],
     )
 
 
@@ -157,6 +169,32 @@ def known(data: LabelledTable, *, log: bool) -> tuple[Rows, Values]:
             f"({wrong.size} of {len(rows)} are not positive); leave out --log, or these crystals"
         )
     return rows, labels
+
+
+def base_of(crystals: Crystals, column: str, unit: str, *, log: bool) -> Values:
+    """Return what is nearly the target of crystals, or, where that is learned, its logarithm.
+
+    Raises:
+        UserError: There is no such column of numbers, it has another unit, or a crystal has no value in it.
+    """
+    values = crystals.column(column)
+    if values.dtype == object:
+        raise UserError(f"the base {column} must be a column of numbers")
+    known = crystals.units.get(column, "")
+    if known and unit and known != unit:
+        raise UserError(f"the base {column} is in {known}, what is learned from it in {unit}")
+    if (wrong := np.flatnonzero(np.isnan(values))).size:
+        raise UserError(
+            f"{crystals.origin(int(wrong[0]))} has no value of the base {column} ({wrong.size} of "
+            f"{len(values)} have none); leave these crystals out"
+        )
+    if log and (wrong := np.flatnonzero(values <= 0)).size:
+        row = int(wrong[0])
+        raise UserError(
+            f"the base {column} of {crystals.origin(row)} is {values[row]:g}: it has no logarithm"
+        )
+    found: Values = np.log(values) if log else np.asarray(values, dtype=np.float64)
+    return found
 
 
 def described(table: Table, *, log: bool) -> str:
@@ -200,14 +238,16 @@ def columns(sources: Sequence[str], targets: Sequence[str] | None) -> Sequence[s
     return targets if len(targets) == len(sources) else [*targets] * len(sources)
 
 
-def _first(crystals: Crystals, sizes: Sequence[int]) -> tuple[Rows, list[list[Repeat]]]:
-    """Return the rows of structures that no earlier table holds, and for each table the others."""
+def _first(crystals: Crystals, values: Values, sizes: Sequence[int]) -> tuple[Rows, list[list[Repeat]]]:
+    """Return the rows of structures that no earlier table holds, and for each table the others.
+
+    ``values`` are those of the target, ``(crystals,)``.
+    """
     table = np.repeat(np.arange(len(sizes)), sizes)
     repeats: list[list[Repeat]] = [[] for _ in sizes]
     if len(sizes) == 1:
         return np.arange(len(crystals)), repeats
     first = duplicate_groups(crystals, progress=False)
-    (values,) = crystals.columns.values()
     for row in np.flatnonzero(table[first] < table).tolist():
         one, other = row, int(first[row])
         facts = (str(crystals.ids[one]), float(values[one]), str(crystals.ids[other]), float(values[other]))

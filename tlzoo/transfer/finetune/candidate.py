@@ -75,9 +75,13 @@ class Training:
     def test(self, data: CrystalDataModule) -> Values:
         """Measure the epoch that was kept on the test part; return its errors with sign, ``(crystals,)``."""
         measuring.test(self.run, data=data)
+        return self.errors("test")
+
+    def errors(self, part: str) -> Values:
+        """Return the errors with sign on a part that was measured, ``(crystals,)``."""
         table = read_table(self.run.predictions)
-        test = table[table["part"] == "test"]
-        errors: Values = test["prediction"].to_numpy() - test["target"].to_numpy()
+        rows = table[table["part"] == part]
+        errors: Values = rows["prediction"].to_numpy() - rows["target"].to_numpy()
         return errors
 
 

@@ -23,7 +23,8 @@ from tlzoo.machine import latest
 from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
-from tlzoo.model import ensemble
+from tlzoo.model import answer_record, ensemble
+from tlzoo.model.answer_record import FROZEN, NETWORK, SHOWN
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.known_crystals import known_crystals
 from tlzoo.model.trained import load
@@ -34,9 +35,11 @@ from tlzoo.transfer.finetune import finished, verdict
 from tlzoo.transfer.finetune.budget import affordable
 from tlzoo.transfer.finetune.candidate import Training, read
 from tlzoo.transfer.finetune.course import Course
+from tlzoo.transfer.finetune.decision import BOTH, Decision, decide
 from tlzoo.transfer.finetune.duration import Durations, told
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
 from tlzoo.transfer.finetune.finetune_request import LATEST, Request
+from tlzoo.transfer.finetune.frozen_head import FrozenHead
 from tlzoo.transfer.finetune.measure import Measure, are_classes
 from tlzoo.transfer.finetune.recipes import recipe
 
@@ -46,6 +49,8 @@ logger = logging.getLogger(__name__)
 OURS = frozenset({"source", "target", "starts", "run_dir"})
 COUNTS = ("epochs", "batch_size", "seeds", "seed")
 LISTS = frozenset({"rates", "poolings", "configs"})
+# The head of which there is a counterpart on frozen features.
+REGRESSION = "Regression"
 
 Values = NDArray[np.float64]
 Trainings = Mapping[Side, Sequence[Training]]
@@ -125,6 +130,7 @@ def _compared(request: Request, say: Callable[[str], None]) -> verdict.Verdict:
         say(text)
 
     comparison = Comparison.prepare(request, tell)
+    frozen = comparison.frozen()
     with comparison.course:
         tried = comparison.tune()
         answering = comparison.answering(tried)
@@ -134,7 +140,7 @@ def _compared(request: Request, say: Callable[[str], None]) -> verdict.Verdict:
         how = f"{training.choice}, as validation chose. tlzoo fit --config {file}"
         tree = yaml.safe_dump(training.tree, sort_keys=False)
         write_text(file, f"# {request.source} {about}; {how}\n{tree}")
-    found = comparison.judge(tried, answering)
+    found = comparison.judge(tried, answering, frozen)
     first, *others = (
         training.run.model for training in next(v for s, v in answering.items() if s == found.model)
     )
@@ -142,6 +148,9 @@ def _compared(request: Request, say: Callable[[str], None]) -> verdict.Verdict:
     for file in files(first.with_suffix(".safetensors")):
         shutil.copyfile(file, ours.with_name(file.name))
     ensemble.write(ours, others)
+    if frozen is not None:
+        frozen.save(request.run_dir / FROZEN)
+    answer_record.write(ours, found.decision.record if found.decision is not None else None)
     content = json.dumps(found.content(), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(request.run_dir / "verdict.json", content + "\n")
     write_text(request.run_dir / "verdict.md", found.document())
@@ -207,6 +216,24 @@ class Comparison:
         )
         return cls(request, starts, data, experiments, request.strategy or row.strategy, say, course)
 
+    def frozen(self) -> FrozenHead | None:
+        """Fit a head to frozen features; None if there is to be none, or can be none, which is said."""
+        if self.request.no_frozen:
+            return None
+        if self.plan.head != REGRESSION:
+            self.say(f"no head on frozen features: it learns a number, not what a {self.plan.head} does")
+            return None
+        try:
+            head = FrozenHead.of(self.data, list(self.starts), self.request.seed)
+        except UserError as problem:
+            self.say(f"no head on frozen features: {problem}")
+            return None
+        error = with_unit(f"MAE {head.error:.4g}", self.data.units[0])
+        self.say(
+            f"frozen: a kernel head on {head.name}: {error} of {len(head.left_out)} crystals left out in turn"
+        )
+        return head
+
     def tune(self) -> dict[Side, list[Training]]:
         """Train each side with each choice.
 
@@ -260,16 +287,26 @@ class Comparison:
         self.say(f"{which:6}{side:9}{how}, {training.epochs} epochs, {choice}{again}: {result}")
         return training
 
-    def judge(self, tried: Trainings, answering: Trainings) -> verdict.Verdict:
-        """Predict the test part, for the first time, and compare."""
-        errors = {side: np.stack([run.test(self.data) for run in answering[side]]) for side in SIDES}
-        starts = dict.fromkeys(self.request.start(one.choice) for one in answering["transfer"])
+    def judge(self, tried: Trainings, answering: Trainings, frozen: FrozenHead | None) -> verdict.Verdict:
+        """Decide what answers, predict the test part, for the first time, and compare."""
         model = min(SIDES, key=lambda side: fmean(training.val for training in answering[side]))
+        decision = self._decided(answering[model], frozen)
+        errors: dict[str, Values] = {
+            side: np.stack([run.test(self.data) for run in answering[side]]) for side in SIDES
+        }
+        together: dict[str, Values] = {model: errors[model].mean(axis=0)}
+        if frozen is not None:
+            alone = frozen.predict(self.data.split.test) - self._labels(self.data.split.test)
+            together |= {FROZEN: alone, BOTH: (together[model] + alone) / 2}
+            head = {FROZEN: together[FROZEN][None], BOTH: together[BOTH][None]}
+            errors = {verdict.TRANSFER: errors.pop(verdict.TRANSFER), **head, **errors}
+        starts = dict.fromkeys(self.request.start(one.choice) for one in answering["transfer"])
+        read = frozen.networks if frozen is not None else []
         test, split = self.data.split.test, self.data.split
-        known = known_crystals(starts, self.data.crystals, test, self.request.source)
+        known = known_crystals([*starts, *read], self.data.crystals, test, self.request.source)
         best_scratch = answering["scratch"][0].choice
-        truth = self.data.target_values(test).numpy()[:, 0].astype(np.float64)
-        measure = Measure(truth, self.plan.classes)
+        measure = Measure(self._labels(test), self.plan.classes)
+        answers = model if decision is None or decision.answers == NETWORK else decision.answers
         return verdict.Verdict(
             source=self.request.source,
             target=self.data.targets[0],
@@ -286,16 +323,32 @@ class Comparison:
             trainings=len(answering["transfer"]),
             sides={side: self._side(side, tried[side], answering[side][0]) for side in SIDES},
             rows=verdict.rows(
-                {str(side): values for side, values in errors.items()}
-                | self._as_it_is(list(starts))
-                | self._baselines(),
-                chosen=model,
+                errors | self._as_it_is(list(starts)) | self._baselines(),
+                chosen=answers,
                 measure=measure,
             ),
             measure=measure.name,
             model=model,
+            answers=answers,
+            head=frozen.told if frozen is not None else None,
+            decision=decision,
+            held=_held(together, decision, model),
             neglected=neglected(self.plan, recipe(len(split.train)), best_scratch),
         )
+
+    def _decided(self, answering: Sequence[Training], frozen: FrozenHead | None) -> Decision | None:
+        """Return what answers; None where there is no number that could have an interval."""
+        if self.plan.head != REGRESSION:
+            return None
+        network = np.mean([training.errors("val") for training in answering], axis=0)
+        if frozen is None:
+            return decide(network)
+        return decide(network, frozen.val - self._labels(self.data.split.val), frozen.left_out)
+
+    def _labels(self, rows: NDArray[np.int64]) -> Values:
+        """Return the labels of crystals, ``(rows,)``."""
+        labels: Values = self.data.target_values(rows).numpy()[:, 0].astype(np.float64)
+        return labels
 
     def _side(self, side: Side, tried: Sequence[Training], first: Training) -> verdict.Side:
         return verdict.Side(
@@ -315,13 +368,13 @@ class Comparison:
         # of classes the first column is the probability of class 1, of several properties one is asked for
         column = f"{self.request.head}_probability" if self.plan.classes else self.request.head
         said = np.mean([load(start).predict(crystals)[column] for start in starts], axis=0)
-        return {verdict.AS_IT_IS: (said - self.data.target_values(test).numpy()[:, 0])[None]}
+        return {verdict.AS_IT_IS: (said - self._labels(test))[None]}
 
     def _baselines(self) -> dict[str, Values]:
         """Errors of the trivial baselines on the test part, ``(1, crystals)`` each."""
         train, test = self.data.split.train, self.data.split.test
         used = np.concatenate([train, test])
-        target = self.data.target_values(used).numpy()[:, 0].astype(np.float64)
+        target = self._labels(used)
         features = composition_features(self.data.crystals.select(used))
         known, rows = np.split(np.arange(len(used)), [len(train)])
         if self.plan.classes:
@@ -330,6 +383,16 @@ class Comparison:
         else:
             predicted = regressions(features, target, known, rows)
         return {name: (values - target[rows])[None] for name, values in predicted.items()}
+
+
+def _held(errors: Mapping[str, Values], decision: Decision | None, model: str) -> dict[str, float]:
+    """Return the part of the test crystals that the intervals hold, for each of what may answer."""
+    widths = decision.half_widths if decision is not None else {}
+    names = {name: model if name == NETWORK else name for name in widths}
+    return {
+        called: float((np.abs(errors[called]) <= widths[name][SHOWN]).mean())
+        for name, called in names.items()
+    }
 
 
 def _classes(data: CrystalDataModule, labels: Values) -> str:
@@ -354,7 +417,7 @@ def _classes(data: CrystalDataModule, labels: Values) -> str:
 
 
 def _without(
-    errors: Mapping[Side, Values], mask: NDArray[np.bool_] | None, measure: Measure
+    errors: Mapping[str, Values], mask: NDArray[np.bool_] | None, measure: Measure
 ) -> dict[str, float]:
     """Return the error of each side without some test crystals, if these are some and not all."""
     if mask is None or not mask.any() or mask.all():

@@ -69,10 +69,15 @@ class Plan:
     choices: Mapping[Side, tuple[Choice, ...]]
 
     @property
-    def classes(self) -> bool:
-        """Whether classes are learned, as a configuration on top may say too."""
+    def head(self) -> str:
+        """The class of the head, which a configuration on top may change."""
         scratch = next(tree for (side, _), tree in self.trees.items() if side == "scratch")
-        return str(scratch["model"]["head"]["class_path"]).rpartition(".")[2] == "Classification"
+        return str(scratch["model"]["head"]["class_path"]).rpartition(".")[2]
+
+    @property
+    def classes(self) -> bool:
+        """Whether classes are learned."""
+        return self.head == "Classification"
 
     def tree(self, side: Side, choice: Choice, seed: int) -> Tree:
         """Return the configuration of one training."""

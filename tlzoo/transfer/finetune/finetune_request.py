@@ -40,6 +40,9 @@ class Request:
         seeds: Number of trainings with what was chosen, which answer together in the end.
         together: Let the best training from each of several models answer together, and as many from scratch,
             instead of the best of all.
+        no_frozen: Leave out the head on frozen features, which is fitted in seconds beside the trainings: of
+            the models to start from and of descriptors, alone or together with the network if validation
+            says so.
         seed: Seed of the first training; the others follow it.
         minutes: Train for so many minutes at most, as far as a few steps tell: with fewer learning rates and
             poolings to choose from, then with fewer epochs, unless they are asked for.
@@ -60,6 +63,7 @@ class Request:
     poolings: tuple[Pooling, ...] | None = None
     seeds: int = 1
     together: bool = False
+    no_frozen: bool = False
     seed: int = 0
     minutes: float | None = None
     configs: Sequence[Path] = ()

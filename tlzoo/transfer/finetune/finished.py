@@ -27,6 +27,8 @@ RESULTS: Final = (
     *("model.safetensors", "model.json", "verdict.json", "verdict.md"),
     *("transfer.yaml", "scratch.yaml"),
 )
+# What it leaves if a number is learned: what answers, and the head on frozen features.
+ANSWERS: Final = ("answer.json", "frozen/features.json", "frozen/features.safetensors")
 TRAININGS: Final = ("config.yaml", "metrics.json", "predictions.csv", "model.safetensors", "model.json")
 
 # What of a model in a run directory counts: also others that answer with it, and which crystals it has seen.
@@ -44,7 +46,8 @@ def keep(
     first, *others = trees
     texts = {text for tree in (first, *others) for text in _texts(tree)} - {request.source}
     runs = [path for name in TRAININGS for path in request.run_dir.glob(f"*/*/{name}")]
-    made = [*(request.run_dir / name for name in RESULTS), *sorted(runs)]
+    answers = [path for name in ANSWERS if (path := request.run_dir / name).is_file()]
+    made = [*(request.run_dir / name for name in RESULTS), *answers, *sorted(runs)]
     record = {
         "format": FORMAT,
         "asked": _asked(request),

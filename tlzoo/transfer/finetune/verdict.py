@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from tlzoo.crystals import with_unit
 from tlzoo.evaluation.gain import Gain, gain
 from tlzoo.evaluation.results import aligned, error_text
+from tlzoo.model.answer_record import FROZEN, NETWORK, SHOWN
 from tlzoo.model.description import plain
+from tlzoo.transfer.finetune.decision import BOTH, Decision
 from tlzoo.transfer.finetune.experiment import Choice
 
 Values = NDArray[np.float64]
@@ -22,6 +24,10 @@ SCRATCH: Final = "scratch"
 # Where the trained head is kept: what the model predicts before fine-tuning.
 AS_IT_IS: Final = "as it is"
 FORMAT: Final = 2
+# What is no trivial baseline.
+OURS: Final = frozenset({TRANSFER, SCRATCH, FROZEN, BOTH})
+# Crystals that it takes for an interval to hold nine of ten more.
+ENOUGH: Final = 9
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,13 @@ class Row:
     """A model on the test part.
 
     Attributes:
-        name: ``transfer``, ``scratch``, ``as it is`` or a baseline.
+        name: ``transfer``, ``frozen``, ``both``, ``scratch``, ``as it is`` or a baseline.
         mae: Mean absolute error in the unit of the target, or the balanced error of classes; the mean over
             the seeds.
         sd: Standard deviation of it over the seeds; None if there is one.
         gain: What transfer gains over this model; None for transfer itself.
         seeds: Trainings whose predictions are averaged; such rows are compared with each other.
-        answer: What the model that stands for the directory gains over this one; None for both sides.
+        answer: What the model that stands for the directory gains over this one; None for what may be it.
     """
 
     name: str
@@ -54,7 +60,7 @@ def rows(
     Args:
         errors: Errors of each model, predicted minus true, ``(seeds, crystals)``; transfer first. The gain is
             of the absolute errors averaged over the seeds.
-        chosen: The side that stands for the directory, whose seeds answer with their mean.
+        chosen: What stands for the directory; seeds answer with their mean.
         measure: What an error costs; its mean is the row's.
 
     Returns:
@@ -69,7 +75,7 @@ def rows(
             mae=float(values.mean()),
             sd=stdev(values.mean(axis=1).tolist()) if len(values) > 1 else None,
             gain=_over(absolute[TRANSFER].mean(axis=0), name, values.mean(axis=0)),
-            answer=None if name in {TRANSFER, SCRATCH} else gain(answers, values.mean(axis=0)),
+            answer=None if name in OURS else gain(answers, values.mean(axis=0)),
         )
         for name, values in absolute.items()
     ]
@@ -104,6 +110,25 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Head:
+    """The head on frozen features.
+
+    Attributes:
+        name: What it reads, in words.
+        networks: The models among that; none if it reads descriptors alone.
+        weights: What each counts, by model and layer.
+        left_out: Mean absolute error of crystals of training and validation part, left out in turn.
+        tried: The same with each layer alone and a quicker head, by model and layer.
+    """
+
+    name: str
+    networks: Sequence[str]
+    weights: Mapping[str, float]
+    left_out: float
+    tried: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """The whole result.
 
@@ -118,7 +143,11 @@ class Verdict:
         epochs: Passes over the training part, on both sides.
         trainings: How many answer together, on both sides.
         rows: The models on the test part, transfer first.
-        model: The side with the least validation error, whose model stands for the directory.
+        model: The side with the smaller validation error, whose weights lie in the directory.
+        answers: What stands for the directory: that side, ``frozen``, or ``both``, the mean of the two.
+        head: The head on frozen features; None if there is none.
+        decision: What that rests on; None of classes.
+        held: Part of the test crystals that intervals held, for each of what may answer.
         unknown: Why nobody can tell what was seen.
         copies: What is wrong with the split: test crystals that are in training, too; empty if nothing is.
         without_seen: MAE of both sides on the test crystals that were not seen, if some were and not all.
@@ -139,12 +168,65 @@ class Verdict:
     sides: Mapping[str, Side]
     rows: list[Row]
     model: str
+    answers: str = ""
+    head: Head | None = None
+    decision: Decision | None = None
+    held: Mapping[str, float] = field(default_factory=dict)
     unknown: str = ""
     copies: str = ""
     without_seen: Mapping[str, float] = field(default_factory=dict)
     without_copies: Mapping[str, float] = field(default_factory=dict)
     neglected: Sequence[str] = ()
     measure: str = "MAE"
+
+    @property
+    def answering(self) -> str:
+        """The row of what stands for the directory."""
+        return self.answers or self.model
+
+    @property
+    def learners(self) -> str:
+        """The names of all models that something of this began with."""
+        return ", ".join(dict.fromkeys([*self.starts, *(self.head.networks if self.head else [])]))
+
+    @property
+    def choice(self) -> list[str]:
+        """What answers, what that rests on, and how sure it is, a sentence each."""
+        found = self.decision
+        if found is None:
+            return []
+        unit = f" {self.unit}" if self.unit else ""
+        told = []
+        if self.head is not None:
+            errors = ", ".join(
+                f"{self._called(name)} {error_text(error)}{unit}" for name, error in found.errors.items()
+            )
+            why = "no one alone has a smaller error by more than chance" * (self.answers == BOTH)
+            told.append(
+                f"What answers: {self._answers()}, as validation chose ({errors}; {found.crystals} crystals"
+                f"{'; ' * bool(why)}{why}). frozen is a kernel head on {self.head.name}, without training a "
+                "network. For the test it has learned from the validation part too; networks have not, for "
+                "that part judges them."
+            )
+        half, size = found.record.half_widths[SHOWN], found.record.crystals
+        count = round(self.held[self.answering] * self.test_crystals)
+        few = f", too few for 90 %: it is the largest error of {size}" * (size < ENOUGH)
+        told.append(
+            f"Its 90 % interval is ±{half:.4g}{unit}, by the errors of {size} crystals that were left "
+            f"out{few}; it held {count} of the {self.test_crystals} test crystals."
+        )
+        return told
+
+    def _called(self, name: str) -> str:
+        return self.model if name == NETWORK else name
+
+    def _answers(self) -> str:
+        """Name what answers, plainly."""
+        if self.answers == BOTH:
+            return f"both, the mean of {self.model} and frozen"
+        if self.answers == FROZEN and self.head is not None and not self.head.networks:
+            return "frozen alone, which reads descriptors and no network at all"
+        return f"{self.answering} alone"
 
     @property
     def chosen_by(self) -> str:
@@ -179,15 +261,16 @@ class Verdict:
         found = []
         if self.gain.value < 0:
             found.append(
-                "transfer hurts here: the model trained from scratch has the smaller test error. Use that "
-                "one, or try another checkpoint (`tlzoo recommend`) or another --strategy."
+                "transfer hurts here: the model trained from scratch has the smaller test error. "
+                + ("Use that one, or try" if self.answering in {TRANSFER, SCRATCH} else "Try")
+                + " another checkpoint (`tlzoo recommend`) or another --strategy."
             )
         if not self.gain.certain:
             found.append(
                 f"the interval includes zero: with {self.test_crystals} test crystals the difference between "
                 "transfer and scratch may be chance. More test crystals narrow it."
             )
-        ours, *others = self.rows
+        ours, others = next(row for row in self.rows if row.name == self.answering), self.rows[1:]
         if any(row.name == AS_IT_IS and row.mae <= ours.mae for row in others):
             found.append(
                 f"{self.origin} as it is has the smaller test error: fine-tuning loses something here. "
@@ -197,9 +280,9 @@ class Verdict:
         if self.copies:
             found.append(f"{self.copies}{self._without(self.without_copies)}")
         if self.seen:
-            of = "one of " if len(self.starts) > 1 else ""
+            of = "one of " if "," in self.learners else ""
             found.append(
-                f"{of}{self.origin} has learned from {self.seen} of the {self.test_crystals} test "
+                f"{of}{self.learners} has learned from {self.seen} of the {self.test_crystals} test "
                 f"crystals: the comparison flatters transfer.{self._without(self.without_seen)}"
             )
         if self.neglected:
@@ -219,12 +302,12 @@ class Verdict:
             if over.high < 0
         ]:
             yield (
-                f"expect little of these models here: the test error of {self.model} is {', '.join(worse)}. "
-                "Trivial baselines see no structure."
+                f"expect little of these models here: the test error of {self.answering} is "
+                f"{', '.join(worse)}. Trivial baselines see no structure."
             )
         if unsure := [name for name, over in pairs if not (over.high < 0 or over.low > 0)]:
             yield (
-                f"the test error of {self.model} cannot be told from that of the trivial baseline(s) "
+                f"the test error of {self.answering} cannot be told from that of the trivial baseline(s) "
                 f"{', '.join(unsure)} with {self.test_crystals} test crystals."
             )
 
@@ -254,11 +337,12 @@ class Verdict:
             )
         if self.seen is None:
             found.append(
-                f"nobody can tell whether {self.origin} has seen structures of the test part: {self.unknown}."
+                f"nobody can tell whether {self.learners} has seen structures of the test part: "
+                f"{self.unknown}."
             )
         elif not self.seen:
             found.append(
-                f"0 of the {self.test_crystals} test crystals were in the training of {self.origin}."
+                f"0 of the {self.test_crystals} test crystals were in the training of {self.learners}."
             )
         return found
 
@@ -268,7 +352,7 @@ class Verdict:
             name: getattr(self, name)
             for name in (
                 *("source", "target", "unit", "starts", "split", "test_crystals", "seen"),
-                *("epochs", "trainings", "model", "conclusion", "warnings", "notes"),
+                *("epochs", "trainings", "model", "conclusion", "choice", "warnings", "notes"),
                 *("unknown", "without_seen", "copies", "without_copies", "neglected", "measure"),
             )
         }
@@ -291,9 +375,30 @@ class Verdict:
             for row in self.rows
         ]
         content: dict[str, Any] = plain(
-            {"format": FORMAT, **fields, "sides": sides, "results": results}, "verdict"
+            {"format": FORMAT, **fields, **self._answer(), "sides": sides, "results": results}, "verdict"
         )
         return content
+
+    def _answer(self) -> dict[str, Any]:
+        """What answers and why, as plain data."""
+        found: dict[str, Any] = {"answers": self.answering, "frozen": vars(self.head) if self.head else None}
+        if self.decision is None:
+            return found
+        errors, widths = self.decision.errors, self.decision.half_widths
+        return found | {
+            "decision": {
+                "val_mae": {self._called(name): error for name, error in errors.items()},
+                "crystals": self.decision.crystals,
+            },
+            "intervals": {
+                self._called(name): {
+                    "half_widths": widths[name],
+                    "crystals": self.decision.calibrated[name],
+                    "test_held": self.held[self._called(name)],
+                }
+                for name in widths
+            },
+        }
 
     def table(self) -> str:
         """The models on the test part, as a Markdown table that is aligned for the terminal too."""
@@ -308,7 +413,7 @@ class Verdict:
 
     def text(self) -> str:
         """The table, the answer and the warnings, as Markdown for people."""
-        paragraphs = [self.table(), self.conclusion]
+        paragraphs = [self.table(), self.conclusion, *self.choice]
         paragraphs += [f"WARNING: {warning}" for warning in self.warnings]
         paragraphs += [f"Note: {note}" for note in self.notes]
         return "\n\n".join(paragraphs)
@@ -320,9 +425,18 @@ class Verdict:
             "what was tried, and the test part was not looked at before that."
         )
         model = (
-            f"The model of this directory is that of {self.model}, which has the smaller validation error."
+            f"The network of this directory is that of {self.model}, which has the smaller validation error."
         )
-        if self.trainings > 1:
+        if self.answering in {FROZEN, BOTH}:
+            model += (
+                f" `tlzoo predict` answers with {self._answers()}; `--from` and `tlzoo embed` take the "
+                "network."
+            )
+        if self.trainings > 1 and self.answering == FROZEN:
+            model += f" It has {self.trainings} trainings."
+        elif self.trainings > 1 and self.answering == BOTH:
+            model += f" Of its {self.trainings} trainings the mean counts."
+        elif self.trainings > 1:
             model += (
                 f" Its {self.trainings} trainings answer together: `tlzoo predict` gives the mean of their "
                 f"predictions and, as `{self.target}_spread`, the standard deviation."

@@ -5,7 +5,8 @@ import pytest
 
 from tlzoo.transfer.features import estimators
 from tlzoo.transfer.features.calibration import LEVELS, coverage, widths
-from tlzoo.transfer.features.nested import Candidate, Outcome, candidates, mixture
+from tlzoo.transfer.features.estimators import mixture
+from tlzoo.transfer.features.nested import Candidate, Outcome, candidates
 
 
 def outcome(predictions, deviations):

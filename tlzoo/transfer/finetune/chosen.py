@@ -1,0 +1,146 @@
+"""The model of a comparison, where a head on frozen features answers, alone or together with the network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlzoo.cards.library import locate
+from tlzoo.crystals import Crystals
+from tlzoo.data.intake import as_table
+from tlzoo.descriptors.stores import Options
+from tlzoo.errors import UserError
+from tlzoo.heads.head import Head
+from tlzoo.model import answer_record, trained, trust
+from tlzoo.model.answer_record import FROZEN, NETWORK, SHOWN, AnswerRecord
+from tlzoo.model.answering import Columns, Stores, answered, joined
+from tlzoo.model.domain import Domain
+from tlzoo.model.trained import Model
+from tlzoo.transfer import features
+from tlzoo.transfer.features.saved import SavedFeatures
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pymatgen.core import Structure
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A head on frozen features, or its weighted mean with a network, with intervals.
+
+    Attributes:
+        network: The network of the comparison; it has a part in the answer if the record says so.
+        frozen: The head.
+        record: Whose mean the answer is.
+    """
+
+    network: Model
+    frozen: SavedFeatures
+    record: AnswerRecord
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """That of the network, which has learned from the same split."""
+        return self.network.card
+
+    @property
+    def head(self) -> Head:
+        """What measures: that of the network."""
+        return self.network.head
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of the target."""
+        return self.network.units
+
+    @property
+    def columns(self) -> list[str]:
+        """The target and the ends of an interval that holds 90 % of crystals."""
+        (target,) = self.units
+        return [target, f"{target}_q5", f"{target}_q95"]
+
+    @property
+    def options(self) -> list[Options]:
+        """What must be made of crystals for :meth:`answers`."""
+        networks = self.network.options if NETWORK in self.record.parts else []
+        return list(dict.fromkeys([*networks, *self.frozen.options]))
+
+    @property
+    def domain(self) -> Domain:
+        """What it has learned from: distances are those of the network where it answers."""
+        return self.network.domain if NETWORK in self.record.parts else self.frozen.domain
+
+    def predict(self, crystals: "Crystals | Sequence[Structure]", **limits: int) -> "pd.DataFrame":
+        """Predict in the unit of the target; arguments and errors of :meth:`Model.predict`.
+
+        Returns:
+            One row per crystal: ``id``, the target, and the ends of an interval, ``…_q5`` and ``…_q95``.
+        """
+        import pandas as pd
+
+        some = as_table(crystals)
+        found = answered(some, self.options, lambda stores: self.answers(stores, **limits))
+        return pd.DataFrame({"id": some.ids, **joined(found, self.columns)})
+
+    def embed(self, crystals: "Crystals | Sequence[Structure]", **options: Any) -> NDArray[np.float32]:  # noqa: ANN401
+        """Embed crystals as the network does; see :meth:`Model.embed`."""
+        return self.network.embed(crystals, **options)
+
+    def answers(self, stores: Stores, **limits: int) -> Columns:
+        """Predict for what was made of crystals; return the columns by name, ``(crystals,)`` each."""
+        return self._columns(self.told(stores, **limits)[0])
+
+    def judged(self, crystals: Crystals, stores: Stores, **limits: int) -> Columns:
+        """Predict, and say of each prediction what is known of it; see :func:`tlzoo.model.trust.columns`."""
+        values, embedding = self.told(stores, **limits)
+        elements = self.card.get("elements")
+        known = trust.columns(self.domain, elements, crystals, embedding)
+        return trust.beside(self._columns(values), known)
+
+    def told(self, stores: Stores, **limits: int) -> tuple[Values, NDArray[np.float32]]:
+        """Return predictions, ``(crystals,)``, and what distances are taken of, ``(crystals, dim)``."""
+        said, _, embedding = self.frozen.learned(stores)
+        values = self.record.parts[FROZEN] * said
+        if NETWORK in self.record.parts:
+            (target,) = self.units
+            # the frozen network may be the one that was fine-tuned, but its layers are not
+            table = self.network.told(stores, **limits)
+            values = values + self.record.parts[NETWORK] * table[0][target].astype(np.float64)
+            embedding = table[1]
+        return values, embedding
+
+    def _columns(self, values: Values) -> Columns:
+        half = self.record.half_widths[SHOWN]
+        return dict(zip(self.columns, (values, values - half, values + half), strict=True))
+
+
+def load(name: str | Path) -> Model | SavedFeatures | Chosen:
+    """Load whatever predicts, as `tlzoo predict` takes it.
+
+    Args:
+        name: What :func:`tlzoo.model.trained.load` takes, of the directory of a comparison what validation
+            chose to answer; or a folder that `tlzoo features --save` wrote.
+
+    Raises:
+        UserError: There is no such model, it cannot be fetched, or it is damaged.
+    """
+    if features.is_saved(name):
+        found: SavedFeatures = features.load(name)
+        return found
+    network = trained.load(name)
+    weights = locate(str(name))
+    record = answer_record.read(weights)
+    if record is None or FROZEN not in record.parts:
+        return network
+    folder = weights.with_name(FROZEN)
+    if not features.is_saved(folder):
+        raise UserError(
+            f"{weights.with_name(answer_record.FILE)} lets the head in {folder} answer, which is missing; "
+            "restore it, or run `tlzoo finetune` again"
+        )
+    return Chosen(network, features.load(folder), record)
