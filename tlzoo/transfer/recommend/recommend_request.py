@@ -31,5 +31,5 @@ class Request:
     everything: bool = False
     minutes: float | None = None
     repeats: int = 1
-    most: int = 500
+    most: int = 300
     seed: int = 0

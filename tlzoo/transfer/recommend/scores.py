@@ -26,7 +26,6 @@ from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model
 from tlzoo.transfer.features import estimators
 from tlzoo.transfer.features.estimators import SMALL_DATA
-from tlzoo.transfer.features.kernels import KernelRegressor
 from tlzoo.transfer.features.layers import DESCRIPTORS, Descriptors, Network, Source
 from tlzoo.transfer.finetune.experiment import in_unit
 from tlzoo.transfer.recommend.logme import logme
@@ -193,7 +192,7 @@ def left_out(
     """
     estimator = estimators.find(name)
     fit = partial(estimator.fit, settings=estimator.grid[0], seed=seed)
-    if not issubclass(type(estimator.make(*x.shape, seed, **estimator.grid[0])), KernelRegressor):
+    if not estimator.kernel:
 
         def regressor(x: Values, y: Values, train: Rows, rows: Rows) -> Values:
             return estimators.predict(fit(x[train], y[train]), x[rows])[0]
@@ -203,7 +202,7 @@ def left_out(
     generator, found = np.random.default_rng(seed), []
     for _ in range(repeats):
         drawn = generator.permutation(len(labels))[index.reshape(-1)]
-        found.append(np.abs(fit(x, target, groups=drawn)[-1].left_out_ - target))
+        found.append(np.abs(fit(x, target, groups=drawn).left_out - target))
     return np.stack(found)
 
 
