@@ -1,6 +1,7 @@
 """`tlzoo recommend` on models that were trained: the one that has seen more of the property comes first."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -53,6 +54,24 @@ def test_more_training_on_the_property_ranks_first(tlzoo, models, mine):
     assert lines[2].split()[:3] == ["1", models[1], "kernel"]
     assert lines[3].split()[:2] == ["2", models[0]]
     assert f"Try: tlzoo finetune {mine} --target band_gap --from {models[1]}" in answer.out
+
+
+def test_what_is_printed_can_be_run(tlzoo, models, mine, tmp_path, monkeypatch):
+    answer = tlzoo("recommend", mine, "--target", "band_gap", "--from", models[1], "--json")
+    assert answer.code == 0, answer.err
+    content = json.loads(answer.out)
+    rows = {(row["name"], row["estimator"]): row for row in content["ranking"]}
+    assert {("descriptors", "forest"), ("descriptors", "kernel"), (models[1], "kernel")} == set(rows)
+    assert rows[models[1], "kernel"]["fine_tuning_seconds"] > 0
+    assert all(row["crystals_per_second"] > 0 for row in rows.values())
+    commands = [shlex.split(each["command"]) for each in content["proposals"]]
+    assert {words[1] for words in commands} == {"finetune", "features"}
+    monkeypatch.chdir(tmp_path)
+    (frozen,) = [words for words in commands if words[1] == "features"]
+    answer = tlzoo(*frozen[1:])
+    assert answer.code == 0, answer.err
+    report = json.loads((tmp_path / f"{frozen[frozen.index('-o') + 1]}.json").read_text())
+    assert report["target"] == "band_gap"
 
 
 def test_what_a_model_predicts_in_the_same_unit_is_compared(tlzoo, models, mine):
@@ -117,6 +136,7 @@ def test_a_sample_of_many_crystals_is_enough(tlzoo, models):
     [
         (["--models", "cgcnn-xyz"], "cgcnn-xyz is no model: give a checkpoint"),
         (["--models", "{model}", "--repeats", 0], "repeats and max-crystals must be at least 1, got 0"),
+        (["--models", "{model}", "--minutes", 0], "minutes must be at least 1, got 0"),
         (["--models", "{model}", "--target", "nix"], "there is no column 'nix'"),
         (["--models", "{model}", "--max-crystals", 4], "5-fold cross-validation needs at least 5"),
     ],

@@ -202,7 +202,9 @@ def left_out(
     generator, found = np.random.default_rng(seed), []
     for _ in range(repeats):
         drawn = generator.permutation(len(labels))[index.reshape(-1)]
-        found.append(np.abs(fit(x, target, groups=drawn).left_out - target))
+        predictions = fit(x, target, groups=drawn).left_out
+        assert predictions is not None
+        found.append(np.abs(predictions - target))
     return np.stack(found)
 
 
