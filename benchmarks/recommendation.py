@@ -21,8 +21,6 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import PaperTrial
 from tlzoo.evaluation.baselines import ridge
 from tlzoo.evaluation.crossval import cross_validate
-from tlzoo.model.activations import EMBEDDING
-from tlzoo.model.trained import load as load_model
 from tlzoo.study import load, results
 from tlzoo.study.axes import Tree
 from tlzoo.study.grid import Study, StudyRun
@@ -30,7 +28,7 @@ from tlzoo.study.start_networks import resolved
 from tlzoo.study.study_folder import Folder
 from tlzoo.transfer.features import estimators
 from tlzoo.transfer.features.estimators import SMALL_DATA
-from tlzoo.transfer.features.layers import Network
+from tlzoo.transfer.features.layers import Source, source
 from tlzoo.transfer.finetune.candidate import read
 from tlzoo.transfer.recommend.scores import features, left_out
 
@@ -49,7 +47,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=[1], help="which trials to compare on")
     parser.add_argument("--frozen", nargs="+", default=[], help="data sets that the paper has trials of")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 800], help="crystals of these trials")
-    parser.add_argument("--models", nargs="+", default=[], help="models to read frozen features from")
+    parser.add_argument("--models", nargs="+", default=[], help="models, or descriptors, to read")
     given = parser.parse_args()
     tables = [compared(load(path), given.dir, given.trials) for path in given.studies]
     names = [path.stem for path in given.studies]
@@ -85,7 +83,10 @@ def frozen(name: str, size: int, models: Sequence[str], trials: Sequence[int]) -
 
 def embedded(data: CrystalDataModule, rows: np.ndarray, models: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the embeddings of crystals by model, ``(rows, dim)``."""
-    wanted = {(name, EMBEDDING): Network(load_model(name)) for name in models}
+    wanted: dict[tuple[str, str], Source] = {}
+    for name in models:
+        of = source(name)
+        wanted[name, of.default] = of
     made = features(wanted, data.crystals.select(rows))
     return {name: values.astype(np.float64) for (name, _), (values, _) in made.items()}
 

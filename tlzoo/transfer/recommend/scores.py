@@ -233,7 +233,7 @@ def _readable(
         if left is None:
             raise
         reason = error
-    found = {}
+    found: dict[tuple[str, str], Timed] = {}
     for key, of in wanted.items():
         try:
             found |= features({key: of}, crystals)
