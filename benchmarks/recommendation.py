@@ -26,9 +26,8 @@ from tlzoo.study.axes import Tree
 from tlzoo.study.grid import Study, StudyRun
 from tlzoo.study.start_networks import resolved
 from tlzoo.study.study_folder import Folder
-from tlzoo.transfer.features import estimators
+from tlzoo.transfer.features import estimators, layers
 from tlzoo.transfer.features.estimators import SMALL_DATA
-from tlzoo.transfer.features.layers import Source, source
 from tlzoo.transfer.finetune.candidate import read
 from tlzoo.transfer.recommend.scores import features, left_out
 
@@ -83,9 +82,9 @@ def frozen(name: str, size: int, models: Sequence[str], trials: Sequence[int]) -
 
 def embedded(data: CrystalDataModule, rows: np.ndarray, models: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the embeddings of crystals by model, ``(rows, dim)``."""
-    wanted: dict[tuple[str, str], Source] = {}
+    wanted: dict[tuple[str, str], layers.Source] = {}
     for name in models:
-        of = source(name)
+        of = layers.source(name)
         wanted[name, of.default] = of
     made = features(wanted, data.crystals.select(rows))
     return {name: values.astype(np.float64) for (name, _), (values, _) in made.items()}
