@@ -197,7 +197,9 @@ def test_the_directory_is_a_model(done, tlzoo, few, tmp_path):
     np.testing.assert_allclose(found["band_gap"], network, rtol=1e-5)
     np.testing.assert_allclose(found["band_gap_spread"], np.std(each, axis=0, ddof=1), rtol=1e-3, atol=1e-6)
     frozen = load(folder / "frozen").predict(crystals)["band_gap"]
-    said = {content["model"]: network, "frozen": frozen, "both": (network + frozen) / 2}
+    share = content["decision"]["weights"]
+    both = share[content["model"]] * network + share["frozen"] * frozen
+    said = {content["model"]: network, "frozen": frozen, "both": both}
     split = json.loads((several[0] / "split.json").read_text())
     truth, test = np.array(crystals.column("band_gap"), dtype=float), np.isin(crystals.ids, split["test"])
     results = {row["name"]: row for row in content["results"]}
@@ -269,10 +271,10 @@ def test_the_verdict_says_what_answers_and_why(done):
     assert list(runs[0]["id"]) == list(frozen["id"])
     errors = np.mean([run["prediction"] - run["target"] for run in runs], axis=0)
     head = (frozen["prediction"] - frozen["target"]).to_numpy()
-    wanted = {model: errors, "frozen": head, "both": (errors + head) / 2}
+    decision = decide(errors, head)
+    wanted = {model: errors, "frozen": head, "both": decision.both(errors, head)}
     told = content["decision"]["val_mae"]
     assert told == pytest.approx({name: np.abs(values).mean() for name, values in wanted.items()}, rel=1e-4)
-    decision = decide(errors, head)
     assert content["answers"] == (model if decision.answers == "network" else decision.answers)
     for sentence in content["choice"]:
         assert sentence in answer.out

@@ -253,7 +253,7 @@ class SavedFeatures:
             networks = [{"name": name, "sha256": copies.get(name, "")} for name in parts_of(part.name)]
             ways = [vars(way) for way, _ in model.parts]
             parts.append({"layer": part.layer, "networks": networks, "weight": part.weight, "ways": ways})
-        content = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+        content = safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in arrays.items()})
         with whole(folder / ARRAYS) as partial:
             partial.write_bytes(content)
         files = {name: f"{NETWORKS}/{i}.safetensors" for i, name in enumerate(copies)}

@@ -1,7 +1,7 @@
 """The model of a comparison, where a head on frozen features answers, alone or together with the network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,8 @@ class Chosen:
     @property
     def domain(self) -> Domain:
         """What it has learned from: distances are those of the network where it answers."""
-        return self.network.domain if NETWORK in self.record.parts else self.frozen.domain
+        network = self.network.domain
+        return network if NETWORK in self.record.parts else replace(self.frozen.domain, keys=network.keys)
 
     def predict(self, crystals: "Crystals | Sequence[Structure]", **limits: int) -> "pd.DataFrame":
         """Predict in the unit of the target; arguments and errors of :meth:`Model.predict`.

@@ -295,9 +295,9 @@ class Comparison:
             side: np.stack([run.test(self.data) for run in answering[side]]) for side in SIDES
         }
         together: dict[str, Values] = {model: errors[model].mean(axis=0)}
-        if frozen is not None:
+        if frozen is not None and decision is not None:
             alone = frozen.predict(self.data.split.test) - self._labels(self.data.split.test)
-            together |= {FROZEN: alone, BOTH: (together[model] + alone) / 2}
+            together |= {FROZEN: alone, BOTH: decision.both(together[model], alone)}
             head = {FROZEN: together[FROZEN][None], BOTH: together[BOTH][None]}
             errors = {verdict.TRANSFER: errors.pop(verdict.TRANSFER), **head, **errors}
         starts = dict.fromkeys(self.request.start(one.choice) for one in answering["transfer"])

@@ -1,6 +1,12 @@
-"""What answers in the end: the trained network, the head on frozen features, or the mean of both.
+"""What answers in the end: the trained network, the head on frozen features, or both.
 
-The one place for the rule and its reason.
+The one place for the rule. Both answer, with weights inverse to the squares of their errors on the
+validation part (Bates & Granger, Oper. Res. Q. 20, 451, 1969), unless one of them alone has the smaller
+error by more than one standard error of the difference over the crystals.
+
+The reason: the mean of two models that err differently errs less than either, or little more than the
+better; and a handful of validation crystals cannot tell which is better. So the weights, too, are held near
+a half where there are few.
 """
 
 from collections.abc import Mapping
@@ -15,12 +21,8 @@ from tlzoo.model.answer_record import FROZEN, NETWORK, AnswerRecord, half_widths
 Values = NDArray[np.float64]
 
 BOTH: Final = "both"
-# The weight of each part in an answer.
-PARTS: Final[Mapping[str, Mapping[str, float]]] = {
-    NETWORK: {NETWORK: 1.0},
-    FROZEN: {FROZEN: 1.0},
-    BOTH: {NETWORK: 0.5, FROZEN: 0.5},
-}
+# Crystals on which both would err alike that are added to those there are: of one alone weights say nothing.
+ALIKE: Final = 5
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Decision:
 
     Attributes:
         answers: ``network``, ``frozen`` or ``both``.
+        weights: Of ``network`` and ``frozen`` where both answer.
         errors: Mean absolute errors on the validation part of each of them that there is.
         crystals: Of the validation part.
         half_widths: Half widths of intervals of each by their level, in the unit of the target.
@@ -36,6 +39,7 @@ class Decision:
     """
 
     answers: str
+    weights: Mapping[str, float]
     errors: Mapping[str, float]
     crystals: int
     half_widths: Mapping[str, Mapping[str, float]]
@@ -43,35 +47,53 @@ class Decision:
 
     @property
     def record(self) -> AnswerRecord:
-        """What is written beside the weights."""
+        """What is written beside the weights of the network."""
         name = self.answers
-        return AnswerRecord(PARTS[name], self.half_widths[name], self.calibrated[name])
+        parts = self.weights if name == BOTH else {name: 1.0}
+        return AnswerRecord(parts, self.half_widths[name], self.calibrated[name])
+
+    def both(self, network: Values, frozen: Values) -> Values:
+        """Return what both say, or how far they are off, together."""
+        return mixed(self.weights, network, frozen)
 
 
 def decide(network: Values, frozen: Values | None = None, left_out: Values | None = None) -> Decision:
     """Choose by errors with sign on the same crystals that neither has learned from, ``(crystals,)`` each.
-
-    Both answer, unless one of them alone has the smaller error, by more than one standard error of the
-    difference over the crystals.
 
     Args:
         network: Errors of the network on the validation part.
         frozen: Those of the head that was fitted to the training part alone; None if there is no head.
         left_out: Errors of the head on crystals of both parts that were left out in turn, for intervals.
     """
-    errors = {NETWORK: network}
+    weights, errors = {NETWORK: 1.0}, {NETWORK: network}
     if frozen is not None:
-        errors |= {FROZEN: frozen, BOTH: (network + frozen) / 2}
+        weights = _weights(network, frozen)
+        errors |= {FROZEN: frozen, BOTH: mixed(weights, network, frozen)}
     costs = {name: np.abs(values) for name, values in errors.items()}
     # the head is fitted anew to both parts: of the network nobody knows more than the validation part shows
     rests = errors if left_out is None else {**errors, FROZEN: left_out}
     return Decision(
         answers=_answers(costs),
+        weights=weights,
         errors={name: float(values.mean()) for name, values in costs.items()},
         crystals=len(network),
         half_widths={name: half_widths(values) for name, values in rests.items()},
         calibrated={name: len(values) for name, values in rests.items()},
     )
+
+
+def mixed(weights: Mapping[str, float], network: Values, frozen: Values) -> Values:
+    """Return the weighted mean."""
+    return weights[NETWORK] * network + weights[FROZEN] * frozen
+
+
+def _weights(network: Values, frozen: Values) -> dict[str, float]:
+    squares = np.square([np.abs(network).mean(), np.abs(frozen).mean()])
+    if not squares.all():
+        return {NETWORK: 0.5, FROZEN: 0.5}
+    inverse = 1 / (len(network) * squares + ALIKE * squares.mean())
+    share = round(float(inverse[0] / inverse.sum()), 2)
+    return {NETWORK: share, FROZEN: round(1 - share, 2)}
 
 
 def _answers(costs: Mapping[str, Values]) -> str:

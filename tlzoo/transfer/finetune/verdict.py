@@ -201,7 +201,7 @@ class Verdict:
             errors = ", ".join(
                 f"{self._called(name)} {error_text(error)}{unit}" for name, error in found.errors.items()
             )
-            why = "no one alone has a smaller error by more than chance" * (self.answers == BOTH)
+            why = "neither alone has a smaller error by more than chance" * (self.answers == BOTH)
             told.append(
                 f"What answers: {self._answers()}, as validation chose ({errors}; {found.crystals} crystals"
                 f"{'; ' * bool(why)}{why}). frozen is a kernel head on {self.head.name}, without training a "
@@ -223,7 +223,8 @@ class Verdict:
     def _answers(self) -> str:
         """Name what answers, plainly."""
         if self.answers == BOTH:
-            return f"both, the mean of {self.model} and frozen"
+            parts = self.decision.weights if self.decision else {}
+            return "both, " + " + ".join(f"{share:g} {self._called(name)}" for name, share in parts.items())
         if self.answers == FROZEN and self.head is not None and not self.head.networks:
             return "frozen alone, which reads descriptors and no network at all"
         return f"{self.answering} alone"
@@ -389,6 +390,7 @@ class Verdict:
             "decision": {
                 "val_mae": {self._called(name): error for name, error in errors.items()},
                 "crystals": self.decision.crystals,
+                "weights": {self._called(name): share for name, share in self.decision.weights.items()},
             },
             "intervals": {
                 self._called(name): {

@@ -140,7 +140,7 @@ def test_a_column_is_the_base(log, tmp_path):
     [
         ("x", "eV", False, "the base cheap must be a column of numbers"),
         (1.0, "meV", False, "the base cheap is in meV, what is learned from it in eV"),
-        (np.nan, "eV", False, r"has no value of the base cheap \(227 of 227 have none\)"),
+        (np.nan, "eV", False, r"has no value of the base cheap \(203 of 203 have none\)"),
         (-1.0, "eV", True, "is -1: it has no logarithm"),
     ],
 )

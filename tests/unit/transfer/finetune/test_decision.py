@@ -12,7 +12,8 @@ def test_two_that_are_alike_answer_together():
     one, other = RNG.normal(size=(2, 40))
     found = decide(one, other)
     assert found.answers == "both"
-    assert found.record.parts == {"network": 0.5, "frozen": 0.5}
+    assert found.record.parts == found.weights
+    assert sum(found.weights.values()) == 1
     assert found.errors == pytest.approx(
         {
             "network": np.abs(one).mean(),
@@ -41,7 +42,21 @@ def test_what_is_better_by_chance_answers_together_with_the_other():
 
 
 def test_one_crystal_decides_nothing():
-    assert decide(np.array([0.1]), np.array([9.0])).answers == "both"
+    found = decide(np.array([0.1]), np.array([9.0]))
+    assert found.answers == "both"
+    # as if there were five more on which both err alike
+    assert found.weights == {"network": 0.58, "frozen": 0.42}
+
+
+def test_the_weights_are_inverse_to_the_squares_of_the_errors():
+    signs = np.where(np.arange(1000) % 2, 1.0, -1.0)
+    found = decide(2 * signs, np.roll(signs, 1))
+    assert found.weights == {"network": 0.2, "frozen": 0.8}
+    assert found.both(np.array([1.0]), np.array([2.0])) == pytest.approx([1.8])
+
+
+def test_errors_of_zero_count_the_same():
+    assert decide(np.zeros(3), np.zeros(3)).weights == {"network": 0.5, "frozen": 0.5}
 
 
 def test_without_a_head_the_network_answers():

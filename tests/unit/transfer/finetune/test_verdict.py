@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tlzoo.evaluation.gain import gain
+from tlzoo.transfer.finetune.decision import decide
 from tlzoo.transfer.finetune.experiment import Choice
-from tlzoo.transfer.finetune.verdict import Side, Verdict, rows
+from tlzoo.transfer.finetune.verdict import Head, Side, Verdict, rows
 
 REFERENCE = np.random.default_rng(0).gamma(2.0, size=(1, 50))
 
@@ -243,3 +244,60 @@ def test_a_unit_of_one_is_not_told():
     assert "| test MAE (eV) |" in verdict().table()
     for unit in ("", "1"):
         assert "| test MAE |" in verdict(unit=unit).table()
+
+
+def decided(*, frozen=0.5, networks=("cgcnn-fe",), crystals=20, transfer=0.7):
+    """A verdict with a head on frozen features, its errors so many times those of scratch."""
+    val = np.random.default_rng(1).normal(size=(2, crystals))
+    decision = decide(transfer * val[0], frozen * val[1], frozen * REFERENCE[0])
+    head = Head(name="cgcnn-fe (conv.0)", networks=networks, weights={}, left_out=0.4, tried={})
+    answers = {"network": "transfer"}.get(decision.answers, decision.answers)
+    both = {"frozen": frozen * REFERENCE, "both": (frozen + transfer) / 2 * REFERENCE}
+    three = {"transfer": transfer * REFERENCE, **both, "scratch": REFERENCE}
+    held = {"transfer": 0.5, "frozen": 0.9, "both": 0.8}
+    found = rows({**three, "random forest": 1.5 * REFERENCE}, answers)
+    return verdict(rows=found, answers=answers, head=head, decision=decision, held=held)
+
+
+def test_all_three_are_named_and_one_answers():
+    found = decided()
+    assert [row.name for row in found.rows] == ["transfer", "frozen", "both", "scratch", "random forest"]
+    assert found.rows[1].gain.value == pytest.approx(-0.4)
+    assert [row.answer is None for row in found.rows] == [True] * 4 + [False]
+    what, how = found.choice
+    assert what.startswith(
+        "What answers: both, the mean of transfer and frozen, as validation chose (transfer "
+    )
+    assert "neither alone has a smaller error by more than chance" in what
+    assert "frozen is a kernel head on cgcnn-fe (conv.0), without training a network" in what
+    assert how.startswith("Its 90 % interval is ±")
+    assert "by the errors of 20 crystals that were left out; it held 40 of the 50 test crystals" in how
+    for sentence in found.choice:
+        assert sentence in found.text()
+    content = found.content()
+    assert content["answers"] == "both"
+    assert content["model"] == "transfer"
+    assert set(content["decision"]["val_mae"]) == set(content["intervals"]) == {"transfer", "frozen", "both"}
+    assert content["intervals"]["frozen"]["crystals"] == 50
+    json.dumps(content, allow_nan=False)
+    assert "`tlzoo predict` answers with both, 0.39 transfer + 0.61 frozen" in found.document()
+
+
+def test_descriptors_that_win_alone_are_named_plainly():
+    found = decided(frozen=0.01, networks=())
+    assert found.answers == "frozen"
+    assert found.choice[0].startswith(
+        "What answers: frozen alone, which reads descriptors and no network at all, as validation chose"
+    )
+    assert "it held 45 of the 50" in found.choice[1]
+
+
+def test_a_model_that_only_the_head_reads_counts_as_one_that_may_have_seen_the_test():
+    assert decided(networks=("cgcnn-mpt",)).notes == [
+        "0 of the 50 test crystals were in the training of cgcnn-fe, cgcnn-mpt."
+    ]
+
+
+def test_few_crystals_give_no_full_interval():
+    _, how = decided(crystals=5).choice
+    assert "5 crystals that were left out, too few for 90 %: it is the largest error of 5;" in how
