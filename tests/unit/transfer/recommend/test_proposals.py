@@ -83,7 +83,7 @@ def test_what_fits_is_proposed(report):
     assert "tlzoo features" in frozen.command
     slow = [replace(each, pace=10.0) for each in report.scores]
     with pytest.raises(UserError, match=r"too few: the quickest of all, .* takes about 17 min"):
-        _ = replace(report, minutes=5, scores=slow).proposals
+        _ = replace(report, minutes=5, scores=slow, costs={}).proposals
 
 
 def test_models_that_cannot_be_told_apart_start_together_if_there_is_time(report):
