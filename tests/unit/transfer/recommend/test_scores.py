@@ -183,7 +183,8 @@ def test_a_head_is_not_kept_for_its_unit_alone(report, ranked):
     assert replace(report, scores=[replace(poor, answers={"gap": good.mae})]).warnings == []
 
 
-def test_descriptors_are_sources_too(crystals, target):
+def test_descriptors_are_sources_too(crystals, target, monkeypatch):
+    monkeypatch.setattr("tlzoo.transfer.features.estimators.TREES", 10)
     found = scores.rank(crystals, target, {}, groups=ROWS)
     assert {(score.shown, score.estimator) for score in found} == {
         ("descriptors", "kernel"), ("descriptors", "forest"),
