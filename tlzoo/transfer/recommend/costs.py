@@ -8,8 +8,9 @@ from typing import Final
 
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
+from tlzoo.training.pace import FORWARD, SECONDS, Pace
 from tlzoo.transfer.finetune.budget import least, seconds, total
-from tlzoo.transfer.finetune.duration import FORWARD, SECONDS, Durations, Pace
+from tlzoo.transfer.finetune.duration import Durations
 from tlzoo.transfer.finetune.experiment import plan
 from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import Recipe

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tlzoo.data import named
+from tlzoo.training.pace import EPOCH, FORWARD, SECONDS, STEPS, TRAINING, Pace
 from tlzoo.transfer.finetune.candidate import read
-from tlzoo.transfer.finetune.duration import EPOCH, FORWARD, SECONDS, STEPS, TRAINING, Durations, Pace
+from tlzoo.transfer.finetune.duration import Durations
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
