@@ -127,6 +127,14 @@ def test_each_training_says_which_of_how_many_it_is(done, start):
     ]
 
 
+def test_too_few_minutes_are_refused_before_anything_is_trained(finetune, few, work):
+    (work / "long.yaml").write_text("trainer: {max_epochs: 1000000}")
+    answer = finetune(few, work / "hasty", "--minutes", 1, "--config", work / "long.yaml")
+    assert answer.code == 2
+    assert answer.err.startswith("tlzoo: --minutes 1 are too few: ")
+    assert not (work / "hasty" / "transfer").exists()
+
+
 def test_a_fast_comparison_says_what_scratch_was_not_given(done):
     content = json.loads((done[0] / "verdict.json").read_text())
     assert content["neglected"][0] == "100 epochs (it had 2)"

@@ -1,6 +1,7 @@
 """`tlzoo recommend` on models that were trained: the one that has seen more of the property comes first."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -50,16 +51,36 @@ def test_more_training_on_the_property_ranks_first(tlzoo, models, mine):
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
     assert lines[0].startswith(f"band_gap of {mine}, 60 crystals (all)")
-    assert lines[2].split()[:2] == ["1", models[1]]
-    assert lines[3].split()[:2] == ["2", models[0]]
-    assert f"Try: tlzoo finetune {mine} --target band_gap --from {models[1]}" in answer.out
+    ranked = [line.split()[1] for line in lines[2:8]]
+    assert ranked.index(models[1]) < ranked.index(models[0])
+    assert f": tlzoo finetune {mine} --target band_gap --from {models[1]}" in answer.out
+
+
+def test_what_is_printed_can_be_run(tlzoo, models, mine, tmp_path, monkeypatch):
+    answer = tlzoo("recommend", mine, "--target", "band_gap", "--from", models[1], "--json")
+    assert answer.code == 0, answer.err
+    content = json.loads(answer.out)
+    rows = {(row["name"], row["estimator"]): row for row in content["ranking"]}
+    assert {("descriptors", "forest"), ("descriptors", "kernel"), (models[1], "kernel")} == set(rows)
+    assert rows[models[1], "kernel"]["fine_tuning_seconds"] > 0
+    assert all(row["crystals_per_second"] > 0 for row in rows.values())
+    commands = [shlex.split(each["command"]) for each in content["proposals"]]
+    assert {words[1] for words in commands} == {"finetune", "features"}
+    monkeypatch.chdir(tmp_path)
+    (frozen,) = [words for words in commands if words[1] == "features"]
+    answer = tlzoo(*frozen[1:])
+    assert answer.code == 0, answer.err
+    report = json.loads((tmp_path / f"{frozen[frozen.index('-o') + 1]}.json").read_text())
+    assert report["target"] == "band_gap"
 
 
 def test_what_a_model_predicts_in_the_same_unit_is_compared(tlzoo, models, mine):
     answer = tlzoo("recommend", mine, "--target", "band_gap", "--all", "--models", *models, "--json")
     assert answer.code == 0, answer.err
     crystals = named.load("semiconductors").select(np.arange(60))
-    for row in json.loads(answer.out)["ranking"]:
+    rows = [row for row in json.loads(answer.out)["ranking"] if row["name"] in models]
+    assert len(rows) == 2
+    for row in rows:
         said = load(row["name"]).predict(crystals)["band_gap"]
         error = np.abs(said - crystals.column("band_gap").astype(float)).mean()
         assert row["as_it_is"] == {"band_gap": pytest.approx(error, rel=1e-4)}
@@ -72,7 +93,7 @@ def test_without_a_unit_nothing_is_compared(tlzoo, models, mine, tmp_path):
         "recommend", tmp_path / "no-unit.parquet", "--target", "band_gap", "--models", *models, "--json"
     )
     assert answer.code == 0, answer.err
-    assert [row["as_it_is"] for row in json.loads(answer.out)["ranking"]] == [{}, {}]
+    assert not any(row["as_it_is"] for row in json.loads(answer.out)["ranking"])
 
 
 def test_the_training_part_alone_is_scored_and_the_same_again(tlzoo, models, mine, tmp_path):
@@ -80,14 +101,19 @@ def test_the_training_part_alone_is_scored_and_the_same_again(tlzoo, models, min
         arguments = ("--target", "band_gap", "--models", *models, "--config", split, "--json")
         answer = tlzoo("recommend", mine, *arguments)
         assert answer.code == 0, answer.err
-        return json.loads(answer.out)
+        content = json.loads(answer.out)
+        for row in (*content["ranking"], *content["baselines"], *content["proposals"]):
+            for name in ("crystals_per_second", "fine_tuning_seconds", "seconds"):
+                row.pop(name, None)  # no two times are equal
+        return content
 
     split = tmp_path / "split.yaml"
     split.write_text("data: {split: {init_args: {val: 5, test: 30}}}")
     first = content()
     assert first["part"] == "the training part"
     assert first["crystals"] == 25
-    assert f"--target band_gap --config {split} --from " in first["command"]
+    (tuned,) = [row["command"] for row in first["proposals"] if "finetune" in row["command"]]
+    assert f"--target band_gap --config {split} --from " in tuned
     assert content() == first
     # other labels in the other parts: nothing changes
     crystals = named.load("semiconductors").select(np.arange(60))
@@ -117,6 +143,7 @@ def test_a_sample_of_many_crystals_is_enough(tlzoo, models):
     [
         (["--models", "cgcnn-xyz"], "cgcnn-xyz is no model: give a checkpoint"),
         (["--models", "{model}", "--repeats", 0], "repeats and max-crystals must be at least 1, got 0"),
+        (["--models", "{model}", "--minutes", 0], "minutes must be at least 1, got 0"),
         (["--models", "{model}", "--target", "nix"], "there is no column 'nix'"),
         (["--models", "{model}", "--max-crystals", 4], "5-fold cross-validation needs at least 5"),
     ],

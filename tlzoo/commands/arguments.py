@@ -31,6 +31,7 @@ SPELLED: Final[Mapping[str, str]] = {
     "layer": "--layer NAME",
     "model": "MODEL",
     "models": "MODEL,…",
+    "minutes": "--minutes N",
     "most": "--max-crystals N",
     "name": "NAME",
     "names": "NAME",

@@ -1,7 +1,8 @@
 """`tlzoo recommend DATA --target COL`: which checkpoint to start from, and how.
 
-Embeds the crystals with each model and fits a ridge regression to the embeddings: the more of the property
-can be read off them, the better a start the model should be. Seconds per model, without any training.
+Embeds the crystals with each model and fits the head for small data to the embeddings, and to descriptors:
+the more of the property can be read off them, the better a start. Says what fine-tuning each model costs on
+this machine, from a few of its steps, and ends with commands.
 """
 
 import json

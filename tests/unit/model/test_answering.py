@@ -17,8 +17,8 @@ from tlzoo.model import answering, load
 from tlzoo.model.answering import Questions, answered
 from tlzoo.screen.pipeline import Options, screen
 from tlzoo.screen.screening import Request
-from tlzoo.transfer.features.layers import source
-from tlzoo.transfer.recommend.scores import embeddings
+from tlzoo.transfer.features.layers import Network, source
+from tlzoo.transfer.recommend.scores import features
 
 GRAPH = GraphOptions(neighbours=4)
 
@@ -82,11 +82,12 @@ class TestOnce:
         assert seen == (once(crystals), once(crystals))
 
     def test_several_models(self, crystals, seen):
-        models = [load("cgcnn-fe"), load("cgcnn-bg")]
-        found = embeddings(models, crystals)
+        models = {(name, "embedding"): load(name) for name in ("cgcnn-fe", "cgcnn-bg")}
+        found = features({key: Network(model) for key, model in models.items()}, crystals)
         assert seen == (once(crystals), once(crystals))
-        for model, values in zip(models, found, strict=True):
-            np.testing.assert_array_equal(values, model.embed(crystals))
+        for key, (values, seconds) in found.items():
+            np.testing.assert_array_equal(values, models[key].embed(crystals))
+            assert seconds > 0
 
     def test_bad_ones(self, mixed, seen):
         questions = Questions(mixed, [GRAPH])

@@ -32,9 +32,11 @@ from tlzoo.training.configuration import Configuration
 from tlzoo.training.in_memory import Table, contents, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune import finished, verdict
+from tlzoo.transfer.finetune.budget import affordable
 from tlzoo.transfer.finetune.candidate import Training, read
 from tlzoo.transfer.finetune.course import Course
 from tlzoo.transfer.finetune.decision import BOTH, Decision, decide
+from tlzoo.transfer.finetune.duration import Durations, told
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
 from tlzoo.transfer.finetune.finetune_request import LATEST, Request
 from tlzoo.transfer.finetune.frozen_head import FrozenHead
@@ -191,9 +193,17 @@ class Comparison:
                         f"nearly the same, --head {' or '.join(kin)} starts from what it predicts"
                     )
         labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
-        experiments = plan(request, starts, row, data.targets, classes=are_classes(labels))
+        classes = are_classes(labels)
+        experiments = plan(request, starts, row, data.targets, classes=classes)
         if experiments.classes:
             say(_classes(data, labels))
+        experiments, took = affordable(
+            request,
+            row,
+            Durations(data),
+            lambda some: plan(request, starts, some, data.targets, classes=classes),
+            say,
+        )
         numbers = {side: len(experiments.choices[side]) for side in SIDES}
         again = len(starts) - 1 if request.together else len(SIDES) * (request.seeds - 1)
         epochs = next(iter(experiments.trees.values()))["trainer"]["max_epochs"]
@@ -202,6 +212,7 @@ class Comparison:
             f"{course.trainings} trainings, {epochs} epochs each: {numbers['transfer']} from "
             f"{', '.join(starts)} and {numbers['scratch']} from scratch, to choose from"
             + (f"; {again} more with what was chosen" if again else "")
+            + (f"; {told(took)} on this machine" if took is not None else "")
         )
         return cls(request, starts, data, experiments, request.strategy or row.strategy, say, course)
 

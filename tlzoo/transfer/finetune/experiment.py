@@ -13,7 +13,7 @@ from tlzoo.model.description import class_of, describe
 from tlzoo.nn import AnyPooling
 from tlzoo.training.run import read_yaml
 from tlzoo.transfer.finetune.finetune_request import Request, called
-from tlzoo.transfer.finetune.recipes import KEPT_HEAD_RATES, Recipe, Strategy, strategy
+from tlzoo.transfer.finetune.recipes import Recipe, Strategy, strategy
 
 Side = Literal["transfer", "scratch"]
 SIDES: Final[tuple[Side, ...]] = ("transfer", "scratch")
@@ -119,7 +119,7 @@ def plan(
     networks: dict[str, str] = {}
     trees: dict[tuple[Side, str | None], Tree] = {}
     choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
-    kept = KEPT_HEAD_RATES if request.head is not None else row.rates
+    kept = row.kept_head_rates if request.head is not None else row.rates
     rates = {"transfer": request.rates or kept, "scratch": scratch_rates(request, row)}
     for name, start in starts.items():
         models = _models(request, name, start.network, row, "Classification" if classes else "Regression")

@@ -45,6 +45,8 @@ class Request:
             the models to start from and of descriptors, alone or together with the network if validation
             says so.
         seed: Seed of the first training; the others follow it.
+        minutes: Train for so many minutes at most, as far as a few steps tell: with fewer learning rates and
+            poolings to choose from, then with fewer epochs, unless they are asked for.
         configs: YAML to put on top of both experiments: split, columns, precision, logger …; may be repeated.
         run_dir: Directory for everything that is written; by default one for each request, and a link to
             the newest.
@@ -65,11 +67,12 @@ class Request:
     together: bool = False
     no_frozen: bool = False
     seed: int = 0
+    minutes: float | None = None
     configs: Sequence[Path] = ()
     run_dir: Path = LATEST
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "seeds"):
+        for name in ("epochs", "batch_size", "seeds", "minutes"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
@@ -100,7 +103,8 @@ class Request:
 
     def facts(self) -> dict[str, Any]:
         """Return what is asked; an option that came later only where it is used: the others are as before."""
-        return {name: value for name, value in vars(self).items() if name != "strategies" or value}
+        later = {"strategies": None, "no_frozen": False, "minutes": None}
+        return {name: value for name, value in vars(self).items() if name not in later or value != later[name]}
 
     def place(self) -> Path:
         """Return the directory where none is named: it follows from what is asked.
@@ -108,8 +112,6 @@ class Request:
         A comparison that was once made in ``runs/finetune`` itself stays there.
         """
         facts = {name: value for name, value in self.facts().items() if name != "run_dir"}
-        if not self.no_frozen:
-            facts.pop("no_frozen", None)  # the place is that of before there was the choice
         facts["configs"] = [Path(p).read_text("utf-8") for p in self.configs if Path(p).is_file()]
         if LATEST.is_dir() and not LATEST.is_symlink():
             plain = json.loads(json.dumps(facts, default=str))

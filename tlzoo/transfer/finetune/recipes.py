@@ -52,6 +52,7 @@ class Recipe:
         evidence: Why, with figures.
         rates: Learning rates to try, for both; validation chooses.
         poolings: Ways from atoms to the crystal to try, for both.
+        kept_head_rates: Learning rates to try where the trained head is kept, instead.
     """
 
     up_to: float
@@ -61,6 +62,7 @@ class Recipe:
     rates: tuple[float, ...] = RATES
     poolings: tuple[AnyPooling, ...] = POOLINGS
     strategy: Strategy = "all"
+    kept_head_rates: tuple[float, ...] = KEPT_HEAD_RATES
 
 
 # Measured by configs/studies/transfer.yaml and transfer-100.yaml on the paper's trials, mean of five; other

@@ -17,8 +17,9 @@ class Request:
         configs: YAML with the split and the columns, as for `tlzoo finetune`; may be repeated.
         everything: Rank on all crystals, and not on the training part alone of the split that
             `tlzoo finetune` makes. A model chosen so was chosen by the test part too.
+        minutes: Recommend what trains in so many minutes at most on this machine, as far as a few steps tell.
         repeats: Number of cross-validations.
-        most: Rank on so many crystals at most, drawn at random: more rank no better and take longer.
+        most: Rank on so many crystals at most, drawn at random: more take longer, with their cube.
         seed: Seed of the draws.
     """
 
@@ -28,6 +29,7 @@ class Request:
     starts: Sequence[str] | None = None
     configs: Sequence[Path] = ()
     everything: bool = False
-    repeats: int = 5
-    most: int = 2000
+    minutes: float | None = None
+    repeats: int = 1
+    most: int = 300
     seed: int = 0

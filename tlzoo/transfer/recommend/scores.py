@@ -1,10 +1,13 @@
-"""How much of a property can be read off the frozen embeddings of a model."""
+"""How much of a property can be read off what is known of crystals without any training of networks."""
 
-from collections.abc import Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from statistics import stdev
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
@@ -13,35 +16,51 @@ from numpy.typing import NDArray
 from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.known_elements import symbols
+from tlzoo.errors import UserError
 from tlzoo.evaluation.baselines import composition_features, random_forest, ridge
 from tlzoo.evaluation.crossval import FOLDS, cross_validate, deal
 from tlzoo.evaluation.gain import Gain, gain
+from tlzoo.graphs.workers import NoGraphError
 from tlzoo.model.activations import EMBEDDING
-from tlzoo.model.answering import answered
-from tlzoo.model.trained import Model, load
+from tlzoo.model.answering import Stores, answered
+from tlzoo.model.trained import Model
+from tlzoo.transfer.features import estimators
+from tlzoo.transfer.features.estimators import SMALL_DATA
+from tlzoo.transfer.features.layers import DESCRIPTORS, Descriptors, Network, Source
 from tlzoo.transfer.finetune.experiment import in_unit
 from tlzoo.transfer.recommend.logme import logme
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
+# Layers of sources, by name and layer; what they say of crystals, (crystals, dim), and the seconds it took.
+Wanted: TypeAlias = Mapping[tuple[str, str], Source]
+Timed: TypeAlias = tuple[NDArray[np.float32], float]
 
 LINEAR: Final = "ridge on the composition"
 FOREST: Final = "random forest on the composition"
 BASELINES: Final = (LINEAR, FOREST)
 
+# Regressions on descriptors, which see no network, and kinds of descriptors (tlzoo.transfer.features.layers).
+SHALLOW: Final = (SMALL_DATA, "forest")
+KINDS: Final = ("both", "composition")
+
 
 @dataclass(frozen=True)
 class Score:
-    """A model, or a baseline, on some crystals.
+    """A source of features with a regression, or a baseline, on some crystals.
 
     Attributes:
-        name: The model or one of ``BASELINES``.
+        name: The model, ``descriptors``, or one of ``BASELINES``.
         errors: Absolute error of each crystal when it was left out, in the unit of the target,
             ``(repeats, crystals)``.
-        logme: Log evidence per crystal; None for a forest.
-        unseen: Crystals with an element that the model never learned from; None for baselines and for
-            models that do not say.
+        logme: Log evidence per crystal; None for descriptors and forests.
+        unseen: Crystals with an element that the model never learned from; None for descriptors, baselines
+            and for models that do not say.
         answers: Mean absolute error of what the model itself predicts, by its targets in the same unit.
+        estimator: The regression; empty for baselines.
+        layer: What of the source it reads; empty for baselines.
+        pace: Seconds to make the features of a crystal.
+        fit: Seconds to fit the regression to all crystals, its choices included.
     """
 
     name: str
@@ -49,6 +68,15 @@ class Score:
     logme: float | None
     unseen: int | None
     answers: Mapping[str, float] = field(default_factory=dict)
+    estimator: str = ""
+    layer: str = ""
+    pace: float = 0.0
+    fit: float = 0.0
+
+    @property
+    def shown(self) -> str:
+        """What it is called in a table."""
+        return f"{self.layer} descriptors".removeprefix("both ") if self.name == DESCRIPTORS else self.name
 
     @property
     def mae(self) -> float:
@@ -83,47 +111,97 @@ class Score:
 def rank(
     crystals: Crystals,
     target: Values,
-    models: Sequence[str],
+    models: Mapping[str, Model],
     *,
     unit: str = "",
     groups: Rows | None = None,
-    repeats: int = 5,
+    repeats: int = 1,
     seed: int = 0,
+    shallow: bool = True,
+    left: Callable[[str, UserError], None] | None = None,
 ) -> list[Score]:
-    """Score each model by ridge regression on its embeddings; the best first.
+    """Score models by the regression that learns most from few crystals on their frozen embeddings.
 
-    The embeddings are standardised and the penalty is chosen on each training fold alone. All models see the
-    same folds.
+    Its settings are chosen by the crystals that are left out, too, which flatters all alike.
 
     Args:
         crystals: The crystals.
-        target: Of each, all known, ``(crystals,)``.
-        models: Names as :func:`tlzoo.load` takes them.
+        target: What is to be learned of each, ``(crystals,)``.
+        models: By the name that is to be shown.
         unit: Of the target: what a model predicts in the same unit is compared with it; empty if unknown.
         groups: Label of each crystal, ``(crystals,)``; equal labels are in one fold. None: duplicates are.
-        repeats: Number of five-fold cross-validations.
+        repeats: Number of cross-validations.
         seed: Seed of the folds.
+        shallow: Score regressions on descriptors, too.
+        left: Told of what is left out, as it cannot be had for a crystal, and why; by default that is an
+            error.
+
+    Returns:
+        The best first.
 
     Raises:
-        UserError: A model cannot be loaded or cannot read a crystal, or there are too few crystals.
+        UserError: A model cannot read a crystal, or there are too few crystals.
         ValueError: All labels are equal.
     """
     groups = duplicate_groups(crystals) if groups is None else groups
     deal(groups, FOLDS, np.random.default_rng(seed))  # too few are refused before they are embedded
+    wanted: dict[tuple[str, str], Source] = {(name, EMBEDDING): Network(models[name]) for name in models}
+    if shallow:
+        wanted |= {(DESCRIPTORS, kind): Descriptors() for kind in KINDS}
     scores = []
-    loaded = [load(name) for name in models]
-    for name, model, embedding in zip(models, loaded, embeddings(loaded, crystals), strict=True):
-        features = embedding.astype(np.float64)
-        errors = cross_validate(ridge, features, target, groups, repeats=repeats, seed=seed)
-        answers = _answers(model, embedding, target, unit)
-        scores.append(Score(name, errors, logme(features, target), _unseen(crystals, model.card), answers))
+    for (name, layer), (values, seconds) in _readable(wanted, crystals, left).items():
+        x, model = values.astype(np.float64), models.get(name)
+        for estimator in SHALLOW if model is None else (SMALL_DATA,):
+            begun = time.perf_counter()
+            errors = left_out(estimator, x, target, groups, repeats=repeats, seed=seed)
+            score = Score(
+                name,
+                errors,
+                None if model is None else logme(x, target),
+                None if model is None else _unseen(crystals, model.card),
+                {} if model is None else _answers(model, values, target, unit),
+                estimator,
+                layer,
+                seconds / len(crystals),
+                (time.perf_counter() - begun) / len(errors),
+            )
+            scores.append(score)
     return sorted(scores, key=lambda score: score.mae)
+
+
+def left_out(
+    name: str, x: Values, target: Values, groups: Rows, *, repeats: int = 1, seed: int = 0
+) -> Values:
+    """Return the absolute error of each crystal when a regression was fitted without it.
+
+    A kernel leaves crystals out itself, ten times a tenth of the groups; another regression is fitted to five
+    parts, once.
+
+    Returns:
+        ``(repeats, crystals)``.
+    """
+    estimator = estimators.find(name)
+    fit = partial(estimator.fit, settings=estimator.grid[0], seed=seed)
+    if not estimator.kernel:
+
+        def regressor(x: Values, y: Values, train: Rows, rows: Rows) -> Values:
+            return estimators.predict(fit(x[train], y[train]), x[rows])[0]
+
+        return cross_validate(regressor, x, target, groups, repeats=1, seed=seed)
+    labels, index = np.unique(groups, return_inverse=True)
+    generator, found = np.random.default_rng(seed), []
+    for _ in range(repeats):
+        drawn = generator.permutation(len(labels))[index.reshape(-1)]
+        predictions = fit(x, target, groups=drawn).left_out
+        assert predictions is not None
+        found.append(np.abs(predictions - target))
+    return np.stack(found)
 
 
 def baselines(
     crystals: Crystals, target: Values, *, groups: Rows | None = None, repeats: int = 5, seed: int = 0
 ) -> list[Score]:
-    """Score what can be read off the composition alone, on the same folds as :func:`rank`.
+    """Score what can be read off the composition alone.
 
     The forest is fitted to one draw of folds: it takes longer than all the rest.
     """
@@ -135,13 +213,54 @@ def baselines(
     return [Score(LINEAR, linear, logme(known, target), None), Score(FOREST, forest, None, None)]
 
 
-def embeddings(models: Sequence[Model], crystals: Crystals) -> list[NDArray[np.float32]]:
-    """Return what each model says of crystals, ``(crystals, dim)``; graphs are made once for all."""
-    options = list(dict.fromkeys(each for model in models for each in model.options))
-    parts = answered(
-        crystals, options, lambda stores: [model.read(stores, [EMBEDDING])[EMBEDDING] for model in models]
-    )
-    return [np.concatenate(of_model) for of_model in zip(*parts, strict=True)]
+def _readable(
+    wanted: Wanted, crystals: Crystals, left: Callable[[str, UserError], None] | None
+) -> dict[tuple[str, str], Timed]:
+    """Return the features of all sources, or if one cannot read a crystal, of those that can."""
+    try:
+        return features(wanted, crystals)
+    except NoGraphError as error:
+        if left is None:
+            raise
+        reason = error
+    found: dict[tuple[str, str], Timed] = {}
+    for key, of in wanted.items():
+        try:
+            found |= features({key: of}, crystals)
+        except NoGraphError as error:
+            left(key[0], error)
+            reason = error
+    if not found:
+        raise reason
+    return found
+
+
+def features(wanted: Wanted, crystals: Crystals) -> dict[tuple[str, str], Timed]:
+    """Return layers of sources, by name and layer, ``(crystals, dim)`` each, and the seconds that each takes.
+
+    What several read is made once for all; its time is that of each.
+    """
+    needs = dict.fromkeys(each for (_, layer), of in wanted.items() for each in of.needs([layer]))
+    took = dict.fromkeys(wanted, 0.0)
+
+    def read(stores: Stores) -> dict[tuple[str, str], NDArray[np.float32]]:
+        found = {}
+        for (name, layer), of in wanted.items():
+            begun = time.perf_counter()
+            found[name, layer] = of.read(stores, [layer])[layer]
+            took[name, layer] += time.perf_counter() - begun
+        return found
+
+    begun = time.perf_counter()
+    parts = answered(crystals, list(needs), read)
+    making = (time.perf_counter() - begun - sum(took.values())) / max(1, len(needs))
+    return {
+        (name, layer): (
+            np.concatenate([part[name, layer] for part in parts]),
+            took[name, layer] + making * len(of.needs([layer])),
+        )
+        for (name, layer), of in wanted.items()
+    }
 
 
 def _answers(model: Model, embedding: NDArray[np.float32], target: Values, unit: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tlzoo.data import named
+from tlzoo.graphs.workers import GRAPHS, NoGraphError
 from tlzoo.transfer.finetune.recipes import recipe
 from tlzoo.transfer.recommend import scores
 from tlzoo.transfer.recommend.recommendation import Report
@@ -36,22 +37,26 @@ def fake(noise, target, elements=None):
 @pytest.fixture
 def models(target, monkeypatch):
     there = {"good": fake(0.1, target, ["Si", "Ge"]), "poor": fake(5.0, target), "fair": fake(1.0, target)}
-    monkeypatch.setattr(scores, "load", there.__getitem__)
-    monkeypatch.setattr(scores, "embeddings", lambda models, _: [model.embedding for model in models])
-    return list(there)
+
+    def read(wanted, crystals):
+        return {(name, layer): (there[name].embedding, 0.6) for name, layer in wanted}
+
+    monkeypatch.setattr(scores, "features", read)
+    return there
 
 
 @pytest.fixture
 def ranked(crystals, target, models):
-    return scores.rank(crystals, target, models, groups=ROWS, repeats=3)
+    return scores.rank(crystals, target, models, groups=ROWS, repeats=3, shallow=False)
 
 
 def test_the_best_embedding_is_first(ranked):
     assert [score.name for score in ranked] == ["good", "fair", "poor"]
-    assert ranked[0].mae < 0.15 < ranked[1].mae < ranked[2].mae
+    assert ranked[0].mae < 0.3 < ranked[1].mae < ranked[2].mae
     assert ranked[0].logme > ranked[1].logme > ranked[2].logme
     for score in ranked:
         assert score.errors.shape == (3, 60)
+        assert (score.estimator, score.layer, score.pace) == ("kernel", "embedding", 0.01)
         assert score.sd == pytest.approx(np.std(score.errors.mean(axis=1), ddof=1))
     assert ranked[1].behind(ranked[0]).certain
     assert not ranked[0].behind(ranked[0]).certain
@@ -98,16 +103,17 @@ def report(ranked, baselines):
 
 def test_the_table_shows_models_then_baselines(report):
     lines = report.text().splitlines()
-    assert lines[0].startswith("gap of mine.csv, 60 crystals (the training part); ridge")
+    assert lines[0].startswith("gap of mine.csv, 60 crystals (the training part), left out in turn")
     assert [line[:9].split() for line in lines[2:5]] == [["1", "good"], ["2", "fair"], ["3", "poor"]]
     assert lines[5].split()[:2] == ["ridge", "on"]
     assert lines[6].split()[:2] == ["random", "forest"]
     assert "%" not in lines[2]
     assert "%" in lines[3]
-    assert lines[-1] == (
+    assert lines[-2] == (
         f"Try: tlzoo finetune mine.csv --target gap --from good --strategy {recipe(60).strategy}"
     )
-    assert recipe(60).evidence in lines[-2]
+    assert lines[-1].startswith("Or: tlzoo features mine.csv --target gap --from good --layer embedding")
+    assert recipe(60).evidence in lines[-3]
 
 
 def test_what_is_uncertain_is_said(report, ranked):
@@ -158,7 +164,7 @@ def test_a_head_that_knows_better_is_kept(report, ranked):
     assert kept.kept is knowing
     assert f"--from poor --head gap --strategy {recipe(60).strategy}" in kept.command
     assert "its embeddings: poor with its gap; --head keeps what it predicts." in kept.text()
-    assert kept.text().splitlines()[4].split()[-1] == f"{good.mae / 2:.4g}"
+    assert kept.text().splitlines()[4].split()[-2] == f"{good.mae / 2:.4g}"
     assert kept.content()["ranking"][2]["as_it_is"] == knowing.answers
 
 
@@ -175,3 +181,47 @@ def test_a_head_is_not_kept_for_its_unit_alone(report, ranked):
     assert "--head" not in far.text()
     # what the composition says is no reason for doubt where the head knows better
     assert replace(report, scores=[replace(poor, answers={"gap": good.mae})]).warnings == []
+
+
+def test_descriptors_are_sources_too(crystals, target, monkeypatch):
+    monkeypatch.setattr("tlzoo.transfer.features.estimators.TREES", 10)
+    found = scores.rank(crystals, target, {}, groups=ROWS)
+    assert {(score.shown, score.estimator) for score in found} == {
+        ("descriptors", "kernel"), ("descriptors", "forest"),
+        ("composition descriptors", "kernel"), ("composition descriptors", "forest"),
+    }  # fmt: skip
+    spread = np.abs(target - target.mean()).mean()
+    assert all(score.mae < spread for score in found)
+    assert all(score.pace > 0 for score in found)
+    assert [score.mae for score in found] == sorted(score.mae for score in found)
+
+
+def test_what_cannot_read_a_crystal_is_left_out(crystals, target, models, monkeypatch):
+    def read(wanted, crystals):
+        if ("poor", "embedding") in wanted:
+            raise NoGraphError(crystals, {3: "an atom has no neighbour"}, GRAPHS)
+        return {(name, layer): (models[name].embedding, 0.6) for name, layer in wanted}
+
+    monkeypatch.setattr(scores, "features", read)
+    told = []
+    found = scores.rank(
+        crystals, target, models, groups=ROWS, shallow=False, left=lambda *one: told.append(one)
+    )
+    assert [score.name for score in found] == ["good", "fair"]
+    ((name, error),) = told
+    assert name == "poor"
+    assert "an atom has no neighbour" in str(error)
+    with pytest.raises(NoGraphError):
+        scores.rank(crystals, target, models, groups=ROWS, shallow=False)
+    with pytest.raises(NoGraphError):
+        scores.rank(crystals, target, {"poor": models["poor"]}, groups=ROWS, shallow=False, left=print)
+
+
+def test_groups_are_left_out_together():
+    """Of two crystals with the same features and label none is known to the other."""
+    generator = np.random.default_rng(0)
+    x, target = generator.normal(size=(40, 6)), generator.normal(size=40)
+    twice, labels = np.concatenate([x, x]), np.concatenate([target, target])
+    alone = scores.left_out("kernel", twice, labels, np.arange(80)).mean()
+    grouped = scores.left_out("kernel", twice, labels, np.tile(np.arange(40), 2)).mean()
+    assert alone < 0.5 * grouped

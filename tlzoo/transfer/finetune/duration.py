@@ -1,0 +1,93 @@
+"""How long trainings take on this machine: a few of their steps, timed."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.model.description import describe
+from tlzoo.training.configuration import Configuration, Experiment
+from tlzoo.training.fitting import calm
+from tlzoo.training.pace import Pace, timed
+
+Tree = dict[str, Any]
+
+SMALL_RATE: Final = 1e-9
+
+
+@dataclass(frozen=True)
+class Durations:
+    """Estimates for trainings on the same data. Networks of one shape are timed once.
+
+    Attributes:
+        data: Crystals and split, as all of the trainings have them.
+        clock: Tells seconds.
+        assumed: What a training costs, where that is known without timing it.
+        paces: What was timed, by what was asked.
+        kinds: The same by what the time follows from: each is timed once.
+    """
+
+    data: CrystalDataModule
+    clock: Callable[[], float] = time.perf_counter
+    assumed: Pace | None = None
+    paces: dict[str, Pace] = field(default_factory=dict)
+    kinds: dict[str, Pace] = field(default_factory=dict)
+
+    def seconds(self, tree: Tree) -> float:
+        """Estimate how long the training of a configuration takes.
+
+        Raises:
+            UserError: It cannot be built, or diverges at once.
+        """
+        split = self.data.split
+        return self.pace(tree).seconds(len(split.train), len(split.val), int(tree["trainer"]["max_epochs"]))
+
+    def pace(self, tree: Tree) -> Pace:
+        """Return what a training costs; learning rate, pooling and weights change nothing."""
+        if self.assumed is not None:
+            return self.assumed
+        tree = deepcopy(tree)
+        model = tree["model"]
+        model["backbone"]["init_args"].pop("pooling", None)
+        if "Gradual" in str((model.get("freezing") or {}).get("class_path")):
+            del model["freezing"]  # it ends with everything, which costs most
+        # a rate that cannot diverge
+        model["optimizer"]["init_args"]["lr"] = SMALL_RATE
+        asked = json.dumps([model, tree["data"]["batch_size"]], sort_keys=True, default=str)
+        if asked not in self.paces:
+            with calm(quiet=True):
+                experiment = Configuration.parsed(tree).build()
+                kind = _kind(experiment, tree)
+                if kind not in self.kinds:
+                    self.kinds[kind] = timed(experiment, self.data, self.clock)
+            self.paces[asked] = self.kinds[kind]
+        return self.paces[asked]
+
+
+def told(seconds: float) -> str:
+    """Return a duration in words.
+
+    >>> told(20), told(200), told(2e4)
+    ('less than a minute', 'about 4 minutes', 'about 5.6 hours')
+    """
+    if seconds < 60:
+        return "less than a minute"
+    return f"about {minutes(seconds)} minutes" if seconds < 6000 else f"about {seconds / 3600:.1f} hours"
+
+
+def minutes(seconds: float) -> int:
+    """Return minutes that are enough."""
+    return math.ceil(seconds / 60)
+
+
+def _kind(experiment: Experiment, tree: Tree) -> str:
+    """Return what the time of a step follows from."""
+    task = experiment.task
+    backbone = describe(task.backbone)
+    backbone["init_args"].pop("pooling", None)
+    facts = [backbone, type(task.head).__name__, tree["model"].get("freezing"), tree["data"]["batch_size"]]
+    return json.dumps(facts, sort_keys=True, default=str)
