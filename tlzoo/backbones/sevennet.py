@@ -99,9 +99,10 @@ class SevenNet(Potential):
                 found.append(self._invariants(data["x"], self.irreps[len(found)]))
             if name.endswith("_convolution"):
                 paths = self.paths[len(found) - 1]
-                weights = module.weight_nn(data["edge_embedding"])
+                convolution: Any = module
+                weights = convolution.weight_nn(data["edge_embedding"])
                 x = convolve(data["x"], harmonics, weights, near, bond, arrangement, paths)
-                data["x"] = x / module.denominator
+                data["x"] = x / convolution.denominator
                 continue
             data = module(data)
             if name == "edge_embedding":

@@ -298,9 +298,9 @@ class _Convolve(torch.autograd.Function):
                     _add_to_weights(_weights(to_weight, each), held, _inputs(near, each))
                 if to_near is not None:
                     _add_to_inputs(_inputs(to_near, each), held, _weights(weight, each))
-            if to_x is not None:
+            if to_x is not None and to_near is not None:
                 to_x.index_add_(0, source[chunk.rows], to_near)
-            if to_weights is not None:
+            if to_weights is not None and to_weight is not None:
                 to_weights.index_add_(0, bond[chunk.rows], to_weight)
         to_x = None if to_x is None else _by_channel(to_x, paths)
         return to_x, to_harmonics, to_weights, None, None, None, None

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 Values = NDArray[np.float64]
 
-# Where the search starts: inverse squared lengths of all sources together, and noise in parts of the variance.
+# Where the search starts: inverse squared lengths of all sources together; noise in parts of the variance.
 LENGTH: Final = 0.3
 NOISE: Final = 0.03
 # A weak normal prior on the logarithms holds what the crystals say nothing of.
@@ -23,9 +23,9 @@ LEAST: Final = 1e-5
 def weights(x: Values, sizes: Sequence[int], y: Values) -> Values:
     r"""Return what to multiply features by, ``(features,)``, so that distances say most of a property.
 
-    A Gaussian process whose kernel is :math:`\exp(-\sum_s w_s^2 \lVert x_s - x'_s \rVert^2)`, with a factor for
-    each source s and noise, a constant mean and a variance; factors and noise have the largest restricted
-    likelihood (automatic relevance determination of sources instead of features).
+    A Gaussian process whose kernel is :math:`\exp(-\sum_s w_s^2 \lVert x_s - x'_s \rVert^2)`, with a factor
+    for each source s and noise, a constant mean and a variance; factors and noise have the largest
+    restricted likelihood (automatic relevance determination of sources instead of features).
 
     Args:
         x: Standardised features, ``(crystals, features)``.

@@ -104,7 +104,9 @@ class Request:
     def facts(self) -> dict[str, Any]:
         """Return what is asked; an option that came later only where it is used: the others are as before."""
         later = {"strategies": None, "no_frozen": False, "minutes": None}
-        return {name: value for name, value in vars(self).items() if name not in later or value != later[name]}
+        return {
+            name: value for name, value in vars(self).items() if name not in later or value != later[name]
+        }
 
     def place(self) -> Path:
         """Return the directory where none is named: it follows from what is asked.

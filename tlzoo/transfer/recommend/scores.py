@@ -1,6 +1,5 @@
 """How much of a property can be read off what is known of crystals without any training of networks."""
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
