@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.descriptors.element_properties import elements
 from tlzoo.errors import UserError
 from tlzoo.physics.frames import Computation, Copy
 from tlzoo.physics.primitive import Cell, primitive, symmetry
@@ -112,7 +113,14 @@ def phonopy_of(cell: Cell, matrix: Matrix) -> Phonopy:
         raise UserError(
             f"phonons need the package phonopy ({error}): pip install 'tlzoo[phonons]'"
         ) from error
-    atoms = PhonopyAtoms(cell=cell.lattice, scaled_positions=cell.frac_coords, numbers=cell.numbers.tolist())
+    # phonopy has no mass of Pu, among others
+    masses = elements().column("atomic_weight")[cell.numbers]
+    atoms = PhonopyAtoms(
+        cell=cell.lattice,
+        scaled_positions=cell.frac_coords,
+        numbers=cell.numbers.tolist(),
+        masses=masses.tolist(),
+    )
     return Phonopy(atoms, matrix.T, primitive_matrix=np.eye(3), log_level=0)
 
 
@@ -131,4 +139,5 @@ def cost(phonons: Phonopy) -> int:
 def first_atoms(phonons: Phonopy) -> list[dict[str, Any]]:
     """Return the displacements: of each the ``number`` of the atom and the ``displacement``, ``(3,)``, Å."""
     assert phonons.dataset is not None
-    return phonons.dataset["first_atoms"]  # type: ignore[typeddict-item,return-value]
+    displaced: list[dict[str, Any]] = phonons.dataset["first_atoms"]
+    return displaced
