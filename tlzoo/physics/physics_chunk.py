@@ -19,7 +19,7 @@ from tlzoo.graphs.workers import Product
 from tlzoo.physics import elasticity, force_constants, phonons, strains
 from tlzoo.physics.database import Database, content
 from tlzoo.physics.frames import Computation, together
-from tlzoo.physics.potentials import potential, weights
+from tlzoo.physics.potentials import package, potential
 from tlzoo.physics.primitive import Cell
 
 RAW: Final = "responses"
@@ -102,7 +102,7 @@ def opened(options: PhysicsOptions) -> Database:
     Raises:
         UserError: There is no such potential, or the file cannot be written.
     """
-    version, sha256 = KINDS[options.kind].version, weights(options.potential).sha256
+    version, sha256 = KINDS[options.kind].version, package(options.potential).sha256
     folder = Path(options.cache_dir) if options.cache_dir else default_dir()
     return Database(folder / "physics" / f"{options.kind}-{version}-{options.potential}-{sha256[:12]}.sqlite")
 

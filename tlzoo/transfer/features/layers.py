@@ -18,7 +18,7 @@ from tlzoo.model.activations import EMBEDDING, check_layers, widths
 from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model, load
 from tlzoo.physics.computed import fill
-from tlzoo.physics.potentials import weights
+from tlzoo.physics.potentials import package
 
 DESCRIPTORS: Final = "descriptors"
 
@@ -167,7 +167,7 @@ class Physics(Source):
 
     def __init__(self, name: str) -> None:
         self.options = PhysicsOptions.named(name)
-        weights(self.options.potential)  # whether it is there
+        package(self.options.potential)  # whether it is there
 
     @property
     def layers(self) -> list[str]:

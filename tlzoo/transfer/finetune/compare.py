@@ -31,6 +31,7 @@ from tlzoo.model.trained import load
 from tlzoo.training.configuration import Configuration
 from tlzoo.training.in_memory import Table, contents, stored
 from tlzoo.training.run import Run
+from tlzoo.transfer.features.layers import source
 from tlzoo.transfer.finetune import finished, verdict
 from tlzoo.transfer.finetune.budget import affordable
 from tlzoo.transfer.finetune.candidate import Training, read
@@ -48,7 +49,7 @@ logger = logging.getLogger(__name__)
 # Fields of a request that `finetune` has arguments of its own for, those that are numbers, and lists.
 OURS = frozenset({"source", "target", "starts", "run_dir"})
 COUNTS = ("epochs", "batch_size", "seeds", "seed")
-LISTS = frozenset({"rates", "poolings", "strategies", "configs"})
+LISTS = frozenset({"rates", "poolings", "strategies", "beside", "configs"})
 # The head of which there is a counterpart on frozen features.
 REGRESSION = "Regression"
 
@@ -223,8 +224,10 @@ class Comparison:
         if self.plan.head != REGRESSION:
             self.say(f"no head on frozen features: it learns a number, not what a {self.plan.head} does")
             return None
+        for name in self.request.beside:
+            source(name)  # what is asked for by name must be there
         try:
-            head = FrozenHead.of(self.data, list(self.starts), self.request.seed)
+            head = FrozenHead.of(self.data, list(self.starts), self.request.seed, self.request.beside)
         except UserError as problem:
             self.say(f"no head on frozen features: {problem}")
             return None

@@ -44,6 +44,8 @@ class Request:
         no_frozen: Leave out the head on frozen features, which is fitted in seconds beside the trainings: of
             the models to start from and of descriptors, alone or together with the network if validation
             says so.
+        beside: What the head on frozen features reads, too: phonons:chgnet, elastic:sevennet-0, further
+            models.
         seed: Seed of the first training; the others follow it.
         minutes: Train for so many minutes at most, as far as a few steps tell: with fewer learning rates and
             poolings to choose from, then with fewer epochs, unless they are asked for.
@@ -66,6 +68,7 @@ class Request:
     seeds: int = 1
     together: bool = False
     no_frozen: bool = False
+    beside: tuple[str, ...] = ()
     seed: int = 0
     minutes: float | None = None
     configs: Sequence[Path] = ()
@@ -103,7 +106,7 @@ class Request:
 
     def facts(self) -> dict[str, Any]:
         """Return what is asked; an option that came later only where it is used: the others are as before."""
-        later = {"strategies": None, "no_frozen": False, "minutes": None}
+        later = {"strategies": None, "no_frozen": False, "beside": (), "minutes": None}
         return {
             name: value for name, value in vars(self).items() if name not in later or value != later[name]
         }

@@ -19,7 +19,7 @@ from tlzoo.transfer.features import estimators
 from tlzoo.transfer.features.base import Bases
 from tlzoo.transfer.features.estimators import Fitted
 from tlzoo.transfer.features.folds import groups_of
-from tlzoo.transfer.features.layers import DESCRIPTORS, Network, source
+from tlzoo.transfer.features.layers import DESCRIPTORS, Network, is_computed, parts_of, source
 from tlzoo.transfer.features.learning import collect, near
 from tlzoo.transfer.features.nested import Candidate, Learner, candidates, few
 from tlzoo.transfer.features.saved import Part, SavedFeatures, standardised
@@ -62,11 +62,14 @@ class FrozenHead:
     val: Values
 
     @classmethod
-    def of(cls, data: CrystalDataModule, starts: Sequence[str], seed: int) -> Self:
+    def of(
+        cls, data: CrystalDataModule, starts: Sequence[str], seed: int, beside: Sequence[str] = ()
+    ) -> Self:
         """Choose layers and weights by crystals left out, polymorphs together, and fit.
 
-        Of each model the layer with the least error takes part, and each kind of descriptors. The test part
-        is not looked at.
+        Of each model the layer with the least error takes part, each kind of descriptors, and the embeddings
+        of all models side by side with descriptors and what else is named ``beside``. The test part is not
+        looked at.
 
         Raises:
             UserError: There are too many crystals, or too few compositions; a model cannot be read, or a
@@ -81,16 +84,21 @@ class FrozenHead:
         if len(np.unique(groups[_places(data, train)])) < LEAST:
             raise UserError(f"it needs {LEAST} different compositions in the training part")
         sources = {name: source(name) for name in (*starts, DESCRIPTORS)}
+        joined = "+".join((*starts, DESCRIPTORS, *beside))
         needs = {each for of in sources.values() if isinstance(of, Network) for each in of.needs()}
         made = {each: open_store(crystals, each, cache_dir=data.cache_dir) for each in needs}
-        features = collect({name: (of, of.layers) for name, of in sources.items()}, crystals, made)
+        wanted = {name: (of, of.layers) for name, of in sources.items()}
+        sources[joined] = source(joined)
+        wanted[joined] = sources[joined], [sources[joined].default]
+        features = collect(wanted, crystals, made)
+        sizes = {(name, at): sources[name].sizes(at) for name, at in features}
         bases = {(name, at): near(sources[name], at, x, data.units[0]) for (name, at), x in features.items()}
         target = np.full(len(crystals), np.nan)
         target[_places(data, known)] = _labels(data, known)
 
         def learner(rows: Rows) -> Learner:
             kind = estimators.find(estimators.SMALL_DATA)
-            return Learner(features, target, groups, kind, seed, rows, bases)
+            return Learner(features, target, groups, kind, seed, rows, bases, sizes)
 
         both = _places(data, known)
         some = learner(few(both, groups, COMPARED, np.random.default_rng(seed)))
@@ -121,7 +129,8 @@ class FrozenHead:
     @property
     def networks(self) -> list[str]:
         """The models among what it reads; none if these are descriptors alone."""
-        return list(dict.fromkeys(one.source for one in self.models if one.source != DESCRIPTORS))
+        named = [name for one in self.models for name in parts_of(one.source)]
+        return [name for name in dict.fromkeys(named) if not is_computed(name)]
 
     @property
     def error(self) -> float:
