@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tlzoo.cards import torch_archive
 from tlzoo.cards.card import Card
 from tlzoo.cards.fetch import SUFFIX, cache, place
+from tlzoo.cards.old_convolutions import ordered
 from tlzoo.cards.package import Package
 from tlzoo.errors import UserError
 
@@ -57,6 +58,8 @@ def content(card: Card, package: Package) -> bytes:
     import torch
 
     stored = torch_archive.tensors(package.read(), package.inside, package.file)
+    if any("._w3j_" in name for name in stored):
+        stored = ordered(stored)
     tensors: dict[str, Tensor] = {
         f"backbone.{package.prefix}{name}": value.contiguous()
         for name, value in stored.items()
