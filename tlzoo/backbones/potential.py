@@ -32,7 +32,7 @@ class Potential(Backbone):
     """
 
     graph: VectorOptions
-    _constants: frozenset[str] = frozenset()
+    _kept: frozenset[str] = frozenset()  # names of buffers that a file must hold
 
     def __init__(self, pooling: str, widths: Mapping[str, int]) -> None:
         super().__init__()
@@ -48,13 +48,13 @@ class Potential(Backbone):
         """Make constants of what is not to be learned; to be called once the network is built.
 
         Parameters that ask for no derivative become buffers, so that no strategy releases them; also those
-        that the embedding does not follow from. Buffers there are before follow from the architecture: no
-        file needs to hold them.
+        that the embedding does not follow from. Other buffers follow from the architecture: no file needs to
+        hold them, and their names are not those of a copy.
         """
-        self._constants = frozenset(name for name, _ in self.named_buffers())
         if self.pooling == "mean":
             for part in self.stages()[ENERGY]:
                 part.requires_grad_(requires_grad=False)
+        self._kept = frozenset(name for name, part in self.named_parameters() if not part.requires_grad)
         for module in self.modules():
             for name, parameter in list(module.named_parameters(recurse=False)):
                 if not parameter.requires_grad:
@@ -119,15 +119,16 @@ Pooled = Literal["statistics", "mean"]
 def _leave_out(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Leave constants out of what is stored."""
     assert isinstance(potential, Potential)
-    for name in potential._constants:
-        state.pop(prefix + name, None)
+    for name, _ in potential.named_buffers():
+        if name not in potential._kept:
+            state.pop(prefix + name, None)
 
 
 def _fill_in(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Put constants where torch looks for them."""
     assert isinstance(potential, Potential)
     for name, value in potential.named_buffers():
-        if name in potential._constants:
+        if name not in potential._kept:
             state.setdefault(prefix + name, value)
 
 
