@@ -88,8 +88,6 @@ def _asked(request: "Request") -> dict[str, Any]:
         "configs": [Path(path).read_text(encoding="utf-8") for path in request.configs],
     }
     models = {start: _model(start) for start in request.starts}
-    if request.minutes is None:
-        del asked["minutes"]  # as before there was such a field
     plain: dict[str, Any] = json.loads(json.dumps({**asked, "models": models}, default=str))
     return {**plain, "tlzoo": tlzoo.__version__}
 

@@ -10,7 +10,7 @@ from tlzoo.transfer.features.saved import LEARNED
 from tlzoo.transfer.finetune.recipes import RECIPES
 from tlzoo.transfer.recommend.costs import FITS, Cost, together
 from tlzoo.transfer.recommend.recommendation import Report
-from tlzoo.transfer.recommend.scores import Score, absent_package
+from tlzoo.transfer.recommend.scores import Score
 
 SAVED = " --save gap-kernel" if "kernel" in LEARNED else ""
 NOISE = np.random.default_rng(0).uniform(0.9, 1.1, size=(1, 50))
@@ -111,9 +111,7 @@ def test_without_estimates_there_is_no_limit_to_keep(report):
 
 
 def test_what_is_not_installed_is_listed(report):
-    needed = absent_package(UserError("CHGNet needs the package chgnet (none): pip install 'tlzoo[chgnet]'"))
-    assert needed == "pip install tlzoo[chgnet]"
-    assert absent_package(UserError("it is damaged")) is None
+    needed = "pip install 'tlzoo[chgnet]'"
     listed = replace(report, absent={"chgnet": needed})
-    assert "chgnet is not here: pip install tlzoo[chgnet]" in listed.text().splitlines()
+    assert "chgnet is not here: pip install 'tlzoo[chgnet]'" in listed.text().splitlines()
     assert listed.content()["absent"] == {"chgnet": needed}
