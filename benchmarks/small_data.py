@@ -5,16 +5,17 @@
 ``python -m benchmarks.small_data expt_gap --from … --networks ensembles``
 
 With ``--networks`` also the mean with fine-tuned networks of a study in ``results/studies``, which tests the
-same crystals. Whole lists are learned from; everything is chosen by crystals left out within them; test crystals are
-predicted once. Data and splits are those of ``$TLZOO_DATA``.
+same crystals. Whole lists are learned from; everything is chosen by crystals left out within them; test
+crystals are predicted once. Data and splits are those of ``$TLZOO_DATA``.
 """
 
 import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,15 +37,24 @@ STUDIES = Path(__file__).parent / "results" / "studies"
 TARGETS = {"mp": "band_gap"}
 
 Rows = NDArray[np.int64]
+Said = dict[int, float]
 
 
-def networks(study: str, name: str, labels: str) -> list[dict[str, float]]:
-    """Return what fine-tuned networks together say of the test crystals, by id, for each trial."""
-    table = pd.read_parquet(STUDIES / f"{study}.parquet")
+def networks(study: str, name: str, labels: str, ids: list[str]) -> list[Said]:
+    """Return what fine-tuned networks together say of the test crystals, by row, for each trial."""
+    file, _, source_ = study.partition(":")
+    table = pd.read_parquet(STUDIES / f"{file}.parquet")
     table = table[(table.target == TARGETS.get(name, name)) & (table["size"].astype(str) == labels)]
-    table = table[table.chosen & (table.start == "transfer")]
+    table = table[table.chosen.astype(bool)]
+    table = table[table.source == source_ if source_ else table.start == "transfer"]
+    place = {each: row for row, each in enumerate(ids)}
     return [
-        dict(zip(runs.crystals.iloc[0], np.mean(list(runs.predictions), axis=0), strict=True))
+        {
+            place[str(crystal)]: float(value)
+            for crystal, value in zip(
+                runs.crystals.iloc[0], np.mean(list(runs.predictions), axis=0), strict=True
+            )
+        }
         for _, runs in table.groupby("trial")
     ]
 
@@ -68,24 +78,27 @@ def parts(name: str, ids: list[str], labels: str) -> Iterator[tuple[Rows, Rows]]
         yield tuple(np.array([place[str(each)] for each in some]) for some in (trial[labels], split["test"]))  # type: ignore[misc]
 
 
-def main() -> None:
-    """Measure, and print a row for each number of labels."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data")
-    parser.add_argument("--target")
-    parser.add_argument("--from", dest="features", default="descriptors")
-    parser.add_argument("--labels", nargs="+", default=["100", "800"])
-    parser.add_argument("--folds", action="store_true", help="the five folds of Matbench instead of trials")
-    parser.add_argument("--networks", help="a study of fine-tuned networks on the same trials")
-    parser.add_argument("--estimator", default=estimators.SMALL_DATA)
-    args = parser.parse_args()
-    crystals = Crystals.read_parquet(Path(os.environ["TLZOO_DATA"]) / f"{args.data}.parquet")
-    target = args.target or next(iter(crystals.units))
-    labels = ["folds"] if args.folds else args.labels
-    ids = [str(each) for each in crystals.ids]
-    wanted = {row: list(parts(args.data, ids, row)) for row in labels}
-    rows = np.unique(np.concatenate([some for each in wanted.values() for both in each for some in both]))
-    of = source(args.features)
+class Problem(NamedTuple):
+    """Features and labels of the crystals that some trials speak of.
+
+    Attributes:
+        place: Where a crystal of the table is among them, -1 if it is not, ``(crystals,)``.
+        x: Features, ``(some, features)``.
+        y: Labels, ``(some,)``.
+        bases: What is nearly the label, by name, ``(some,)``.
+        sizes: Features of each source.
+    """
+
+    place: Rows
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    bases: dict[str, NDArray[np.float64]]
+    sizes: list[int]
+
+
+def read(crystals: Crystals, target: str, features: str, rows: Rows) -> Problem:
+    """Return features and labels of some crystals; those that have none are named and left out."""
+    of = source(features)
     layer, start = of.default, time.perf_counter()
     try:
         x = of.activations(crystals.select(rows), [layer])[layer]
@@ -95,41 +108,65 @@ def main() -> None:
         x = of.activations(crystals.select(rows), [layer])[layer]
     place = np.full(len(crystals), -1)
     place[rows] = np.arange(len(rows))
-    x, y = x.astype(np.float64), crystals.columns[target][rows].astype(np.float64)
-    bases = near(of, layer, x, crystals.units[target])
+    x = x.astype(np.float64)
+    bases = dict(near(of, layer, x, crystals.units[target]))
+    took = time.perf_counter() - start
     print(
-        f"{args.data}, {target} ({crystals.units[target]}), {args.features}: {x.shape[1]} features of "
-        f"{len(rows)} crystals in {time.perf_counter() - start:.0f} s; bases: {', '.join(bases) or 'none'}"
+        f"{x.shape[1]} features of {len(rows)} crystals in {took:.0f} s; bases: {', '.join(bases) or 'none'}"
     )
-    for row, both in wanted.items():
-        frozen, left_out, start = [], [], time.perf_counter()
-        tuned = networks(args.networks, args.data, row) if args.networks else []
-        alone, together = [], []
-        for trial, some in enumerate(both):
-            train, test = (place[each][place[each] >= 0] for each in some)
-            model = estimators.find(args.estimator).fit(
-                x[train],
-                y[train],
-                {},
-                0,
-                None,
-                {name: values[train] for name, values in bases.items()},
-                of.sizes(layer),
-            )
-            told = model.predict(x[test], {name: values[test] for name, values in bases.items()})
-            frozen.append(float(np.abs(told - y[test]).mean()))
-            if model.left_out is not None:
-                left_out.append(float(np.abs(model.left_out - y[train]).mean()))
-            if tuned:
-                said = np.array([tuned[trial][ids[each]] for each in rows[test]])
-                alone.append(float(np.abs(said - y[test]).mean()))
-                together.append(float(np.abs((said + told) / 2 - y[test]).mean()))
-        each = (time.perf_counter() - start) / len(both)
-        print(
-            f"{row:>6} labels: test MAE {summary(frozen)}; left out {np.mean(left_out):.4g}; {each:.0f} s a fit"
-        )
+    return Problem(place, x, crystals.columns[target][rows].astype(np.float64), bases, of.sizes(layer))
+
+
+def tell(problem: Problem, wanted: Sequence[tuple[Rows, Rows]], tuned: Sequence[Said], name: str) -> None:
+    """Fit and test each trial, and print what came of it; ``tuned`` is what networks say in each."""
+    frozen, left_out, alone, together = [], [], [], []
+    start = time.perf_counter()
+    for trial, both in enumerate(wanted):
+        train, test = (problem.place[each][problem.place[each] >= 0] for each in both)
+        some, others = ({key: b[rows] for key, b in problem.bases.items()} for rows in (train, test))
+        kind = estimators.find(name)
+        model = kind.fit(problem.x[train], problem.y[train], {}, 0, None, some, problem.sizes)
+        told, truth = model.predict(problem.x[test], others), problem.y[test]
+        frozen.append(off(told, truth))
+        if model.left_out is not None:
+            left_out.append(off(model.left_out, problem.y[train]))
         if tuned:
-            print(f"{'':>13} networks {summary(alone)}; mean of both {summary(together)}")
+            said = np.array([tuned[trial][row] for row in both[1] if problem.place[row] >= 0])
+            alone.append(off(said, truth))
+            together.append(off((said + told) / 2, truth))
+    each = (time.perf_counter() - start) / len(wanted)
+    print(f"  test MAE {summary(frozen)}; left out {np.mean(left_out):.4g}; {each:.0f} s a fit")
+    if tuned:
+        print(f"  networks {summary(alone)}; mean of both {summary(together)}")
+
+
+def off(told: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return the mean absolute error."""
+    return float(np.abs(told - truth).mean())
+
+
+def main() -> None:
+    """Measure, and print what came of each number of labels."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data")
+    parser.add_argument("--target")
+    parser.add_argument("--from", dest="features", default="descriptors")
+    parser.add_argument("--labels", nargs="+", default=["100", "800"])
+    parser.add_argument("--folds", action="store_true", help="the five folds of Matbench instead of trials")
+    parser.add_argument("--networks", help="a study of fine-tuned networks, STUDY or STUDY:SOURCE")
+    parser.add_argument("--estimator", default=estimators.SMALL_DATA)
+    args = parser.parse_args()
+    crystals = Crystals.read_parquet(Path(os.environ["TLZOO_DATA"]) / f"{args.data}.parquet")
+    target = args.target or next(iter(crystals.units))
+    ids = [str(each) for each in crystals.ids]
+    wanted = {row: list(parts(args.data, ids, row)) for row in (["folds"] if args.folds else args.labels)}
+    rows = np.unique(np.concatenate([some for each in wanted.values() for both in each for some in both]))
+    print(f"{args.data}, {target} ({crystals.units[target]}), {args.features}")
+    problem = read(crystals, target, args.features, rows)
+    for labels, trials in wanted.items():
+        print(labels)
+        tuned = networks(args.networks, args.data, labels, ids) if args.networks else []
+        tell(problem, trials, tuned, args.estimator)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ Pooled = Literal["statistics", "mean"]
 def _leave_out(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Leave constants out of what is stored."""
     assert isinstance(potential, Potential)
-    for name, _ in potential.named_buffers():
+    for name, _buffer in potential.named_buffers():
         if name not in potential._kept:
             state.pop(prefix + name, None)
 
