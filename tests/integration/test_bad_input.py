@@ -85,7 +85,7 @@ MISTAKES = {
     "unknown backbone": (
         {"model.backbone": {"class_path": "CGNN"}},
         (
-            "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN, DescriptorMLP; "
+            "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN, CHGNet, DescriptorMLP, SevenNet; "
             "did you mean 'CGCNN'?"
         ),
     ),

@@ -185,7 +185,7 @@ def test_recommendations_are_compared_with_what_fine_tuning_reached():
             ("s", "b", "one", 1.0, 0.9),
             ("s", "b", "two", 1.5, 0.8),
         ],
-        columns=["study", "target", "source", "fine_tuned", "ridge"],
+        columns=["study", "target", "source", "test", "kernel"],
     )
     text = recommendation.agreement(table)
     assert "mean rank correlation 0.00 over 2 targets" in text  # 1 and -1

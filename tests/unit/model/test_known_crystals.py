@@ -114,7 +114,7 @@ def test_verdicts_count_what_was_seen_and_say_the_errors_without(tlzoo, run, min
     assert content["copies"].startswith("1 of the 13 test crystals have the structure of one in train or val")
     assert content["copies"] in answer.out
     for key, left_out in (("without_seen", ["mine-0", "mine-1", "mine-2"]), ("without_copies", ["mine-8"])):
-        assert set(content[key]) == {"transfer", "scratch"}
+        assert set(content[key]) == {"transfer", "frozen", "both", "scratch"}
         for side, error in content[key].items():
             table = pd.read_csv(work / "seen" / content["sides"][side]["run"] / "predictions.csv")
             test = table[(table["part"] == "test") & ~table["id"].isin(left_out)]

@@ -21,8 +21,8 @@ class Pairs(Potential):
         self.graph = VectorOptions(CUTOFF)
         self.well = torch.nn.Parameter(torch.tensor(WELL, dtype=torch.float64))
 
-    def groups(self):
-        return {"embed": [self]}
+    def stages(self):
+        return {"embed": [self], "energy": []}
 
     def states(self, batch):
         length = batch[keys.BOND_VECTOR].norm(dim=1)

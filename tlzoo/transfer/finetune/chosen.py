@@ -20,11 +20,12 @@ from tlzoo.model.answering import Columns, Stores, answered, joined
 from tlzoo.model.domain import Domain
 from tlzoo.model.trained import Model
 from tlzoo.transfer import features
-from tlzoo.transfer.features.saved import SavedFeatures
 
 if TYPE_CHECKING:
     import pandas as pd
     from pymatgen.core import Structure
+
+    from tlzoo.transfer.features.saved import SavedFeatures  # scikit-learn takes a second to import
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Chosen:
     """
 
     network: Model
-    frozen: SavedFeatures
+    frozen: "SavedFeatures"
     record: AnswerRecord
 
     @property
@@ -117,7 +118,7 @@ class Chosen:
         return dict(zip(self.columns, columns, strict=True)), embedding
 
 
-def load(name: str | Path) -> Model | SavedFeatures | Chosen:
+def load(name: str | Path) -> "Model | SavedFeatures | Chosen":
     """Load whatever predicts, as `tlzoo predict` takes it.
 
     Args:

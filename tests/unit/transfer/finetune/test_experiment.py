@@ -214,7 +214,10 @@ def test_a_file_that_is_missing_is_named(tmp_path):
         ({"batch_size": -1}, "batch-size must be at least 1, got -1"),
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"rates": (1e-3, 0.0)}, r"learning rates must be positive, got 0\.001, 0\.0"),
-        ({"poolings": ("mean", "min")}, "pooling must be one of mean, sum, max, attention; got 'min'"),
+        (
+            {"poolings": ("mean", "min")},
+            "pooling must be one of mean, sum, max, attention, statistics; got 'min'",
+        ),
         ({"rates": ()}, "give at least one learning rate"),
         ({"starts": ()}, "give at least one model to start from"),
         ({"starts": ("a", "")}, "give at least one model to start from"),
