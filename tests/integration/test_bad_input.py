@@ -85,8 +85,8 @@ MISTAKES = {
     "unknown backbone": (
         {"model.backbone": {"class_path": "CGNN"}},
         (
-            "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN, CHGNet, DescriptorMLP, SevenNet; "
-            "did you mean 'CGCNN'?"
+            "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN, CHGNet, DescriptorMLP, "
+            "SevenNet; did you mean 'CGCNN'?"
         ),
     ),
     "unknown head": (

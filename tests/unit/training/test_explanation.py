@@ -25,8 +25,8 @@ NEEDED = {"model": {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": 
         (
             ["--model.backbone", "CGCN"],
             (
-                "model.backbone: there is no class 'CGCN'; there are: ALIGNN, CGCNN, CHGNet, DescriptorMLP, SevenNet; "
-                "did you mean 'CGCNN'?"
+                "model.backbone: there is no class 'CGCN'; there are: ALIGNN, CGCNN, CHGNet, DescriptorMLP, "
+                "SevenNet; did you mean 'CGCNN'?"
             ),
         ),
     ],
