@@ -26,7 +26,7 @@ from tlzoo.transfer.finetune.finetune_request import Request
 FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_together: false}}}\n"
 FILES = {
     *("answer.json", "comparison.json", "ensemble.json", "frozen", "verdict.json", "verdict.md"),
-    *("model.json", "model.safetensors", "model.domain.safetensors"),
+    *("model.json", "model.safetensors", "model.domain.safetensors", "paces.json"),
     *("scratch", "scratch.yaml", "transfer", "transfer.yaml"),
 }
 

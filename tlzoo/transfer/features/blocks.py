@@ -59,12 +59,9 @@ def weights(x: Values, sizes: Sequence[int], y: Values) -> Values:
         value = (size - 1) * np.log(fit) + 2 * np.log(np.diag(lower)).sum() + np.log(ones.sum())
         # d value / d kernel
         slope = whole - (size - 1) / fit * np.outer(dual, dual)
-        gradient = [
-            -factor * float((slope * kernel * square).sum())
-            for factor, square in zip(factors, squares, strict=True)
-        ]
-        gradient.append(noise * float(np.trace(slope)))
-        return value / 2 + PRIOR * float(logs @ logs), np.array(gradient) / 2 + 2 * PRIOR * logs
+        slopes = -factors * np.tensordot(stacked, slope * kernel, axes=2)
+        gradient = np.append(slopes, noise * float(np.trace(slope)))
+        return value / 2 + PRIOR * float(logs @ logs), gradient / 2 + 2 * PRIOR * logs
 
     start = np.log([*([LENGTH / count] * count), NOISE])
     bounds = [(np.log(1e-6), np.log(30.0))] * count + [(np.log(1e-6), np.log(10.0))]

@@ -198,13 +198,15 @@ class Comparison:
         experiments = plan(request, starts, row, data.targets, classes=classes)
         if experiments.classes:
             say(_classes(data, labels))
+        durations = Durations.begun(data, request.run_dir)
         experiments, took = affordable(
             request,
             row,
-            Durations(data),
+            durations,
             lambda some: plan(request, starts, some, data.targets, classes=classes),
             say,
         )
+        durations.keep(request.run_dir)
         numbers = {side: len(experiments.choices[side]) for side in SIDES}
         again = len(starts) - 1 if request.together else len(SIDES) * (request.seeds - 1)
         epochs = next(iter(experiments.trees.values()))["trainer"]["max_epochs"]

@@ -1,14 +1,17 @@
 """How long trainings take on this machine: a few of their steps, timed."""
 
+import hashlib
 import json
 import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
 
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.machine.files import write_text
 from tlzoo.model.description import describe
 from tlzoo.training.configuration import Configuration, Experiment
 from tlzoo.training.fitting import calm
@@ -16,6 +19,8 @@ from tlzoo.training.pace import Pace, timed
 
 Tree = dict[str, Any]
 
+# What was timed when a comparison began.
+FILE: Final = "paces.json"
 SMALL_RATE: Final = 1e-9
 
 
@@ -27,7 +32,7 @@ class Durations:
         data: Crystals and split, as all of the trainings have them.
         clock: Tells seconds.
         assumed: What a training costs, where that is known without timing it.
-        paces: What was timed, by what was asked.
+        paces: What was timed, by the hash of what was asked.
         kinds: The same by what the time follows from: each is timed once.
     """
 
@@ -36,6 +41,21 @@ class Durations:
     assumed: Pace | None = None
     paces: dict[str, Pace] = field(default_factory=dict)
     kinds: dict[str, Pace] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, data: CrystalDataModule, folder: Path) -> Self:
+        """Return those of a comparison in a folder; what was timed when it began, is not timed again."""
+        try:
+            kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            return cls(data, paces={asked: Pace(**pace) for asked, pace in kept.items()})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return cls(data)
+
+    def keep(self, folder: Path) -> None:
+        """Write down what was timed, if anything was."""
+        if self.paces:
+            paces = {asked: asdict(pace) for asked, pace in self.paces.items()}
+            write_text(folder / FILE, json.dumps(paces, indent=1) + "\n")
 
     def seconds(self, tree: Tree) -> float:
         """Estimate how long the training of a configuration takes.
@@ -57,7 +77,8 @@ class Durations:
             del model["freezing"]  # it ends with everything, which costs most
         # a rate that cannot diverge
         model["optimizer"]["init_args"]["lr"] = SMALL_RATE
-        asked = json.dumps([model, tree["data"]["batch_size"]], sort_keys=True, default=str)
+        facts = json.dumps([model, tree["data"]["batch_size"]], sort_keys=True, default=str)
+        asked = hashlib.sha256(facts.encode()).hexdigest()
         if asked not in self.paces:
             with calm(quiet=True):
                 experiment = Configuration.parsed(tree).build()

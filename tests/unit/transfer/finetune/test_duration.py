@@ -9,7 +9,7 @@ import torch
 from tlzoo.data import named
 from tlzoo.training.pace import EPOCH, FORWARD, SECONDS, STEPS, TRAINING, Pace
 from tlzoo.transfer.finetune.candidate import read
-from tlzoo.transfer.finetune.duration import Durations
+from tlzoo.transfer.finetune.duration import FILE, Durations
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -88,3 +88,16 @@ def test_timing_leaves_no_trace(tree, data, tmp_path, monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
     assert repr(tree) == asked
     assert not list(tmp_path.iterdir())
+
+
+def test_a_comparison_that_was_begun_is_not_timed_again(tree, data, tmp_path):
+    first = Durations(data, ticking(0.01))
+    took = first.seconds(tree)
+    first.keep(tmp_path)
+    again = Durations.begun(data, tmp_path)
+    assert again.seconds(tree) == took
+    assert not again.kinds
+    again.seconds(changed(tree, dim=16))
+    assert len(again.kinds) == 1
+    (tmp_path / FILE).write_text("[]")
+    assert Durations.begun(data, tmp_path).paces == {}
