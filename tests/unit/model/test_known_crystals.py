@@ -96,6 +96,20 @@ def test_what_a_model_started_from_counts(tlzoo, run, crystals, mine, work):
     np.testing.assert_array_equal(directory, known_crystals([str(chosen)], both, np.arange(len(both))).mask)
 
 
+def tested_of(folder, content):
+    """Predictions and labels of the test crystals; of both together, the mean that the verdict tells."""
+    runs = {side: folder / found["run"] for side, found in content["sides"].items()}
+    tables = {
+        side: table[table["part"] == "test"].set_index("id")
+        for side, run in {**runs, "frozen": folder / "frozen"}.items()
+        for table in [pd.read_csv(run / "predictions.csv")]
+    }
+    tested = pd.DataFrame({side: table["prediction"] for side, table in tables.items()})
+    weights = content["decision"]["weights"]
+    tested["both"] = sum(share * tested[side] for side, share in weights.items())
+    return tested.assign(target=tables["frozen"]["target"])
+
+
 def test_verdicts_count_what_was_seen_and_say_the_errors_without(tlzoo, run, mine, work):
     mine.write_parquet(work / "mine.parquet")
     parts = {"test": [0, 1, 2, *range(7, 17)], "val": [3, *range(17, 22)], "train": [4, 5, 6, *range(22, 38)]}
@@ -113,13 +127,14 @@ def test_verdicts_count_what_was_seen_and_say_the_errors_without(tlzoo, run, min
     assert f"{run} has learned from 3 of the 13 test crystals" in answer.out
     assert content["copies"].startswith("1 of the 13 test crystals have the structure of one in train or val")
     assert content["copies"] in answer.out
+    tested = tested_of(work / "seen", content)
     for key, left_out in (("without_seen", ["mine-0", "mine-1", "mine-2"]), ("without_copies", ["mine-8"])):
         assert set(content[key]) == {"transfer", "frozen", "both", "scratch"}
         for side, error in content[key].items():
-            table = pd.read_csv(work / "seen" / content["sides"][side]["run"] / "predictions.csv")
-            test = table[(table["part"] == "test") & ~table["id"].isin(left_out)]
-            assert len(test) == 13 - len(left_out)
-            assert error == pytest.approx((test["prediction"] - test["target"]).abs().mean())
+            predicted, target = tested[side], tested["target"]
+            some = ~tested.index.isin(left_out)
+            assert some.sum() == 13 - len(left_out)
+            assert error == pytest.approx((predicted - target)[some].abs().mean())
 
 
 def test_a_checkpoint_tells_by_its_keys_without_the_data(crystals, work, monkeypatch):
