@@ -96,7 +96,7 @@ def test_what_a_model_started_from_counts(tlzoo, run, crystals, mine, work):
     np.testing.assert_array_equal(directory, known_crystals([str(chosen)], both, np.arange(len(both))).mask)
 
 
-def tested_of(folder, content):
+def answers_of(folder, content):
     """Predictions and labels of the test crystals; of both together, the mean that the verdict tells."""
     runs = {side: folder / found["run"] for side, found in content["sides"].items()}
     tables = {
@@ -127,7 +127,7 @@ def test_verdicts_count_what_was_seen_and_say_the_errors_without(tlzoo, run, min
     assert f"{run} has learned from 3 of the 13 test crystals" in answer.out
     assert content["copies"].startswith("1 of the 13 test crystals have the structure of one in train or val")
     assert content["copies"] in answer.out
-    tested = tested_of(work / "seen", content)
+    tested = answers_of(work / "seen", content)
     for key, left_out in (("without_seen", ["mine-0", "mine-1", "mine-2"]), ("without_copies", ["mine-8"])):
         assert set(content[key]) == {"transfer", "frozen", "both", "scratch"}
         for side, error in content[key].items():
