@@ -3,6 +3,7 @@
 import io
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,10 +104,22 @@ def test_chgnet_is_that_of_the_package(name, version, crystals):
     assert features[:, -1] == pytest.approx(energies / crystals.num_atoms, abs=1e-5)
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def shaken(crystals):
+    """The reference crystals, then small ones without any symmetry: it hides wrong signs."""
+    rng = np.random.default_rng(0)
+    small = crystals.select(np.flatnonzero(crystals.num_atoms <= 5))
+    strain = np.eye(3) + rng.normal(scale=0.03, size=(3, 3))
+    moved = small.frac_coords + rng.normal(scale=0.02, size=small.frac_coords.shape)
+    ids = np.array([f"{name}-shaken" for name in small.ids], dtype=object)
+    other = replace(small, ids=ids, lattice=small.lattice @ strain, frac_coords=moved)
+    return Crystals.concatenated([crystals, other])
+
+
 @pytest.mark.filterwarnings("ignore:No tensor product accelerator:UserWarning")
 @pytest.mark.parametrize("architecture", ["0", "l3i5"])
-def test_sevennet_is_that_of_the_package(architecture, crystals):
+def test_sevennet_is_that_of_the_package(architecture, shaken):
+    crystals = shaken
     pytest.importorskip("sevenn", reason="pip install 'tlzoo[sevenn]'")
     from pymatgen.io.ase import AseAtomsAdaptor
     from sevenn.calculator import SevenNetCalculator
