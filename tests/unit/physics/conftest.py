@@ -79,5 +79,12 @@ def salt():
 def rutile():
     """Atoms at places that symmetry leaves free."""
     u = 0.31
-    sites = [[0, 0, 0], [0.5, 0.5, 0.5], [u, u, 0], [-u, -u, 0], [0.5 + u, 0.5 - u, 0.5], [0.5 - u, 0.5 + u, 0.5]]
+    sites = [
+        [0, 0, 0],
+        [0.5, 0.5, 0.5],
+        [u, u, 0],
+        [-u, -u, 0],
+        [0.5 + u, 0.5 - u, 0.5],
+        [0.5 - u, 0.5 + u, 0.5],
+    ]
     return cell_of(1, np.diag([4.6, 4.6, 2.95]), sites, [22, 22, 8, 8, 8, 8])

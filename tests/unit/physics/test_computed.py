@@ -84,7 +84,9 @@ def test_two_processes_at_once(crystals, straight, tmp_path):
 def test_a_crystal_that_fails_is_named_and_the_rest_is_kept(crystals, tmp_path):
     lonely = Structure(Lattice.cubic(15), ["Ar"], [[0, 0, 0]])
     table = Crystals.concatenated([crystals[0].select([0]), Crystals.from_structures([lonely], ids=["far"])])
-    with pytest.raises(NoGraphError, match=r"no phonons can be made of 1 of 2 crystals:\n.*'far'.*no neighbour"):
+    with pytest.raises(
+        NoGraphError, match=r"no phonons can be made of 1 of 2 crystals:\n.*'far'.*no neighbour"
+    ):
         computed(table, "phonons:chgnet", cache_dir=tmp_path, workers=1)
     assert len(known(tmp_path)) == 1
 

@@ -43,7 +43,8 @@ def test_central_forces_obey_cauchy(run, pairs, copper):
     """Without pressure c12 = c44 where all atoms are centres of symmetry and forces are central."""
     scales = np.linspace(0.9, 1.1, 400)
     copies = [
-        Copy.of(Cell(copper.lattice * s, copper.frac_coords, copper.numbers), pairs.graph.cutoff) for s in scales
+        Copy.of(Cell(copper.lattice * s, copper.frac_coords, copper.numbers), pairs.graph.cutoff)
+        for s in scales
     ]
     best = scales[np.argmin([response.energy for response in responses(copies, pairs)])]
     known = run(strain_response, Cell(copper.lattice * best, copper.frac_coords, copper.numbers), pairs)
