@@ -61,7 +61,7 @@ def test_frequencies_do_not_depend_on_the_description(phonons, rutile):
     turned = Cell(rutile.lattice @ turn, (rutile.frac_coords[order] + 0.13) % 1, rutile.numbers[order])
     doubled = Cell(
         np.diag([1, 1, 2]) @ rutile.lattice,
-        np.concatenate([(rutile.frac_coords + [0, 0, shift]) / [1, 1, 2] for shift in (0, 1)]),
+        np.concatenate([(rutile.frac_coords + np.array([0, 0, shift])) / [1, 1, 2] for shift in (0, 1)]),
         np.tile(rutile.numbers, 2),
     )
     before = phonons(rutile)
