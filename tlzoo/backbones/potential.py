@@ -32,7 +32,7 @@ class Potential(Backbone):
     """
 
     graph: VectorOptions
-    _kept: frozenset[str] = frozenset()  # names of buffers that a file must hold
+    _constants: frozenset[str] = frozenset()  # names of buffers that no file needs to hold
 
     def __init__(self, pooling: str, widths: Mapping[str, int]) -> None:
         super().__init__()
@@ -54,7 +54,8 @@ class Potential(Backbone):
         if self.pooling == "mean":
             for part in self.stages()[ENERGY]:
                 part.requires_grad_(requires_grad=False)
-        self._kept = frozenset(name for name, part in self.named_parameters() if not part.requires_grad)
+        # by name now: what adapters add later is learned, and what they act on gets another name
+        self._constants = frozenset(name for name, _ in self.named_buffers())
         for module in self.modules():
             for name, parameter in list(module.named_parameters(recurse=False)):
                 if not parameter.requires_grad:
@@ -119,16 +120,15 @@ Pooled = Literal["statistics", "mean"]
 def _leave_out(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Leave constants out of what is stored."""
     assert isinstance(potential, Potential)
-    for name, _buffer in potential.named_buffers():
-        if name not in potential._kept:
-            state.pop(prefix + name, None)
+    for name in potential._constants:
+        state.pop(prefix + name, None)
 
 
 def _fill_in(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Put constants where torch looks for them."""
     assert isinstance(potential, Potential)
     for name, value in potential.named_buffers():
-        if name not in potential._kept:
+        if name in potential._constants:
             state.setdefault(prefix + name, value)
 
 
