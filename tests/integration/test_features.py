@@ -315,6 +315,8 @@ def test_mistakes_of_predict_by_what_was_kept(kept, few, tlzoo, tmp_path):
             "--importance is that of descriptors alone: leave out --base",
         ),
         (["--from", ""], "name at least one source of features"),
+        (["--from", "descriptors+"], "a source of features has no name: give one before and after each +"),
+        (["--from", "phonon:chgnet"], "there is no kind of physics 'phonon'; there are: phonons, elastic"),
         (
             ["--from", "{run}", "--layer", "conv.3"],
             "there is no layer 'conv.3'; there are: embed, conv.0, emb",

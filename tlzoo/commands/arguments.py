@@ -22,6 +22,7 @@ Component = Callable[..., Any]
 # Flags and what stands for the value, by name. Without a flag it goes by its place. A list is split at commas
 # if what stands for it has one, takes several words if that ends in dots, and its option can be repeated.
 SPELLED: Final[Mapping[str, str]] = {
+    "beside": "--beside NAME,…",
     "configs": "--config FILE",
     "everything": "--all",
     "features": "--from NAME,…",

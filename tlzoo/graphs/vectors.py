@@ -116,9 +116,15 @@ def _known(cells: Cells, elements: tuple[int, ...] | None) -> tuple[NDArray[np.b
     known[crystal[strange]] = False
     found = {}
     for row in np.flatnonzero(~known).tolist():
-        names = ", ".join(SYMBOLS[z] for z in np.unique(cells.numbers[strange & (crystal == row)]))
-        found[row] = f"the network does not know {names}; take another one or leave this crystal out"
+        found[row] = unknown(cells.numbers[strange & (crystal == row)], elements)
     return known, found
+
+
+def unknown(numbers: NDArray[np.uint8], elements: tuple[int, ...] | None) -> str:
+    """Say which elements of a crystal a network does not know; empty if it knows all."""
+    strange = [] if elements is None else np.setdiff1d(numbers, elements)
+    names = ", ".join(SYMBOLS[z] for z in strange)
+    return names and f"the network does not know {names}; take another one or leave this crystal out"
 
 
 # What networks read that look at directions.

@@ -15,6 +15,7 @@ from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.graphs.cache import default_dir
 from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.neighbours import Cells
+from tlzoo.graphs.vectors import unknown
 from tlzoo.graphs.workers import Product
 from tlzoo.physics import elasticity, force_constants, phonons, strains
 from tlzoo.physics.database import Database, content
@@ -80,10 +81,13 @@ def _described(
     with warnings.catch_warnings(action="ignore"):
         if missing:
             network = potential(name)
+            strange = {key: unknown(cell.numbers, network.graph.elements) for key, cell in missing.items()}
+            wrong = {key: text for key, text in strange.items() if text}
+            known_cells = {key: cell for key, cell in missing.items() if key not in wrong}
             results = together(
-                [kind.compute(cell, network.graph.cutoff) for cell in missing.values()], network
+                [kind.compute(cell, network.graph.cutoff) for cell in known_cells.values()], network
             )
-            for key, result in zip(missing, results, strict=True):
+            for key, result in zip(known_cells, results, strict=True):
                 if isinstance(result, str):
                     wrong[key] = result
                 else:
@@ -105,6 +109,16 @@ def opened(options: PhysicsOptions) -> Database:
     version, sha256 = KINDS[options.kind].version, package(options.potential).sha256
     folder = Path(options.cache_dir) if options.cache_dir else default_dir()
     return Database(folder / "physics" / f"{options.kind}-{version}-{options.potential}-{sha256[:12]}.sqlite")
+
+
+def version(options: PhysicsOptions) -> str:
+    """Return what numbers depend on: how they are computed and described, and with which weights.
+
+    Raises:
+        UserError: There is no such potential, or its package is missing.
+    """
+    kind = KINDS[options.kind]
+    return f"{kind.version}.{kind.described}-{package(options.potential).sha256[:12]}"
 
 
 def each(cells: Cells) -> list[Cell]:

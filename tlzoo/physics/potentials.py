@@ -10,14 +10,19 @@ from tlzoo.cards.package import Package
 from tlzoo.errors import UserError, no_such
 
 
+def potentials() -> dict[str, Package]:
+    """Return which package brings the weights of each potential, by name."""
+    packages = {each: library.find(each).card.package for each in library.names()}
+    return {each: found for each, found in packages.items() if found}
+
+
 def package(name: str) -> Package:
     """Return which package brings the weights of a potential.
 
     Raises:
         UserError: There is no such potential, or the package is missing.
     """
-    packages = {each: library.find(each).card.package for each in library.names()}
-    known = {each: found for each, found in packages.items() if found}
+    known = potentials()
     if name not in known:
         raise UserError(no_such("potential", name, known))
     if known[name].lacking:

@@ -246,3 +246,11 @@ def test_every_argument_is_explained(command, capsys):
 def test_strategies_are_the_ones_that_can_be_asked_for():
     assert tuple(STRATEGIES) == get_args(Strategy)
     assert Request(source="x", strategy="gradual").strategy == "gradual"
+
+
+def test_what_a_head_reads_beside_is_split_at_commas():
+    given = ["mine.csv", "--beside", "elastic:chgnet,cgcnn-fe"]
+    (request,) = arguments.parse(given, Request, prog="tlzoo finetune")
+    assert request.beside == ("elastic:chgnet", "cgcnn-fe")
+    with pytest.raises(UserError, match="leave out --no-frozen"):
+        arguments.parse([*given, "--no-frozen"], Request, prog="tlzoo finetune")

@@ -1,9 +1,11 @@
 """What was computed stays: after a kill, from two processes at once, and in the commands."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from tlzoo.descriptors.physics_options import PHONONS, PhysicsOptions
 from tlzoo.errors import UserError
 from tlzoo.graphs.workers import NoGraphError
 from tlzoo.physics.computed import computed, fill
+from tlzoo.physics.database import Database
 from tlzoo.physics.physics_chunk import KINDS, opened
 from tlzoo.transfer.features.layers import source
 
@@ -91,6 +94,13 @@ def test_a_crystal_that_fails_is_named_and_the_rest_is_kept(crystals, tmp_path):
     assert len(known(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("kind", ["phonons", "elastic"])
+def test_elements_that_a_potential_does_not_know_are_named(kind, tmp_path):
+    americium = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.89), ["Am"], [[0, 0, 0]])
+    with pytest.raises(NoGraphError, match="the network does not know Am; take another one"):
+        computed(Crystals.from_structures([americium]), f"{kind}:chgnet", cache_dir=tmp_path, workers=1)
+
+
 def test_a_source_of_features(crystals, straight, monkeypatch, tmp_path):
     monkeypatch.setenv("TLZOO_CACHE", str(tmp_path))
     monkeypatch.setenv("TLZOO_WORKERS", "1")
@@ -117,3 +127,13 @@ def test_a_damaged_file_is_named(tmp_path, crystals):
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(UserError, match="delete it if it is damaged"):
         computed(crystals[0].select([0]), "phonons:chgnet", cache_dir=tmp_path, workers=1)
+
+
+def test_a_damaged_row_is_named(tmp_path):
+    database = Database(tmp_path / "some.sqlite")
+    database.put("a", "what", {"values": np.arange(3)})
+    np.testing.assert_array_equal(database.get("a", "what")["values"], np.arange(3))
+    with closing(sqlite3.connect(database.path)) as connection, connection:
+        connection.execute("UPDATE computed SET arrays = ?", (b"nothing",))
+    with pytest.raises(UserError, match=r"some\.sqlite: .*delete it if it is damaged"):
+        database.get("a", "what")

@@ -14,11 +14,13 @@ from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.physics_options import PhysicsOptions, is_physics
 from tlzoo.descriptors.stores import Options
+from tlzoo.errors import UserError
 from tlzoo.model.activations import EMBEDDING, check_layers, widths
 from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model, load
 from tlzoo.physics.computed import fill
-from tlzoo.physics.potentials import package
+from tlzoo.physics.physics_chunk import version
+from tlzoo.physics.potentials import package, potentials
 
 DESCRIPTORS: Final = "descriptors"
 
@@ -327,12 +329,26 @@ def sources(places: Mapping[str, str]) -> Source:
 def _of(place: str) -> Source:
     if place == DESCRIPTORS:
         return Descriptors()
-    return Physics(place) if is_physics(place) else Network(load(place))
+    if not place:
+        raise UserError("a source of features has no name: give one before and after each + and comma")
+    _, colon, potential = place.partition(":")
+    # of a wrong kind with a potential, physics says which kinds there are
+    physics = is_physics(place) or (colon and potential in potentials())
+    return Physics(place) if physics else Network(load(place))
 
 
 def is_computed(name: str) -> bool:
     """Whether a source needs no network that is kept in a file: descriptors, or physics."""
     return name == DESCRIPTORS or is_physics(name)
+
+
+def version_of(name: str) -> str:
+    """Return the version of physics by its name, empty of another source: other numbers have another one.
+
+    Raises:
+        UserError: There is no such potential, or its package is missing.
+    """
+    return version(PhysicsOptions.named(name)) if is_physics(name) else ""
 
 
 def parts_of(name: str) -> list[str]:

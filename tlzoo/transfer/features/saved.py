@@ -42,7 +42,7 @@ from tlzoo.transfer.features.kernels import (
     KernelRidge,
     SupportVectors,
 )
-from tlzoo.transfer.features.layers import Source, is_computed, parts_of, sources
+from tlzoo.transfer.features.layers import Source, is_computed, parts_of, sources, version_of
 from tlzoo.transfer.features.tables import base_of
 
 if TYPE_CHECKING:
@@ -258,7 +258,10 @@ class SavedFeatures:
             for name in parts_of(part.name):
                 if not is_computed(name) and name not in copies:
                     copies[name] = _copy(locate(name), folder / NETWORKS / str(len(copies)))
-            networks = [{"name": name, "sha256": copies.get(name, "")} for name in parts_of(part.name)]
+            networks = [
+                {"name": name, "sha256": copies.get(name, ""), "version": version_of(name)}
+                for name in parts_of(part.name)
+            ]
             ways = [vars(way) for way, _ in model.parts]
             facts = {"layer": part.layer, "networks": networks, "weight": part.weight, "ways": ways}
             parts.append({**facts, "beside": [vars(one) for one in model.beside]})
@@ -329,6 +332,11 @@ def _part(folder: Path, card: Mapping[str, Any], i: int, arrays: Mapping[str, ND
     for one in networks:
         if one["sha256"] and _sha256(Path(paths[one["name"]])) != one["sha256"]:
             raise UserError(f"{paths[one['name']]} is not the network of {one['name']}: save it again")
+        if (learned := one.get("version")) and learned != (here := version_of(one["name"])):
+            raise UserError(
+                f"{folder} learned from {one['name']} of version {learned}, this tlzoo has {here}, whose "
+                "numbers differ: save it again"
+            )
     part = card["parts"][i]
     kind, names = LEARNED[card["estimator"]]
     scale = _restored(Scale(), arrays, _prefix(i), SCALE)

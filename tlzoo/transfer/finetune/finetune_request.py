@@ -86,6 +86,8 @@ class Request:
                 "--together is for one training from each of several models: name them with --from A,B, "
                 "and leave --seeds out"
             )
+        if self.beside and self.no_frozen:
+            raise UserError("--beside is read by the head on frozen features: leave out --no-frozen")
         self._check_strategies()
         if self.unit is not None and self.target is None:
             raise UserError(f"--unit {self.unit} needs the name of the target: give --target too")

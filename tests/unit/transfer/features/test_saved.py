@@ -14,6 +14,7 @@ from tlzoo.errors import UserError
 from tlzoo.transfer import features
 from tlzoo.transfer.features.base import Way
 from tlzoo.transfer.features.features_request import Request
+from tlzoo.transfer.features.layers import version_of
 from tlzoo.transfer.features.learning import fit, read, transfer
 from tlzoo.transfer.features.tables import base_of
 
@@ -239,3 +240,19 @@ def test_damage_is_found(tmp_path):
     refused(r"features\.safetensors is damaged or was changed")
     (tmp_path / "networks" / "0.safetensors").write_bytes(b"other")
     refused("is not the network of cgcnn-fe")
+
+
+def test_physics_that_is_computed_otherwise_is_refused(tmp_path):
+    pytest.importorskip("chgnet")
+    model, _ = fitted()
+    model.save(tmp_path)
+    card = json.loads((tmp_path / "features.json").read_text())
+    (network,) = card["parts"][0]["networks"]
+    assert network["version"] == version_of("descriptors") == ""
+    here = version_of("phonons:chgnet")
+    assert here != version_of("elastic:chgnet")
+    card["parts"][0]["networks"] = [{**network, "name": "phonons:chgnet", "version": "0.1-abc"}]
+    (tmp_path / "features.json").write_text(json.dumps(card))
+    message = f"learned from phonons:chgnet of version 0.1-abc, this tlzoo has {here}, .* save it again"
+    with pytest.raises(UserError, match=message):
+        features.load(tmp_path)
