@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -170,6 +171,8 @@ class Physics(Source):
     def __init__(self, name: str) -> None:
         self.options = PhysicsOptions.named(name)
         package(self.options.potential)  # whether it is there
+        if find_spec("phonopy") is None:
+            raise UserError(f"{name} needs the package phonopy: pip install 'tlzoo[phonons]'")
 
     @property
     def layers(self) -> list[str]:

@@ -274,8 +274,10 @@ def layers(request: Request) -> dict[str, tuple[Source, Sequence[str]]]:
 
 def near(of: Source, layer: str, values: Values, unit: str) -> Bases:
     """Return the columns of a layer that have the target's unit, ``(crystals,)`` each, by name."""
-    there = {name: i for i, name in enumerate(of.columns(layer))} if unit else {}
-    return {name: values[:, there[name]] for name, here in of.units(layer).items() if unit and here == unit}
+    if unit in ("", "1"):  # numbers without a unit have nothing in common
+        return {}
+    there = {name: i for i, name in enumerate(of.columns(layer))}
+    return {name: values[:, there[name]] for name, here in of.units(layer).items() if here == unit}
 
 
 def collect(

@@ -48,7 +48,8 @@ class FrozenHead:
         fitted: The regressions, fitted to training and validation part.
         bases: What they start from, by name, ``(crystals,)`` each.
         left_out: Errors of both parts with sign, each crystal predicted without its composition.
-        val: Predictions of the validation part by regressions that were fitted to the training part alone.
+        val: Predictions of the validation part by regressions that were fitted to the training part alone;
+            which layers these read was chosen on both parts.
     """
 
     data: CrystalDataModule
