@@ -122,7 +122,7 @@ def _known(cells: Cells, elements: tuple[int, ...] | None) -> tuple[NDArray[np.b
 
 def unknown(numbers: NDArray[np.uint8], elements: tuple[int, ...] | None) -> str:
     """Say which elements of a crystal a network does not know; empty if it knows all."""
-    strange = [] if elements is None else np.setdiff1d(numbers, elements)
+    strange: list[int] = [] if elements is None else np.setdiff1d(numbers, elements).tolist()
     names = ", ".join(SYMBOLS[z] for z in strange)
     return names and f"the network does not know {names}; take another one or leave this crystal out"
 
