@@ -65,7 +65,7 @@ def summary(errors: list[float]) -> str:
     return f"{np.mean(errors):.4g} ± {deviation:.2g} ({', '.join(f'{error:.4g}' for error in errors)})"
 
 
-def parts(name: str, ids: list[str], labels: str) -> Iterator[tuple[Rows, Rows]]:
+def parts(name: str, ids: list[str], labels: str, only: list[str]) -> Iterator[tuple[Rows, Rows]]:
     """Yield training and test rows of each trial, or of each fold of Matbench."""
     place = {each: row for row, each in enumerate(ids)}
     if labels == "folds":
@@ -74,7 +74,7 @@ def parts(name: str, ids: list[str], labels: str) -> Iterator[tuple[Rows, Rows]]
     path = Path(os.environ["TLZOO_DATA"]) / "splits" / "devi2024.json"
     split = json.loads(path.read_text(encoding="utf-8"))[SPLITS.get(name, name)]
     trials = split.get("trials", {"1": {labels: split.get("train")}})
-    for trial in trials.values():
+    for trial in (trials[number] for number in only or trials):
         yield tuple(np.array([place[str(each)] for each in some]) for some in (trial[labels], split["test"]))  # type: ignore[misc]
 
 
@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("--target")
     parser.add_argument("--from", dest="features", default="descriptors")
     parser.add_argument("--labels", nargs="+", default=["100", "800"])
+    parser.add_argument("--trials", nargs="+", default=[], help="some of the five")
     parser.add_argument("--folds", action="store_true", help="the five folds of Matbench instead of trials")
     parser.add_argument("--networks", help="a study of fine-tuned networks, STUDY or STUDY:SOURCE")
     parser.add_argument("--estimator", default=estimators.SMALL_DATA)
@@ -159,13 +160,14 @@ def main() -> None:
     crystals = Crystals.read_parquet(Path(os.environ["TLZOO_DATA"]) / f"{args.data}.parquet")
     target = args.target or next(iter(crystals.units))
     ids = [str(each) for each in crystals.ids]
-    wanted = {row: list(parts(args.data, ids, row)) for row in (["folds"] if args.folds else args.labels)}
+    asked = ["folds"] if args.folds else args.labels
+    wanted = {row: list(parts(args.data, ids, row, args.trials)) for row in asked}
     rows = np.unique(np.concatenate([some for each in wanted.values() for both in each for some in both]))
     print(f"{args.data}, {target} ({crystals.units[target]}), {args.features}")
     problem = read(crystals, target, args.features, rows)
     for labels, trials in wanted.items():
         print(labels)
-        tuned = networks(args.networks, args.data, labels, ids) if args.networks else []
+        tuned = networks(args.networks, args.data, labels, ids) if args.networks and not args.trials else []
         tell(problem, trials, tuned, args.estimator)
 
 
