@@ -93,6 +93,15 @@ class Chosen:
         """Embed crystals as the network does; see :meth:`Model.embed`."""
         return self.network.embed(crystals, **options)
 
+    def trust(self, crystals: "Crystals | Sequence[Structure]", **limits: int) -> "pd.DataFrame":
+        """Say what is known of how far predictions can be trusted; see :meth:`Model.trust`."""
+        import pandas as pd
+
+        some = as_table(crystals)
+        found = answered(some, self.options, lambda stores: self.told(stores, **limits)[1])
+        known = trust.columns(self.domain, self.card.get("elements"), some, np.concatenate(found))
+        return pd.DataFrame({"id": some.ids, **known})
+
     def answers(self, stores: Stores, **limits: int) -> Columns:
         """Predict for what was made of crystals; return the columns by name, ``(crystals,)`` each."""
         return self.told(stores, **limits)[0]
