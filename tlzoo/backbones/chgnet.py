@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tlzoo.backbones.potential import Pooled, Potential, at_hand
+from tlzoo.backbones.potential import Pooled, Potential, at_hand, both_ways
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
@@ -81,9 +81,7 @@ class CHGNet(Potential):
         source, target = batch[keys.EDGE_INDEX]
         vector, reverse = batch[keys.BOND_VECTOR], batch[keys.BOND_REVERSE]
         # both directions of a bond share one vector of features
-        first = torch.arange(len(reverse), device=reverse.device) < reverse
-        place = torch.cumsum(first, 0) - 1
-        shared = torch.where(first, place, place[reverse])
+        first, shared = both_ways(reverse)
         length = vector.norm(dim=1)
         once = length[first]
         ag = net.bond_basis_expansion.rbf_expansion_ag(once)

@@ -132,6 +132,21 @@ def _fill_in(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: ob
             state.setdefault(prefix + name, value)
 
 
+def both_ways(reverse: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell the two directions of a bond apart.
+
+    Args:
+        reverse: Each bond the other way round, ``(bonds,)``.
+
+    Returns:
+        Whether a bond is the first of its two directions, and its number among those that are, the same
+        for both, ``(bonds,)`` each.
+    """
+    first = torch.arange(len(reverse), device=reverse.device) < reverse
+    place = torch.cumsum(first, 0) - 1
+    return first, torch.where(first, place, place[reverse])
+
+
 def at_hand() -> None:
     """Refuse to build on a device without memory, where packages cannot compute their constants.
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tlzoo.backbones.potential import SMALLEST, Pooled, Potential, at_hand
+from tlzoo.backbones.potential import SMALLEST, Pooled, Potential, at_hand, both_ways
 from tlzoo.crystals import SYMBOLS
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
@@ -78,9 +78,7 @@ class SevenNet(Potential):
         source, target = batch[keys.EDGE_INDEX]
         vector, reverse = batch[keys.BOND_VECTOR], batch[keys.BOND_REVERSE]
         # both directions of a bond share its weights, and but for signs its harmonics
-        first = torch.arange(len(reverse), device=reverse.device) < reverse
-        place = torch.cumsum(first, 0) - 1
-        shared = torch.where(first, place, place[reverse])
+        first, shared = both_ways(reverse)
         data = {
             "x": self.kinds(batch[keys.NUMBERS]),
             "edge_vec": (vector[reverse[first]] - vector[first]) / 2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,7 +128,7 @@ class GraphStore:
         def build(writer: cache.Writer) -> None:
             chunks = written(writer, GRAPHS, crystals, options, progress=progress, workers=workers)
             sizes = [chunk.sizes for chunk in chunks]
-            for name, values in _offsets(sizes).items():
+            for name, values in offsets_of(sizes, AXES).items():
                 writer.append(name, values)
             writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
 
@@ -148,18 +148,11 @@ class GraphStore:
     def of_chunks(cls, chunks: Sequence[Chunk], options: GraphOptions) -> GraphStore:
         """Return the store of those crystals of consecutive chunks, at least one, that have a graph."""
         arrays = {name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays}
-        return cls(**arrays, **_offsets([chunk.sizes for chunk in chunks]), angles=options.angles)
+        return cls(**arrays, **offsets_of([chunk.sizes for chunk in chunks], AXES), angles=options.angles)
 
     def select(self, rows: NDArray[np.int64]) -> GraphStore:
         """Return the store of some of the crystals, in that order."""
-        arrays, sizes = {}, []
-        for axis, names in AXES.items():
-            places, counts = places_of(getattr(self, axis), rows)
-            sizes.append(counts)
-            for name in names:
-                values = getattr(self, name)
-                arrays[name] = np.concatenate([values[:0], *(values[place] for place in places)])
-        return GraphStore(**arrays, **_offsets([np.stack(sizes)]), angles=self.angles)
+        return GraphStore(**selected(self, AXES, rows), angles=self.angles)
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Gather crystals, in any order, also repeatedly, into a batch (fields: :mod:`tlzoo.graphs.keys`)."""
@@ -224,10 +217,26 @@ def key_of(crystals: Crystals, options: Any, **content: Any) -> str:  # noqa: AN
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
-    """Return the offsets of atoms, bonds and angles by name, from their numbers in pieces."""
-    offsets = np.cumsum(np.concatenate([np.zeros((3, 1), dtype=np.int64), *sizes], axis=1), axis=1)
-    return dict(zip(AXES, offsets, strict=True))
+def selected(
+    store: Any,  # noqa: ANN401 (of graphs, or of bond vectors)
+    axes: Mapping[str, Sequence[str]],
+    rows: NDArray[np.int64],
+) -> dict[str, NDArray[Any]]:
+    """Return arrays and offsets of some crystals by name; ``axes`` are the names of arrays by their offsets."""
+    arrays, sizes = {}, []
+    for axis, names in axes.items():
+        places, counts = places_of(getattr(store, axis), rows)
+        sizes.append(counts)
+        for name in names:
+            values = getattr(store, name)
+            arrays[name] = np.concatenate([values[:0], *(values[place] for place in places)])
+    return {**arrays, **offsets_of([np.stack(sizes)], axes)}
+
+
+def offsets_of(sizes: Sequence[NDArray[np.int64]], axes: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Return the offsets of each axis by name, from the numbers on it, ``(axes, crystals)``, in pieces."""
+    start = np.zeros((len(sizes[0]), 1), dtype=np.int64)
+    return dict(zip(axes, np.cumsum(np.concatenate([start, *sizes], axis=1), axis=1), strict=True))
 
 
 def places_of(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[list[slice], NDArray[np.int64]]:

@@ -15,7 +15,16 @@ from tlzoo.crystals import Crystals
 from tlzoo.graphs import cache, keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import Chunk
-from tlzoo.graphs.graph_store import gathered, index_of, key_of, places_of, some, written
+from tlzoo.graphs.graph_store import (
+    gathered,
+    index_of,
+    key_of,
+    offsets_of,
+    places_of,
+    selected,
+    some,
+    written,
+)
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.graphs.vectors import VECTORS
 from tlzoo.graphs.workers import all_chunks
@@ -85,7 +94,7 @@ class VectorStore:
         def build(writer: cache.Writer) -> None:
             chunks = written(writer, VECTORS, crystals, options, progress=progress, workers=workers)
             sizes = [chunk.sizes for chunk in chunks]
-            for name, values in _offsets(sizes).items():
+            for name, values in offsets_of(sizes, AXES).items():
                 writer.append(name, values)
             writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
 
@@ -107,19 +116,11 @@ class VectorStore:
         arrays: dict[str, Any] = {
             name: np.concatenate([chunk.arrays[name] for chunk in chunks]) for name in chunks[0].arrays
         }
-        return cls(**arrays, **_offsets([chunk.sizes for chunk in chunks]))
+        return cls(**arrays, **offsets_of([chunk.sizes for chunk in chunks], AXES))
 
     def select(self, rows: NDArray[np.int64]) -> VectorStore:
         """Return the store of some of the crystals, in that order."""
-        arrays: dict[str, Any] = {}
-        sizes = []
-        for axis, names in AXES.items():
-            places, counts = places_of(getattr(self, axis), rows)
-            sizes.append(counts)
-            for name in names:
-                values = getattr(self, name)
-                arrays[name] = np.concatenate([values[:0], *(values[place] for place in places)])
-        return VectorStore(**arrays, **_offsets([np.stack(sizes)]))
+        return VectorStore(**selected(self, AXES, rows))
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Gather crystals, in any order, also repeatedly, into a batch (fields: :mod:`tlzoo.graphs.keys`)."""
@@ -140,8 +141,3 @@ class VectorStore:
                 keys.NUM_CRYSTALS: len(rows),
             }
         )
-
-
-def _offsets(sizes: Sequence[NDArray[np.int64]]) -> dict[str, Any]:
-    offsets = np.cumsum(np.concatenate([np.zeros((2, 1), dtype=np.int64), *sizes], axis=1), axis=1)
-    return dict(zip(AXES, offsets, strict=True))
