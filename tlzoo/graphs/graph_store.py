@@ -222,7 +222,7 @@ def selected(
     axes: Mapping[str, Sequence[str]],
     rows: NDArray[np.int64],
 ) -> dict[str, NDArray[Any]]:
-    """Return arrays and offsets of some crystals by name; ``axes`` are the names of arrays by their offsets."""
+    """Return arrays and offsets of some crystals by name; ``axes`` name the arrays of each offset."""
     arrays, sizes = {}, []
     for axis, names in axes.items():
         places, counts = places_of(getattr(store, axis), rows)
