@@ -90,11 +90,7 @@ class Crystals:
         Raises:
             UserError: There is no such column; the message lists those there are.
         """
-        values = self.column(name)
-        if values.dtype != object:
-            return np.asarray(~np.isnan(values), dtype=np.bool_)
-        # NaN is not itself
-        return np.array([value is not None and value == value for value in values], dtype=np.bool_)  # noqa: PLR0124
+        return known_values(self.column(name))
 
     def select(self, rows: NDArray[np.int64] | Sequence[int]) -> Crystals:
         """Return the crystals of the given rows, in that order."""
@@ -388,6 +384,14 @@ def with_unit(text: str, unit: str, form: str = "{} {}") -> str:
     ('0.028 eV', '0.028', 'gap (eV)')
     """
     return text if unit in {"", "1"} else form.format(text, unit)
+
+
+def known_values(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values of a column are known, of the same shape."""
+    if values.dtype != object:
+        return np.asarray(~np.isnan(values), dtype=np.bool_)
+    # NaN is not itself
+    return np.array([value is not None and value == value for value in values], dtype=np.bool_)  # noqa: PLR0124
 
 
 def as_column(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:

@@ -1,16 +1,17 @@
-"""`tlzoo data check|overlap|list|info`: look at data before learning from them."""
+"""`tlzoo data check|overlap|list|info|perturb|join`: look at data, and put tables together to learn from."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from tlzoo.commands import arguments, say
 
-SPELLED = {"names": "OF", "within": "IN"}
+SPELLED = {"more": "MORE", "names": "OF", "parts": "--parts A,B", "table": "TABLE", "within": "IN"}
 
 
 def main(args: Sequence[str]) -> int:
     """Run one of the commands."""
-    functions = (check, overlap, list_all, info)
+    functions = (check, overlap, list_all, info, perturb, join)
     return arguments.dispatch(args, functions, prog="tlzoo data", about=__doc__, spelled=SPELLED)
 
 
@@ -95,3 +96,70 @@ def info(name: str) -> int:
 
     say(named.find(name).text())
     return 0
+
+
+def perturb(
+    path: str,
+    *,
+    output: Path,
+    copies: int = 1,
+    displacement: float = 0.05,
+    strain: float = 0.02,
+    seed: int = 0,
+    max_atoms: int | None = None,
+    parts: tuple[str, ...] = (),
+) -> int:
+    """Write copies of crystals with displaced atoms and strained cells, without labels, as parquet.
+
+    Args:
+        path: A folder, zip archive, table, extxyz, ASE database or the name of a data set.
+        output: File to write, .parquet.
+        copies: Of each crystal.
+        displacement: Standard deviation of the displacement of an atom along x, y and z, in Å.
+        strain: Standard deviation of each component of the symmetric strain.
+        seed: Of the draw; the same for a crystal whatever else is in the table.
+        max_atoms: Leave out larger cells.
+        parts: Of the column `part`: train, val or both, the default where there is such a column.
+    """
+    from tlzoo.data.intake import crystals_from
+    from tlzoo.data.perturbed import perturbed, to_perturb
+
+    _check_parquet(output)
+    crystals = crystals_from(path, targets=())
+    rows = to_perturb(crystals, parts, max_atoms)
+    made = perturbed(
+        crystals.select(rows), copies=copies, displacement=displacement, strain=strain, seed=seed
+    )
+    made.write_parquet(output, source=path, displacement=displacement, strain=strain, seed=seed)
+    say(f"{len(made):,} copies of {len(rows):,} of {len(crystals):,} crystals → {output}")
+    return 0
+
+
+def join(table: str, more: Sequence[str], *, output: Path) -> int:
+    """Put a table together of several, as parquet: columns by id, and further crystals.
+
+    Args:
+        table: A file or folder of crystals, or the name of a data set.
+        more: Tables with a column `id`, as `tlzoo embed` and `tlzoo predict` write them, whose columns are
+            joined, and further crystals, which are appended: in this order.
+        output: File to write, .parquet.
+    """
+    from tlzoo.data.intake import crystals_from
+    from tlzoo.data.joined_table import base_of, joined, read
+
+    _check_parquet(output)
+    crystals = crystals_from(table, targets=())
+    made = joined(table, crystals, {name: read(name) for name in more})
+    made.write_parquet(output, base=base_of(table), joined=list(more))
+    say(
+        f"{len(made):,} crystals ({len(made) - len(crystals):,} appended), {len(made.columns)} columns "
+        f"({len(made.columns) - len(crystals.columns)} new) → {output}"
+    )
+    return 0
+
+
+def _check_parquet(output: Path) -> None:
+    from tlzoo.errors import UserError
+
+    if output.suffix != ".parquet":
+        raise UserError(f"the output {output} must end in .parquet")

@@ -29,6 +29,6 @@ def main(args: Sequence[str]) -> int:
         reading=given.reading,
         prepare=features.prepare,
     )
-    write_columns(table, given.output)
+    write_columns(table, given.output, units=features.units(layer))
     say(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {given.output}")
     return 0

@@ -13,7 +13,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import shared_structures
 from tlzoo.data.splits import Split, Splitter
 from tlzoo.data.splits.ids import rows_by_id
-from tlzoo.data.splits.splitter import Table, known_rows
+from tlzoo.data.splits.splitter import Table, check_copies, known_rows
 from tlzoo.errors import UserError
 from tlzoo.machine.files import read_table
 
@@ -82,6 +82,7 @@ def with_unlabelled(
     """
     everything = np.ones(len(crystals), dtype=np.bool_)
     given = splitter.divide(Table(crystals, everything, groups, targets, excluded))
+    check_copies(given, crystals)
     known = known_rows(crystals, targets)
     rows = np.sort(given["train"])
     rows = rows[~np.isnan(labels[rows]).all(axis=1) & ~known[rows]]

@@ -70,7 +70,7 @@ class Head(nn.Module, ABC):
         hidden: Sequence[int] = (128,),
         activation: Activation = "softplus",
         dropout: float = 0.0,
-        transform: Transform = "standard",
+        transform: Transform | Sequence[Transform] = "standard",
         num_targets: int = 1,
         towers: int = 1,
         minimum: Sequence[float | None] | None = None,
@@ -85,7 +85,7 @@ class Head(nn.Module, ABC):
         self.hidden = tuple(hidden)
         self.activation = activation
         self.dropout = dropout
-        self.transform = transform
+        self.transform: Any = transform
         self.num_targets = num_targets
         self.measured_with: Mapping[str, Any] = {}
         self.in_dim: int | None = None

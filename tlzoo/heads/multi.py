@@ -56,7 +56,7 @@ class MultiProperty(Head):
         hidden: Width of each hidden layer; empty for a linear head.
         activation: Non-linearity.
         dropout: Probability with which a hidden value is dropped in training.
-        transform: How targets are scaled.
+        transform: How targets are scaled, all of them or by name; ``standard`` where not given.
         minimum: Least value that nature allows, by name, in the unit of the target; less is never predicted.
 
     References:
@@ -77,24 +77,26 @@ class MultiProperty(Head):
         hidden: Sequence[int] = (128,),
         activation: Activation = "softplus",
         dropout: float = 0.0,
-        transform: Transform = "standard",
+        transform: Transform | dict[str, Transform] = "standard",
         minimum: dict[str, float] | None = None,
     ) -> None:
         names = [targets] if isinstance(targets, str) else list(targets)
         if not names or len(set(names)) < len(names):
             raise UserError(f"targets must be at least one name, each given once; got {names}")
-        for argument, values in {"weights": weights, "minimum": minimum}.items():
+        by_name = dict.fromkeys(names, transform) if isinstance(transform, str) else dict(transform)
+        for argument, values in {"weights": weights, "minimum": minimum, "transform": by_name}.items():
             if unknown := sorted(set(values or {}) - set(names)):
                 raise UserError(f"{argument} name {', '.join(unknown)}; the targets are: {', '.join(names)}")
         super().__init__(
             hidden=hidden,
             activation=activation,
             dropout=dropout,
-            transform=transform,
+            transform=[by_name.get(name, "standard") for name in names],
             num_targets=len(names),
             towers=len(names),
             minimum=[(minimum or {}).get(name) for name in names],
         )
+        self.transform = transform if isinstance(transform, str) else by_name
         self.minimum = None if minimum is None else dict(minimum)
         self.targets = tuple(names)
         self.measured_with = {"relative": True}

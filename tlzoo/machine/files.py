@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -109,10 +110,13 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
             table.to_csv(partial, index=False)
 
 
-def write_columns(columns: "Mapping[str, NDArray[Any]]", path: Path) -> None:
+def write_columns(
+    columns: "Mapping[str, NDArray[Any]]", path: Path, *, units: "Mapping[str, str] | None" = None
+) -> None:
     """Write columns of text or floating-point numbers as :func:`write_table` writes them, byte for byte.
 
-    CSV needs no pandas, whose import takes longer than a few predictions.
+    CSV needs no pandas, whose import takes longer than a few predictions. Units, if there are any, are kept
+    where the columnar format of crystals has them; not in CSV.
 
     Raises:
         UserError: It cannot be written.
@@ -120,7 +124,17 @@ def write_columns(columns: "Mapping[str, NDArray[Any]]", path: Path) -> None:
     if path.suffix == ".parquet":
         import pandas as pd
 
-        write_table(pd.DataFrame(columns), path)
+        table = pd.DataFrame(columns)
+        if not units:
+            write_table(table, path)
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        content = pa.Table.from_pandas(table, preserve_index=False)
+        note = {"tlzoo": json.dumps({"units": dict(units)})}
+        with whole(path) as partial:
+            pq.write_table(content.replace_schema_metadata({**content.schema.metadata, **note}), partial)
         return
     with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator=os.linesep)

@@ -1,7 +1,7 @@
 """Targets in physical units on one side, numbers of order one on the other."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float
@@ -43,20 +43,27 @@ class Scaler(Fitted):
 
     Args:
         targets: Number of targets.
-        transform: What to do with labels before they are standardised.
+        transform: What to do with labels before they are standardised, or that for each target.
+
+    Attributes:
+        transforms: What is done with each target.
     """
 
     std: Tensor
+    log: Tensor
 
-    def __init__(self, *, targets: int = 1, transform: Transform = "standard") -> None:
+    def __init__(self, *, targets: int = 1, transform: Transform | Sequence[Transform] = "standard") -> None:
         super().__init__()
-        if transform not in {"standard", "log10", "none"}:
-            raise UserError(f"transform must be standard, log10 or none, got {transform!r}")
-        self.transform_name = transform
-        start = 0.0 if transform == "none" else float("nan")
-        self.register_buffer("mean", torch.full((targets,), start))
-        self.register_buffer("std", torch.full((targets,), start + 1))
-        self._fitted = transform == "none"
+        each = [transform] * targets if isinstance(transform, str) else list(transform)
+        if wrong := [name for name in each if name not in get_args(Transform)]:
+            raise UserError(f"transform must be standard, log10 or none, got {wrong[0]!r}")
+        self.transforms: tuple[Transform, ...] = tuple(each)
+        start = torch.tensor([0.0 if name == "none" else float("nan") for name in each])
+        self.register_buffer("mean", start)
+        self.register_buffer("std", start + 1)
+        # a hyper-parameter: stored with the constructor's arguments, not with the learnt numbers
+        self.register_buffer("log", torch.tensor([name == "log10" for name in each]), persistent=False)
+        self._fitted = {*each} == {"none"}
 
     def check(self, targets: Float[Tensor, "crystals targets"], names: Sequence[str] = ()) -> None:
         """Make sure that labels (physical units, NaN where unknown) can be transformed.
@@ -68,7 +75,7 @@ class Scaler(Fitted):
             name = repr(names[i]) if names else f"number {i + 1}"
             if bad := int(column.isinf().sum()):
                 raise UserError(f"target {name} has {bad} infinite label(s); remove them or leave them empty")
-            if self.transform_name == "log10" and (bad := int((column <= 0).sum())):
+            if self.transforms[i] == "log10" and (bad := int((column <= 0).sum())):
                 known = int((~column.isnan()).sum())
                 raise UserError(
                     f"target {name} has {bad} of {known} labels that are zero or negative: no logarithm; "
@@ -90,9 +97,9 @@ class Scaler(Fitted):
             if not len(known):
                 name = repr(names[i]) if names else f"number {i + 1}"
                 raise UserError(f"target {name} has no known label in the training part")
-            if self.transform_name == "none":
+            if self.transforms[i] == "none":
                 continue
-            values = known.log10() if self.transform_name == "log10" else known
+            values = known.log10() if self.transforms[i] == "log10" else known
             mean, std = values.mean(), values.std(correction=0)
             self.mean[i] = mean
             self.std[i] = std if std > CONSTANT * mean.abs() else 1.0
@@ -101,19 +108,22 @@ class Scaler(Fitted):
     def transform(self, targets: Float[Tensor, "crystals targets"]) -> Float[Tensor, "crystals targets"]:
         """Take targets from physical units to scaled numbers; NaN stays NaN."""
         self._need_fit()
-        if self.transform_name == "log10":
-            targets = targets.log10()
+        if "log10" in self.transforms:
+            targets = torch.where(self.log, targets.log10(), targets)
         return (targets - self.mean) / self.std
 
     def inverse(self, scaled: Float[Tensor, "crystals values"]) -> Float[Tensor, "crystals values"]:
         """Take scaled numbers to physical units; one target may have several values."""
         self._need_fit()
         values = scaled * self.std + self.mean
-        return torch.pow(10.0, values) if self.transform_name == "log10" else values
+        if "log10" in self.transforms:
+            # of the others no power: it might be infinite, and its gradient no number
+            values = torch.where(self.log, torch.pow(10.0, torch.where(self.log, values, 0.0)), values)
+        return values
 
     def extra_repr(self) -> str:
         """Say the transformation in ``print(model)``."""
-        return f"transform={self.transform_name}, fitted={self.fitted}"
+        return f"transform={'/'.join(dict.fromkeys(self.transforms))}, fitted={self.fitted}"
 
     def _need_fit(self) -> None:
         if not self._fitted:

@@ -308,7 +308,8 @@ class Run:
                 plots.roc(self.path / f"roc{end}", told, name=name)
                 continue
             pairs = {part: (known[part], values["prediction"].to_numpy()) for part, values in parts.items()}
-            log = task.head.transform == "log10"
+            names = getattr(task.head, "targets", (name,))
+            log = dict(zip(names, task.head.scaler.transforms, strict=True))[name] == "log10"
             plots.parity(self.path / f"parity{end}", pairs, name=name, unit=_unit(rows), log=log)
         if self.history.exists():
             monitor = task.head.monitor

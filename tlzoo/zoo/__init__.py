@@ -78,17 +78,17 @@ def _tower(several: Head, target: str, targets: list[str]) -> Head:
         raise UserError(f"this head does not predict {target!r}; it predicts: {', '.join(targets)}")
     if not isinstance(several, MultiProperty):
         return several
+    row = targets.index(target)
     one = Regression(
         loss=several.loss_,
         hidden=several.hidden,
         activation=several.activation,
         dropout=several.dropout,
-        transform=several.transform,
+        transform=several.scaler.transforms[row],
         minimum=(several.minimum or {}).get(target),
     )
     assert several.in_dim is not None
     one.bind(several.in_dim)
-    row = targets.index(target)
     one.trunks[0].load_state_dict(several.trunks[row].state_dict())
     one.outs[0].load_state_dict(several.outs[row].state_dict())
     one.scaler.load_state_dict({k: v[row : row + 1] for k, v in several.scaler.state_dict().items()})

@@ -14,6 +14,7 @@ from tlzoo.cards import Card
 from tlzoo.cards.beside import files
 from tlzoo.cards.card import NAME
 from tlzoo.data import named
+from tlzoo.data.joined_table import base_of
 from tlzoo.data.splits.ids import ids_sha256
 from tlzoo.data.splits.splitter import PARTS
 from tlzoo.errors import UserError
@@ -156,7 +157,7 @@ def _part(ids: Collection[str]) -> dict[str, Any]:
 
 def _excluded(source: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
     """Say which crystals were kept out: by the data set, which publishes their list, or by the recipe."""
-    if source == "pretraining":
+    if base_of(source) == "pretraining":
         from tlzoo.data.pretraining import exclusions
 
         found = exclusions.read()
@@ -167,11 +168,9 @@ def _excluded(source: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _scaler(head: Head, targets: Iterable[str]) -> dict[str, Any]:
-    values = zip(head.scaler.mean.tolist(), head.scaler.std.tolist(), strict=True)
-    return {
-        target: {"transform": head.transform, "mean": mean, "std": std}
-        for target, (mean, std) in zip(targets, values, strict=True)
-    }
+    scaler = head.scaler
+    values = zip(targets, scaler.transforms, scaler.mean.tolist(), scaler.std.tolist(), strict=True)
+    return {target: {"transform": how, "mean": mean, "std": std} for target, how, mean, std in values}
 
 
 def _cross_validation(run: Run, recipe: Mapping[str, Any], folds: Sequence[Run]) -> list[dict[str, Any]]:

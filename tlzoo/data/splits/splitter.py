@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tlzoo import plugins
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import shared_structures
+from tlzoo.data.perturbed import copied
 from tlzoo.data.splits.ids import Rows, rows_by_id, rows_of
 from tlzoo.errors import UserError
 
@@ -195,6 +196,7 @@ class Splitter(ABC):
         ids = [str(name) for name in crystals.ids]
         parts = {name: np.asarray(given.get(name, ()), dtype=np.int64).reshape(-1) for name in PARTS}
         _check(parts, ids)
+        check_copies(parts, crystals)
         kept = {name: rows[known[rows]] for name, rows in parts.items()}
         for name, rows in kept.items():
             if len(parts[name]) and not len(rows):
@@ -239,6 +241,24 @@ def known_rows(crystals: Crystals, targets: Sequence[str]) -> NDArray[np.bool_]:
         return np.ones(len(crystals), dtype=bool)
     known: NDArray[np.bool_] = np.any([crystals.known(name) for name in targets], axis=0)
     return known
+
+
+def check_copies(parts: Mapping[str, Rows], crystals: Crystals) -> None:
+    """Make sure that perturbed copies are in the part of their crystal.
+
+    Raises:
+        UserError: One is not, so that the other tells what it is tested with.
+    """
+    if not (copies := copied(crystals)):
+        return
+    part_of = {str(crystals.ids[row]): part for part, rows in parts.items() for row in rows.tolist()}
+    for row, parent in copies.items():
+        part = part_of.get(str(crystals.ids[row]))
+        if part and part_of.get(parent, part) != part:
+            raise UserError(
+                f"{crystals.ids[row]!r} is in the {part} part, but a copy of {parent!r} in the "
+                f"{part_of[parent]} part; take a splitter that reads the parts: FromColumn with column: part"
+            )
 
 
 def differ(one: str, other: str) -> bool:
