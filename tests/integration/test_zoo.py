@@ -56,7 +56,12 @@ def run(tlzoo, table, tmp_path_factory):
             "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
             "head": {
                 "class_path": "MultiProperty",
-                "init_args": {"targets": TARGETS, "hidden": [6], "loss": "huber"},
+                "init_args": {
+                    "targets": TARGETS,
+                    "hidden": [6],
+                    "loss": "huber",
+                    "transform": {"mass": "log10"},
+                },
             },
         },
         "data": {
@@ -410,6 +415,8 @@ def test_layers_of_one_property(mine, few):
         one = zoo.head("tiny-mpt", target)
         assert isinstance(one, Regression)
         assert (one.hidden, one.loss_, one.training) == ((6,), "huber", False)
+        assert one.transform == package.load("tiny-mpt").card["scaler"][target]["transform"]
+        assert one.transform == {"mass": "log10"}.get(target, "standard")
         torch.testing.assert_close(one.predict(one(embeddings))[:, 0], both[:, row])
     with pytest.raises(UserError, match="this head does not predict 'energy'; it predicts: band_gap, mass"):
         zoo.head("tiny-mpt", "energy")

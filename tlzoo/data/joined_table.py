@@ -73,9 +73,8 @@ def joined(name: str, table: Crystals, others: Mapping[str, Crystals | Facts]) -
     result = replace(table, origins=())
     for other, more in others.items():
         if isinstance(more, Crystals):
-            rows = _in_parts(result, more, other)
-            facts = Facts(rows.ids, rows.columns, rows.units)
-            result = _filled(_appended(result, rows, other), facts, other)
+            longer, rows = _appended(result, more, other), _in_parts(result, more, other)
+            result = _filled(longer, Facts(rows.ids, rows.columns, rows.units), other)
         else:
             result = _filled(result, more, other)
     return result

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from tlzoo.errors import UserError
 from tlzoo.heads import Classification, Gaussian, MultiProperty, Quantile, Regression
+from tlzoo.model.description import build, describe
 
 NAN = float("nan")
 
@@ -107,6 +108,7 @@ def test_uncertainty_finds_the_scale_of_the_errors():
         ({"targets": []}, "at least one name"),
         ({"targets": ["a", "a"]}, "each given once"),
         ({"targets": ["a"], "weights": {"b": 1.0}}, "weights name b; the targets are: a"),
+        ({"targets": ["a"], "transform": {"b": "log10"}}, "transform name b; the targets are: a"),
         ({"targets": ["a"], "weights": {"a": -1.0}}, "positive numbers or 0"),
         ({"targets": ["a"], "weights": {"a": 0.0}}, "not all 0"),
     ],
@@ -114,6 +116,19 @@ def test_uncertainty_finds_the_scale_of_the_errors():
 def test_multi_property_arguments(arguments, message):
     with pytest.raises(UserError, match=message):
         MultiProperty(**arguments)
+
+
+def test_multi_property_transforms_by_name():
+    head = fitted(MultiProperty(targets=["a", "b"], transform={"b": "log10"}), [[-1.0, 10.0], [1.0, 1000.0]])
+    raw = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    torch.testing.assert_close(head.predict(raw), torch.tensor([[1.0, 1000.0], [0.0, 100.0]]))
+    spec = describe(head)
+    assert spec["init_args"]["transform"] == {"b": "log10"}
+    again = build(spec).bind(4)
+    again.load_state_dict(head.state_dict())
+    torch.testing.assert_close(again.predict(raw), head.predict(raw))
+    with pytest.raises(UserError, match="target 'b' has 1 of 1 labels that are zero or negative"):
+        head.check(torch.tensor([[0.0, 0.0]]))
 
 
 def test_multi_property_wants_its_targets():

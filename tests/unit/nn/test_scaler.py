@@ -88,3 +88,21 @@ def test_labels_that_cannot_be_scaled(transform, labels, message):
 def test_unnamed_target_is_counted():
     with pytest.raises(UserError, match="target number 2 has no known label"):
         Scaler(targets=2).fit(torch.tensor([[1.0, NAN]]))
+
+
+def test_each_target_has_its_own_transformation():
+    labels = torch.tensor([[1.0, 10.0, -5.0], [3.0, 1000.0, NAN], [NAN, NAN, 7.0]])
+    scaler = Scaler(targets=3, transform=["standard", "log10", "none"])
+    assert not scaler.fitted
+    scaler.fit(labels)
+    scaled = scaler.transform(labels)
+    expected = torch.tensor([[-1.0, -1.0, -5.0], [1.0, 1.0, NAN], [NAN, NAN, 7.0]])
+    torch.testing.assert_close(scaled, expected, equal_nan=True)
+    torch.testing.assert_close(scaler.inverse(scaled), labels, equal_nan=True)
+    assert set(scaler.state_dict()) == {"mean", "std"}
+    with pytest.raises(UserError, match="target 'b' has 1 of 1 labels that are zero or negative"):
+        scaler.check(torch.tensor([[0.0, 0.0, 0.0]]), ["a", "b", "c"])
+    # 10 to the power of a large value of another target is no number to differentiate
+    raw = torch.tensor([[500.0, 0.0, 500.0]], requires_grad=True)
+    scaler.inverse(raw).sum().backward()
+    assert raw.grad.isfinite().all()
