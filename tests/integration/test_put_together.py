@@ -87,3 +87,19 @@ def test_what_is_wrong_is_said_by_file_and_row(base, table, tlzoo, tmp_path):
     assert answer.code == 2
     assert "parts are train and val, got 'test'" in answer.err
     assert not out.exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_physics_keeps_its_units(base, tlzoo, tmp_path):
+    pytest.importorskip("chgnet")
+    crystals = Crystals.read_parquet(base).select([0, 1])
+    some, physics, out = (tmp_path / f"{name}.parquet" for name in ("some", "physics", "out"))
+    crystals.write_parquet(some)
+    assert tlzoo("embed", "elastic:chgnet", some, "-o", physics).code == 0
+    assert tlzoo("data", "join", base, physics, "-o", out).code == 0
+    table = Crystals.read_parquet(out)
+    assert (table.units["elastic.g_vrh"], table.units["elastic.sound"]) == ("GPa", "km/s")
+    assert set(table.ids[table.known("elastic.g_vrh")]) == set(crystals.ids)
+    found = read_table(physics).set_index("id")["elastic.g_vrh"]
+    for row in np.flatnonzero(table.known("elastic.g_vrh")):
+        assert table.columns["elastic.g_vrh"][row] == found[table.ids[row]]
