@@ -174,7 +174,7 @@ def test_processes_change_nothing(crystals, tmp_path, monkeypatch, builds, optio
         {path.name: path.read_bytes() for path in folder_of(tmp_path / str(count)).glob("*.npy")}
         for count in (1, 2, 3)
     )
-    assert len(one) == 13
+    assert len(one) == 15
     assert all(other == one for other in others)
 
 
