@@ -105,5 +105,4 @@ def _means(
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], np.arange(count))
     sums = np.add.reduceat(values[order].astype(np.float32), starts, axis=0)
-    means: NDArray[np.float32] = sums / np.bincount(place)[:, None].astype(np.float32)
-    return means
+    return np.asarray(sums / np.bincount(place)[:, None], dtype=np.float32)

@@ -80,7 +80,7 @@ class Distillation(nn.Module):
         return there[self.layer or list(there)[-1]]
 
     def forward(self, backbone: Backbone, head: Head, batch: Batch) -> Float[Tensor, "crystals columns"]:
-        """Return the raw output of a head, and beside it error and whether the teacher has seen the crystal."""
+        """Return the raw output of a head; beside it the error, and whether the teacher knows the crystal."""
         states: list[Tensor] = []
         hook = self.of(backbone).module.register_forward_hook(
             lambda _, __, out: states.append(out[0] if isinstance(out, tuple) else out)

@@ -190,7 +190,7 @@ class Task(pl.LightningModule):
         if (teacher is None) != (self.distillation is None):
             given, lacking = ("data.teacher", "model.distillation")[:: 1 if self.distillation is None else -1]
             raise UserError(f"{given} goes with {lacking}, which says {_SAYS[lacking]}: give both or neither")
-        if self.distillation is not None:
+        if self.distillation is not None and teacher is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 self.distillation.bind(self.backbone, teacher.dim)

@@ -27,8 +27,9 @@ Floats = NDArray[np.floating[Any]]
 class Whitening:
     r"""A linear map that makes the numbers of an atom few, uncorrelated and of unit variance.
 
-    With each number standardised and cut off at 8 standard deviations, z, and the eigenvectors :math:`v_k` and
-    eigenvalues :math:`\lambda_k` of :math:`\langle z z^T \rangle`, the k-th is :math:`v_k \cdot z / \sqrt{\lambda_k}`.
+    With each number standardised and cut off at 8 standard deviations, z, and the eigenvectors :math:`v_k`
+    and eigenvalues :math:`\lambda_k` of :math:`\langle z z^T \rangle`, the k-th is
+    :math:`v_k \cdot z / \sqrt{\lambda_k}`.
 
     Attributes:
         mean: Of each number, ``(numbers,)``.
@@ -80,11 +81,11 @@ class Whitening:
 
     def apply(self, numbers: Floats) -> NDArray[np.float32]:
         """Return the components of atoms, ``(atoms, kept)``, of their numbers, ``(atoms, numbers)``."""
-        found = [np.empty((0, self.components.shape[1]), dtype=np.float32)]
+        found: list[Floats] = [np.empty((0, self.components.shape[1]), dtype=np.float32)]
         for start in range(0, len(numbers), BLOCK):
             some = numbers[start : start + BLOCK].astype(np.float32)
             found.append(_standardised(some, self.mean, self.scale) @ self.components)
-        return np.concatenate(found)
+        return np.concatenate(found).astype(np.float32)
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all.
