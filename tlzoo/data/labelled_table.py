@@ -210,7 +210,7 @@ class LabelledTable:
         notes = {}
         if self._pseudo is not None:
             digest = hashlib.sha256(self._pseudo.tobytes()).hexdigest()[:16]
-            there: NDArray[np.bool_] = (~np.isnan(self._pseudo)).any(axis=1)
+            there = np.asarray((~np.isnan(self._pseudo)).any(axis=1), dtype=np.bool_)
             notes[f"have only pseudo-labels (SHA-256 {digest})"] = there
         if self.atoms is not None:
             name, digest = self.atoms.model["name"], self.atoms.sha256[:16]
