@@ -5,10 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
-from tlzoo.testing import ResumeContract
+from tlzoo.data import named
+from tlzoo.testing import ResumeContract, workbench
 from tlzoo.testing.resume_contract import assert_identical
 
 CGCNN = {
@@ -54,6 +58,37 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 
 class TestResuming(ResumeContract):
     runs = RUNS
+
+
+class TestResumingTaught(ResumeContract):
+    """A student of few labels; its table is where the configuration says, seen from where it runs."""
+
+    runs: ClassVar = {
+        "taught": {
+            **CGCNN,
+            "model.head": {
+                "class_path": "MultiProperty",
+                "init_args": {"hidden": [8], "targets": ["few", "rare"], "weighting": "uncertainty"},
+            },
+            "model.distillation": {"class_path": "Distillation", "init_args": {"weight": 0.5}},
+            "data.targets": ["few", "rare"],
+            "data.source": "few-labels.parquet",
+            "data.teacher": "taught",
+        }
+    }
+
+    @pytest.fixture(autouse=True)
+    @staticmethod
+    def here(tmp_path, monkeypatch):
+        crystals = named.load("semiconductors").select(np.arange(40))
+        gap, number = crystals.column("band_gap"), np.arange(40)
+        columns = {
+            "few": np.where(number % 3 == 0, gap, np.nan),
+            "rare": np.where(number % 9 == 0, gap, np.nan),
+        }
+        replace(crystals, columns=columns).write_parquet(tmp_path / "few-labels.parquet")
+        workbench.write_teacher(tmp_path / "taught", crystals.select(np.arange(0, 40, 2)))
+        monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.slow

@@ -25,7 +25,9 @@ import pandas as pd
 import pytest
 import torch
 
+from tlzoo.crystals import Crystals
 from tlzoo.data import named
+from tlzoo.testing import workbench
 
 CGCNN = {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 2}}
 ALIGNN = {"class_path": "ALIGNN", "init_args": {"dim": 8, "alignn_layers": 2, "gcn_layers": 1}}
@@ -80,6 +82,12 @@ CASES = {
     "cgcnn-l2-sp": {
         "model.backbone": {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": "cgcnn-fe"}},
         "model.l2_sp": 1.0,
+    },
+    "cgcnn-taught": {
+        "model.backbone": CGCNN,
+        **SEVERAL,
+        "model.distillation": {"class_path": "Distillation", "init_args": {"weight": 0.3}},
+        **TIGHT,
     },
     "cgcnn-accumulated": {
         "model.backbone": CGCNN,
@@ -182,7 +190,7 @@ def table(tmp_path_factory):
 
 
 @pytest.fixture
-def case(request, config, table):
+def case(request, config, table, tmp_path):
     """The configuration of a run of three epochs."""
     common = {
         "data.source": str(table),
@@ -191,6 +199,9 @@ def case(request, config, table):
         "model.optimizer": SGD,
         "model.schedule": "constant",
     }
+    if "model.distillation" in CASES[request.param]:
+        crystals = Crystals.read_parquet(table).select(np.arange(0, 26, 2))
+        common["data.teacher"] = str(workbench.write_teacher(tmp_path / "taught", crystals))
     return config({**common, **CASES[request.param]})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
+from tlzoo.data.atom_table import AtomTable
 from tlzoo.data.duplicates import duplicate_groups
 from tlzoo.data.intake import crystals_from
 from tlzoo.data.known_elements import check_elements
@@ -54,6 +56,7 @@ class LabelledTable:
         exclude: Sequence[str] | None = None,
         leave_out: Mapping[str, str] | None = None,
         pseudo_labels: str | None = None,
+        teacher: str | None = None,
         shuffle_labels: int | None = None,
     ) -> None:
         if shuffle_labels is not None and shuffle_labels < 0:
@@ -65,6 +68,7 @@ class LabelledTable:
         self.exclude = list(exclude or ())
         self.leave_out = dict(leave_out or {})
         self.pseudo_labels = pseudo_labels
+        self.teacher = teacher
         self.shuffle_labels = shuffle_labels
         self._targets = list(targets) if targets else None
         columns = {"id_column": id_column, "structure_column": structure_column}
@@ -158,8 +162,9 @@ class LabelledTable:
             "excluded": self._taken_out,
         }
         split = self.splitter.split(self.crystals, look=True, **options)
-        if self._pseudo is not None:
-            split = with_unlabelled(split, self.splitter, self.crystals, labels=self._pseudo, **options)
+        if notes := self._said:
+            said = np.any(list(notes.values()), axis=0)
+            split = with_unlabelled(split, self.splitter, self.crystals, said=said, notes=notes, **options)
         if self.shuffle_labels is not None:
             split = replace(split, notes=(*split.notes, SHUFFLED))
             logger.warning("data.shuffle_labels is %d: %s", self.shuffle_labels, SHUFFLED)
@@ -195,6 +200,37 @@ class LabelledTable:
         """Return what training learns: known targets, else pseudo-labels, ``(crystals, targets)``."""
         known = self.labels(rows)
         return known if self._pseudo is None else np.where(np.isnan(known), self._pseudo[rows], known)
+
+    @property
+    def _said(self) -> dict[str, NDArray[np.bool_]]:
+        """Of which crystals a model has said something, ``(crystals,)``, by what there is to say of it.
+
+        With the hashes a run does not go on with another teacher or other labels.
+        """
+        notes = {}
+        if self._pseudo is not None:
+            digest = hashlib.sha256(self._pseudo.tobytes()).hexdigest()[:16]
+            there = np.asarray((~np.isnan(self._pseudo)).any(axis=1), dtype=np.bool_)
+            notes[f"have only pseudo-labels (SHA-256 {digest})"] = there
+        if self.atoms is not None:
+            name, digest = self.atoms.model["name"], self.atoms.sha256[:16]
+            there = self.atoms.holds(self.crystals)
+            if not there.any():
+                raise UserError(
+                    f"data.teacher {self.teacher} has none of the crystals of {self.source}: structures are "
+                    "compared as they stand, atom by atom; make the table of this data set"
+                )
+            notes[f"have no label but the features of their atoms by {name} (SHA-256 {digest})"] = there
+        return notes
+
+    @cached_property
+    def atoms(self) -> AtomTable | None:
+        """What a teacher says of atoms, if there is one.
+
+        Raises:
+            UserError: There is no such table, or it is not finished.
+        """
+        return None if self.teacher is None else AtomTable.open(self.teacher)
 
     @cached_property
     def _pseudo(self) -> Values | None:

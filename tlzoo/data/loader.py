@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from tlzoo.data.atom_targets import AtomTargets
 from tlzoo.data.batches import EpochSampler, Shares
 from tlzoo.data.oversampling import repeated
 from tlzoo.descriptors.stores import Store
@@ -36,12 +37,14 @@ class LabelledGraphs(Dataset[Batch]):
         positions: Where the crystals are in the store, ``(crystals,)``.
         rows: Where they are in the table, ``(crystals,)``.
         targets: Physical units, NaN where unknown, ``(crystals, targets)``.
+        atoms: What a teacher says of the atoms of the store, if there is one.
     """
 
     store: Store
     positions: NDArray[np.int64]
     rows: NDArray[np.int64]
     targets: Tensor
+    atoms: AtomTargets | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -51,6 +54,8 @@ class LabelledGraphs(Dataset[Batch]):
         batch = self.store.batch(self.positions[chosen])
         batch[keys.TARGETS] = self.targets[chosen]
         batch[keys.ROW] = torch.from_numpy(self.rows[chosen])
+        if self.atoms is not None:
+            batch[keys.ATOM_TARGETS] = self.atoms.gathered(self.positions[chosen])
         return batch
 
 
@@ -77,6 +82,7 @@ class Loader:
         *,
         shuffle: bool = False,
         whole: bool = False,
+        atoms: AtomTargets | None = None,
     ) -> DataLoader[Batch]:
         """Return batches of crystals.
 
@@ -85,6 +91,7 @@ class Loader:
             values: Their targets in physical units, NaN where unknown, ``(crystals, targets)``.
             shuffle: In another order each epoch, fixed by the seed; crystals with rare labels several times.
             whole: In several processes each gets the whole batches, not its share of them.
+            atoms: What a teacher says of the atoms of the store, to be learned.
         """
         positions = np.searchsorted(self.rows, rows)
         chosen = repeated(~np.isnan(values), self.oversample) if shuffle else np.arange(len(rows))
@@ -108,7 +115,7 @@ class Loader:
             sampler = Shares(batches, sizes, number=distributed.rank(), count=distributed.world())
         # A generator of its own: iterating must not draw from the one that drives dropout.
         return DataLoader(
-            LabelledGraphs(self.store, positions, rows, torch.from_numpy(values)),
+            LabelledGraphs(self.store, positions, rows, torch.from_numpy(values), atoms),
             sampler=sampler,
             batch_size=None,
             generator=torch.Generator(),

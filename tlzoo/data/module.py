@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.atom_table import AtomTable
+from tlzoo.data.atom_targets import AtomTargets
 from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.data.loader import Loader
 from tlzoo.data.sources.repeats import SameId
@@ -57,6 +59,9 @@ class CrystalDataModule(pl.LightningDataModule):
         pseudo_labels: A file of labels for training crystals that have none, as `tlzoo predict MODEL DATA -o
             FILE` writes it: training learns what a model says of them, beside the known labels (Lee 2013;
             Hinton, Vinyals & Dean 2015). Validation, test and all metrics have known labels alone.
+        teacher: A folder that `tlzoo embed MODEL DATA --atoms -o FOLDER` wrote: what a model says of the
+            atoms of crystals, learned beside the labels (`model.distillation`), also of training crystals
+            that have no label.
         shuffle_labels: A seed, for controls: training crystals exchange their labels at random, and so do
             validation crystals. What such a network is good for owes nothing to the labels.
         cache_dir: Folder of the graph cache; ``$TLZOO_CACHE`` or the user's cache by default.
@@ -78,6 +83,7 @@ class CrystalDataModule(pl.LightningDataModule):
         exclude: Sequence[str] | None = None,
         leave_out: Mapping[str, str] | None = None,
         pseudo_labels: str | None = None,
+        teacher: str | None = None,
         shuffle_labels: int | None = None,
         cache_dir: str | None = None,
     ) -> None:
@@ -95,6 +101,7 @@ class CrystalDataModule(pl.LightningDataModule):
             exclude=exclude,
             leave_out=leave_out,
             pseudo_labels=pseudo_labels,
+            teacher=teacher,
             shuffle_labels=shuffle_labels,
         )
         self.batch_size = batch_size
@@ -104,6 +111,7 @@ class CrystalDataModule(pl.LightningDataModule):
         self.seed = torch.initial_seed() % 2**32
         self._options: Options | None = None
         self._opened: tuple[Store, NDArray[np.int64]] | None = None
+        self._atoms: AtomTargets | None = None
 
     @classmethod
     def from_crystals(
@@ -140,6 +148,11 @@ class CrystalDataModule(pl.LightningDataModule):
     def pseudo_labels(self) -> str | None:
         """The file of pseudo-labels, if there is one."""
         return self.table.pseudo_labels
+
+    @property
+    def teacher(self) -> AtomTable | None:
+        """What a teacher says of atoms, if there is one."""
+        return self.table.atoms
 
     @property
     def crystals(self) -> Crystals:
@@ -210,7 +223,22 @@ class CrystalDataModule(pl.LightningDataModule):
         with distributed.first():
             rows = np.arange(len(self.crystals)) if everything else self.used_rows
             store = open_store(self.crystals.select(rows), options, cache_dir=self.cache_dir)
-        self._opened = store, rows
+        self._opened, self._atoms = (store, rows), None
+
+    def _taught(self) -> AtomTargets | None:
+        """Return what a teacher says of the atoms of the store; all processes must call it."""
+        if self.teacher is not None and self._atoms is None:
+            if self._opened is None:
+                self.open_graphs(self._wanted())
+            assert self._opened is not None
+            assert self._options is not None
+            store, rows = self._opened
+            crystals = self.crystals.select(rows)
+            with distributed.first():
+                self._atoms = AtomTargets.open(
+                    self.teacher, crystals, store, self._options, cache_dir=self.cache_dir
+                )
+        return self._atoms
 
     def _loader(self, *, everything: bool = False) -> Loader:
         if self._opened is None or (everything and len(self._opened[1]) < len(self.crystals)):
@@ -236,11 +264,13 @@ class CrystalDataModule(pl.LightningDataModule):
         """Shuffled batches of the training part, in an order fixed by seed and epoch."""
         # shuffled is what is learned from; metrics have known labels alone
         rows = self.split.train
-        return self._loader().batches(rows, self.table.learned(rows), shuffle=True)
+        atoms = self._taught()
+        return self._loader().batches(rows, self.table.learned(rows), shuffle=True, atoms=atoms)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Batches of the validation part."""
-        return self.part_dataloader("val")
+        rows = self.split.val
+        return self._loader().batches(rows, self.table.labels(rows), atoms=self._taught())
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Batches of the test part.

@@ -1,7 +1,6 @@
 """Labels that a model gives to crystals that nobody has measured or computed."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,14 +69,17 @@ def with_unlabelled(
     crystals: Crystals,
     *,
     targets: Sequence[str],
-    labels: NDArray[np.float32],
+    said: NDArray[np.bool_],
+    notes: Mapping[str, NDArray[np.bool_]],
     groups: Rows | None,
     excluded: frozenset[str] = frozenset(),
 ) -> Split:
-    """Add to the training part crystals that have nothing but pseudo-labels.
+    """Add to the training part crystals without a label, of which a model has said something.
 
     Those the splitter would train on if it knew them, without duplicates of validation and test crystals.
-    Pseudo-labels are ``(crystals, targets)``, NaN where there is none; for the other arguments see
+
+    ``said`` tells of which, ``(crystals,)``, and ``notes`` what there is to say: ends of "… of the training
+    crystals", each with those that it is about. For the other arguments see
     :class:`~tlzoo.data.splits.splitter.Table`.
     """
     everything = np.ones(len(crystals), dtype=np.bool_)
@@ -85,19 +87,19 @@ def with_unlabelled(
     check_copies(given, crystals)
     known = known_rows(crystals, targets)
     rows = np.sort(given["train"])
-    rows = rows[~np.isnan(labels[rows]).all(axis=1) & ~known[rows]]
+    rows = rows[said[rows] & ~known[rows]]
     later = np.concatenate([split.val, split.test])
     if groups is None:
         groups, _ = shared_structures(crystals, [rows, later])
     rows = rows[~np.isin(groups[rows], groups[later])]
-    digest = hashlib.sha256(labels.tobytes()).hexdigest()[:16]
-    # with the hash a run does not go on with other labels
-    note = f"{len(rows):,} of the training crystals have only pseudo-labels (SHA-256 {digest})"
+    told = [
+        f"{np.count_nonzero(about[rows]):,} of the training crystals {text}" for text, about in notes.items()
+    ]
     return replace(
         split,
         train=np.concatenate([split.train, rows]),
         left_out=split.left_out - len(rows),
-        notes=(*split.notes, note),
+        notes=(*split.notes, *told),
     )
 
 

@@ -17,7 +17,7 @@ class Chunk(NamedTuple):
     """The graphs of consecutive crystals, and what is wrong with those that have none.
 
     Attributes:
-        sizes: Atoms, bonds and angles of each graph, ``(3, crystals)``.
+        sizes: Atoms, bonds and angles of each graph and atoms of its cell, ``(4, crystals)``.
         arrays: The other arrays of :class:`tlzoo.graphs.graph_store.GraphStore` by name.
         problems: Why there is no graph, by row of the chunk.
     """
@@ -42,7 +42,7 @@ def graphs_of(cells: Cells, options: GraphOptions) -> Chunk:
     """Return the graphs of crystals; a pure function, to be called in any process."""
     good, bonds, problems = all_neighbours(cells, options)
     graphs = merge(good, bonds, options.merge_tolerance, angles=options.angles)._asdict()
-    sizes = np.stack([graphs.pop(name) for name in ("num_atoms", "num_bonds", "num_angles")])
+    sizes = np.stack([graphs.pop(name) for name in ("num_atoms", "num_bonds", "num_angles", "num_sites")])
     return Chunk(sizes, {name: smallest(values) for name, values in graphs.items()}, problems)
 
 

@@ -24,13 +24,14 @@ from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.workers import GRAPHS, Product, all_chunks
 
-FORMAT = 2
+FORMAT = 3
 
-# Arrays with one row per atom, bond and angle, by their offsets.
+# Arrays with one row per atom, bond, angle and atom of the cell, by their offsets.
 AXES = {
     "atom_offsets": ("numbers", "atom_count"),
     "bond_offsets": ("source", "target", "length", "bond_count"),
     "angle_offsets": ("angle_source", "angle_target", "cosine", "angle_count"),
+    "site_offsets": ("place",),
 }
 
 
@@ -56,6 +57,8 @@ class GraphStore:
         angle_target: Bond v→w, counted within its crystal, ascending in each crystal, ``(angles,)``.
         cosine: Cosine of the angle at v, ``(angles,)`` float32.
         angle_count: How many equal angles the target has, ``(angles,)``.
+        site_offsets: First atom of the cell of each crystal and the total, ``(crystals + 1,)`` int64.
+        place: Which atom stands for each of the cell, counted within its crystal, ``(sites,)``.
         angles: Whether batches have angles.
     """
 
@@ -72,6 +75,8 @@ class GraphStore:
     angle_target: NDArray[np.unsignedinteger]
     cosine: NDArray[np.float32]
     angle_count: NDArray[np.unsignedinteger]
+    site_offsets: NDArray[np.int64]
+    place: NDArray[np.unsignedinteger]
     angles: bool
 
     def __len__(self) -> int:

@@ -46,6 +46,10 @@ ANGLE_COUNT: Final = "angle_count"
 # (crystals, descriptors) float32, each in its unit | of backbones on descriptors, whose batches have no atoms
 DESCRIPTORS: Final = "descriptors"
 
+# (atoms, features) float32 | what a teacher says of each atom, a mean over those of the cell that one stands
+# for; NaN where it has not seen the crystal; only where there is a teacher
+ATOM_TARGETS: Final = "atom_targets"
+
 # int | number of crystals in the batch (atoms-less crystals do not exist)
 NUM_CRYSTALS: Final = "num_crystals"
 

@@ -54,6 +54,8 @@ class Graphs(NamedTuple):
     angle_target: Ints
     cosine: NDArray[np.float32]
     angle_count: Ints
+    num_sites: Ints
+    place: Ints
 
 
 def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool) -> Graphs:
@@ -131,6 +133,8 @@ def _merge(
         angle_target=angle.target - first_bond[of_angle],
         cosine=_means(cosine, cosines)[angle.cosine].astype(np.float32),
         angle_count=angle.size,
+        num_sites=num_atoms,
+        place=atom.row - first_atom[crystal],
     )
 
 

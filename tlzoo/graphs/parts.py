@@ -92,6 +92,8 @@ def _part(
         **{name: batch[name][bonds] for name in BOND_FIELDS},
         **_per_crystal(batch, piece),
     }
+    if keys.ATOM_TARGETS in batch:
+        fields[keys.ATOM_TARGETS] = batch[keys.ATOM_TARGETS][atoms]
     if keys.BOND_VECTOR in batch:
         fields |= {name: batch[name][bonds] for name in VECTOR_FIELDS}
         fields[keys.BOND_REVERSE] = fields[keys.BOND_REVERSE] - bonds.start

@@ -2,12 +2,16 @@
 
 import contextlib
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
+
+from tlzoo.crystals import SYMBOLS, Crystals
+from tlzoo.data import atom_table
 
 SMALL = """
 seed_everything: 0
@@ -47,6 +51,21 @@ def write_few(folder: Path) -> Path:
     path = folder / "few.parquet"
     named.load("semiconductors").select(np.arange(24)).write_parquet(path)
     return path
+
+
+def write_teacher(folder: Path, crystals: Crystals, *, dim: int = 5, seed: int = 0) -> Path:
+    """Write what a teacher says of the atoms of crystals: of unit variance, mostly by the element."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.normal(size=(len(SYMBOLS), dim))[crystals.numbers]
+    numbers = 0.95 * numbers + 0.3 * rng.normal(size=numbers.shape)
+    shard = folder / atom_table.SHARDS / "00000.parquet"
+    atom_table.write_shard(
+        shard, crystals.ids, atom_table.hashes(crystals), crystals.num_atoms, numbers, np.zeros(len(crystals))
+    )
+    manifest = {"format": 1, "model": {"name": "teacher", "sha256": "0" * 64}}
+    (folder / atom_table.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    atom_table.finish(folder, dim)
+    return folder
 
 
 def write_config(path: Path, source: Path, changes: Mapping[str, Any]) -> Path:

@@ -24,7 +24,7 @@ from tlzoo.data import splits  # noqa: F401
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, first_line, no_such
 from tlzoo.machine import yaml_text
-from tlzoo.training import tracking  # noqa: F401
+from tlzoo.training import distillation, tracking  # noqa: F401
 from tlzoo.training.explanation import explained
 from tlzoo.training.run import Run
 from tlzoo.training.task import Task

@@ -108,10 +108,11 @@ def _check_crystals(run: Run, data: CrystalDataModule) -> None:
 
 
 def _check_known(data: CrystalDataModule) -> None:
-    """Refuse a label that is missing now; training has crystals without one where it takes pseudo-labels."""
+    """Refuse a label that is missing now; not of training crystals of which a model says something."""
     for part, rows in data.split.parts.items():
         unknown = np.isnan(data.target_values(rows).numpy()).all(axis=1)
-        if unknown.any() and (part != "train" or data.pseudo_labels is None):
+        said = data.pseudo_labels is not None or data.table.teacher is not None
+        if unknown.any() and (part != "train" or not said):
             names = data.crystals.ids[rows[unknown]]
             has = "have" if len(names) > 1 else "has"
             raise UserError(f"{_some(names)} of the {part} part {has} no label any more")

@@ -32,6 +32,9 @@ FREE_KEYS = (
     "model.export",
 )
 
+# Of a task, but not of its model.
+BESIDE = "distillation."
+
 # What a resume file holds at least, and of which kind: a valid archive may hold anything.
 HELD = {
     "pytorch-lightning_version": str,
@@ -120,7 +123,10 @@ def load_weights(task: Task, path: Path) -> None:
     state = resume_file(path)
     task.on_load_checkpoint(state)
     adapters.attach_stored(task, state["state_dict"])
-    task.load_state_dict(state["state_dict"])
+    # what was learned beside the model is of no use without its training
+    own = {name: value for name, value in task.state_dict().items() if name.startswith(BESIDE)}
+    kept = {name: value for name, value in state["state_dict"].items() if not name.startswith(BESIDE)}
+    task.load_state_dict({**kept, **own})
     adapters.merge(task)
 
 

@@ -23,6 +23,7 @@ from tlzoo.heads.head import Head
 from tlzoo.machine import distributed
 from tlzoo.model.description import describe, differences
 from tlzoo.training import cluster
+from tlzoo.training.distillation import Distillation, Part
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ Schedule = Literal["one-cycle", "cosine", "constant"]
 Kept = Literal["best", "last"]
 Stage = Literal["train", "val", "test"]
 STAGES: tuple[Stage, ...] = ("train", "val", "test")
+# Groups that no trained backbone brings.
+NEW = ("head.", "distillation")
+_SAYS = {"data.teacher": "what is to be learned", "model.distillation": "how it is learned"}
 
 
 class Task(pl.LightningModule):
@@ -54,6 +58,7 @@ class Task(pl.LightningModule):
         l2_sp: α of the penalty α/2 ‖w − w₀‖², in the space of the scaled targets, that holds the weights of a
             trained backbone near their start; it takes the place of their weight decay. Li et al., ICML 2018,
             arXiv:1802.01483.
+        distillation: What is learned of a teacher (``data.teacher``), beside the labels.
         keep: Which epoch becomes the model: the ``best`` on the validation part, or the ``last``. Where the
             rate goes to zero and validation crystals are few, the best is often a lucky one.
         compiled: Run the backbone through ``torch.compile``, shapes left open. Its first steps take up to
@@ -75,6 +80,7 @@ class Task(pl.LightningModule):
         compiled: bool = False,
         export: bool = True,
         l2_sp: float | None = None,
+        distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= warmup < 1:
@@ -96,6 +102,9 @@ class Task(pl.LightningModule):
         # none where nothing holds them; a resumed run begins with the same backbone
         self._start = [(p, p.detach().clone()) for p in backbone.parameters()] if l2_sp else []
         self.l2_sp = l2_sp
+        if distillation is not None:
+            distillation.of(backbone)
+        self.distillation = distillation
         self.optimizer = optimizer
         self.schedule = schedule
         self.warmup = warmup
@@ -109,6 +118,7 @@ class Task(pl.LightningModule):
         self._frozen: list[nn.Module] = []
         self._metrics: dict[Stage, Any] = {}
         self._losses: dict[Stage, list[tuple[Tensor, int]]] = {}
+        self._parts: dict[Stage, list[Part]] = {}
         self._batch: Batch | None = None
 
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -122,10 +132,15 @@ class Task(pl.LightningModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict in physical units, ``(crystals, columns)``."""
-        return self.head.predict(self._raw(batch))
+        return self.head.predict(self._raw(batch)[0])
 
-    def _raw(self, batch: Batch) -> Tensor:
-        """Return the head's raw output, computed in parts once memory ran out."""
+    def _raw(self, batch: Batch) -> tuple[Tensor, Part | None]:
+        """Return the head's raw output, computed in parts once memory ran out, and what is learned beside."""
+        output = self._output(batch)
+        learns = self.distillation is not None and keys.ATOM_TARGETS in batch
+        return Distillation.parted(output) if learns else (output, None)
+
+    def _output(self, batch: Batch) -> Tensor:
         if torch.is_grad_enabled():
             return self.budget.apply_recomputing(self._compute, batch, self)
         # what a process measures is nobody else's concern: the budget that all share must not change
@@ -133,8 +148,17 @@ class Task(pl.LightningModule):
         return budget.apply(self._compute, batch)
 
     def _compute(self, batch: Batch) -> Tensor:
+        if self.distillation is not None and keys.ATOM_TARGETS in batch:
+            output: Tensor = self.distillation(self.backbone, self.head, batch)
+            return output
         raw: Tensor = self.head(self.backbone(batch))
         return raw
+
+    def _loss(self, raw: Tensor, part: Part | None, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what is to be made least, and the head's own part of it."""
+        own = self.head.loss(raw, batch[keys.TARGETS])
+        weight = self.distillation.weight if self.distillation is not None else 0.0
+        return (own if part is None else own + weight * part.error), own
 
     def setup(self, stage: str) -> None:
         """Fit the scaler and freeze, so that the summary printed at the start is true."""
@@ -147,8 +171,10 @@ class Task(pl.LightningModule):
             self.seed = distributed.gather(self.seed)[0]
         self._metrics = {part: self.head.metrics(data.targets) for part in STAGES}
         self._losses = {part: [] for part in STAGES}
+        self._parts = {part: [] for part in STAGES}
         self.head.check(data.target_values(data.used_rows), data.targets)
         if stage == "fit":
+            self._bind(data)
             self.head.fit(data.train_targets(), data.targets)
             if not self.backbone.fitted:
                 self.backbone.fit(data.part_dataloader("train", whole=True))
@@ -157,6 +183,17 @@ class Task(pl.LightningModule):
                 freeze.prepare(self.freezing, self.groups())
             self._freeze(0)
             rank_zero_only(logger.info)(freeze.table(self.group_rows))
+
+    def _bind(self, data: Any) -> None:  # noqa: ANN401 (any data module)
+        """Meet the teacher, whose map is the same in all processes."""
+        teacher = getattr(data, "teacher", None)
+        if (teacher is None) != (self.distillation is None):
+            given, lacking = ("data.teacher", "model.distillation")[:: 1 if self.distillation is None else -1]
+            raise UserError(f"{given} goes with {lacking}, which says {_SAYS[lacking]}: give both or neither")
+        if self.distillation is not None and teacher is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                self.distillation.bind(self.backbone, teacher.dim)
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
         """Compute alone again."""
@@ -198,19 +235,19 @@ class Task(pl.LightningModule):
         self.train()
         torch.manual_seed(distributed.seed(self.seed, self.current_epoch))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002 (Lightning's signature)
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:  # noqa: ARG002 (Lightning's signature)
         """Return the loss in the scaled space of the targets."""
         self._batch = batch
         if together := distributed.together():
             together.begin()
-        raw = self._raw(batch)
-        loss = self.head.loss(raw, batch[keys.TARGETS])
+        raw, part = self._raw(batch)
+        loss, own = self._loss(raw, part, batch)
         if not torch.isfinite(loss):
             raise DivergedError(
                 f"the training loss became {loss.item()} in epoch {self.current_epoch}; "
                 "lower the learning rate, or clip gradients (trainer.gradient_clip_val: 1)"
             )
-        return {"loss": loss, "raw": raw.detach(), "value": loss.detach()}
+        return {"loss": loss, "raw": raw.detach(), "value": own.detach(), "part": part}
 
     def optimizer_step(
         self,
@@ -245,7 +282,7 @@ class Task(pl.LightningModule):
         assert self._batch is not None
         batch = nothing(self._batch)
         with self.trainer.precision_plugin.train_step_context():
-            loss = self.head.loss(self._raw(batch), batch[keys.TARGETS])
+            loss, _ = self._loss(*self._raw(batch), batch)
         loss.backward()  # type: ignore[no-untyped-call]
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ANN401, ARG002 (Lightning's union)
@@ -259,7 +296,7 @@ class Task(pl.LightningModule):
         self._batch = None
         if together := distributed.together():
             together.settle()
-        self._record("train", batch, outputs["raw"], outputs["value"])
+        self._record("train", batch, outputs["raw"], outputs["value"], outputs["part"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Accumulate the metrics of the validation part."""
@@ -270,13 +307,15 @@ class Task(pl.LightningModule):
         self._evaluate("test", batch)
 
     def _evaluate(self, stage: Stage, batch: Batch) -> None:
-        raw = self._raw(batch)
-        self._record(stage, batch, raw, self.head.loss(raw, batch[keys.TARGETS]))
+        raw, part = self._raw(batch)
+        self._record(stage, batch, raw, self._loss(raw, part, batch)[1], part)
 
-    def _record(self, stage: Stage, batch: Batch, raw: Tensor, loss: Tensor) -> None:
+    def _record(self, stage: Stage, batch: Batch, raw: Tensor, loss: Tensor, part: Part | None) -> None:
         with torch.no_grad():
             self._metrics[stage].update(self.head.predict(raw.float()), batch[keys.TARGETS])
         self._losses[stage].append((loss.detach(), batch[keys.NUM_CRYSTALS]))
+        if part is not None:
+            self._parts[stage].append(Part(part.error.detach(), part.crystals))
 
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the epoch, in physical units."""
@@ -297,6 +336,10 @@ class Task(pl.LightningModule):
         mean = (torch.stack(losses) * weights).sum() / weights.sum()
         self.log(f"{stage}/loss", mean, prog_bar=stage == "train")
         self._losses[stage].clear()
+        if self._parts[stage]:
+            errors, seen = (torch.stack(values) for values in zip(*self._parts[stage], strict=True))
+            self.log(f"{stage}/teacher", (errors * seen).sum() / seen.sum())
+            self._parts[stage].clear()
         metrics = self._metrics[stage]
         metrics.pool()
         for name, value in metrics.compute().items():
@@ -326,7 +369,9 @@ class Task(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's union of eight types)
         """One parameter group per named group, frozen ones too: without a gradient they stay as they are."""
-        groups = self.groups()
+        groups = dict(self.groups())
+        if self.distillation is not None:
+            groups["distillation"] = [self.distillation]
         rates = freeze.layer_rates(list(groups), self.layer_decay)
         optimizer = self.optimizer(
             [
@@ -336,7 +381,7 @@ class Task(pl.LightningModule):
         )
         for group in optimizer.param_groups:
             group["lr"] *= rates[group["name"]]
-            if self.l2_sp and "weight_decay" in group and not group["name"].startswith("head."):
+            if self.l2_sp and "weight_decay" in group and not group["name"].startswith(NEW):
                 group["weight_decay"] = 0.0  # towards zero; the penalty is towards the start
             if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) and group["foreach"] is None:
                 # torch's own choice on a CPU is a loop over the parameters, 3 to 7 times slower

@@ -140,6 +140,11 @@ def test_sizes(crystals, opened):
     assert store.num_atoms.sum() == len(store.numbers) == len(store.atom_count)
     assert store.num_bonds.sum() == len(store.length) == len(store.bond_count)
     assert store.num_angles.sum() == len(store.cosine) == len(store.angle_count)
+    np.testing.assert_array_equal(store.site_offsets, crystals.offsets)
+    assert len(store.place) == len(crystals.numbers)
+    some = store.select(np.array([2, 0]))
+    third = slice(*crystals.offsets[2:4])
+    np.testing.assert_array_equal(some.place, [*store.place[third], *store.place[:1]])
 
 
 @pytest.mark.parametrize("options", [K4, ANGLES], ids=["bonds", "angles"])
@@ -169,7 +174,7 @@ def test_processes_change_nothing(crystals, tmp_path, monkeypatch, builds, optio
         {path.name: path.read_bytes() for path in folder_of(tmp_path / str(count)).glob("*.npy")}
         for count in (1, 2, 3)
     )
-    assert len(one) == 13
+    assert len(one) == 15
     assert all(other == one for other in others)
 
 

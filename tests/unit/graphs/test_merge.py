@@ -96,7 +96,15 @@ class TestNoise:
 
 
 def messages(batch, seed=0, layers=4, dim=3):
-    """Return vectors of atoms after some layers of random message passing, and the means over crystals."""
+    """Return means over crystals of the vectors of atoms after some layers of random message passing."""
+    x, fields = states(batch, seed, layers, dim), arrays(batch)
+    count = fields[keys.ATOM_COUNT]
+    sums = [np.bincount(fields[keys.BATCH], count * column) for column in x.T]
+    return np.stack(sums, axis=1) / np.bincount(fields[keys.BATCH], count)[:, None]
+
+
+def states(batch, seed=0, layers=4, dim=3):
+    """Return the vectors of atoms."""
     rng = np.random.default_rng(seed)
     fields = arrays(batch)
     source, target = fields[keys.EDGE_INDEX]
@@ -118,9 +126,7 @@ def messages(batch, seed=0, layers=4, dim=3):
             total = np.zeros_like(y)
             np.add.at(total, out, m * fields[keys.ANGLE_COUNT][:, None])
             y, z = np.tanh(y + total / 4), np.tanh(z + m)
-    count = fields[keys.ATOM_COUNT]
-    sums = [np.bincount(fields[keys.BATCH], count * column) for column in x.T]
-    return np.stack(sums, axis=1) / np.bincount(fields[keys.BATCH], count)[:, None]
+    return x
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -192,6 +198,19 @@ class TestReal:
         assert np.abs(one - other).max() < 1e-3
         assert np.abs(one - other).mean() < 1e-5
         assert np.ptp(other, axis=0).min() > 0.1
+
+    def test_each_atom_of_a_cell_has_the_vector_of_its_place(self, real, options):
+        one, other = (GraphStore.in_memory(real, o) for o in (options, whole(options)))
+        np.testing.assert_array_equal(one.site_offsets, real.offsets)
+        np.testing.assert_array_equal(other.place, np.concatenate([np.arange(n) for n in real.num_atoms]))
+        place = one.place + np.repeat(one.atom_offsets[:-1], np.diff(one.site_offsets))
+        np.testing.assert_array_equal(one.numbers[place], real.numbers)
+        np.testing.assert_array_equal(np.bincount(place), one.atom_count)
+        found, expected = (states(store.batch(np.arange(len(real)))) for store in (one, other))
+        difference = np.abs(found[place] - expected).max(axis=1)
+        assert difference.max() < 2e-3
+        # atoms of one element in one crystal are told apart
+        assert np.abs(found[place - 1] - expected).max(axis=1).mean() > 100 * difference.mean()
 
     def test_coarsest_equitable_partition(self, real, options):
         """Plain refinement from the definition finds as many classes, of the same sizes."""

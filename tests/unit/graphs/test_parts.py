@@ -21,6 +21,7 @@ def batch_of(store, rows):
     batch = store.batch(rows)
     batch[keys.TARGETS] = torch.from_numpy(rows)[:, None].float()
     batch[keys.ROW] = torch.from_numpy(rows)
+    batch[keys.ATOM_TARGETS] = batch[keys.NUMBERS][:, None].float()
     return batch
 
 

@@ -98,6 +98,7 @@ def read(tree: Tree) -> CrystalDataModule:
             f"wanted one number per crystal to learn, or one of two classes, got {', '.join(data.targets)} "
             f"with the head {type(head).__name__}; for others use `tlzoo fit`"
         )
-    if data.pseudo_labels is not None:
-        raise UserError("data.pseudo_labels is for `tlzoo fit`: a comparison learns from known labels alone")
+    for name, given in (("pseudo_labels", data.pseudo_labels), ("teacher", data.table.teacher)):
+        if given is not None:
+            raise UserError(f"data.{name} is for `tlzoo fit`: a comparison learns from known labels alone")
     return data
