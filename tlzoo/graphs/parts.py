@@ -92,6 +92,8 @@ def _part(
         **{name: batch[name][bonds] for name in BOND_FIELDS},
         **_per_crystal(batch, piece),
     }
+    if keys.BOND_HARMONICS in batch:
+        fields[keys.BOND_HARMONICS] = batch[keys.BOND_HARMONICS][bonds]
     if keys.BOND_VECTOR in batch:
         fields |= {name: batch[name][bonds] for name in VECTOR_FIELDS}
         fields[keys.BOND_REVERSE] = fields[keys.BOND_REVERSE] - bonds.start
