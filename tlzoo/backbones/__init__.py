@@ -5,7 +5,8 @@ from tlzoo.backbones.backbone import Backbone
 from tlzoo.backbones.cgcnn import CGCNN
 from tlzoo.backbones.chgnet import CHGNet
 from tlzoo.backbones.descriptors import DescriptorMLP
+from tlzoo.backbones.momentnet import MomentNet
 from tlzoo.backbones.potential import Potential
 from tlzoo.backbones.sevennet import SevenNet
 
-__all__ = ["ALIGNN", "CGCNN", "Backbone", "CHGNet", "DescriptorMLP", "Potential", "SevenNet"]
+__all__ = ["ALIGNN", "CGCNN", "Backbone", "CHGNet", "DescriptorMLP", "MomentNet", "Potential", "SevenNet"]

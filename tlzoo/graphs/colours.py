@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.graphs.harmonics import invariants
 from tlzoo.graphs.line_graph import LineGraph
 
 Ints = NDArray[np.int64]
@@ -22,6 +23,10 @@ WIDEST = 10
 # Above so many places (40 MB) values are sorted instead of entered into a table of places.
 TABLE = 1 << 23
 
+# An invariant is a mean over pairs of some twelve bonds; a change of one angle by the tolerance changes it by
+# less. Atoms that are equal by symmetry differ by rounding alone.
+FINER = 10
+
 # An odd number without pattern, 2⁶⁴ over the golden ratio.
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -36,6 +41,7 @@ class Graph(NamedTuple):
         lengths: Group of the length, ``(bonds,)``.
         lines: Angles; there may be none.
         cosines: Group of the cosine, ``(angles,)``.
+        harmonics: Harmonics of the direction, ``(bonds, columns)``; there may be no columns.
     """
 
     start: Ints
@@ -44,10 +50,15 @@ class Graph(NamedTuple):
     lengths: Ints
     lines: LineGraph
     cosines: Ints
+    harmonics: Floats
 
 
-def refine(graph: Graph) -> tuple[Colours, Colours]:
+def refine(graph: Graph, tolerance: float) -> tuple[Colours, Colours]:
     """Return colours of atoms and bonds: equal where the coarsest equitable partition has one class.
+
+    Args:
+        graph: The crystals.
+        tolerance: Of lengths (Å) and cosines; what directions amount to is compared more finely.
 
     Returns:
         Colours of atoms, ``(atoms,)``, and of bonds, ``(bonds,)``. A bond's colour implies its target's.
@@ -59,7 +70,9 @@ def refine(graph: Graph) -> tuple[Colours, Colours]:
     found = 0
     while (now := len(np.unique(atoms))) > found:
         found = now
-        atoms = _mix(ODD * atoms + np.add.reduceat(atoms[source] * length, first_bond))
+        messages = atoms[source] * length
+        shapes = _shapes(atoms, _mix(messages), graph, first_bond, tolerance / FINER)
+        atoms = _mix(ODD * atoms + np.add.reduceat(messages, first_bond) + shapes)
     bonds = _mix(ODD * atoms[target] + atoms[source] * length)
     found = 0
     # atoms do not split unless bonds do
@@ -67,8 +80,25 @@ def refine(graph: Graph) -> tuple[Colours, Colours]:
         found = now
         angles = np.add.reduceat(bonds.take(lines.source) * cosine, first_angle)
         bonds = _mix(ODD * bonds + angles + _mix(ODD * atoms[target] + atoms[source]))
-        atoms = _mix(ODD * atoms + np.add.reduceat(bonds, first_bond))
+        shapes = _shapes(atoms, bonds, graph, first_bond, tolerance / FINER)
+        atoms = _mix(ODD * atoms + np.add.reduceat(bonds, first_bond) + shapes)
     return atoms, bonds
+
+
+def _shapes(atoms: Colours, bonds: Colours, graph: Graph, first_bond: Ints, tolerance: float) -> Colours:
+    """Return a colour for what the directions of the bonds into each atom amount to, with random messages."""
+    if not graph.harmonics.shape[1]:
+        return np.zeros_like(atoms)
+    message = (bonds >> np.uint64(11)) * 2.0**-53
+    total = np.add.reduceat(message, first_bond)
+    moments = np.stack(
+        [np.add.reduceat(message * column, first_bond) / total for column in graph.harmonics.T], axis=1
+    )
+    kind = np.unique(atoms, return_inverse=True)[1]
+    shapes = np.zeros_like(atoms)
+    for values in invariants(moments).T:
+        shapes = _mix(shapes + colour(groups(kind, values, tolerance)))
+    return shapes
 
 
 def groups(crystal: Ints, values: Floats, tolerance: float) -> Ints:

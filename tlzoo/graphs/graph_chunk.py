@@ -41,7 +41,8 @@ def cells_of(crystals: Crystals, start: int, stop: int) -> Cells:
 def graphs_of(cells: Cells, options: GraphOptions) -> Chunk:
     """Return the graphs of crystals; a pure function, to be called in any process."""
     good, bonds, problems = all_neighbours(cells, options)
-    graphs = merge(good, bonds, options.merge_tolerance, angles=options.angles)._asdict()
+    tolerance = options.merge_tolerance
+    graphs = merge(good, bonds, tolerance, angles=options.angles, degree=options.degree)._asdict()
     sizes = np.stack([graphs.pop(name) for name in ("num_atoms", "num_bonds", "num_angles", "num_sites")])
     return Chunk(sizes, {name: smallest(values) for name, values in graphs.items()}, problems)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tlzoo.errors import UserError
+from tlzoo.graphs.harmonics import HIGHEST
 from tlzoo.periodicity import VACUUM
 
 
@@ -22,6 +23,7 @@ class GraphOptions:
         merge_tolerance: Lengths (Å) and cosines that differ by at most this are equal; atoms, bonds and
             angles that are equal for every network are stored once (:mod:`tlzoo.graphs.merge`). With 0
             each is stored by itself.
+        degree: Highest degree of the harmonics of bonds' directions, up to 3; 0: bonds have none.
 
     Raises:
         UserError: A value is out of range.
@@ -33,6 +35,7 @@ class GraphOptions:
     symmetric: bool = False
     angles: bool = False
     merge_tolerance: float = 1e-4
+    degree: int = 0
 
     def __post_init__(self) -> None:
         if not self.cutoff > 0:
@@ -46,6 +49,8 @@ class GraphOptions:
             )
         if self.neighbours < 1:
             raise UserError(f"neighbours must be at least 1, got {self.neighbours}")
+        if not 0 <= self.degree <= HIGHEST:
+            raise UserError(f"degree must be from 0 (no directions) to {HIGHEST}, got {self.degree}")
         if not 0 <= self.merge_tolerance <= 0.01:
             raise UserError(
                 f"merge_tolerance must be from 0 (nothing is merged) to 0.01 (Å), got {self.merge_tolerance}"

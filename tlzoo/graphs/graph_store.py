@@ -29,7 +29,7 @@ FORMAT = 3
 # Arrays with one row per atom, bond, angle and atom of the cell, by their offsets.
 AXES = {
     "atom_offsets": ("numbers", "atom_count"),
-    "bond_offsets": ("source", "target", "length", "bond_count"),
+    "bond_offsets": ("source", "target", "length", "bond_count", "harmonics"),
     "angle_offsets": ("angle_source", "angle_target", "cosine", "angle_count"),
     "site_offsets": ("place",),
 }
@@ -53,6 +53,8 @@ class GraphStore:
         target: Centre, counted within its crystal, ascending in each crystal, ``(bonds,)``.
         length: Distance of the two, ``(bonds,)`` float32, Å.
         bond_count: How many equal bonds the target has, ``(bonds,)``.
+        harmonics: Harmonics of degrees 1 to ``options.degree`` of the directions of the equal bonds of an
+            atom, added, ``(bonds, (degree + 1)² − 1)`` float32.
         angle_source: Bond u→v, counted within its crystal, ``(angles,)``.
         angle_target: Bond v→w, counted within its crystal, ascending in each crystal, ``(angles,)``.
         cosine: Cosine of the angle at v, ``(angles,)`` float32.
@@ -71,6 +73,7 @@ class GraphStore:
     target: NDArray[np.unsignedinteger]
     length: NDArray[np.float32]
     bond_count: NDArray[np.unsignedinteger]
+    harmonics: NDArray[np.float32]
     angle_source: NDArray[np.unsignedinteger]
     angle_target: NDArray[np.unsignedinteger]
     cosine: NDArray[np.float32]
@@ -172,6 +175,8 @@ class GraphStore:
             keys.BOND_LENGTH: gathered(self.length, bonds, np.float32),
             keys.BOND_COUNT: gathered(self.bond_count, bonds, np.float32),
         }
+        if self.harmonics.shape[1]:
+            fields[keys.BOND_HARMONICS] = gathered(self.harmonics, bonds, np.float32)
         if self.angles:
             angles, num_angles = places_of(self.angle_offsets, rows)
             fields |= {

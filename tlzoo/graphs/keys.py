@@ -27,6 +27,10 @@ BOND_LENGTH: Final = "bond_length"
 # (bonds,) float32 | how many such bonds the target has
 BOND_COUNT: Final = "bond_count"
 
+# (bonds, (L + 1)² − 1) float32 | real harmonics of degrees 1 to L of the directions of all such bonds of one
+# target, added (:mod:`tlzoo.graphs.harmonics`); only where a backbone reads them
+BOND_HARMONICS: Final = "bond_harmonics"
+
 # (bonds, 3) float32, Å | from source to target; only where a backbone looks at directions
 BOND_VECTOR: Final = "bond_vector"
 

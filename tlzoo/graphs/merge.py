@@ -14,6 +14,13 @@ With angles, the bonds are nodes too: their colours are split by the colours of 
 multiset of (colour of u→v, cosine) over all bonds into their source atom v; the colours of atoms by
 the multiset of the colours of the bonds into them.
 
+With directions, an atom also sees the moments of its bonds: sums over bonds of a message times the harmonics
+of the direction. Only numbers that no rotation changes are passed on: products of two moments of a degree,
+and :math:`A_1 A_2 A_1`. These are polynomials in the messages, and messages may be any function of the colour
+of a bond. Two polynomials that agree at a random point agree everywhere, but for points of measure zero
+(Schwartz 1980, Zippel 1979). So the colours of atoms are split by the value of these polynomials for random
+messages, drawn from the bond's colour, anew in each round.
+
 Colours are 64-bit hashes, and a multiset is the sum of the hashes of its members modulo 2⁶⁴: two different
 colours among a million are taken for equal with a probability below 10⁻⁷.
 """
@@ -27,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.graphs.colours import Colours, Floats, Graph, Ints, colour, groups, refine
+from tlzoo.graphs.harmonics import harmonics
 from tlzoo.graphs.line_graph import LineGraph, line_graph
 from tlzoo.graphs.neighbours import Bonds, Cells, mask
 
@@ -50,6 +58,7 @@ class Graphs(NamedTuple):
     target: Ints
     length: NDArray[np.float32]
     bond_count: Ints
+    harmonics: NDArray[np.float32]
     angle_source: Ints
     angle_target: Ints
     cosine: NDArray[np.float32]
@@ -58,7 +67,7 @@ class Graphs(NamedTuple):
     place: Ints
 
 
-def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool) -> Graphs:
+def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool, degree: int = 0) -> Graphs:
     """Return the quotient graphs of crystals.
 
     Atoms are in the order of the first of each class, bonds by target and length, angles by target and
@@ -69,6 +78,7 @@ def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool) -> Grap
         bonds: All their bonds.
         tolerance: Lengths (Å) and cosines that differ by at most this are equal; 0 merges nothing.
         angles: Whether to make the line graph too.
+        degree: Highest degree of the harmonics of directions; 0 for none.
     """
     atoms = np.concatenate([[0], np.cumsum(cells.num_atoms)])
     firsts = np.searchsorted(bonds.target, atoms)
@@ -84,12 +94,18 @@ def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool) -> Grap
         some = bonds.keep(of_bonds)
         some = some._replace(source=some.source - atoms[start], target=some.target - atoms[start])
         num_atoms = cells.num_atoms[start:stop]
-        parts.append(_merge(cells.numbers[of_atoms], num_atoms, some, tolerance, angles=angles))
+        parts.append(_merge(cells.numbers[of_atoms], num_atoms, some, tolerance, angles=angles, degree=degree))
     return Graphs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def _merge(
-    numbers: NDArray[np.uint8], num_atoms: Ints, bonds: Bonds, tolerance: float, *, angles: bool
+    numbers: NDArray[np.uint8],
+    num_atoms: Ints,
+    bonds: Bonds,
+    tolerance: float,
+    *,
+    angles: bool,
+    degree: int,
 ) -> Graphs:
     crystal = np.repeat(np.arange(len(num_atoms)), num_atoms)
     of_bond = crystal[bonds.target]
@@ -100,9 +116,11 @@ def _merge(
         cosine = _cosines(bonds, lines)
     lengths = groups(of_bond, bonds.length, tolerance)
     cosines = groups(of_bond[lines.target], cosine, tolerance)
+    directions = harmonics(bonds.vector / bonds.length[:, None], degree)
     if tolerance:
         start = numbers + (crystal << 8)
-        colours = refine(Graph(start, bonds.source, bonds.target, lengths, lines, cosines))
+        graph = Graph(start, bonds.source, bonds.target, lengths, lines, cosines, directions)
+        colours = refine(graph, tolerance)
     else:
         colours = colour(np.arange(len(numbers))), colour(np.arange(len(of_bond)))
 
@@ -129,6 +147,7 @@ def _merge(
         target=target - first_atom[of_bond],
         length=_means(bonds.length, lengths)[lengths[first]].astype(np.float32),
         bond_count=bond.size,
+        harmonics=_sums(directions[of_first], bond).astype(np.float32),
         angle_source=angle.source - first_bond[of_angle],
         angle_target=angle.target - first_bond[of_angle],
         cosine=_means(cosine, cosines)[angle.cosine].astype(np.float32),
@@ -207,6 +226,14 @@ def _angles(lines: LineGraph, cosines: Ints, row: Ints, first: Ints, source: Int
     of = key >> (places + kinds)
     place = (key >> kinds) & ((1 << places) - 1)
     return _Angles(place + np.searchsorted(target, source)[of], of, key & ((1 << kinds) - 1), size)
+
+
+def _sums(values: Floats, classes: _Classes) -> Floats:
+    """Return the sum of the members of each class, ``(classes, columns)``."""
+    sums = np.zeros((len(classes.size), values.shape[1]))
+    for column, of in zip(values.T, sums.T, strict=True):
+        of[:] = np.bincount(classes.row, column, minlength=len(sums))
+    return sums
 
 
 def _means(values: Floats, group: Ints) -> Floats:

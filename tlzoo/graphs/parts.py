@@ -94,6 +94,8 @@ def _part(
     }
     if keys.ATOM_TARGETS in batch:
         fields[keys.ATOM_TARGETS] = batch[keys.ATOM_TARGETS][atoms]
+    if keys.BOND_HARMONICS in batch:
+        fields[keys.BOND_HARMONICS] = batch[keys.BOND_HARMONICS][bonds]
     if keys.BOND_VECTOR in batch:
         fields |= {name: batch[name][bonds] for name in VECTOR_FIELDS}
         fields[keys.BOND_REVERSE] = fields[keys.BOND_REVERSE] - bonds.start
