@@ -1,12 +1,14 @@
 """`tlzoo embed --atoms`: the numbers of each atom, in shards that go on where they were stopped."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from tlzoo.cards.card import Card
 from tlzoo.crystals import Crystals
 from tlzoo.data import atom_table, named
 from tlzoo.data.atom_table import AtomTable
@@ -245,7 +247,22 @@ def test_a_student_of_it(config, few, tlzoo, tmp_path):
     }
     answer = tlzoo("fit", "--config", config(changes), "--run_dir", tmp_path / "run")
     assert answer.code == 0, answer.err
+    said = "0 of the training crystals have no label but the features of their atoms by cgcnn-fe"
+    assert said in (tmp_path / "run" / "split.json").read_text()
+    table = AtomTable.open(tmp_path / "table")
+    shutil.rmtree(tmp_path / "table")
+    assert tlzoo("test", tmp_path / "run").code == 0
+    rights = ["--description", "x", "--citation", "Somebody (2024)", "--licence", "CC0"]
+    answer = tlzoo("zoo", "publish", tmp_path / "run", "student", *rights, "--folder", tmp_path / "cards")
+    assert answer.code == 0, answer.err
+    teacher = Card.read(tmp_path / "cards" / "student.json").teacher
+    assert teacher.name == "cgcnn-fe"
+    assert teacher.sha256 == load("cgcnn-fe").card["sha256"]
+    assert teacher.learned == "formation_energy of pretraining"
+    assert (teacher.table, teacher.crystals) == (table.sha256, 16)
+    assert load(tmp_path / "run").card["teacher"]["table"] == table.sha256
+    shown = " ".join(answer.out.split())
     assert (
-        "0 of the training crystals have no label but the features of their atoms by cgcnn-fe"
-        in (tmp_path / "run" / "split.json").read_text()
+        f"teacher cgcnn-fe (SHA-256 {teacher.sha256[:12]}…), which has learned formation_energy of" in shown
     )
+    assert f"what it says of the atoms of 16 training crystals (SHA-256 {table.sha256[:12]}…)" in shown
