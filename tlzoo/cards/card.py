@@ -52,6 +52,24 @@ class Excluded(Record, frozen=True, kw_only=True):
     published_list: Text
 
 
+class Teacher(Record, frozen=True, kw_only=True):
+    """A model whose numbers of atoms the network has learned, beside its labels.
+
+    Attributes:
+        name: As it was given: name of a checkpoint, run directory, file or address.
+        sha256: SHA-256 of its weights.
+        learned: What it has learned itself, and from what; empty if nobody says so.
+        table: SHA-256 of what it says, as it was learned (:mod:`tlzoo.data.atom_table`).
+        crystals: Of how many training crystals it says something.
+    """
+
+    name: Text
+    sha256: Sha256
+    learned: str
+    table: Sha256
+    crystals: Count
+
+
 class Training(Record, frozen=True, kw_only=True):
     """What the network learned from, and at what cost.
 
@@ -167,6 +185,7 @@ class Card(Record, frozen=True, kw_only=True):
         domain: The file that says how training crystals look to the network; null if there is none.
         structures: The file with the keys of their structures, where that is another one.
         package: The package that brings the weights; null where they are beside the card.
+        teacher: Whose numbers of atoms it has learned, beside labels; null if there is no such model.
     """
 
     name: Name
@@ -193,6 +212,7 @@ class Card(Record, frozen=True, kw_only=True):
     domain: Beside | None = None
     structures: Beside | None = None
     package: Package | None = None
+    teacher: Teacher | None = None
 
     def __post_init__(self) -> None:
         if not self.targets or len(self.units) != len(self.targets):
@@ -278,8 +298,21 @@ class Card(Record, frozen=True, kw_only=True):
             number = "1 crystal" if kept_out.crystals == 1 else f"{kept_out.crystals:,} crystals"
             rows += [("left out", f"{number}, listed in {kept_out.published_list}")]
         rows += [("from", ", ".join(origin.name for origin in self.started_from) or "scratch")]
+        rows += [("teacher", self.taught)] if self.teacher else []
         time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
         return [*rows, ("trained", f"{training.epochs} epochs{time} on {training.machine}")]
+
+    @property
+    def taught(self) -> str:
+        """Say who the teacher is; empty if there is none."""
+        if self.teacher is None:
+            return ""
+        one = self.teacher
+        learned = f", which has learned {one.learned}" if one.learned else ""
+        return (
+            f"{one.name} (SHA-256 {one.sha256[:12]}…){learned}; what it says of the atoms of "
+            f"{one.crystals:,} training crystals (SHA-256 {one.table[:12]}…)"
+        )
 
     def score(self, target: str) -> str:
         """Say the errors of a target on the test part."""

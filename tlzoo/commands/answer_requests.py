@@ -14,7 +14,7 @@ class Inputs:
 
     Attributes:
         inputs: CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE databases, names of data sets.
-        output: File to write: .csv or .parquet.
+        output: File to write: .csv or .parquet; of `tlzoo embed --atoms` a folder.
         skip_bad: Leave out what cannot be read instead of stopping.
         id_column: Column of the ids, where it is not found.
         structure_column: Column of the structures, where it is not found.
@@ -29,7 +29,12 @@ class Inputs:
     structure_column: str | None = None
     same_id: Literal["average", "rename"] | None = None
 
-    def __post_init__(self) -> None:
+    def check_file(self) -> None:
+        """Refuse an output that is no table.
+
+        Raises:
+            UserError: Its name ends otherwise.
+        """
         if self.output.suffix not in {".csv", ".parquet"}:
             raise UserError(f"the output {self.output} must end in .csv or .parquet")
 
@@ -80,7 +85,19 @@ class Embedded:
         model: A checkpoint, run directory or ``.safetensors`` file; or descriptors.
         layer: Name of the layer; by default the embedding, which the head reads, of descriptors both. A wrong
             name lists those there are.
+        atoms: Write a folder with the numbers of each atom, of all layers of atoms or of the one named: what
+            a student learns (docs/pretraining.md). The same command goes on where it was stopped.
+        whiten: Of these, only so many principal components, of unit variance over a sample of the atoms.
+        jobs: Processes and threads of `--atoms`; by default one per core.
     """
 
     model: str
     layer: str | None = None
+    atoms: bool = False
+    whiten: int | None = None
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [f"--{name}" for name in ("whiten", "jobs") if getattr(self, name) is not None]
+        if given and not self.atoms:
+            raise UserError(f"{given[0]} goes with --atoms")

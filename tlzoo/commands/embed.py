@@ -1,4 +1,7 @@
-"""`tlzoo embed MODEL INPUT… --layer NAME -o FILE`: the numbers that a layer of a model makes of crystals."""
+"""`tlzoo embed MODEL INPUT… --layer NAME -o FILE`: the numbers that a layer of a model makes of crystals.
+
+With ``--atoms`` those of each atom, into a folder.
+"""
 
 from collections.abc import Sequence
 
@@ -9,6 +12,22 @@ from tlzoo.commands.answer_requests import Embedded, Inputs
 def main(args: Sequence[str]) -> int:
     """Compute, and write a row per crystal: its id, then the numbers."""
     asked, given = arguments.parse(args, Embedded, Inputs, prog="tlzoo embed", about=__doc__)
+    if asked.atoms:
+        from tlzoo.screen import atom_embedding
+
+        about = {name: getattr(asked, name) for name in ("layer", "whiten", "jobs")}
+        say(
+            atom_embedding.embed(
+                asked.model,
+                given.inputs,
+                given.output,
+                skip_bad=given.skip_bad,
+                reading=given.reading,
+                **about,
+            )
+        )
+        return 0
+    given.check_file()
     from tlzoo.crystals import Crystals
     from tlzoo.machine.files import write_columns
     from tlzoo.model.answering import Columns, Stores, answer_inputs

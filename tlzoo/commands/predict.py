@@ -13,6 +13,7 @@ from tlzoo.transfer import features
 def main(args: Sequence[str]) -> int:
     """Predict, and write the answers."""
     asked, given = arguments.parse(args, Predicted, Inputs, prog="tlzoo predict", about=__doc__)
+    given.check_file()
     # torch, scikit-learn and pandas take seconds to import, and the help needs none of them
     from tlzoo.crystals import Crystals, with_unit
     from tlzoo.machine.files import write_columns

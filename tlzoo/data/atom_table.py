@@ -27,6 +27,7 @@ FORMAT: Final = 1
 KIND: Final = "atoms"
 DIGEST: Final = 16  # bytes: two of a billion structures have one hash with a probability of 1e-21
 MANIFEST, TABLE, SHARDS = "manifest.json", "table.json", "shards"
+LEFT_OUT: Final = "left_out"
 COLUMNS: Final = ("id", "hash", "natoms", "features")
 
 Floats = NDArray[np.floating[Any]]
@@ -178,8 +179,20 @@ def write_shard(
     Raises:
         UserError: It cannot be written.
     """
+    with whole(path) as partial:
+        write_arrow(shard_of(ids, hashes, natoms, features, energies), partial)
+
+
+def shard_of(
+    ids: Sequence[str] | NDArray[np.object_],
+    hashes: Sequence[bytes],
+    natoms: NDArray[np.integer[Any]],
+    features: Floats,
+    energies: NDArray[np.float64] | None = None,
+    left_out: Mapping[str, str] | None = None,
+) -> Any:  # noqa: ANN401 (pyarrow has no types)
+    """Return a shard as a ``pyarrow.Table``; as :func:`write_shard`, and why crystals are left out, by id."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     largest = np.finfo(np.float16).max
     values = np.clip(features, -largest, largest).astype(np.float16)
@@ -192,8 +205,14 @@ def write_shard(
     }
     if energies is not None:
         columns["energy"] = pa.array(energies, pa.float64())
-    with whole(path) as partial:
-        pq.write_table(pa.table(columns), partial, compression="zstd", use_dictionary=False)
+    return pa.table(columns, metadata={LEFT_OUT: json.dumps(left_out or {}, ensure_ascii=False)})
+
+
+def write_arrow(shard: Any, path: Path) -> None:  # noqa: ANN401 (pyarrow has no types)
+    """Write a shard to a file."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(shard, path, compression="zstd", use_dictionary=False)
 
 
 def read_shard(path: Path, dim: int) -> Shard:
@@ -224,22 +243,26 @@ def read_shard(path: Path, dim: int) -> Shard:
 
 
 def finish(folder: Path, dim: int, *, left_out: Mapping[str, str] | None = None) -> AtomTable:
-    """Say that all shards of a folder are there, and return the table; ``left_out`` says why, by id.
+    """Say that all shards of a folder are there, and return the table.
+
+    ``left_out`` says, by name, why something is in none; what shards say of that is added.
 
     Raises:
         UserError: It cannot be written, or a shard is damaged.
     """
     import pyarrow.parquet as pq
 
-    shards, crystals, atoms = {}, 0, 0
+    shards, crystals, atoms, without = {}, 0, 0, dict(left_out or {})
     for path in sorted((folder / SHARDS).glob("*.parquet")):
         try:
-            natoms = pq.read_table(path, columns=["natoms"])["natoms"].to_numpy()
+            table = pq.read_table(path, columns=["natoms"])
+            natoms = table["natoms"].to_numpy()
+            without |= json.loads((table.schema.metadata or {}).get(LEFT_OUT.encode(), b"{}"))
         except (OSError, ValueError) as error:
             raise UserError(_damaged(folder, error)) from error
         shards[path.name] = {"sha256": file_sha256(path), "crystals": len(natoms), "atoms": int(natoms.sum())}
         crystals, atoms = crystals + len(natoms), atoms + int(natoms.sum())
-    facts = {"dim": dim, "crystals": crystals, "atoms": atoms, "shards": shards, "left_out": left_out or {}}
+    facts = {"dim": dim, "crystals": crystals, "atoms": atoms, "shards": shards, "left_out": without}
     write_text(folder / TABLE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return AtomTable.open(folder)
 

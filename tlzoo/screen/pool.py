@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -161,8 +161,10 @@ class MemoryPool(Pool):
             yield Slice(number, rows.start, self.crystals.select(rows))
 
 
-def open_pool(name: str) -> Pool:
+def open_pool(name: str, reading: Mapping[str, Any] | None = None) -> Pool:
     """Return a named data set, a table in the columnar format, or whatever else `tlzoo predict` reads.
+
+    ``reading`` are further arguments of :func:`tlzoo.data.sources.read_all`.
 
     Raises:
         UserError: There is no such thing, or nothing in it can be read.
@@ -172,7 +174,7 @@ def open_pool(name: str) -> Pool:
         return ParquetPool(name, path)
     if named.known(name):
         return MemoryPool(name, named.load(name))
-    pool = MemoryPool(name, *read_all(name))
+    pool = MemoryPool(name, *read_all(name, **(reading or {})))
     if not len(pool):
         reasons = "".join(f"\n  {place}: {text}" for place, text in pool.unreadable[:10])
         raise UserError(f"{name} holds no crystal that can be read{':' if reasons else ''}{reasons}")

@@ -21,9 +21,17 @@ from tlzoo.model.description import differences
 
 @dataclass(frozen=True)
 class Shards:
-    """A directory and the names in it."""
+    """A directory and the names in it.
+
+    Attributes:
+        path: The directory.
+        of: What it is the directory of, for messages.
+        flag: The option that names it.
+    """
 
     path: Path
+    of: str = "screening"
+    flag: str = "--dir"
 
     def domain(self, number: int) -> Path:
         """Return where it is kept what a model has learned from."""
@@ -45,10 +53,12 @@ class Shards:
             held = FileLock(self.path / "lock").acquire(blocking=False)
         except Timeout as error:
             raise UserError(
-                f"{self.path} is in use by another process; wait, or choose another --dir"
+                f"{self.path} is in use by another process; wait, or choose another {self.flag}"
             ) from error
         except OSError as error:
-            raise UserError(f"{self.path} cannot be made: {error.strerror}; choose another --dir") from error
+            raise UserError(
+                f"{self.path} cannot be made: {error.strerror}; choose another {self.flag}"
+            ) from error
         with held:
             self._check(manifest)
             yield
@@ -62,7 +72,7 @@ class Shards:
         if changed:
             lines = "\n  ".join(f"{key}: {change}" for key, change in changed.items())
             raise UserError(
-                f"{self.path} holds another screening; choose another --dir, or delete it:\n  {lines}"
+                f"{self.path} holds another {self.of}; choose another {self.flag}, or delete it:\n  {lines}"
             )
 
     def done(self) -> set[int]:
@@ -71,7 +81,10 @@ class Shards:
 
     def write(self, number: int, table: Any) -> None:  # noqa: ANN401 (pyarrow has no types)
         """Keep the results of a shard, whole or not at all."""
+        with whole(self.shard(number)) as partial:
+            self._write(table, partial)
+
+    def _write(self, table: Any, path: Path) -> None:  # noqa: ANN401 (pyarrow has no types)
         import pyarrow.parquet as pq
 
-        with whole(self.shard(number)) as partial:
-            pq.write_table(table, partial, compression="zstd")
+        pq.write_table(table, path, compression="zstd")

@@ -199,6 +199,7 @@ class Run:
             "source": data.source,
             **hashes,
             "parts": digests(data),
+            **taught_by(data),
         }
         write_text(self.environment, json.dumps(environment, indent=1))
 
@@ -226,6 +227,7 @@ class Run:
             "split": data.split.describe(),
             "elements": symbols(train),
             "started_from": started_from(recipe.get("model") or {}),
+            **({"teacher": kept["teacher"]} if kept.get("teacher") else {}),
             "metrics": {part: metrics[part] for part in PARTS if part in metrics},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tlzoo": _version("tlzoo"),
@@ -390,6 +392,16 @@ def digests(data: CrystalDataModule) -> dict[str, dict[str, str]]:
         }
         for part, rows in data.split.parts.items()
     }
+
+
+def taught_by(data: CrystalDataModule) -> dict[str, dict[str, Any]]:
+    """Return under ``teacher`` who says something of the atoms of training crystals, and of how many."""
+    table = data.teacher
+    if table is None:
+        return {}
+    known = table.holds(data.crystals.select(data.split.train))
+    facts = {key: table.model.get(key, "") for key in ("name", "sha256", "learned")}
+    return {"teacher": {**facts, "table": table.sha256, "crystals": int(known.sum())}}
 
 
 def predict_part(

@@ -85,6 +85,7 @@ def publish(
         "scaler": _scaler(loaded.head, loaded.card["targets"]),
         "training": _training(run, environment, recipe),
         "recipe": _portable(recipe),
+        **({"teacher": environment["teacher"]} if environment.get("teacher") else {}),
         "cross_validation": _cross_validation(run, recipe, tested),
         "metrics": _measured(tested or [run]),
         "golden": golden(Model(loaded.backbone, loaded.head, loaded.card)),
@@ -190,12 +191,20 @@ def _cross_validation(run: Run, recipe: Mapping[str, Any], folds: Sequence[Run])
         other = read_json(fold.environment)
         if any(other[key] != ours[key] for key in ("source", "data_sha256")):
             raise UserError(f"{fold.path} is no fold of {run.path}: it learned from other data")
+        if _table(other) != _table(ours):
+            raise UserError(f"{fold.path} is no fold of {run.path}: its teacher says other things")
         ids = read_json(fold.split)["test"]
         if twice := seen.intersection(ids):
             raise UserError(f"{len(twice)} crystals are in the test part of {fold.path} and of another fold")
         seen.update(ids)
         parts.append(_part(ids))
     return parts
+
+
+def _table(environment: Mapping[str, Any]) -> str | None:
+    """Return the SHA-256 of what a teacher said, if there was one."""
+    table: str | None = (environment.get("teacher") or {}).get("table")
+    return table
 
 
 def _but_split(recipe: Mapping[str, Any]) -> dict[str, Any]:

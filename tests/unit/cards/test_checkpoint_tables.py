@@ -60,6 +60,15 @@ def test_written_once(root, card):
     assert listing.stale(root, []) == [root / "checkpoints" / "README.md", root / "README.md"]
 
 
+def test_the_teacher_is_named(root, content):
+    sha = content["sha256"]
+    content["teacher"] = {"name": "wise", "sha256": sha, "learned": "forces", "table": sha, "crystals": 7000}
+    listing.write(root, [Card.of(content, "test")])
+    about = (root / "checkpoints" / "README.md").read_text()
+    assert f"Teacher: wise (SHA-256 {sha[:12]}…), which has learned forces; what it says" in about
+    assert f" of the atoms of 7,000 training crystals (SHA-256 {sha[:12]}…).\n" in about
+
+
 @pytest.mark.parametrize("mark", [listing.BEGIN, listing.END])
 def test_lost_marks(root, mark):
     readme = root / "README.md"
