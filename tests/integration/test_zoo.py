@@ -178,6 +178,18 @@ def test_named_data_bring_their_citation(run, shelf, tmp_path):
     assert card.licence == named.find("phonons").licence
 
 
+def test_a_table_put_together_says_what_was_kept_out(run, shelf, table, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    together = tmp_path / "together.parquet"
+    Crystals.read_parquet(table).write_parquet(together, base="pretraining")
+    environment = json.loads((copy / "environment.json").read_text())
+    (copy / "environment.json").write_text(json.dumps({**environment, "source": str(together)}))
+    card = publish(copy, "other", description="x", folder=tmp_path / "out")
+    assert card.citation == named.find("pretraining").citation
+    assert card.training.excluded.published_list == "tlzoo/data/pretraining/excluded.csv"
+    assert card.training.source == str(together)
+
+
 def test_golden_predictions_are_those_of_the_reference_crystals(shelf, card):
     table = package.load(shelf / "tiny-mpt.safetensors").predict(reference_crystals())
     assert list(card.golden) == table["id"].tolist()

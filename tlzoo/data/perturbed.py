@@ -26,10 +26,10 @@ LEARNED: Final = ("train", "val")
 # Between the id of a crystal and the number of its copy, from 1.
 MARK: Final = "~"
 
-# Of the distance that two atoms had. At 0.7 of a bond's length the repulsion is some ten electronvolts, as
-# much as no bond has and no molecular dynamics below the melting point sees.
+# Of the distance that two atoms had. At 0.7 of its length a bond costs electronvolts (C-C: 8, by Morse's
+# curve), more than any vibration or relaxation has, and than what potentials have learned from.
 NEAREST: Final = 0.7
-# Atoms farther apart than this, in Å, hardly repel each other at 0.7 of it: no bond is longer than 4 Å.
+# Å. Atoms farther apart hardly repel each other at 0.7 of it: hardly any bond is longer, but in caesium.
 REACH: Final = 5.0
 
 # Å. Lindemann's rule: atoms that are a tenth of the distance to their neighbours off, some 0.3 Å, are a melt.
@@ -80,7 +80,7 @@ def _check(copies: int, displacement: float, strain: float, seed: int) -> None:
     }
     for name, (value, largest, unit) in most.items():
         if not 0 <= value <= largest:
-            raise UserError(f"{name} must be from 0 to {largest}{unit}, got {value}: atoms melt beyond")
+            raise UserError(f"{name} must be from 0 to {largest}{unit}, got {value}: beyond, it is no crystal any more")
     if not displacement and not strain:
         raise UserError("displacement and strain are 0: nothing would change; give one of them")
 

@@ -66,7 +66,8 @@ def publish(
     if isinstance(loaded.head, Classification):
         raise UserError("a classification has no MAE in units: only regressions become checkpoints")
     environment = read_json(run.environment)
-    known = named.find(environment["source"]) if named.known(environment["source"]) else None
+    base = base_of(environment["source"])
+    known = named.find(base) if named.known(base) else None
     rights = {
         "citation": citation or (known.citation if known else ""),
         "licence": licence or (known.licence if known else ""),

@@ -14,6 +14,8 @@ from maintenance.exclusions import HELD_OUT, HeldOut, alike
 from tlzoo.crystals import Crystals
 from tlzoo.data import named, pretraining
 from tlzoo.data.fingerprints import NEAREST, fingerprint
+from tlzoo.data.joined_table import joined
+from tlzoo.data.perturbed import perturbed, to_perturb
 from tlzoo.data.pretraining import exclusions
 from tlzoo.data.pretraining import merged as tables_of
 from tlzoo.data.splits import Pretraining
@@ -344,3 +346,17 @@ def test_the_document_has_the_counts(crystals):
         known = ~np.isnan(crystals.column(target))
         parts = " | ".join(f"{known[rows].sum():,}" for rows in split.parts.values())
         assert f"| `{target}` | {parts} |" in text
+
+
+def test_copies_leave_the_test_part_as_it_is(crystals):
+    rows = to_perturb(crystals, max_atoms=3)
+    copies = perturbed(crystals.select(rows))
+    table = joined("pretraining", crystals, {"copies": copies})
+    before, after = (Pretraining().split(each) for each in (crystals, table))
+    np.testing.assert_array_equal(after.test, before.test)
+    for part in ("train", "val"):
+        names = set(crystals.ids[getattr(before, part)])
+        more = set(table.ids[getattr(after, part)]) - names
+        assert more
+        assert {name.removesuffix("~1") for name in more} == names & set(crystals.ids[rows])
+    assert len(after.train) + len(after.val) == len(before.train) + len(before.val) + len(rows)

@@ -91,9 +91,8 @@ def no_numbers(
 ) -> list[Problem]:
     """Return a problem for each cell that is no number, or one for all if they are words that come again."""
     words = Counter(_shown(values[row]) for row in wrong)
-    known = sum(not is_unknown(value) for value in values)
     classes = len(words) < len(wrong) and all(len(word) <= CLASS_NAME for word in words)
-    if classes and len(wrong) > 0.5 * known:
+    if classes and len(wrong) > 0.5 * sum(not is_unknown(value) for value in values):
         found = ", ".join(f"{word!r} ({times})" for word, times in words.most_common(10))
         said = (
             f"column {column!r} holds words where numbers are wanted: {found}"
