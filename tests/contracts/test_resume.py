@@ -22,6 +22,10 @@ ALIGNN = {
     },
     "model.head.init_args": {"hidden": [8], "dropout": 0.2},
 }
+MOMENTNET = {
+    "model.backbone": {"class_path": "MomentNet", "init_args": {"dim": 8, "depth": 2, "dropout": 0.2}},
+    "model.head.init_args": {"hidden": [8], "dropout": 0.2},
+}
 DESCRIPTORS = {
     "model.backbone": {"class_path": "DescriptorMLP", "init_args": {"dim": 8, "depth": 2, "dropout": 0.2}},
     "model.head.init_args": {"hidden": [8], "dropout": 0.2},
@@ -34,6 +38,7 @@ LPFT = {
 RUNS = {
     "cgcnn": CGCNN,
     "alignn": ALIGNN,
+    "momentnet": MOMENTNET,
     "descriptors": DESCRIPTORS,
     "cgcnn-gradual": {**CGCNN, **GRADUAL, "model.layer_decay": 0.5},
     "alignn-gradual": {**ALIGNN, **GRADUAL},

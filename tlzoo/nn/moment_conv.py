@@ -105,6 +105,10 @@ class MomentConv(nn.Module):
         self.moments = nn.Linear((1 + degree + (degree > 1)) * dim, dim, bias=False)
         self.norm = norm_layer(norm, dim)
         self.out = nn.Linear(dim, dim)
+        # messages of order one, so that their squares count from the start beside their sum: a bond's vector is
+        # about one long, an atom's numbers are about a fifth before anything is learned
+        nn.init.uniform_(self.radial.weight, -(3**0.5), 3**0.5)
+        nn.init.xavier_uniform_(self.source.weight, gain=3.0)
 
     def forward(
         self,
