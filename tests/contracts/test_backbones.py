@@ -22,7 +22,7 @@ class TestBackbones(BackboneContract):
         "alignn-no-angles": lambda: ALIGNN(dim=8, alignn_layers=0, gcn_layers=1),
         "momentnet": lambda: MomentNet(dim=8, depth=2),
         "momentnet-pairs-of-bonds": lambda: MomentNet(dim=8, depth=2, degree=1),
-        "momentnet-batch": lambda: MomentNet(dim=8, depth=2, degree=3, norm="batch"),
+        "momentnet-layer": lambda: MomentNet(dim=8, depth=2, degree=3, norm="layer"),
         "momentnet-sum": lambda: MomentNet(dim=8, depth=1, pooling="sum"),
         "momentnet-max": lambda: MomentNet(dim=8, depth=1, pooling="max"),
         "momentnet-attention": lambda: MomentNet(dim=8, depth=2, pooling="attention"),

@@ -96,7 +96,7 @@ class MomentConv(nn.Module):
         norm: Batch or layer normalisation.
     """
 
-    def __init__(self, *, dim: int, edge_dim: int, degree: int, norm: Norm = "layer") -> None:
+    def __init__(self, *, dim: int, edge_dim: int, degree: int, norm: Norm = "batch") -> None:
         super().__init__()
         self.degree = degree
         self.source = nn.Linear(dim, dim, bias=False)
@@ -105,10 +105,6 @@ class MomentConv(nn.Module):
         self.moments = nn.Linear((1 + degree + (degree > 1)) * dim, dim, bias=False)
         self.norm = norm_layer(norm, dim)
         self.out = nn.Linear(dim, dim)
-        # messages of order one, so that their squares count from the start beside their sum: a bond's vector is
-        # about one long, an atom's numbers are about a fifth before anything is learned
-        nn.init.uniform_(self.radial.weight, -(3**0.5), 3**0.5)
-        nn.init.xavier_uniform_(self.source.weight, gain=3.0)
 
     def forward(
         self,
@@ -129,7 +125,7 @@ def invariants(
     """Return the products of moments that no rotation changes, one kind after another."""
     squares = moments.square()
     powers = [squares[:, each**2 : (each + 1) ** 2].sum(1) for each in range(1, degree + 1)]
-    scale = (1 + sum(powers)).rsqrt()
+    scale = (1 + torch.stack(powers).sum(0)).rsqrt()
     found = [moments[:, 0], *(power * scale for power in powers)]
     if degree > 1:
         x, y, z = moments[:, 1:4].unbind(1)

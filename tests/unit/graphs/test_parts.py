@@ -10,7 +10,6 @@ from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import consecutive, num_rows, parts
 
-
 OPTIONS = {
     "bonds": GraphOptions(),
     "angles": GraphOptions(angles=True),
