@@ -71,7 +71,8 @@ class TestBatch:
             bonds += len(part[keys.BOND_LENGTH])
         for name, value in batch.items():
             if name != keys.NUM_CRYSTALS:
-                assert torch.equal(value, torch.cat([part[name] for part in alone], dim=-1)), name
+                axis = 0 if name == keys.BOND_HARMONICS else -1
+                assert torch.equal(value, torch.cat([part[name] for part in alone], dim=axis)), name
         assert batch[keys.NUM_CRYSTALS] == len(rows)
 
     def test_equal_to_the_neighbours(self, crystals):
