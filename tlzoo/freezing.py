@@ -94,7 +94,7 @@ class TwoBody(Freezing):
     """The layers that see pairs of atoms train, with the head.
 
     ALIGNN: the node-update block of each line-graph layer (``*.twobody``) and all graph layers (``gcn.*``).
-    CGCNN: all convolutions (``conv.*``).
+    CGCNN: all convolutions (``conv.*``). So also MomentNet, whose convolutions see angles too.
     """
 
     def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
@@ -113,7 +113,8 @@ class TwoBody(Freezing):
 class ThreeBody(Freezing):
     """The layers that see angles train, with the head.
 
-    ALIGNN: the edge-update block of each line-graph layer (``*.threebody``). CGCNN has none.
+    ALIGNN: the edge-update block of each line-graph layer (``*.threebody``). CGCNN has none; MomentNet sees
+    pairs and angles in the same layers.
     """
 
     def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)

@@ -11,6 +11,7 @@ class TestPrecision(PrecisionContract):
     backbones = {  # noqa: RUF012 (as declared)
         "cgcnn": {"class_path": "CGCNN", "init_args": {"dim": 32, "depth": 2}},
         "alignn": {"class_path": "ALIGNN", "init_args": {"dim": 32, "alignn_layers": 1, "gcn_layers": 1}},
+        "momentnet": {"class_path": "MomentNet", "init_args": {"dim": 32, "depth": 2}},
         "descriptors": {"class_path": "DescriptorMLP", "init_args": {"dim": 32, "depth": 2}},
     }
 

@@ -26,6 +26,10 @@ ALIGNN = {
     },
     "model.head.init_args": {"hidden": [8], "dropout": 0.2},
 }
+MOMENTNET = {
+    "model.backbone": {"class_path": "MomentNet", "init_args": {"dim": 8, "depth": 2, "dropout": 0.2}},
+    "model.head.init_args": {"hidden": [8], "dropout": 0.2},
+}
 DESCRIPTORS = {
     "model.backbone": {"class_path": "DescriptorMLP", "init_args": {"dim": 8, "depth": 2, "dropout": 0.2}},
     "model.head.init_args": {"hidden": [8], "dropout": 0.2},
@@ -38,6 +42,7 @@ LPFT = {
 RUNS = {
     "cgcnn": CGCNN,
     "alignn": ALIGNN,
+    "momentnet": MOMENTNET,
     "descriptors": DESCRIPTORS,
     "cgcnn-gradual": {**CGCNN, **GRADUAL, "model.layer_decay": 0.5},
     "alignn-gradual": {**ALIGNN, **GRADUAL},

@@ -86,7 +86,7 @@ MISTAKES = {
         {"model.backbone": {"class_path": "CGNN"}},
         (
             "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN, CHGNet, DescriptorMLP, "
-            "SevenNet; did you mean 'CGCNN'?"
+            "MomentNet, SevenNet; did you mean 'CGCNN'?"
         ),
     ),
     "unknown head": (

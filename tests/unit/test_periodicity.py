@@ -12,7 +12,7 @@ from ase.io import write
 from pymatgen.core import Lattice, Structure
 
 import tlzoo
-from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
+from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP, MomentNet
 from tlzoo.crystals import Crystals
 from tlzoo.data.intake import crystals_from
 from tlzoo.data.sources import read, read_all
@@ -99,6 +99,7 @@ BACKBONES = {
     "cgcnn-many": lambda: CGCNN(dim=8, depth=2, graph=GraphOptions(neighbours=60)),
     "cgcnn-far": lambda: CGCNN(dim=8, depth=2, graph=GraphOptions(cutoff=19.9, neighbours=500)),
     "alignn": lambda: ALIGNN(dim=8, alignn_layers=2, gcn_layers=2),
+    "momentnet": lambda: MomentNet(dim=8, depth=2),
     "descriptors": lambda: DescriptorMLP(dim=8, depth=2),
 }
 

@@ -62,7 +62,7 @@ class MomentNet(Backbone):
         depth: int = 3,
         degree: int = 2,
         pooling: Pooling = "mean",
-        norm: Norm = "layer",
+        norm: Norm = "batch",
         features: Literal["elements", "learned"] = "elements",
         dropout: float = 0.0,
         graph: GraphOptions = GraphOptions(),  # noqa: B008 (frozen)

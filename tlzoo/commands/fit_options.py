@@ -17,7 +17,7 @@ What people set first:
   --run-dir DIR              where all is kept; one for each configuration, a link to the newest \
 (default: runs/latest)
   --model.backbone CLASS     the network
-                             CGCNN, ALIGNN, DescriptorMLP
+                             CGCNN, ALIGNN, MomentNet, DescriptorMLP
   --model.head CLASS         what it predicts
                              Regression, MultiProperty, Classification, Gaussian, Quantile
   --model.freezing CLASS     what is trained of a pretrained network; by default all

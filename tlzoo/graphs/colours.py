@@ -50,10 +50,10 @@ class Graph(NamedTuple):
     lengths: Ints
     lines: LineGraph
     cosines: Ints
-    harmonics: Floats
+    harmonics: Floats = np.empty((0, 0))
 
 
-def refine(graph: Graph, tolerance: float) -> tuple[Colours, Colours]:
+def refine(graph: Graph, tolerance: float = 0.0) -> tuple[Colours, Colours]:
     """Return colours of atoms and bonds: equal where the coarsest equitable partition has one class.
 
     Args:

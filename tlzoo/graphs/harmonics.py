@@ -41,7 +41,7 @@ def size(degree: int) -> int:
 
 
 def invariants(moments: Floats) -> Floats:
-    r"""Return :math:`|A_l|^2` of each degree and, from degree 2 on, :math:`A_1 A_2 A_1`, ``(atoms, invariants)``.
+    r"""Return :math:`|A_l|^2` of each degree and, from 2 on, :math:`A_1 A_2 A_1`, ``(atoms, invariants)``.
 
     The last is :math:`\sum_m Y_{2m}(A_1) A_{2m}`: the harmonics of the vector :math:`A_1` with :math:`A_2`.
 

@@ -94,7 +94,9 @@ def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool, degree:
         some = bonds.keep(of_bonds)
         some = some._replace(source=some.source - atoms[start], target=some.target - atoms[start])
         num_atoms = cells.num_atoms[start:stop]
-        parts.append(_merge(cells.numbers[of_atoms], num_atoms, some, tolerance, angles=angles, degree=degree))
+        parts.append(
+            _merge(cells.numbers[of_atoms], num_atoms, some, tolerance, angles=angles, degree=degree)
+        )
     return Graphs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 

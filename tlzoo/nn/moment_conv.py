@@ -96,7 +96,7 @@ class MomentConv(nn.Module):
         norm: Batch or layer normalisation.
     """
 
-    def __init__(self, *, dim: int, edge_dim: int, degree: int, norm: Norm = "layer") -> None:
+    def __init__(self, *, dim: int, edge_dim: int, degree: int, norm: Norm = "batch") -> None:
         super().__init__()
         self.degree = degree
         self.source = nn.Linear(dim, dim, bias=False)
@@ -125,7 +125,7 @@ def invariants(
     """Return the products of moments that no rotation changes, one kind after another."""
     squares = moments.square()
     powers = [squares[:, each**2 : (each + 1) ** 2].sum(1) for each in range(1, degree + 1)]
-    scale = (1 + sum(powers)).rsqrt()
+    scale = (1 + torch.stack(powers).sum(0)).rsqrt()
     found = [moments[:, 0], *(power * scale for power in powers)]
     if degree > 1:
         x, y, z = moments[:, 1:4].unbind(1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tlzoo import adapters, freezing
-from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
+from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP, MomentNet
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.stores import batch_of
@@ -42,6 +42,7 @@ class FreezingContract:
         "cgcnn": lambda: CGCNN(dim=8, depth=2),
         "cgcnn-attention": lambda: CGCNN(dim=8, depth=1, pooling="attention"),
         "alignn": lambda: ALIGNN(dim=8, alignn_layers=2, gcn_layers=2),
+        "momentnet": lambda: MomentNet(dim=8, depth=2),
         "descriptors": lambda: DescriptorMLP(dim=8, depth=2),
     }
 

@@ -23,6 +23,7 @@ from tlzoo.graphs.workers import NoGraphError
 
 K4 = GraphOptions(neighbours=4)
 ANGLES = GraphOptions(neighbours=4, symmetric=True, angles=True)
+DIRECTIONS = GraphOptions(neighbours=4, degree=2)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def assert_same(one, other):
 
 class TestBatch:
     @pytest.mark.parametrize("rows", [[0], [5, 0, 3], [2, 2, 4, 2], [-1, 1]])
-    @pytest.mark.parametrize("options", [K4, ANGLES], ids=["bonds", "angles"])
+    @pytest.mark.parametrize("options", [K4, ANGLES, DIRECTIONS], ids=["bonds", "angles", "directions"])
     def test_equal_to_plain_concatenation(self, crystals, opened, rows, options):
         batch = opened[1](options=options).batch(np.array(rows))
         alone = [batch_of(crystals.select([row % 6]), options) for row in rows]
@@ -70,7 +71,8 @@ class TestBatch:
             bonds += len(part[keys.BOND_LENGTH])
         for name, value in batch.items():
             if name != keys.NUM_CRYSTALS:
-                assert torch.equal(value, torch.cat([part[name] for part in alone], dim=-1)), name
+                axis = 0 if name == keys.BOND_HARMONICS else -1
+                assert torch.equal(value, torch.cat([part[name] for part in alone], dim=axis)), name
         assert batch[keys.NUM_CRYSTALS] == len(rows)
 
     def test_equal_to_the_neighbours(self, crystals):
@@ -147,7 +149,7 @@ def test_sizes(crystals, opened):
     np.testing.assert_array_equal(some.place, [*store.place[third], *store.place[:1]])
 
 
-@pytest.mark.parametrize("options", [K4, ANGLES], ids=["bonds", "angles"])
+@pytest.mark.parametrize("options", [K4, ANGLES, DIRECTIONS], ids=["bonds", "angles", "directions"])
 def test_built_in_chunks(crystals, tmp_path, monkeypatch, builds, options):
     whole = GraphStore.in_memory(crystals, options)
     monkeypatch.setattr(workers, "CHUNK", 2)
@@ -162,7 +164,7 @@ def test_built_in_chunks(crystals, tmp_path, monkeypatch, builds, options):
                 assert getattr(other, field.name).dtype == expected.dtype
 
 
-@pytest.mark.parametrize("options", [K4, ANGLES], ids=["bonds", "angles"])
+@pytest.mark.parametrize("options", [K4, ANGLES, DIRECTIONS], ids=["bonds", "angles", "directions"])
 def test_processes_change_nothing(crystals, tmp_path, monkeypatch, builds, options):
     monkeypatch.setattr(workers, "CHUNK", 4)
     monkeypatch.setattr(workers, "FEWEST", 1)
@@ -174,7 +176,7 @@ def test_processes_change_nothing(crystals, tmp_path, monkeypatch, builds, optio
         {path.name: path.read_bytes() for path in folder_of(tmp_path / str(count)).glob("*.npy")}
         for count in (1, 2, 3)
     )
-    assert len(one) == 15
+    assert len(one) == len(dataclasses.fields(GraphStore)) - 1  # all but whether there are angles
     assert all(other == one for other in others)
 
 

@@ -10,11 +10,17 @@ from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import consecutive, num_rows, parts
 
+OPTIONS = {
+    "bonds": GraphOptions(),
+    "angles": GraphOptions(angles=True),
+    "directions": GraphOptions(degree=2),
+}
 
-@pytest.fixture(scope="module", params=[False, True], ids=["bonds", "angles"])
+
+@pytest.fixture(scope="module", params=["bonds", "angles", "directions"])
 def store(request):
     crystals = named.load("semiconductors").select(np.arange(12))
-    return GraphStore.in_memory(crystals, GraphOptions(angles=request.param))
+    return GraphStore.in_memory(crystals, OPTIONS[request.param])
 
 
 def batch_of(store, rows):

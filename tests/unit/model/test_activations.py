@@ -11,7 +11,7 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 import tlzoo
-from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
+from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP, MomentNet
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.descriptors.stores import batch_of
@@ -27,12 +27,14 @@ MODELS = {
     "cgcnn": lambda: CGCNN(dim=6, depth=2),
     "cgcnn-sum": lambda: CGCNN(dim=6, depth=1, pooling="sum"),
     "alignn": lambda: ALIGNN(dim=6, alignn_layers=1, gcn_layers=1),
+    "momentnet": lambda: MomentNet(dim=6, depth=2),
     "descriptors": lambda: DescriptorMLP(dim=6, depth=2),
 }
 LAYERS = {
     "cgcnn": ["embed", "conv.0", "conv.1"],
     "cgcnn-sum": ["embed", "conv.0"],
     "alignn": ["embed", "alignn.0.twobody", "alignn.0.threebody", "gcn.0"],
+    "momentnet": ["embed", "conv.0", "conv.1"],
     "descriptors": ["descriptors", "layer.0", "layer.1"],
 }
 HEAD = ["embedding", "head.hidden.0", "head.hidden.1", "head.out"]

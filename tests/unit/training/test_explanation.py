@@ -26,7 +26,7 @@ NEEDED = {"model": {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": 
             ["--model.backbone", "CGCN"],
             (
                 "model.backbone: there is no class 'CGCN'; there are: ALIGNN, CGCNN, CHGNet, DescriptorMLP, "
-                "SevenNet; did you mean 'CGCNN'?"
+                "MomentNet, SevenNet; did you mean 'CGCNN'?"
             ),
         ),
     ],
