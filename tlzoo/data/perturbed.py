@@ -80,7 +80,7 @@ def _check(copies: int, displacement: float, strain: float, seed: int) -> None:
     }
     for name, (value, largest, unit) in most.items():
         if not 0 <= value <= largest:
-            raise UserError(f"{name} must be from 0 to {largest}{unit}, got {value}: beyond, it is no crystal any more")
+            raise UserError(f"{name} must be from 0 to {largest}{unit}, got {value}: no crystal is like that")
     if not displacement and not strain:
         raise UserError("displacement and strain are 0: nothing would change; give one of them")
 
