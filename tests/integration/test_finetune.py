@@ -589,6 +589,7 @@ def test_an_unknown_model_is_told_with_those_there_are(tlzoo, few, tmp_path):
             "wanted one number per crystal to learn, or one of two classes",
         ),
         ("data: {pseudo_labels: said.csv}", "a comparison learns from known labels alone"),
+        ("data: {teacher: said}", "data.teacher is for `tlzoo fit`: a comparison learns from known labels"),
         ("data: {colour: red}", "colour"),
     ],
 )
