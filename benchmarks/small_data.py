@@ -96,10 +96,11 @@ class Problem(NamedTuple):
     sizes: list[int]
 
 
-def read(crystals: Crystals, target: str, features: str, rows: Rows) -> Problem:
+def read(crystals: Crystals, target: str, features: str, layer: str | None, rows: Rows) -> Problem:
     """Return features and labels of some crystals; those that have none are named and left out."""
-    of = source(features)
-    layer, start = of.default, time.perf_counter()
+    of, start = source(features), time.perf_counter()
+    layer = layer or of.default
+    of.check(layer)
     try:
         x = of.activations(crystals.select(rows), [layer])[layer]
     except NoGraphError as error:
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--target")
     parser.add_argument("--from", dest="features", default="descriptors")
+    parser.add_argument("--layer", help="of the models; states by default, if they have it")
     parser.add_argument("--labels", nargs="+", default=["100", "800"])
     parser.add_argument("--trials", nargs="+", default=[], help="some of the five")
     parser.add_argument("--folds", action="store_true", help="the five folds of Matbench instead of trials")
@@ -164,7 +166,7 @@ def main() -> None:
     wanted = {row: list(parts(args.data, ids, row, args.trials)) for row in asked}
     rows = np.unique(np.concatenate([some for each in wanted.values() for both in each for some in both]))
     print(f"{args.data}, {target} ({crystals.units[target]}), {args.features}")
-    problem = read(crystals, target, args.features, rows)
+    problem = read(crystals, target, args.features, args.layer, rows)
     for labels, trials in wanted.items():
         print(labels)
         tuned = networks(args.networks, args.data, labels, ids) if args.networks and not args.trials else []

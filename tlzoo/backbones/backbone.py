@@ -59,6 +59,10 @@ class Backbone(nn.Module, ABC):
     def layers(self) -> Mapping[str, Layer]:
         """Name the layers whose activations can be read off, from input to output."""
 
+    def state_layers(self) -> Mapping[str, Layer]:
+        """Name the layers of atoms whose statistics, together, say more of a crystal than the embedding."""
+        return {name: layer for name, layer in self.layers().items() if layer.axis == "atoms"}
+
     @property
     def fitted(self) -> bool:
         """Whether there is nothing to fit before training; see :meth:`fit`."""

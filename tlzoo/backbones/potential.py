@@ -13,9 +13,7 @@ from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.vector_options import VectorOptions
-
-# Below this, a square root of a variance or a squared norm has no useful slope; in units of activations.
-SMALLEST = 1e-12
+from tlzoo.nn.pooling import statistics
 
 ENERGY = "energy"
 
@@ -102,7 +100,8 @@ class Potential(Backbone):
         atoms = _sum(torch.ones_like(site_energies), batch)[:, None]
         if self.pooling == "mean":
             return _sum(states[-1], batch) / atoms
-        parts = [part for state in states for part in _statistics(state, batch, atoms)]
+        crystals = batch[keys.BATCH], batch[keys.ATOM_COUNT], batch[keys.NUM_CRYSTALS]
+        parts = [statistics(state, *crystals) for state in states]
         return torch.cat([*parts, _sum(site_energies, batch)[:, None] / atoms], dim=1)
 
     def layers(self) -> Mapping[str, Layer]:
@@ -112,6 +111,10 @@ class Potential(Backbone):
             name: Layer(tap, "atoms", width)
             for (name, width), tap in zip(self.widths.items(), taps, strict=True)
         }
+
+    def state_layers(self) -> Mapping[str, Layer]:
+        """Name those of ``states``: none if the embedding holds their statistics."""
+        return {} if self.pooling == "statistics" else super().state_layers()
 
 
 Pooled = Literal["statistics", "mean"]
@@ -161,13 +164,3 @@ def _sum(values: Tensor, batch: Batch) -> Tensor:
     """Add up over the atoms of each crystal."""
     zero = values.new_zeros(batch[keys.NUM_CRYSTALS], *values.shape[1:])
     return zero.index_add(0, batch[keys.BATCH], values)
-
-
-def _statistics(state: Tensor, batch: Batch, atoms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean, standard deviation and maximum over the atoms of each crystal."""
-    crystal = batch[keys.BATCH]
-    mean = _sum(state, batch) / atoms
-    variance = _sum((state - mean[crystal]).square(), batch) / atoms
-    index = crystal[:, None].expand_as(state)
-    largest = torch.full_like(mean, -torch.inf).scatter_reduce(0, index, state, "amax")
-    return mean, (variance + SMALLEST).sqrt() - SMALLEST**0.5, largest

@@ -6,13 +6,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tlzoo.backbones.potential import SMALLEST, Pooled, Potential, at_hand, both_ways
+from tlzoo.backbones.potential import Pooled, Potential, at_hand, both_ways
 from tlzoo.crystals import SYMBOLS
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.nn.equivariant_conv import Arrangement, Paths, convolve, paths_of
+from tlzoo.nn.pooling import SMALLEST
 
 CUTOFF = 5.0
 DEPTH = 5

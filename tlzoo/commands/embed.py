@@ -30,11 +30,12 @@ def main(args: Sequence[str]) -> int:
     given.check_file()
     from tlzoo.crystals import Crystals
     from tlzoo.machine.files import write_columns
+    from tlzoo.model.activations import EMBEDDING
     from tlzoo.model.answering import Columns, Stores, answer_inputs
     from tlzoo.transfer.features.layers import source
 
     features = source(asked.model)
-    layer = asked.layer or features.default
+    layer = asked.layer or (EMBEDDING if EMBEDDING in features.layers else features.default)
     features.check(layer)
 
     def answer(_: Crystals, stores: Stores) -> Columns:

@@ -1,9 +1,10 @@
 """What the layers of a model say of crystals: one vector per crystal and layer.
 
-The layers are those a backbone names (:meth:`tlzoo.backbones.backbone.Backbone.layers`), then ``embedding``,
-what the backbone gives to the head, then ``head.hidden.0`` …, and ``head.out``, what the head says before it
-is brought into units. Of a layer of atoms or bonds the mean over
-the cell is taken, in which each atom and each bond counts once, whatever pooling the model was trained with.
+The layers are those a backbone names (:meth:`tlzoo.backbones.backbone.Backbone.layers`), then ``states``, if
+it has layers of atoms, ``embedding``, what the backbone gives to the head, ``head.hidden.0`` …, and
+``head.out``, what the head says before it is brought into units. Of a layer of atoms or bonds the mean over
+the cell is taken, in which each atom and each bond counts once, whatever pooling the model was trained with;
+``states`` are mean, standard deviation and maximum of each layer of atoms, side by side.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,18 +21,22 @@ from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.heads.head import Head
 from tlzoo.nn.edges import pointers
+from tlzoo.nn.pooling import statistics
 from tlzoo.nn.segment import segment_sum
 
 EMBEDDING: Final = "embedding"
+STATES: Final = "states"
 OUTPUT: Final = "head.out"
 
 
 def widths(backbone: Backbone, head: Head) -> dict[str, int]:
     """Return the layers of a model from input to output, with the length of their vectors."""
     own = {name: layer.dim for name, layer in backbone.layers().items()}
+    wide = 3 * sum(layer.dim for layer in backbone.state_layers().values())
+    states = {STATES: wide} if wide else {}
     towers = len(head.trunks)
     hidden = {f"head.hidden.{i}": towers * width for i, width in enumerate(head.hidden)}
-    return {**own, EMBEDDING: backbone.out_dim, **hidden, OUTPUT: towers * head.tower_out}
+    return {**own, **states, EMBEDDING: backbone.out_dim, **hidden, OUTPUT: towers * head.tower_out}
 
 
 def check_layers(layers: Sequence[str], there: Mapping[str, int]) -> None:
@@ -49,11 +54,12 @@ def activations(
 ) -> Float[Tensor, "crystals width"]:
     """Return the activations of layers for the crystals of a batch, side by side; all in eval mode."""
     named = backbone.layers()
-    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+    states = backbone.state_layers() if STATES in layers else {}
+    seen: dict[str, list[Tensor]] = {name: [] for name in (*layers, *states)}
     with ExitStack() as hooks:
-        for name in layers:
+        for name, kept in seen.items():
             for module in _modules(name, named, head):
-                hook = module.register_forward_hook(lambda _, __, out, name=name: _keep(out, seen[name]))
+                hook = module.register_forward_hook(lambda _, __, out, kept=kept: _keep(out, kept))
                 hooks.callback(hook.remove)
         embedding = backbone(batch)
         if any(name.startswith("head.") for name in layers):
@@ -62,7 +68,13 @@ def activations(
         seen[EMBEDDING] = [embedding]
     if OUTPUT in seen:
         seen[OUTPUT] = [raw]
-    parts = [_per_crystal(torch.cat(seen[name], dim=1), named.get(name), batch) for name in layers]
+    parts = []
+    for name in layers:
+        if name == STATES:
+            crystals = batch[keys.BATCH], batch[keys.ATOM_COUNT], batch[keys.NUM_CRYSTALS]
+            parts += [statistics(x, *crystals) for each in states for x in seen[each]]
+        else:
+            parts.append(_per_crystal(torch.cat(seen[name], dim=1), named.get(name), batch))
     return torch.cat(parts, dim=1)
 
 

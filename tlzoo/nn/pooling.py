@@ -9,6 +9,9 @@ from tlzoo.nn import Pooling
 from tlzoo.nn.edges import pointers
 from tlzoo.nn.segment import segment_sum
 
+# Below this, a square root of a variance or a squared norm has no useful slope; in units of activations.
+SMALLEST = 1e-12
+
 
 class Pool(nn.Module):
     r"""One vector per crystal from those of its atoms, in fp32.
@@ -43,8 +46,7 @@ class Pool(nn.Module):
         """Pool; ``batch`` is the crystal of each atom, ascending, ``count`` how many atoms it stands for."""
         x = x.float() if x.dtype in {torch.bfloat16, torch.float16} else x
         if self.pooling == "max":
-            empty = x.new_zeros((num_crystals, x.shape[1]))
-            return empty.scatter_reduce(0, batch[:, None].expand_as(x), x, "amax", include_self=False)
+            return largest(x, batch, num_crystals)
         start = pointers(batch, num_crystals)
         weight = count.to(x.dtype)[:, None]
         if self.score is not None:
@@ -52,6 +54,33 @@ class Pool(nn.Module):
                 weight = weight * highest_is_one(self.score(x), batch, num_crystals)
         total = segment_sum(x * weight, batch, start)
         return total if self.pooling == "sum" else total / segment_sum(weight, batch, start)
+
+
+def statistics(
+    x: Float[Tensor, "atoms dim"],
+    batch: Int[Tensor, " atoms"],
+    count: Float[Tensor, " atoms"],
+    num_crystals: int,
+) -> Float[Tensor, "crystals three_dim"]:
+    """Return mean, standard deviation and maximum over the atoms of each crystal, one after the other.
+
+    Arguments as of :meth:`Pool.forward`.
+    """
+    start = pointers(batch, num_crystals)
+    weight = count.to(x.dtype)[:, None]
+    atoms = segment_sum(weight, batch, start)
+    mean = segment_sum(x * weight, batch, start) / atoms
+    variance = segment_sum((x - mean[batch]).square() * weight, batch, start) / atoms
+    deviation = (variance + SMALLEST).sqrt() - SMALLEST**0.5
+    return torch.cat([mean, deviation, largest(x, batch, num_crystals)], dim=1)
+
+
+def largest(
+    x: Float[Tensor, "atoms dim"], batch: Int[Tensor, " atoms"], num_crystals: int
+) -> Float[Tensor, "crystals dim"]:
+    """Return the maximum over the atoms of each crystal."""
+    empty = x.new_zeros((num_crystals, x.shape[1]))
+    return empty.scatter_reduce(0, batch[:, None].expand_as(x), x, "amax", include_self=False)
 
 
 def highest_is_one(

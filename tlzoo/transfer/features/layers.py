@@ -16,7 +16,7 @@ from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.physics_options import PhysicsOptions, is_physics
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
-from tlzoo.model.activations import EMBEDDING, check_layers, widths
+from tlzoo.model.activations import EMBEDDING, STATES, check_layers, widths
 from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model, load
 from tlzoo.physics.computed import fill
@@ -33,7 +33,7 @@ class Source(ABC):
     """Something that has named layers and says what they are for crystals.
 
     Attributes:
-        default: The layer that stands for all.
+        default: The layer that says most to a regression on few crystals.
     """
 
     default: str
@@ -94,10 +94,9 @@ class Source(ABC):
 class Network(Source):
     """The layers of a trained model."""
 
-    default = EMBEDDING
-
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.default = STATES if STATES in model.layers else EMBEDDING
 
     @property
     def layers(self) -> list[str]:
@@ -113,7 +112,7 @@ class Network(Source):
         return self.model.options
 
     def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Return the activations, averaged over each crystal."""
+        """Return what the layers say of each crystal."""
         return self.model.read(stores, layers)
 
 
@@ -210,17 +209,20 @@ class Physics(Source):
 class Joined(Source):
     """The same layer of several models side by side, and all descriptors and physics among them.
 
+    A model without ``states`` has its embedding beside those of others.
+
     Args:
         parts: What is joined, by name.
     """
 
-    default = EMBEDDING
-
     def __init__(self, parts: Mapping[str, Source]) -> None:
         self.parts = parts
-        networks = [part.layers for part in parts.values() if isinstance(part, Network)]
-        first, *others = networks or [[self.default]]
+        networks = [part for part in parts.values() if isinstance(part, Network)]
+        self.default = STATES if any(part.default == STATES for part in networks) else EMBEDDING
+        first, *others = [part.layers for part in networks] or [[EMBEDDING]]
         self._layers = [name for name in first if all(name in layers for layers in others)]
+        if self.default not in self._layers:
+            self._layers.insert(self._layers.index(EMBEDDING), self.default)
 
     @property
     def layers(self) -> list[str]:
@@ -276,7 +278,7 @@ class Joined(Source):
 
     @staticmethod
     def _of(part: Source, layer: str) -> str:
-        return layer if isinstance(part, Network) else part.default
+        return layer if isinstance(part, Network) and layer != STATES else part.default
 
 
 def activations(

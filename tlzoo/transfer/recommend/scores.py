@@ -119,7 +119,7 @@ def rank(
     shallow: bool = True,
     left: Callable[[str, UserError], None] | None = None,
 ) -> list[Score]:
-    """Score models by the regression that learns most from few crystals on their frozen embeddings.
+    """Score models by the regression that learns most from few crystals on what their layers say.
 
     Its settings are chosen by the crystals that are left out, too, which flatters all alike.
 
@@ -144,11 +144,18 @@ def rank(
     """
     groups = duplicate_groups(crystals) if groups is None else groups
     deal(groups, FOLDS, np.random.default_rng(seed))  # too few are refused before they are embedded
-    wanted: dict[tuple[str, str], Source] = {(name, EMBEDDING): Network(models[name]) for name in models}
+    networks = {name: Network(model) for name, model in models.items()}
+    # the embedding is what the head reads
+    wanted: dict[tuple[str, str], Source] = {
+        (name, layer): of for name, of in networks.items() for layer in (of.default, EMBEDDING)
+    }
     if shallow:
         wanted |= {(DESCRIPTORS, kind): Descriptors() for kind in KINDS}
     scores = []
-    for (name, layer), (values, seconds) in _readable(wanted, crystals, left).items():
+    found = _readable(wanted, crystals, left)
+    for (name, layer), (values, seconds) in found.items():
+        if name in networks and layer != networks[name].default:
+            continue
         x, model = values.astype(np.float64), models.get(name)
         for estimator in SHALLOW if model is None else (SMALL_DATA,):
             begun = time.perf_counter()
@@ -158,7 +165,7 @@ def rank(
                 errors,
                 None if model is None else logme(x, target),
                 None if model is None else _unseen(crystals, model.card),
-                {} if model is None else _answers(model, values, target, unit),
+                {} if model is None else _answers(model, found[name, EMBEDDING][0], target, unit),
                 estimator,
                 layer,
                 seconds / len(crystals),
@@ -223,11 +230,11 @@ def _readable(
             raise
         reason = error
     found: dict[tuple[str, str], Timed] = {}
-    for key, of in wanted.items():
+    for of, keys in _of_each(wanted).items():
         try:
-            found |= features({key: of}, crystals)
+            found |= features(dict.fromkeys(keys, of), crystals)
         except NoGraphError as error:
-            left(key[0], error)
+            left(keys[0][0], error)
             reason = error
     if not found:
         raise reason
@@ -237,29 +244,37 @@ def _readable(
 def features(wanted: Wanted, crystals: Crystals) -> dict[tuple[str, str], Timed]:
     """Return layers of sources, by name and layer, ``(crystals, dim)`` each, and the seconds that each takes.
 
-    What several read is made once for all; its time is that of each.
+    What several read is made once for all, and the layers of a source are read at once; that time is that of
+    each.
     """
-    needs = dict.fromkeys(each for (_, layer), of in wanted.items() for each in of.needs([layer]))
-    took = dict.fromkeys(wanted, 0.0)
+    each = {of: [layer for _, layer in keys] for of, keys in _of_each(wanted).items()}
+    needed = {of: of.needs(layers) for of, layers in each.items()}
+    needs = list(dict.fromkeys(options for some in needed.values() for options in some))
+    took = dict.fromkeys(each, 0.0)
 
     def read(stores: Stores) -> dict[tuple[str, str], NDArray[np.float32]]:
         found = {}
-        for (name, layer), of in wanted.items():
+        for of, layers in each.items():
             begun = time.perf_counter()
-            found[name, layer] = of.read(stores, [layer])[layer]
-            took[name, layer] += time.perf_counter() - begun
-        return found
+            found[of] = of.read(stores, layers)
+            took[of] += time.perf_counter() - begun
+        return {key: found[of][key[1]] for key, of in wanted.items()}
 
     begun = time.perf_counter()
-    parts = answered(crystals, list(needs), read)
+    parts = answered(crystals, needs, read)
     making = (time.perf_counter() - begun - sum(took.values())) / max(1, len(needs))
     return {
-        (name, layer): (
-            np.concatenate([part[name, layer] for part in parts]),
-            took[name, layer] + making * len(of.needs([layer])),
-        )
-        for (name, layer), of in wanted.items()
+        key: (np.concatenate([part[key] for part in parts]), took[of] + making * len(needed[of]))
+        for key, of in wanted.items()
     }
+
+
+def _of_each(wanted: Wanted) -> dict[Source, list[tuple[str, str]]]:
+    """Return what is wanted of each source."""
+    found: dict[Source, list[tuple[str, str]]] = {}
+    for key, of in wanted.items():
+        found.setdefault(of, []).append(key)
+    return found
 
 
 def _answers(model: Model, embedding: NDArray[np.float32], target: Values, unit: str) -> dict[str, float]:
