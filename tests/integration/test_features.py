@@ -36,7 +36,18 @@ def run(tlzoo, few, tmp_path_factory):
     return folder / "run"
 
 
-@pytest.mark.parametrize("layer", ["embed", "conv.0", "embedding", "head.hidden.0"])
+def test_an_embedding_is_what_the_head_reads(run, few, tlzoo, tmp_path):
+    """A regression reads more by default, but whoever asks for no layer gets what they always got."""
+    for place in (run, f"{run}+descriptors"):
+        assert tlzoo("embed", place, few, "-o", tmp_path / "out.parquet").code == 0
+        table = pd.read_parquet(tmp_path / "out.parquet").set_index("id")
+        wanted = package.embed(run, Crystals.read_parquet(few))
+        assert table.columns[0].endswith("embedding.0")
+        assert table.shape[1] == wanted.shape[1] + (352 if place != run else 0)
+        np.testing.assert_allclose(table.to_numpy()[:, : wanted.shape[1]], wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", ["embed", "conv.0", "states", "embedding", "head.hidden.0"])
 def test_embed_writes_what_python_gives(run, few, tlzoo, tmp_path, layer):
     answer = tlzoo("embed", run, few, "--layer", layer, "-o", tmp_path / "out.parquet")
     assert answer.code == 0, answer.err
@@ -61,7 +72,7 @@ def test_descriptors_come_with_their_names(few, tlzoo, tmp_path):
     [
         (
             ["{run}", "{few}", "--layer", "conv.3", "-o", "x.csv"],
-            "there is no layer 'conv.3'; there are: embed, conv.0, embedding, head.hidden.0",
+            "there is no layer 'conv.3'; there are: embed, conv.0, states, embedding, head.hidden.0",
         ),
         (
             ["descriptors", "{few}", "--layer", "conv.3", "-o", "x.csv"],

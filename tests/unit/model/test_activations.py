@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import re
 from functools import cache
+from statistics import fmean, pstdev
 
 import numpy as np
 import pytest
@@ -31,11 +32,17 @@ MODELS = {
     "descriptors": lambda: DescriptorMLP(dim=6, depth=2),
 }
 LAYERS = {
+    "cgcnn": ["embed", "conv.0", "conv.1", "states"],
+    "cgcnn-sum": ["embed", "conv.0", "states"],
+    "alignn": ["embed", "alignn.0.twobody", "alignn.0.threebody", "gcn.0", "states"],
+    "momentnet": ["embed", "conv.0", "conv.1", "states"],
+    "descriptors": ["descriptors", "layer.0", "layer.1"],
+}
+OF_ATOMS = {
     "cgcnn": ["embed", "conv.0", "conv.1"],
     "cgcnn-sum": ["embed", "conv.0"],
-    "alignn": ["embed", "alignn.0.twobody", "alignn.0.threebody", "gcn.0"],
+    "alignn": ["embed", "alignn.0.twobody", "gcn.0"],
     "momentnet": ["embed", "conv.0", "conv.1"],
-    "descriptors": ["descriptors", "layer.0", "layer.1"],
 }
 HEAD = ["embedding", "head.hidden.0", "head.hidden.1", "head.out"]
 
@@ -108,6 +115,41 @@ def test_a_layer_of_atoms_is_their_mean(crystals):
     with torch.no_grad():
         each = [model.backbone.embed(torch.tensor([site.specie.Z])).numpy()[0] for site in salt]
     np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", OF_ATOMS, indirect=True)
+def test_states_are_statistics_of_every_layer_of_atoms(name, model, crystals):
+    """Against loops over crystals, layers, atoms and numbers, with a row for every atom and every bond."""
+    graph = dataclasses.replace(model.backbone.graph, merge_tolerance=0)
+    found = model.activations(crystals, ["states", "embedding"])["states"]
+    for row in range(3):
+        wanted = []
+        for layer in OF_ATOMS[name]:
+            seen = []
+            part = model.backbone.layers()[layer].module
+            hook = part.register_forward_hook(lambda _, __, out, seen=seen: seen.append(out))
+            with torch.inference_mode():
+                model.backbone(batch_of(crystals.select([row]), graph))
+            hook.remove()
+            (out,) = seen
+            atoms = out[0] if isinstance(out, tuple) else out
+            assert len(atoms) == crystals.num_atoms[row]
+            numbers = [[float(atom[i]) for atom in atoms] for i in range(atoms.shape[1])]
+            wanted += [*map(fmean, numbers), *map(pstdev, numbers), *map(max, numbers)]
+        np.testing.assert_allclose(found[row], wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OF_ATOMS, indirect=True)
+def test_states_depend_on_no_rotation_and_no_order(model, crystals):
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    turn *= np.sign(np.linalg.det(turn))
+    some = [crystals.structure(row) for row in range(4)]
+    turned = [Structure(Lattice(s.lattice.matrix @ turn.T), s.species, s.frac_coords) for s in some]
+    reversed_ = [Structure.from_sites(s.sites[::-1]) for s in some]
+    wanted = model.embed(some, layer="states")
+    assert np.ptp(wanted, axis=0).max() > 0.1
+    for other in (turned, reversed_):
+        np.testing.assert_allclose(model.embed(other, layer="states"), wanted, rtol=1e-3, atol=1e-4)
 
 
 def test_the_last_convolution_is_the_embedding_of_a_mean(crystals):

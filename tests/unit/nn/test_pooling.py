@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tlzoo.errors import UserError
-from tlzoo.nn.pooling import Pool, highest_is_one
+from tlzoo.nn.pooling import Pool, highest_is_one, statistics
 
 BATCH = torch.tensor([0, 0, 0, 1, 2, 2])
 PARTS = (slice(0, 3), slice(3, 4), slice(4, 6))
@@ -23,6 +23,24 @@ def x():
 def test_pool_is_what_its_name_says(x, pooling, wanted):
     pooled = Pool(pooling, dim=4)(x, BATCH, ONES, 3)
     torch.testing.assert_close(pooled, torch.stack([wanted(x[part]) for part in PARTS]))
+
+
+def test_statistics_count_every_atom(x):
+    again = torch.repeat_interleave(torch.arange(6), COUNT.long())
+    wanted = []
+    for crystal in range(3):
+        atoms = x[again][BATCH[again] == crystal]
+        wanted.append(torch.cat([atoms.mean(0), atoms.std(0, correction=0), atoms.amax(0)]))
+    torch.testing.assert_close(statistics(x, BATCH, COUNT, 3), torch.stack(wanted), rtol=1e-5, atol=2e-6)
+
+
+def test_statistics_of_one_atom_have_a_slope(x):
+    """Its deviation is zero, where a square root has none."""
+    x = x[3:4].clone().requires_grad_()
+    found = statistics(x, torch.zeros(1, dtype=torch.long), torch.tensor([2.0]), 1)
+    torch.testing.assert_close(found[0], torch.cat([x[0], torch.zeros(4), x[0]]))
+    (slope,) = torch.autograd.grad(found.sum(), [x])
+    torch.testing.assert_close(slope, torch.full((1, 4), 2.0))
 
 
 def test_attention_is_a_softmax_weighted_mean(x):

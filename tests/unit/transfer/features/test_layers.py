@@ -53,7 +53,7 @@ def test_kinds_of_descriptors(crystals, layer, size, monkeypatch, tmp_path):
 
 def test_joined_models_and_descriptors_stand_side_by_side(models, crystals):
     joined = source("+".join([*models[:2], "descriptors"]))
-    assert joined.layers == ["embed", "conv.0", "embedding", "head.out"]
+    assert joined.layers == ["embed", "conv.0", "states", "embedding", "head.out"]
     found = joined.activations(crystals, ["conv.0"])["conv.0"]
     parts = [source(name).activations(crystals, ["conv.0"])["conv.0"] for name in models[:2]]
     both = Descriptors().activations(crystals, ["both"])["both"]
@@ -64,15 +64,33 @@ def test_joined_models_and_descriptors_stand_side_by_side(models, crystals):
     assert columns[-1] == "descriptors:rdf_1.8"
 
 
+def test_states_stand_for_a_network(models, crystals):
+    """Of one on descriptors, which has no layer of atoms, the embedding does."""
+    assert [source(name).default for name in models] == ["states", "states", "embedding"]
+    joined = source(f"{models[0]}+{models[2]}+descriptors")
+    assert joined.default == "states"
+    wide, narrow = source(models[0]), source(models[2])
+    parts = [wide.activations(crystals, ["states"])["states"]]
+    parts += [narrow.activations(crystals, ["embedding"])["embedding"]]
+    parts += [Descriptors().activations(crystals, ["both"])["both"]]
+    assert joined.sizes("states") == [2 * 3 * 4, 4, 290, 62]
+    found = joined.activations(crystals, ["states"])["states"]
+    np.testing.assert_array_equal(found, np.concatenate(parts, axis=1))
+    columns = joined.columns("states")
+    assert columns[23:25] == [f"{models[0]}:states.23", f"{models[2]}:embedding.0"]
+    assert source(f"{models[2]}+descriptors").default == "embedding"
+
+
 def test_models_without_a_common_layer_still_have_the_embedding_and_the_answer(models, crystals):
     joined = source(f"{models[0]}+{models[2]}")
-    assert joined.layers == ["embedding", "head.out"]
+    assert joined.layers == ["states", "embedding", "head.out"]
     assert joined.activations(crystals, ["embedding"])["embedding"].shape == (5, 8)
-    with pytest.raises(UserError, match=r"there is no layer 'conv.0'; there are: embedding"):
+    with pytest.raises(UserError, match=r"there is no layer 'conv.0'; there are: states, embedding"):
         joined.activations(crystals, ["conv.0"])
 
 
 def test_a_path_with_a_plus_is_a_path(models, tmp_path):
     for ending in (".safetensors", ".json"):
         copy(Path(models[0]).with_suffix(ending), tmp_path / f"a+b{ending}")
-    assert source(str(tmp_path / "a+b.safetensors")).layers == ["embed", "conv.0", "embedding", "head.out"]
+    found = source(str(tmp_path / "a+b.safetensors")).layers
+    assert found == ["embed", "conv.0", "states", "embedding", "head.out"]

@@ -9,6 +9,8 @@ import pytest
 
 from tlzoo.data import named
 from tlzoo.graphs.workers import GRAPHS, NoGraphError
+from tlzoo.model.trained import load
+from tlzoo.transfer.features.layers import Network
 from tlzoo.transfer.finetune.recipes import recipe
 from tlzoo.transfer.recommend import scores
 from tlzoo.transfer.recommend.recommendation import Report
@@ -31,7 +33,7 @@ def fake(noise, target, elements=None):
     values = np.random.default_rng(0).normal(size=(len(target), 8))
     values[:, 0] = target + noise * values[:, 0]
     card = {} if elements is None else {"elements": elements}
-    return SimpleNamespace(embedding=values.astype(np.float32), card=card)
+    return SimpleNamespace(embedding=values.astype(np.float32), card=card, layers=["embedding"])
 
 
 @pytest.fixture
@@ -225,3 +227,30 @@ def test_groups_are_left_out_together():
     alone = scores.left_out("kernel", twice, labels, np.arange(80)).mean()
     grouped = scores.left_out("kernel", twice, labels, np.tile(np.arange(40), 2)).mean()
     assert alone < 0.5 * grouped
+
+
+def test_a_regression_reads_states_and_a_head_its_embedding(crystals, target):
+    some = crystals.select(np.arange(20))
+    model = load("cgcnn-bg")
+    (score,) = scores.rank(
+        some, target[:20], {"cgcnn-bg": model}, unit="eV", groups=np.arange(20), shallow=False
+    )
+    assert score.layer == "states"
+    (name,) = model.card["targets"]
+    said = model.predict(some)[name]
+    assert score.answers == {name: pytest.approx(np.abs(said - target[:20]).mean(), rel=1e-4)}
+    wide = model.embed(some, layer="states").astype(np.float64)
+    assert score.logme == pytest.approx(scores.logme(wide, target[:20]), rel=1e-3)
+
+
+def test_layers_of_a_network_are_read_at_once(crystals, monkeypatch):
+    some, model = crystals.select(np.arange(4)), load("cgcnn-bg")
+    asked = []
+    read = type(model).read
+    monkeypatch.setattr(type(model), "read", lambda self, *args: asked.append(args[1]) or read(self, *args))
+    of = Network(model)
+    found = scores.features({("a", "states"): of, ("a", "embedding"): of}, some)
+    assert asked == [["states", "embedding"]]
+    for (_, layer), (values, seconds) in found.items():
+        np.testing.assert_array_equal(values, model.embed(some, layer=layer))
+        assert seconds == found["a", "states"][1] > 0
