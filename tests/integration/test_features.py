@@ -330,7 +330,7 @@ def test_mistakes_of_predict_by_what_was_kept(kept, few, tlzoo, tmp_path):
         (["--from", "phonon:chgnet"], "there is no kind of physics 'phonon'; there are: phonons, elastic"),
         (
             ["--from", "{run}", "--layer", "conv.3"],
-            "there is no layer 'conv.3'; there are: embed, conv.0, emb",
+            "there is no layer 'conv.3'; there are: embed, conv.0, states, emb",
         ),
         (
             ["--estimator", "svm"],

@@ -245,10 +245,9 @@ def test_a_regression_reads_states_and_a_head_its_embedding(crystals, target):
 
 def test_layers_of_a_network_are_read_at_once(crystals, monkeypatch):
     some, model = crystals.select(np.arange(4)), load("cgcnn-bg")
-    asked = []
-    read = type(model).read
-    monkeypatch.setattr(type(model), "read", lambda self, *args: asked.append(args[1]) or read(self, *args))
-    of = Network(model)
+    asked, of = [], Network(model)
+    read = of.read
+    monkeypatch.setattr(of, "read", lambda stores, layers: asked.append(layers) or read(stores, layers))
     found = scores.features({("a", "states"): of, ("a", "embedding"): of}, some)
     assert asked == [["states", "embedding"]]
     for (_, layer), (values, seconds) in found.items():
