@@ -125,7 +125,7 @@ MISTAKES = {
     "three-body part of CGCNN": (
         {"model.freezing": {"class_path": "ThreeBody"}},
         (
-            "this backbone has no three-body part (CGCNN sees no angles; ALIGNN does): no group matches "
+            "this backbone has no three-body part: no group matches "
             "'*.threebody'; there are: embed, conv.0, head.hidden, head.out. Use TwoBody, or another backbone"
         ),
     ),

@@ -16,7 +16,6 @@ from tlzoo.backbones.backbone import Backbone
 from tlzoo.errors import UserError, first_line
 from tlzoo.heads.head import Head
 
-
 # What options were before they were there, by their last name, where it was not None.
 BEFORE = {"degree": 0}
 
