@@ -123,8 +123,8 @@ class ThreeBody(Freezing):
         if not angles:
             raise UserError(
                 "this backbone has no three-body part: no group matches '*.threebody'; there are: "
-                f"{', '.join(groups)}. CGCNN sees no angles, MomentNet angles and distances in the same layers: "
-                "use TwoBody, which trains these, or ALIGNN, where they are apart"
+                f"{', '.join(groups)}. CGCNN sees no angles, MomentNet angles and distances in the same "
+                "layers: use TwoBody, which trains these, or ALIGNN, where they are apart"
             )
         return angles | _matches("head.*", groups)
 

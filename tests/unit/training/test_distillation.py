@@ -190,14 +190,11 @@ class TestRun:
 
     def test_validation_crystals_that_the_teacher_has_not_seen(self, config, tlzoo, tmp_path):
         """Nothing is said of them, not even that it is no number."""
-        changes = {
-            "model.distillation": {"class_path": "Distillation"},
-            "data.teacher": str(tmp_path / "some"),
-        }
-        path, run = config(changes), tmp_path / "run"
+        run, some = tmp_path / "run", tmp_path / "some"
         data = Configuration.parsed([f"--config={config({})}", f"--run_dir={run}"]).build().data
-        workbench.write_teacher(tmp_path / "some", data.crystals.select(data.split.train), dim=DIM)
-        assert tlzoo("fit", "--config", path, "--run_dir", run).code == 0
+        workbench.write_teacher(some, data.crystals.select(data.split.train), dim=DIM)
+        changes = {"model.distillation": {"class_path": "Distillation"}, "data.teacher": str(some)}
+        assert tlzoo("fit", "--config", config(changes), "--run_dir", run).code == 0
         table = pd.read_csv(run / "history.csv")
         assert table["train/teacher"].notna().all()
         assert "val/teacher" not in table
