@@ -37,7 +37,7 @@ NETWORKS = (
     ("CGCNN 64 wide, 3 layers", "cgcnn", PUBLISHED),
 )
 SAME_GRAPHS = {"training", "inference", "memory", "gpu"}  # also measured on the peers' own graphs
-ALL = (*USUAL, "agreement", "roofline", "scaling", "gpu", "large", "startup", "screening")
+ALL = (*USUAL, "networks", "agreement", "roofline", "scaling", "gpu", "large", "startup", "screening")
 TWO_CHECKOUTS = {"startup", "screening"}
 
 
@@ -78,7 +78,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"{', '.join(ALL)} (default: all but large, startup and screening; gpu if there is one)",
+        help=f"{', '.join(ALL)} (default: without networks, large, startup, screening; gpu if there is one)",
     )
     parser.add_argument("--data", default=default, help=f"data set (default: {default})")
     parser.add_argument("--crystals", type=int, default=1024, help="how many at most (default: 1024)")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks import agreement, roofline, steps
 from benchmarks.worker import Job, Table, batches, resident, serve
-from tlzoo.backbones import ALIGNN, CGCNN
+from tlzoo.backbones import ALIGNN, CGCNN, MomentNet
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.crystals import Crystals
 from tlzoo.data.module import CrystalDataModule
@@ -27,8 +27,12 @@ from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.heads import Regression
 from tlzoo.machine import runtime
 
-Kind = Literal["cgcnn", "alignn"]
-BACKBONES: dict[str, type[CGCNN | ALIGNN]] = {"cgcnn": CGCNN, "alignn": ALIGNN}
+Kind = Literal["cgcnn", "alignn", "momentnet"]
+BACKBONES: dict[str, type[CGCNN | ALIGNN | MomentNet]] = {
+    "cgcnn": CGCNN,
+    "alignn": ALIGNN,
+    "momentnet": MomentNet,
+}
 
 
 def crystals_of(table: Table) -> Crystals:
@@ -67,10 +71,10 @@ class Model(NamedTuple):
 def model_of(
     kind: Kind, network_: dict[str, Any], graph: GraphOptions, device: str = "cpu", *, compiled: bool = False
 ) -> Model:
-    """Return a network with the head that is published with it: a hidden layer for CGCNN, none for ALIGNN."""
+    """Return a network with the head that is published with it: a hidden layer, for ALIGNN none."""
     torch.manual_seed(0)
     backbone: Backbone = BACKBONES[kind](**network_, graph=graph)
-    head = Regression(hidden=(128,) if kind == "cgcnn" else (), transform="none")
+    head = Regression(hidden=() if kind == "alignn" else (128,), transform="none")
     head.bind(backbone.out_dim)
     backbone, head = backbone.to(device), head.to(device)
     if compiled:

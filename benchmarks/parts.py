@@ -262,6 +262,28 @@ def gpu(plan: Plan) -> list[Comparison]:
     return found
 
 
+def networks(plan: Plan) -> list[Comparison]:
+    """The small networks side by side, as checkpoints have them."""
+    few = {**plan.some(512), "batch": 64}
+    kinds = {
+        "CGCNN, 128 wide": {"kind": "cgcnn", "network_": {"dim": 128}},
+        "MomentNet, 128 wide": {"kind": "momentnet", "network_": {"dim": 128}},
+        "MomentNet, 128 wide, degree 3": {
+            "kind": "momentnet",
+            "network_": {"dim": 128, "degree": 3},
+            "options": {"degree": 3},
+        },
+        "ALIGNN, 64 wide, 2 + 2": {"kind": "alignn", "network_": SMALL},
+    }
+    return [
+        Comparison(
+            f"{job}, small networks, batch 64",
+            [Entry(name, OURS, job, {**few, **settings}) for name, settings in kinds.items()],
+        )
+        for job in ("training", "inference")
+    ]
+
+
 COMPARISONS: dict[str, Callable[[Plan], list[Comparison]]] = {
     "neighbours": neighbours,
     "line_graph": line_graph,
@@ -271,5 +293,6 @@ COMPARISONS: dict[str, Callable[[Plan], list[Comparison]]] = {
     "inference": lambda plan: steps(plan, "inference"),
     "epoch": epoch,
     "memory": memory,
+    "networks": networks,
     "gpu": gpu,
 }

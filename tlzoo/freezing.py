@@ -122,8 +122,9 @@ class ThreeBody(Freezing):
         angles = {name for name in groups if fnmatchcase(name, "*.threebody")}
         if not angles:
             raise UserError(
-                "this backbone has no three-body part (CGCNN sees no angles; ALIGNN does): no group matches "
-                f"'*.threebody'; there are: {', '.join(groups)}. Use TwoBody, or another backbone"
+                "this backbone has no three-body part: no group matches '*.threebody'; there are: "
+                f"{', '.join(groups)}. CGCNN sees no angles, MomentNet angles and distances in the same "
+                "layers: use TwoBody, which trains these, or ALIGNN, where they are apart"
             )
         return angles | _matches("head.*", groups)
 

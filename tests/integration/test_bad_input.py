@@ -125,8 +125,9 @@ MISTAKES = {
     "three-body part of CGCNN": (
         {"model.freezing": {"class_path": "ThreeBody"}},
         (
-            "this backbone has no three-body part (CGCNN sees no angles; ALIGNN does): no group matches "
-            "'*.threebody'; there are: embed, conv.0, head.hidden, head.out. Use TwoBody, or another backbone"
+            "this backbone has no three-body part: no group matches '*.threebody'; there are: embed, conv.0, "
+            "head.hidden, head.out. CGCNN sees no angles, MomentNet angles and distances in the same layers: "
+            "use TwoBody, which trains these, or ALIGNN, where they are apart"
         ),
     ),
     "missing pretrained model": (

@@ -54,7 +54,7 @@ def test_gradual_releases_last_first_and_ends():
         (
             ThreeBody(),
             CGCNN,
-            r"has no three-body part \(CGCNN sees no angles; ALIGNN does\).*there are: embed",
+            "has no three-body part.*there are: embed.*MomentNet angles and distances.* use TwoBody",
         ),
         (TwoBody(), ["embed", "head.out"], "has no two-body part.*there are: embed, head.out"),
         (NewHead(), ["embed"], r"no group matches 'head\.\*'"),

@@ -233,10 +233,14 @@ def read_shard(path: Path, dim: int) -> Shard:
         raise ValueError(
             f"{path.name} has {len(flat):,} numbers, wanted {dim} for each of {natoms.sum()} atoms"
         )
+    ids, offsets = np.array(table["id"].to_pylist(), dtype=object), np.concatenate([[0], np.cumsum(natoms)])
+    if not (finite := np.isfinite(flat)).all():
+        row = np.searchsorted(offsets, finite.argmin() // dim, side="right") - 1
+        raise ValueError(f"{path.name} has numbers of {ids[row]} that are not finite")
     return Shard(
-        np.array(table["id"].to_pylist(), dtype=object),
+        ids,
         table["hash"].to_pylist(),
-        np.concatenate([[0], np.cumsum(natoms)]),
+        offsets,
         flat.reshape(-1, dim),
         table["energy"].to_numpy() if "energy" in table.column_names else None,
     )

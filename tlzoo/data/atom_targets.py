@@ -69,7 +69,8 @@ class AtomTargets:
             writer.append("values", collected(table, crystals, store))
             writer.finish({"format": FORMAT, "crystals": len(crystals), "teacher": str(table.folder)})
 
-        return cls(store.atom_offsets, **cache.kept(folder, key, "what the teacher says", make))
+        noun = "what the teacher says"
+        return cls(store.atom_offsets, **cache.kept(folder, key, noun, ["values"], make))
 
     def gathered(self, rows: NDArray[np.int64]) -> Tensor:
         """Return those of some crystals, one after another, ``(atoms, features)`` float32."""

@@ -165,6 +165,11 @@ class LabelledTable:
         if notes := self._said:
             said = np.any(list(notes.values()), axis=0)
             split = with_unlabelled(split, self.splitter, self.crystals, said=said, notes=notes, **options)
+        if self.atoms is not None and not self._taught[split.train].any():
+            raise UserError(
+                f"data.teacher {self.teacher} has none of the training crystals of {self.source}: structures "
+                "are compared as they stand, atom by atom; make the table of this data set"
+            )
         if self.shuffle_labels is not None:
             split = replace(split, notes=(*split.notes, SHUFFLED))
             logger.warning("data.shuffle_labels is %d: %s", self.shuffle_labels, SHUFFLED)
@@ -213,15 +218,15 @@ class LabelledTable:
             there = np.asarray((~np.isnan(self._pseudo)).any(axis=1), dtype=np.bool_)
             notes[f"have only pseudo-labels (SHA-256 {digest})"] = there
         if self.atoms is not None:
-            name, digest = self.atoms.model["name"], self.atoms.sha256[:16]
-            there = self.atoms.holds(self.crystals)
-            if not there.any():
-                raise UserError(
-                    f"data.teacher {self.teacher} has none of the crystals of {self.source}: structures are "
-                    "compared as they stand, atom by atom; make the table of this data set"
-                )
-            notes[f"have no label but the features of their atoms by {name} (SHA-256 {digest})"] = there
+            whose = f"{self.atoms.model['name']} (SHA-256 {self.atoms.sha256[:16]})"
+            notes[f"have no label but the features of their atoms by {whose}"] = self._taught
         return notes
+
+    @cached_property
+    def _taught(self) -> NDArray[np.bool_]:
+        """Of which crystals a teacher has the atoms, ``(crystals,)``."""
+        assert self.atoms is not None
+        return self.atoms.holds(self.crystals)
 
     @cached_property
     def atoms(self) -> AtomTable | None:

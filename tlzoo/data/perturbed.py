@@ -177,3 +177,13 @@ def copied(crystals: Crystals) -> Mapping[int, str]:
     # the id says it: a column of ids that look like numbers was read as numbers
     names = {row: str(crystals.ids[row]).rpartition(MARK)[0] for row in rows}
     return {row: name for row, name in names.items() if name}
+
+
+def parents(crystals: Crystals) -> Rows:
+    """Return the row of what each is a perturbed copy of; its own if it is none, or that is not there."""
+    rows = np.arange(len(crystals), dtype=np.int64)
+    if copies := copied(crystals):
+        row_of = {str(name): row for row, name in enumerate(crystals.ids)}
+        for row, name in copies.items():
+            rows[row] = row_of.get(name, row)
+    return rows

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import shared_structures
+from tlzoo.data.perturbed import parents
 from tlzoo.data.splits import Split, Splitter
 from tlzoo.data.splits.ids import rows_by_id
-from tlzoo.data.splits.splitter import Table, check_copies, known_rows
+from tlzoo.data.splits.splitter import Table, known_rows
 from tlzoo.errors import UserError
 from tlzoo.machine.files import read_table
 
@@ -76,7 +77,8 @@ def with_unlabelled(
 ) -> Split:
     """Add to the training part crystals without a label, of which a model has said something.
 
-    Those the splitter would train on if it knew them, without duplicates of validation and test crystals.
+    Those the splitter would train on if it knew them, without duplicates of validation and test crystals, and
+    without perturbed copies of either, which a comparison of structures need not find.
 
     ``said`` tells of which, ``(crystals,)``, and ``notes`` what there is to say: ends of "… of the training
     crystals", each with those that it is about. For the other arguments see
@@ -84,14 +86,17 @@ def with_unlabelled(
     """
     everything = np.ones(len(crystals), dtype=np.bool_)
     given = splitter.divide(Table(crystals, everything, groups, targets, excluded))
-    check_copies(given, crystals)
     known = known_rows(crystals, targets)
     rows = np.sort(given["train"])
     rows = rows[said[rows] & ~known[rows]]
     later = np.concatenate([split.val, split.test])
+    # of a copy counts what it is a copy of, too, which may be tested under another name
+    origin = parents(crystals)
     if groups is None:
-        groups, _ = shared_structures(crystals, [rows, later])
-    rows = rows[~np.isin(groups[rows], groups[later])]
+        earlier = np.setdiff1d(np.concatenate([rows, origin[rows]]), later)
+        groups, _ = shared_structures(crystals, [earlier, later])
+    tested = np.isin(groups, groups[later])
+    rows = rows[~tested[rows] & ~tested[origin[rows]]]
     told = [
         f"{np.count_nonzero(about[rows]):,} of the training crystals {text}" for text, about in notes.items()
     ]

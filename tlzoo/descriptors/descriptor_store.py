@@ -73,7 +73,7 @@ class DescriptorStore:
             facts = {"format": FORMAT, "options": asdict(options), "crystals": len(crystals)}
             writer.finish({**facts, "names": names(options)})
 
-        return cls(cache.kept(folder, key, "descriptors", build)["values"], names(options))
+        return cls(**cache.kept(folder, key, "descriptors", ["values"], build), names=names(options))
 
     @classmethod
     def in_memory(cls, crystals: Crystals, options: DescriptorOptions) -> DescriptorStore:

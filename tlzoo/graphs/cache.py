@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -36,47 +36,53 @@ def default_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tlzoo"
 
 
-def kept(folder: Path, key: str, noun: str, make: Callable[[Writer], None]) -> dict[str, NDArray[Any]]:
+def kept(
+    folder: Path, key: str, noun: str, names: Collection[str], make: Callable[[Writer], None]
+) -> dict[str, NDArray[Any]]:
     """Return the arrays of a folder as :func:`read` does, made first if they are not there.
 
     Args:
         folder: The folder.
         key: What it is made for.
         noun: What is kept, for messages.
+        names: Of the arrays; a folder with others is made again.
         make: Appends all arrays, and finishes.
 
     Raises:
         UserError: The folder cannot be written, or was changed at once by somebody else.
     """
-    arrays = read(folder, key)
+    arrays = read(folder, key, names)
     if arrays is None:
         with Writer(folder, key, noun) as writer:
             make(writer)
-        arrays = read(folder, key)
+        arrays = read(folder, key, names)
     if arrays is None:
         raise UserError(f"{folder} changed while it was read; check the disk, delete the folder, run again")
     return arrays
 
 
-def read(folder: Path, key: str) -> dict[str, NDArray[Any]] | None:
+def read(folder: Path, key: str, names: Collection[str] | None = None) -> dict[str, NDArray[Any]] | None:
     """Return the arrays of a folder, memory-mapped read-only, or None if it is absent or damaged.
 
-    The size of every file is checked, and its SHA-256 if it was changed or copied since it was written;
-    damage is logged. To read gigabytes at every start would take seconds.
+    The size of every file is checked, and its SHA-256 if it was changed or copied since it was written: to
+    read gigabytes at every start would take seconds. A folder of other arrays than those named is damaged,
+    too. Damage is logged.
     """
     if not folder.exists():
         return None
     try:
-        return _read_checked(folder, key)
+        return _read_checked(folder, key, names)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         logger.warning("%s is damaged and will be made again (%s: %s)", folder, type(error).__name__, error)
         return None
 
 
-def _read_checked(folder: Path, key: str) -> dict[str, NDArray[Any]]:
+def _read_checked(folder: Path, key: str, names: Collection[str] | None) -> dict[str, NDArray[Any]]:
     meta = json.loads((folder / META).read_text(encoding="utf-8"))
     if meta["key"] != key:
         raise ValueError("made for other content")
+    if names is not None and (odd := sorted(meta["files"].keys() ^ {*names})):
+        raise ValueError(f"lacks or should not have {', '.join(odd)}")
     for name, facts in meta["files"].items():
         with (folder / f"{name}.npy").open("rb") as file:
             found = os.fstat(file.fileno())
@@ -185,7 +191,7 @@ class Writer:
                     raise
             else:
                 return
-            if read(self.folder, self.key) is not None:
+            if read(self.folder, self.key, self._arrays) is not None:
                 return  # another process was faster
             with contextlib.suppress(FileNotFoundError):
                 self.folder.rename(Path(self._aside.name) / f"damaged-{time.monotonic_ns()}")

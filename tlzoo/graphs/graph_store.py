@@ -140,7 +140,7 @@ class GraphStore:
                 writer.append(name, values)
             writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
 
-        return cls(**cache.kept(folder, key, "graphs", build), angles=options.angles)
+        return cls(**cache.kept(folder, key, "graphs", array_names(AXES), build), angles=options.angles)
 
     @classmethod
     def in_memory(cls, crystals: Crystals, options: GraphOptions) -> GraphStore:
@@ -247,6 +247,11 @@ def offsets_of(sizes: Sequence[NDArray[np.int64]], axes: Iterable[str]) -> dict[
     """Return the offsets of each axis by name, from the numbers on it, ``(axes, crystals)``, in pieces."""
     start = np.zeros((len(sizes[0]), 1), dtype=np.int64)
     return dict(zip(axes, np.cumsum(np.concatenate([start, *sizes], axis=1), axis=1), strict=True))
+
+
+def array_names(axes: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the names of all offsets and arrays."""
+    return {*axes, *(name for names in axes.values() for name in names)}
 
 
 def places_of(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[list[slice], NDArray[np.int64]]:

@@ -16,6 +16,7 @@ from tlzoo.graphs import cache, keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.graph_store import (
+    array_names,
     gathered,
     index_of,
     key_of,
@@ -98,7 +99,7 @@ class VectorStore:
                 writer.append(name, values)
             writer.finish({"format": FORMAT, "options": asdict(options), "crystals": len(crystals)})
 
-        return cls(**cache.kept(folder, key, "bond vectors", build))
+        return cls(**cache.kept(folder, key, "bond vectors", array_names(AXES), build))
 
     @classmethod
     def in_memory(cls, crystals: Crystals, options: VectorOptions) -> VectorStore:

@@ -16,6 +16,9 @@ from tlzoo.backbones.backbone import Backbone
 from tlzoo.errors import UserError, first_line
 from tlzoo.heads.head import Head
 
+# What options were before they were there, by their last name, where it was not None.
+BEFORE = {"degree": 0}
+
 
 def describe(module: nn.Module) -> dict[str, Any]:
     """Return the class of a module and the arguments of its constructor, as plain data.
@@ -121,15 +124,17 @@ def plain(value: Any, name: str) -> Any:  # noqa: ANN401 (anything JSON can hold
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
     """Return what differs between two trees of plain data, by dotted key.
 
+    An option that one of them is too old for is what it was before there was a choice.
+
     >>> differences({"graph": {"cutoff": 6.0}, "dim": 8}, {"graph": {"cutoff": 8.0}, "dim": 8})
     {'graph.cutoff': '6.0 → 8.0'}
     """
     one, other = flatten(before), flatten(after)
-    return {
-        key: f"{one.get(key)!r} → {other.get(key)!r}"
-        for key in sorted(one.keys() | other.keys())
-        if one.get(key) != other.get(key)
-    }
+    values = {}
+    for key in sorted(one.keys() | other.keys()):
+        lacking = BEFORE.get(key.rpartition(".")[2])
+        values[key] = one.get(key, lacking), other.get(key, lacking)
+    return {key: f"{old!r} → {new!r}" for key, (old, new) in values.items() if old != new}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

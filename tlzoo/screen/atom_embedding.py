@@ -237,20 +237,21 @@ class Atoms:
         questions = Questions(part.crystals, list(self.options))
         rows, stores = questions.made(questions.rows, make)
         problems = questions.problems
-        if not len(rows):
-            energies = np.empty(0) if isinstance(self.model.backbone, Potential) else None
-            return rows, np.empty((0, self.width), np.float32), energies, problems
-        store = stores[self.model.backbone.graph]
-        assert isinstance(store, GraphStore | VectorStore)
-        found = list(self._of_crystals(store))
-        finite = np.array([bool(np.isfinite(each).all()) for each in found])
+        found: list[Floats] = []
+        if len(rows):
+            store = stores[self.model.backbone.graph]
+            assert isinstance(store, GraphStore | VectorStore)
+            found = list(self._of_crystals(store))
+        finite = np.array([np.isfinite(each).all() for each in found], dtype=np.bool_)
         problems |= dict.fromkeys(rows[~finite].tolist(), "the network gives no finite numbers")
         rows, found = rows[finite], [each for each, good in zip(found, finite, strict=True) if good]
-        numbers = np.concatenate([np.empty((0, found[0].shape[1] if found else 0), np.float32), *found])
+        numbers = np.concatenate(
+            [np.empty((0, self.width), np.float32), *(f[:, : self.width] for f in found)]
+        )
         if not isinstance(self.model.backbone, Potential):
             return rows, numbers, None, problems
         energies = np.array([each[:, -1].sum(dtype=np.float64) for each in found])
-        return rows, numbers[:, :-1], energies, problems
+        return rows, numbers, energies, problems
 
     def _of_crystals(self, store: GraphStore | VectorStore) -> Iterator[Floats]:
         """Yield numbers of the atoms of each cell, ``(sites, numbers)``, in the order of the store.

@@ -338,7 +338,8 @@ class Task(pl.LightningModule):
         self._losses[stage].clear()
         if self._parts[stage]:
             errors, seen = (torch.stack(values) for values in zip(*self._parts[stage], strict=True))
-            self.log(f"{stage}/teacher", (errors * seen).sum() / seen.sum())
+            if total := seen.sum():  # the teacher may have seen no validation crystal
+                self.log(f"{stage}/teacher", (errors * seen).sum() / total)
             self._parts[stage].clear()
         metrics = self._metrics[stage]
         metrics.pool()

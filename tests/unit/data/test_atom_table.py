@@ -4,14 +4,17 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from tlzoo.crystals import Crystals
 from tlzoo.data import atom_table, named
 from tlzoo.data.atom_table import AtomTable
 from tlzoo.data.atom_targets import AtomTargets
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.data.splits import FromColumn
+from tlzoo.data.perturbed import perturbed
+from tlzoo.data.splits import FromColumn, Random
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.stores import open_store
 from tlzoo.errors import UserError
@@ -137,6 +140,22 @@ class TestRefused:
         with pytest.raises(UserError, match=r"taught is damaged \(.+\): delete what is wrong"):
             AtomTable.open(table[0].folder)
 
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_numbers_that_are_none(self, crystals, tmp_path, value):
+        """A file that something else wrote: what is infinite is cut to the largest number here."""
+        some, numbers = crystals.select([0, 1]), np.zeros((crystals.num_atoms[:2].sum(), 3))
+        numbers[-1, 1] = value
+        natoms, hashes = some.num_atoms, atom_table.hashes(some)
+        shard = atom_table.shard_of(some.ids, hashes, natoms, numbers)
+        if np.isinf(value):
+            flat = pa.array(numbers.astype(np.float16).reshape(-1))
+            column = pa.ListArray.from_arrays(pa.array([0, *np.cumsum(3 * natoms)], pa.int32()), flat)
+            shard = shard.set_column(shard.column_names.index("features"), "features", column)
+        path = tmp_path / "00000.parquet"
+        atom_table.write_arrow(shard, path)
+        with pytest.raises(ValueError, match=f"numbers of {some.ids[1]} that are not finite"):
+            atom_table.read_shard(path, 3)
+
     def test_another_shard(self, crystals, table):
         shards = table[0].folder / "shards"
         (shards / "00001.parquet").write_bytes((shards / "00000.parquet").read_bytes())
@@ -184,5 +203,84 @@ class TestSplit:
     def test_a_table_of_other_crystals(self, data, tmp_path):
         other = named.load("semiconductors").select(np.arange(100, 103))
         folder = workbench.write_teacher(tmp_path / "other", other)
-        with pytest.raises(UserError, match="other has none of the crystals of crystals in memory"):
+        with pytest.raises(UserError, match="other has none of the training crystals of crystals in memory"):
             _ = data(teacher=str(folder)).split
+
+    def test_a_table_of_the_test_crystals_alone(self, data, crystals, tmp_path):
+        folder = workbench.write_teacher(tmp_path / "tests", crystals.select([11]))
+        with pytest.raises(UserError, match="tests has none of the training crystals"):
+            _ = data(teacher=str(folder)).split
+
+
+class TestCopies:
+    """What is tested never comes back to training as a copy of which the teacher knows the atoms."""
+
+    PARTS = np.array(["train"] * 6 + ["val"] * 2 + ["test"] * 4, dtype=object)
+
+    def divided(self, crystals, parts, copies, folder, split):
+        """Divide crystals and copies of some, whose atoms a teacher knows."""
+        gap = crystals.column("band_gap").astype(float)
+        part = self.PARTS.copy()
+        for row, other in parts.items():
+            part[row] = other
+        table = replace(crystals, columns={"band_gap": gap, "part": part}, origins=())
+        more = perturbed(table.select(copies))
+        # larger: no comparison of structures tells what they are copies of
+        more = replace(more, lattice=1.1 * more.lattice)
+        unknown = {"band_gap": np.full(len(more), np.nan), "part": more.columns["part"]}
+        both = Crystals.concatenated(
+            [
+                replace(table, columns={**table.columns, "parent": np.full(len(table), None, dtype=object)}),
+                replace(more, columns={**unknown, "parent": more.columns["parent"]}),
+            ]
+        )
+        folder = workbench.write_teacher(folder, both)
+        data = CrystalDataModule.from_crystals(
+            both, targets=["band_gap"], split=split, teacher=str(folder), cache_dir=str(folder)
+        )
+        return both, data.split
+
+    def test_those_of_training_crystals_are_learned(self, crystals, tmp_path):
+        both, split = self.divided(crystals, {}, [0, 3], tmp_path / "taught", FromColumn("part"))
+        assert list(both.ids[split.train[6:]]) == [f"{crystals.ids[row]}~1" for row in (0, 3)]
+
+    def test_a_column_that_says_otherwise_is_refused(self, crystals, tmp_path):
+        """The copy says train, its crystal test."""
+        copy, parent = f"{crystals.ids[9]}~1", crystals.ids[9]
+        told = f"'{copy}' is in the train part, but a copy of '{parent}' in the test part"
+
+        class Wrong(FromColumn):
+            def divide(self, table):
+                parts = dict(super().divide(table))
+                moved = np.flatnonzero(table.crystals.ids == copy)
+                parts["test"] = np.setdiff1d(parts["test"], moved)
+                return {**parts, "train": np.append(parts["train"], moved)}
+
+        with pytest.raises(UserError, match=told):
+            self.divided(crystals, {}, [9], tmp_path / "taught", Wrong("part"))
+
+    def test_those_of_a_duplicate_of_a_test_crystal_are_not(self, crystals, tmp_path):
+        """A training crystal without a label has the structure of a test crystal; so its copy goes, too."""
+        twin = replace(crystals.select([9]), ids=np.array(["twin"], dtype=object), origins=())
+        more = Crystals.concatenated([replace(crystals.select(range(11)), origins=()), twin])
+        gap = np.append(more.column("band_gap")[:11].astype(float), np.nan)
+        more = replace(more, columns={"band_gap": gap}, units={})
+        both, split = self.divided(more, {11: "train"}, [0, 11], tmp_path / "taught", FromColumn("part"))
+        learned = set(both.ids[split.train])
+        assert f"{crystals.ids[0]}~1" in learned
+        assert not learned & {"twin", "twin~1"}
+
+    def test_a_random_part_of_the_labelled_holds_for_copies(self, crystals, tmp_path):
+        """Drawn of the labelled alone, a crystal may be tested that would be learned from were all drawn."""
+        learned = tested = 0
+        for seed in range(12):
+            drawn = Random(val=2, test=4, seed=seed, keep_duplicates_together=False)
+            both, split = self.divided(crystals, {}, [0, 3], tmp_path / str(seed), drawn)
+            part_of = {both.ids[row]: part for part, rows in split.parts.items() for row in rows}
+            for parent in crystals.ids[[0, 3]]:
+                copy = part_of.get(f"{parent}~1")
+                learned += copy == "train"
+                tested += part_of[parent] != "train"
+                assert copy is None or part_of[parent] == copy == "train"
+        assert learned
+        assert tested

@@ -142,6 +142,24 @@ def test_a_damaged_folder_is_replaced(tmp_path, caplog):
     assert "is damaged" in caplog.text
 
 
+def test_other_arrays_are_made_again(tmp_path, caplog):
+    """What an earlier state of the program wrote under the same key."""
+    write(tmp_path / "f")
+    made = []
+
+    def make(writer):
+        made.append(writer)
+        writer.append("a", np.ones(2))
+        writer.append("c", np.zeros(3))
+        writer.finish({})
+
+    for _ in range(2):
+        arrays = cache.kept(tmp_path / "f", "k", "things", ["a", "c"], make)
+        assert {name: len(values) for name, values in arrays.items()} == {"a": 2, "c": 3}
+    assert len(made) == 1
+    assert "lacks or should not have b, c" in caplog.text
+
+
 def test_what_killed_processes_left_is_deleted(tmp_path):
     for name, age in ((".partial-old", cache.ABANDONED + 60), (".partial-new", 60)):
         (tmp_path / name / "f").mkdir(parents=True)

@@ -13,7 +13,7 @@ from tlzoo.graphs import merge as module
 from tlzoo.graphs.colours import groups
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
-from tlzoo.graphs.harmonics import invariants
+from tlzoo.graphs.harmonics import harmonics, invariants
 
 NAMES = ["copper", "rock salt", "perovskite", "needle", "random", "sparse"]
 OPTIONS = [GraphOptions(), GraphOptions(symmetric=True, angles=True), GraphOptions(neighbours=3, angles=True)]
@@ -255,8 +255,6 @@ class TestReal:
 
     def test_coarsest_equitable_partition(self, real, options):
         """Plain refinement from the definition finds as many classes, of the same sizes."""
-        if options.degree:
-            pytest.skip("the definition knows no directions")
         merged, other = (GraphStore.in_memory(real, o) for o in (options, whole(options)))
         for row in range(0, 100, 2):
             one, graph = (arrays(store.batch(np.array([row]))) for store in (merged, other))
@@ -293,9 +291,40 @@ def plain_refinement(graph, tolerance):
         for b, t in zip(of_bond, target, strict=True):
             seen[t].append(b)
         of_atom = numbered((old, tuple(sorted(those))) for old, those in zip(atoms, seen, strict=True))
+        if keys.BOND_HARMONICS in graph:
+            of_atom = numbered(zip(of_atom, shapes(graph, of_atom, of_bond), strict=True))
         if len(set(of_atom)) + len(set(of_bond)) == len(set(atoms)) + len(set(bonds)):
             return atoms, bonds
         atoms, bonds = of_atom, of_bond
+
+
+def shapes(graph, of_atom, of_bond, tolerance=2e-4):
+    """Number what directions tell of each atom: sums over its bonds of each kind and over pairs and triples.
+
+    Kinds of bonds may be weighted by any message, so an invariant is one of every pair and triple of kinds.
+    The sums are over some twelve bonds each, of cosines that are equal to within 1e-4.
+    """
+    target, found = graph[keys.EDGE_INDEX][1], []
+    known = {}
+    for atom, kind in enumerate(of_atom):
+        here = np.flatnonzero(target == atom)
+        place = np.unique(np.array(of_bond)[here], return_inverse=True)[1]
+        moments = np.zeros((place.max() + 1, graph[keys.BOND_HARMONICS].shape[1]))
+        np.add.at(moments, place, graph[keys.BOND_HARMONICS][here])
+        one, two = moments[:, :3], moments[:, 3:8]
+        told = [moments[:, low:high] @ moments[:, low:high].T for low, high in ((0, 3), (3, 8), (8, 15))]
+        if two.shape[1]:
+            # Y₂(a, b), which is Y₂(a) for a = b, by polarisation
+            pairs = (one[:, None] + one).reshape(-1, 3), (one[:, None] - one).reshape(-1, 3)
+            both = (harmonics(pairs[0], 2)[:, 3:] - harmonics(pairs[1], 2)[:, 3:]) / 4
+            told.append(both @ two.T)
+        values = np.concatenate([each.ravel() for each in told])
+        others = known.setdefault(kind, [])
+        same = [i for i, other in enumerate(others) if np.abs(values - other).max() < tolerance]
+        if not same:
+            others.append(values)
+        found.append(same[0] if same else len(others) - 1)
+    return found
 
 
 def test_blocks_change_nothing(crystals, monkeypatch):

@@ -18,6 +18,7 @@ from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import nothing
 from tlzoo.heads import Regression
 from tlzoo.testing import workbench
+from tlzoo.training.configuration import Configuration
 from tlzoo.training.distillation import Distillation
 from tlzoo.training.task import Task
 
@@ -186,6 +187,17 @@ class TestRun:
         pd.testing.assert_frame_equal(after[after["part"] != "test"], predictions)
         answer = tlzoo("test", run, "--trust")
         assert answer.code == 0, answer.err
+
+    def test_validation_crystals_that_the_teacher_has_not_seen(self, config, tlzoo, tmp_path):
+        """Nothing is said of them, not even that it is no number."""
+        run, some = tmp_path / "run", tmp_path / "some"
+        data = Configuration.parsed([f"--config={config({})}", f"--run_dir={run}"]).build().data
+        workbench.write_teacher(some, data.crystals.select(data.split.train), dim=DIM)
+        changes = {"model.distillation": {"class_path": "Distillation"}, "data.teacher": str(some)}
+        assert tlzoo("fit", "--config", config(changes), "--run_dir", run).code == 0
+        table = pd.read_csv(run / "history.csv")
+        assert table["train/teacher"].notna().all()
+        assert "val/teacher" not in table
 
     def test_another_table_is_another_run(self, config, tlzoo, taught, tmp_path):
         changes = {"model.distillation": {"class_path": "Distillation"}, "data.teacher": str(taught)}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tlzoo import plugins
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import shared_structures
-from tlzoo.data.perturbed import copied
+from tlzoo.data.perturbed import copied, parents
 from tlzoo.data.splits.ids import Rows, rows_by_id, rows_of
 from tlzoo.errors import UserError
 
@@ -216,7 +216,7 @@ class Splitter(ABC):
             groups, compared = shared_structures(crystals, list(kept.values()))
         dropped = 0
         if drop and groups is not None:
-            kept, dropped = _dropped(kept, groups)
+            kept, dropped = _dropped(kept, groups, parents(crystals))
         split = Split(kept["train"], kept["val"], kept["test"], spec=self.spec(), left_out=left_out)
         notes = _notes(split, groups, unused, compared=compared)
         if dropped:
@@ -331,11 +331,15 @@ def _straddle(parts: Mapping[str, Rows], groups: Rows) -> bool:
     return any(len(_copies(parts, part, groups)) for part in ("val", "test"))
 
 
-def _dropped(parts: Mapping[str, Rows], groups: Rows) -> tuple[dict[str, Rows], int]:
-    """Return the parts without crystals whose group a later part has, and how many these are."""
-    val = parts["val"][~np.isin(groups[parts["val"]], groups[parts["test"]])]
-    later = groups[np.concatenate([val, parts["test"]])]
-    train = parts["train"][~np.isin(groups[parts["train"]], later)]
+def _dropped(parts: Mapping[str, Rows], groups: Rows, origin: Rows) -> tuple[dict[str, Rows], int]:
+    """Return the parts without crystals whose group a later part has, and their copies; how many they are."""
+
+    def without(rows: Rows, later: Rows) -> Rows:
+        tested = np.isin(groups, groups[later])
+        return rows[~tested[rows] & ~tested[origin[rows]]]
+
+    val = without(parts["val"], parts["test"])
+    train = without(parts["train"], np.concatenate([val, parts["test"]]))
     kept = {"train": train, "val": val, "test": parts["test"]}
     return kept, sum(len(parts[name]) - len(rows) for name, rows in kept.items())
 

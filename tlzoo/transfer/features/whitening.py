@@ -15,7 +15,8 @@ from tlzoo.machine.files import whole
 
 # Of rare atoms numbers are many standard deviations off; farther than this they count no more.
 CLIP: Final = 8.0
-# A number that varies by less, in standard deviations of the largest, is a constant with rounding.
+# A number that varies by less, in standard deviations of the largest, is a constant with rounding, and so is
+# a component that has less of the variance than the largest, times this.
 LEAST: Final = 1e-6
 BLOCK: Final = 1 << 14  # atoms that are in double precision at a time
 NAMES: Final = ("mean", "scale", "components", "variances")
@@ -56,11 +57,6 @@ class Whitening:
         squares = [np.square(sample[piece].astype(np.float64) - mean).sum(axis=0) for piece in pieces]
         scale = np.sqrt(np.sum(squares, axis=0) / total)
         scale[scale <= LEAST * scale.max()] = np.inf
-        there = min(int(np.isfinite(scale).sum()), total - 1)
-        if not 1 <= kept <= there:
-            raise UserError(
-                f"--whiten must be from 1 to {there}, the numbers that vary among {total:,} atoms, got {kept}"
-            )
         products = np.zeros((len(mean), len(mean)))
         for piece in pieces:
             z = _standardised(sample[piece].astype(np.float64), mean, scale)
@@ -68,6 +64,12 @@ class Whitening:
         found, vectors = np.linalg.eigh(products / total)
         order = np.argsort(found)[::-1]
         found, vectors = found[order], vectors[:, order]
+        there = int((found > LEAST * found[0]).sum())
+        if not 1 <= kept <= there:
+            raise UserError(
+                f"--whiten {kept}: what varies among {total:,} atoms of the sample is {there} independent "
+                "numbers; ask for no more, or give more crystals"
+            )
         # the sign of an eigenvector is the library's choice: the largest part is positive
         largest = np.abs(vectors).argmax(axis=0)
         vectors *= np.sign(vectors[largest, np.arange(len(largest))])
