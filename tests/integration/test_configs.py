@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 
 from tlzoo.data import named
 from tlzoo.heads import Head
+from tlzoo.model import checkpoint
 from tlzoo.model.description import describe
 from tlzoo.training.configuration import Configuration, Experiment, trainer_of
 
@@ -20,6 +21,8 @@ FRAGMENTS = sorted({*CONFIGS.glob("*/*.yaml")} - {*EXPERIMENTS} - {*STUDIES})
 
 # not downloaded: each must lie in TLZOO_DATA
 TABLES = {"phonondb_p3", "ju2021_sps_kappa", "aflow_agl"}
+# made by `make pretrain-momentnet-u`
+MADE = {"runs/teaching.parquet"}
 
 
 # What 846dd3e made of each: the specification of the network, names and shapes of its tensors, hashed.
@@ -55,6 +58,16 @@ def build(tmp_path, cache, monkeypatch):
     return built
 
 
+@pytest.fixture
+def first_stage(build, tmp_path, monkeypatch):
+    """What a second training starts from, as it is before the first."""
+    monkeypatch.chdir(tmp_path)
+    task = build(CONFIGS / "experiments" / "pretrain-taught.yaml")[0].task
+    targets = task.head.targets
+    card = {"targets": targets, "units": ["1"] * len(targets), "started_from": []}
+    checkpoint.save(Path("runs", "momentnet-u1", "model"), task.backbone, task.head, card)
+
+
 @pytest.mark.parametrize("base", ["PaperTrial", "Pretraining", "KFold", "FromColumn"])
 def test_short_names_of_splitters_within_a_splitter(base):
     arguments = {"column": "part"} if base == "FromColumn" else {}
@@ -73,15 +86,17 @@ def test_there_are_configurations():
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
-def test_an_experiment_builds(path, build, tmp_path):
+def test_an_experiment_builds(path, build, tmp_path, request):
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# "), "say in the first line what the experiment is"
     tree = yaml.safe_load(text)
     assert "seed_everything" in tree
+    if path.stem.endswith("-further"):
+        request.getfixturevalue("first_stage")
     experiment, trainer = build(path)
     assert isinstance(experiment.task.head, Head)
     assert experiment.task.head.in_dim == experiment.task.backbone.out_dim
-    assert named.known(experiment.data.source) or experiment.data.source in TABLES
+    assert named.known(experiment.data.source) or experiment.data.source in TABLES | MADE
     assert trainer.max_epochs == tree["trainer"]["max_epochs"]
     assert not (tmp_path / "run").exists()
     assert made(experiment) == BEFORE.get(name(path), made(experiment))
