@@ -31,7 +31,7 @@ quickstart: setup
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
 # Some of them: make checkpoints CARDS="cgcnn-fe momentnet-u". What is no checkpoint any more can be trained, too: make pretrain-cgcnn-mpt-no-ph.
 TAUGHT := momentnet-u cgcnn-u
-CARDS ?= cgcnn-fe cgcnn-bg cgcnn-fe-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt alignn-fe alignn-bg alignn-mpt cgcnn-fe-bg-all $(TAUGHT)
+CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt alignn-fe alignn-bg alignn-mpt cgcnn-fe-bg-all $(TAUGHT)
 
 checkpoints: $(CARDS:%=pretrain-%)
 
@@ -39,6 +39,11 @@ pretrain-%: setup
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-$(firstword $(subst -no-, ,$*)).yaml \
 	  $(if $(findstring -no-,$*),--config configs/leave-out/no-$(lastword $(subst -no-, ,$*)).yaml) --run_dir runs/$*
 	$(BIN)/tlzoo test runs/$*
+
+pretrain-cgcnn-mpt $(patsubst %,pretrain-cgcnn-mpt-no-%,dc ebg gv ph pz): runs/cgcnn-fe-bg/model.safetensors
+
+runs/cgcnn-fe-bg/model.safetensors: | setup
+	$(BIN)/tlzoo fit --config configs/experiments/pretrain-cgcnn-fe-bg.yaml --run_dir $(@D)
 
 # What has learned from every crystal has no test part: its errors are those of three folds.
 ALL := --config configs/experiments/pretrain-cgcnn-fe-bg-all.yaml

@@ -23,6 +23,11 @@ FRAGMENTS = sorted({*CONFIGS.glob("*/*.yaml")} - {*EXPERIMENTS} - {*STUDIES})
 TABLES = {"phonondb_p3", "ju2021_sps_kappa", "aflow_agl"}
 # made by `make pretrain-momentnet-u`
 MADE = {"runs/teaching.parquet"}
+# experiments that start from the run of another
+STARTS = {
+    "pretrain-taught-further": ("pretrain-taught", "momentnet-u1"),
+    "pretrain-cgcnn-mpt": ("pretrain-cgcnn-fe-bg", "cgcnn-fe-bg"),
+}
 
 
 # What 846dd3e made of each: the specification of the network, names and shapes of its tensors, hashed.
@@ -58,14 +63,13 @@ def build(tmp_path, cache, monkeypatch):
     return built
 
 
-@pytest.fixture
-def first_stage(build, tmp_path, monkeypatch):
-    """What a second training starts from, as it is before the first."""
+def untrained(experiment, run, build, tmp_path, monkeypatch):
+    """Put an experiment where another starts from it, as it is before its training."""
     monkeypatch.chdir(tmp_path)
-    task = build(CONFIGS / "experiments" / "pretrain-taught.yaml")[0].task
+    task = build(CONFIGS / "experiments" / f"{experiment}.yaml")[0].task
     targets = task.head.targets
     card = {"targets": targets, "units": ["1"] * len(targets), "started_from": []}
-    checkpoint.save(Path("runs", "momentnet-u1", "model"), task.backbone, task.head, card)
+    checkpoint.save(Path("runs", run, "model"), task.backbone, task.head, card)
 
 
 @pytest.mark.parametrize("base", ["PaperTrial", "Pretraining", "KFold", "FromColumn"])
@@ -86,13 +90,13 @@ def test_there_are_configurations():
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
-def test_an_experiment_builds(path, build, tmp_path, request):
+def test_an_experiment_builds(path, build, tmp_path, monkeypatch):
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# "), "say in the first line what the experiment is"
     tree = yaml.safe_load(text)
     assert "seed_everything" in tree
-    if path.stem.endswith("-further"):
-        request.getfixturevalue("first_stage")
+    if start := STARTS.get(path.stem):
+        untrained(*start, build, tmp_path, monkeypatch)
     experiment, trainer = build(path)
     assert isinstance(experiment.task.head, Head)
     assert experiment.task.head.in_dim == experiment.task.backbone.out_dim

@@ -112,7 +112,7 @@ def test_a_fold_that_was_not_tested(tlzoo, runs, tmp_path):
 
 
 def test_a_run_that_it_went_on_from_is_known_or_within(tlzoo, runs, tmp_path):
-    """Nobody else has that run: who asks which crystals are known must not need it, if it has learned no others."""
+    """Nobody else has that run; what it has learned from is known without it if that is within."""
     crystals = named.load("semiconductors")
     for first, within in (("fold-0", True), ("fold-1", False)):
         start = shutil.copytree(runs / first, tmp_path / first)
