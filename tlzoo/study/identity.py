@@ -46,7 +46,7 @@ def published(model: Any) -> tuple[Mapping[str, str], ...]:  # noqa: ANN401 (wha
     return tuple(found.values())
 
 
-def _missing(given: Any) -> Mapping[str, str]:  # noqa: ANN401 (what a user wrote)
+def _missing(given: Any) -> dict[str, str]:  # noqa: ANN401 (what a user wrote)
     """Name a model that is not there; the SHA-256 of one that was published once is known."""
     try:
         name = given["init_args"]["name"]
