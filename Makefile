@@ -26,7 +26,7 @@ $(SET_UP): pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: setup
-	$(BIN)/tlzoo finetune semiconductors --from cgcnn-mpt --head expt_gap --config configs/split/by-composition.yaml --run_dir runs/quickstart
+	$(BIN)/tlzoo finetune semiconductors --from momentnet-u --head band_gap --config configs/split/by-composition.yaml --run_dir runs/quickstart
 
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
 # Some of them: make checkpoints CARDS="cgcnn-fe momentnet-u". What is no checkpoint any more can be trained, too: make pretrain-cgcnn-mpt-no-ph.
