@@ -26,13 +26,12 @@ $(SET_UP): pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: setup
-	$(BIN)/tlzoo finetune semiconductors --from cgcnn-mpt --head expt_gap --config configs/split/by-composition.yaml --run_dir runs/quickstart
+	$(BIN)/tlzoo finetune semiconductors --from momentnet-u --head band_gap --config configs/split/by-composition.yaml --run_dir runs/quickstart
 
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
-# Some of them: make checkpoints CARDS="cgcnn-fe cgcnn-mpt-no-ph".
-MPT_NO := $(basename $(notdir $(wildcard configs/leave-out/no-*.yaml)))
-CARDS ?= cgcnn-fe cgcnn-bg cgcnn-fe-bg cgcnn-gv cgcnn-mpt $(MPT_NO:%=cgcnn-mpt-%) alignn-s-fe alignn-s-bg alignn-s-gv cgcnn-gv-taught alignn-s-mpt \
-  alignn-fe alignn-bg alignn-mpt cgcnn-fe-bg-all
+# Some of them: make checkpoints CARDS="cgcnn-fe momentnet-u". What is no checkpoint any more can be trained, too: make pretrain-cgcnn-mpt-no-ph.
+TAUGHT := momentnet-u cgcnn-u
+CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt alignn-fe alignn-bg alignn-mpt cgcnn-fe-bg-all $(TAUGHT)
 
 checkpoints: $(CARDS:%=pretrain-%)
 
@@ -40,6 +39,11 @@ pretrain-%: setup
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-$(firstword $(subst -no-, ,$*)).yaml \
 	  $(if $(findstring -no-,$*),--config configs/leave-out/no-$(lastword $(subst -no-, ,$*)).yaml) --run_dir runs/$*
 	$(BIN)/tlzoo test runs/$*
+
+pretrain-cgcnn-mpt $(patsubst %,pretrain-cgcnn-mpt-no-%,dc ebg gv ph pz): runs/cgcnn-fe-bg/model.safetensors
+
+runs/cgcnn-fe-bg/model.safetensors: | setup
+	$(BIN)/tlzoo fit --config configs/experiments/pretrain-cgcnn-fe-bg.yaml --run_dir $(@D)
 
 # What has learned from every crystal has no test part: its errors are those of three folds.
 ALL := --config configs/experiments/pretrain-cgcnn-fe-bg-all.yaml
@@ -50,6 +54,23 @@ pretrain-cgcnn-fe-bg-all: $(foreach fold,1 2 3,runs/cgcnn-fe-bg-all-fold-$(fold)
 runs/cgcnn-fe-bg-all-fold-%/predictions.csv: | setup
 	$(BIN)/tlzoo fit $(ALL) --config configs/split/fold-$*-of-3.yaml --run_dir $(@D)
 	$(BIN)/tlzoo test $(@D)
+
+# Taught by a potential: cells of at most 20 atoms, then all.
+NETWORK_cgcnn-u := --model.backbone CGCNN --model.backbone.dim 128
+FURTHER := --config configs/experiments/pretrain-taught-further.yaml
+
+$(TAUGHT:%=pretrain-%): pretrain-%: runs/%1/model.safetensors
+	$(BIN)/tlzoo fit $(FURTHER) --model.backbone.name runs/$*1 --model.head.name runs/$*1 --run_dir runs/$*
+	$(BIN)/tlzoo test runs/$*
+
+$(TAUGHT:%=runs/%1/model.safetensors): runs/%1/model.safetensors: | runs/teacher/table.json
+	$(BIN)/tlzoo fit --config configs/experiments/pretrain-taught.yaml $(NETWORK_$*) --run_dir $(@D)
+
+runs/teacher/table.json: | runs/teaching.parquet
+	$(BIN)/tlzoo embed sevennet-l3i5 runs/teaching-small.parquet --atoms --whiten 64 -o $(@D)
+
+runs/teaching.parquet: | setup
+	$(BIN)/python -m maintenance.teaching --compute 3000 -o $@
 
 pretrain-cgcnn-gv-taught: runs/moduli.parquet
 

@@ -147,10 +147,11 @@ def _about(card: Card) -> str:
             f" {training.excluded.crystals:,} crystals are left out ({training.excluded.published_list})."
         )
     taught = f" Teacher: {card.taught}." if card.teacher else ""
+    base = f" (`{training.base}` and more)" if training.base else ""
     return (
         f"## {card.name}\n\n{card.description}\n\n"
         f"{card.parameters:,} parameters; {training.epochs} epochs{time} on {training.machine}. "
-        f"Data: `{training.source}`, {card.licence}; cite {card.citation}.{kept_out}{taught}\n\n"
+        f"Data: `{training.source}`{base}, {card.licence}; cite {card.citation}.{kept_out}{taught}\n\n"
         f"SHA-256 `{card.sha256}`"
     )
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import findings
@@ -12,6 +13,7 @@ from tlzoo.study.study_folder import Folder
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
+RESULTS = sorted((ROOT / "benchmarks" / "results" / "studies").glob("*.parquet"))
 
 pytestmark = pytest.mark.documents
 
@@ -21,6 +23,14 @@ def test_a_study_is_made_of_configurations(path, cache):
     assert path.read_text(encoding="utf-8").startswith("# "), "say in the first line what the study asks"
     study = load(path)
     check([*study.sources.values(), *study.runs()])
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_stored_results_are_those_of_the_study(path):
+    """Also where it started from a checkpoint that is not published any more."""
+    study = load(ROOT / "configs" / "studies" / f"{path.stem}.yaml")
+    wanted = {run.id for run in (*study.runs(), *study.trivial)}
+    assert set(pq.read_table(path, columns=["id"])["id"].to_pylist()) <= wanted
 
 
 @pytest.mark.parametrize("part", findings.PARTS)

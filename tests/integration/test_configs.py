@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 
 from tlzoo.data import named
 from tlzoo.heads import Head
+from tlzoo.model import checkpoint
 from tlzoo.model.description import describe
 from tlzoo.training.configuration import Configuration, Experiment, trainer_of
 
@@ -20,6 +21,11 @@ FRAGMENTS = sorted({*CONFIGS.glob("*/*.yaml")} - {*EXPERIMENTS} - {*STUDIES})
 
 # not downloaded: each must lie in TLZOO_DATA; the last is made by maintenance.teaching
 TABLES = {"phonondb_p3", "ju2021_sps_kappa", "aflow_agl", "runs/teaching.parquet"}
+# experiments that start from the run of another
+STARTS = {
+    "pretrain-taught-further": ("pretrain-taught", "momentnet-u1"),
+    "pretrain-cgcnn-mpt": ("pretrain-cgcnn-fe-bg", "cgcnn-fe-bg"),
+}
 
 
 # What 846dd3e made of each: the specification of the network, names and shapes of its tensors, hashed.
@@ -59,6 +65,15 @@ def build(tmp_path, cache, monkeypatch):
     return built
 
 
+def untrained(experiment, run, build, tmp_path, monkeypatch):
+    """Put an experiment where another starts from it, as it is before its training."""
+    monkeypatch.chdir(tmp_path)
+    task = build(CONFIGS / "experiments" / f"{experiment}.yaml")[0].task
+    targets = task.head.targets
+    card = {"targets": targets, "units": ["1"] * len(targets), "started_from": []}
+    checkpoint.save(Path("runs", run, "model"), task.backbone, task.head, card)
+
+
 @pytest.mark.parametrize("base", ["PaperTrial", "Pretraining", "KFold", "FromColumn"])
 def test_short_names_of_splitters_within_a_splitter(base):
     arguments = {"column": "part"} if base == "FromColumn" else {}
@@ -77,11 +92,13 @@ def test_there_are_configurations():
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
-def test_an_experiment_builds(path, build, tmp_path):
+def test_an_experiment_builds(path, build, tmp_path, monkeypatch):
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# "), "say in the first line what the experiment is"
     tree = yaml.safe_load(text)
     assert "seed_everything" in tree
+    if start := STARTS.get(path.stem):
+        untrained(*start, build, tmp_path, monkeypatch)
     experiment, trainer = build(path)
     assert isinstance(experiment.task.head, Head)
     assert experiment.task.head.in_dim == experiment.task.backbone.out_dim

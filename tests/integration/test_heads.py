@@ -73,7 +73,7 @@ def test_fit_test_predict(case, table, tlzoo, config, tmp_path):
 def test_finetune_tells_two_classes_apart(table, tlzoo, tmp_path):
     """The balanced error is that of the predictions, and the plots are of classes; no word of NaN."""
     run = tmp_path / "run"
-    words = ("--target", "wide", "--from", "cgcnn-fe-bg", "--epochs", "3", "--pooling", "mean")
+    words = ("--target", "wide", "--from", "cgcnn-mpt", "--epochs", "3", "--pooling", "mean")
     answer = tlzoo("finetune", table, *words, "--run_dir", run)
     assert answer.code == 0, answer.err
     said = answer.out + answer.err
@@ -100,7 +100,7 @@ def test_finetune_tells_two_classes_apart(table, tlzoo, tmp_path):
 
 def test_a_number_that_is_zero_or_one(table, tlzoo, tmp_path):
     (tmp_path / "number.yaml").write_text("model: {head: {class_path: Regression}}")
-    words = ("--target", "wide", "--from", "cgcnn-fe-bg", "--epochs", "1", "--pooling", "mean")
+    words = ("--target", "wide", "--from", "cgcnn-mpt", "--epochs", "1", "--pooling", "mean")
     rates = ("--learning-rates", "3e-3", "--config", tmp_path / "number.yaml")
     answer = tlzoo("finetune", table, *words, *rates, "--run_dir", tmp_path / "run")
     assert answer.code == 0, answer.err

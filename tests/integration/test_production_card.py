@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from tlzoo.cards.card import Card
+from tlzoo.data import named
+from tlzoo.model.known_crystals import known_crystals
 
 WORDS = ("--description", "x", "--citation", "Somebody (2024)", "--licence", "CC0")
 FOLDS = 3
@@ -107,3 +109,24 @@ def test_a_fold_that_was_not_tested(tlzoo, runs, tmp_path):
     (fold / "predictions.csv").unlink()
     answer = publish(tlzoo, runs, tmp_path / "out", fold)
     assert (answer.code, answer.err) == (2, f"tlzoo: {fold} was not tested; call: tlzoo test {fold}\n")
+
+
+def test_a_run_that_it_went_on_from_is_known_or_within(tlzoo, runs, tmp_path):
+    """Nobody else has that run; what it has learned from is known without it if that is within."""
+    crystals = named.load("semiconductors")
+    for first, within in (("fold-0", True), ("fold-1", False)):
+        start = shutil.copytree(runs / first, tmp_path / first)
+        here = tmp_path / f"on-{first}"
+        further = ("fit", "--config", runs / "fold-0.yaml", "--from", start, "--run_dir", here)
+        assert tlzoo(*further).code == 0
+        assert tlzoo("test", here).code == 0
+        answer = tlzoo("zoo", "publish", here, "net", *WORDS, "--folder", tmp_path / first / "out")
+        assert answer.code == 0, answer.err
+        shutil.rmtree(here)
+        [origin] = Card.read(tmp_path / first / "out" / "net.json").started_from
+        assert (origin.name, origin.within) == (str(start), within)
+        start.rename(tmp_path / f"gone-{first}")
+        net = str(tmp_path / f"gone-{first}" / "out" / "net.safetensors")
+        found = known_crystals([net], crystals, np.arange(len(crystals)))
+        assert (found.mask is not None and found.mask.sum() > 100) == within
+        assert within or "cannot be looked at" in found.reason

@@ -174,7 +174,7 @@ def test_equal_labels_are_told(tlzoo, models, tmp_path):
 
 def test_a_damaged_checkpoint_is_left_out_of_all(tlzoo, mine, tmp_path, monkeypatch):
     """Of those in a folder; one that is named is an error."""
-    there = ["cgcnn-bg", "cgcnn-fe-bg"]
+    there = ["cgcnn-bg", "cgcnn-mpt"]
     for path in dict.fromkeys(path for name in there for path in files(library.locate(name))):
         shutil.copy(path, tmp_path)
     (tmp_path / "worse.json").write_text("{")

@@ -85,6 +85,7 @@ class Training(Record, frozen=True, kw_only=True):
         machine: What they ran on.
         versions: Version of each package that matters.
         started: When training began, ISO 8601.
+        base: The data set that the source was joined to; empty if it is none of that kind.
     """
 
     source: Text
@@ -98,6 +99,7 @@ class Training(Record, frozen=True, kw_only=True):
     machine: Text
     versions: dict[str, str]
     started: Text
+    base: str = ""
 
 
 class Scale(Record, frozen=True, kw_only=True):
@@ -136,10 +138,12 @@ class Origin(Record, frozen=True, kw_only=True):
     Attributes:
         name: As it was given: name of a checkpoint, run directory, file or address.
         sha256: SHA-256 of its weights.
+        within: Whether all that it has learned from is among the training crystals of the network itself.
     """
 
     name: Text
     sha256: Sha256
+    within: bool = False
 
 
 class Spec(Record, frozen=True, kw_only=True):
@@ -292,7 +296,8 @@ class Card(Record, frozen=True, kw_only=True):
             parts += f"; errors by cross-validation with {len(folds)} folds, so it is made to predict"
         else:
             parts += f", {training.test.crystals:,} for the test"
-        rows = [("data", f"{training.source}: {parts}")]
+        base = f" ({training.base} and more)" if training.base else ""
+        rows = [("data", f"{training.source}{base}: {parts}")]
         if training.excluded:
             kept_out = training.excluded
             number = "1 crystal" if kept_out.crystals == 1 else f"{kept_out.crystals:,} crystals"

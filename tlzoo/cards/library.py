@@ -10,6 +10,7 @@ from tlzoo.cards.artifact import SCHEME, fetch_artifact
 from tlzoo.cards.card import NAME, Card
 from tlzoo.cards.fetch import Address, fetch
 from tlzoo.cards.packaged import converted
+from tlzoo.cards.removed import REMOVED, message, trained
 from tlzoo.errors import UserError, did_you_mean
 
 # The parts of a repository's root that tell it from a folder that merely holds the package.
@@ -73,6 +74,8 @@ def find(name: str) -> Shelved:
         path = folder / f"{name}.json"
         if path.is_file():
             return Shelved(Card.read(path), path.with_suffix(".safetensors"))
+    if name in REMOVED:
+        raise UserError(message(name))
     raise UserError(f"there is no checkpoint {name!r}; {there_are(name)}")
 
 
@@ -82,7 +85,8 @@ def locate(name: str) -> Path:
     Args:
         name: A checkpoint, a run directory, a ``.safetensors`` file with its card beside it,
             ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``. A folder that has the
-            name of a checkpoint is written ``./NAME``.
+            name of a checkpoint is written ``./NAME``. The name of a checkpoint that is not published any
+            more means the run in which `make pretrain-NAME` trained it again.
 
     Raises:
         UserError: There is no such model, or it cannot be fetched.
@@ -94,6 +98,10 @@ def locate(name: str) -> Path:
     if name in names():
         return _weights(name)
     given = Path(name)
+    if name in REMOVED and not given.exists():
+        given = trained(name)
+        if not given.is_dir():
+            raise UserError(message(name))
     file = given / "model.safetensors" if given.is_dir() else given
     refuse_pickles(file)
     if file.suffix != ".safetensors":

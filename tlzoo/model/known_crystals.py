@@ -69,6 +69,8 @@ def _of(name: str, crystals: Crystals, rows: Rows, source: str, sha256: object =
         return Known(None, f"{name}: {own.note}")
     mask = own.mask
     for origin in card.get("started_from", ()):
+        if origin.get("within"):
+            continue
         before = _of(str(origin["name"]), crystals, rows, source, origin["sha256"])
         if before.mask is None:
             return Known(None, f"{name} started from {origin['name']}; {before.reason}")
@@ -78,7 +80,8 @@ def _of(name: str, crystals: Crystals, rows: Rows, source: str, sha256: object =
 
 def _own(card: Mapping[str, Any], weights: Path, crystals: Crystals, rows: Rows, source: str) -> Seen:
     """Return what a model has learned itself, not what it started from."""
-    if keeps_out(source) and (card.get("training") or {}).get("source") == PRETRAINING:
+    training = card.get("training") or {}
+    if keeps_out(source) and PRETRAINING in (training.get("source"), training.get("base")):
         return Seen(np.zeros(len(rows), dtype=bool), "all of it was kept out")
     run = run_of(weights)
     if run is not None and card.get("data_sha256") == crystals.content_hash:

@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import Any, Final
 
 from tlzoo.cards.lineage import started_from
+from tlzoo.cards.removed import REMOVED
 from tlzoo.study.axes import Tree
 from tlzoo.training.resume import FREE_KEYS
 
@@ -40,9 +41,18 @@ def published(model: Any) -> tuple[Mapping[str, str], ...]:  # noqa: ANN401 (wha
             models = started_from({part: given})
         except (AttributeError, LookupError, OSError, TypeError, ValueError):
             # the run itself will say what is wrong; with the weights there, it is another run
-            models = [{"name": str(given), "sha256": ""}]
+            models = [_missing(given)]
         found.update({one["name"]: one for one in models})
     return tuple(found.values())
+
+
+def _missing(given: Any) -> dict[str, str]:  # noqa: ANN401 (what a user wrote)
+    """Name a model that is not there; the SHA-256 of one that was published once is known."""
+    try:
+        name = given["init_args"]["name"]
+        return {"name": name, "sha256": REMOVED[name].sha256}
+    except (LookupError, TypeError):
+        return {"name": str(given), "sha256": ""}
 
 
 def _without(tree: Tree, keys: Iterable[str]) -> Tree:

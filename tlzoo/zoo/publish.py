@@ -81,7 +81,8 @@ def publish(
     content = {
         "name": name,
         "description": description,
-        **{key: loaded.card[key] for key in ("targets", "units", "elements", "started_from")},
+        **{key: loaded.card[key] for key in ("targets", "units", "elements")},
+        "started_from": [_origin(run, origin) for origin in loaded.card["started_from"]],
         "parameters": sum(p.numel() for part in (loaded.backbone, loaded.head) for p in part.parameters()),
         "scaler": _scaler(loaded.head, loaded.card["targets"]),
         "training": _training(run, environment, recipe),
@@ -140,7 +141,21 @@ def _training(run: Run, environment: Mapping[str, Any], recipe: Mapping[str, Any
         "machine": f"{environment['processor']}, {environment['threads']} thread(s)",
         "versions": environment["versions"],
         "started": environment["started"],
+        **({} if (base := base_of(environment["source"])) == environment["source"] else {"base": base}),
     }
+
+
+def _origin(run: Run, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Say of a run that training started from if it has learned from nothing else: nobody else has it."""
+    before = Run(Path(origin["name"]))
+    card = before.model.with_suffix(".json")
+    if not all(path.is_file() for path in (card, before.split, before.environment)):
+        return dict(origin)
+    facts, ours, theirs = read_json(card), read_json(run.environment), read_json(before.environment)
+    same = facts["sha256"] == origin["sha256"] and theirs["data_sha256"] == ours["data_sha256"]
+    learned = set(read_json(before.split)["train"]).issubset(read_json(run.split)["train"])
+    within = same and learned and not facts["started_from"]
+    return {**origin, **({"within": True} if within else {})}
 
 
 def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:

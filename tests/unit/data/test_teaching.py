@@ -8,6 +8,7 @@ from pymatgen.core import Lattice, Structure
 
 from maintenance import teaching
 from tlzoo.crystals import Crystals
+from tlzoo.data.atom_table import hashes
 from tlzoo.data.joined_table import base_of
 from tlzoo.data.splits import Pretraining
 from tlzoo.descriptors.physics_options import ELASTIC
@@ -72,4 +73,7 @@ def test_the_table_grows_by_what_is_asked(base, tmp_path, monkeypatch, capsys):
     assert (table.columns["elastic.g_vrh"][:3] > 1).all()
     assert base_of(str(out)) == "tiny"
     split = Pretraining().split(table, targets=["gap", "elastic.g_vrh"])
+    read = Crystals.read_parquet(tmp_path / "table-small.parquet")
+    assert list(read.ids) == [*"abce", "a~1", "b~1", "c~1"]
+    assert hashes(read)[4:] == hashes(table)[5:]
     assert [list(table.ids[rows]) for rows in split.parts.values()] == [["a", "b", "e"], ["c"], ["d"]]

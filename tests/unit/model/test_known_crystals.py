@@ -144,7 +144,7 @@ def test_a_checkpoint_tells_by_its_keys_without_the_data(crystals, work, monkeyp
     names = ["C-diamond", "Si-diamond", "GaAs-zincblende"]
     rows = np.flatnonzero(np.isin(crystals.ids, names))
     assert known_crystals(["cgcnn-fe-bg-all"], crystals, rows, "semiconductors").mask.all()
-    found = known_crystals(["cgcnn-fe-bg", "cgcnn-mpt"], crystals, np.arange(len(crystals)))
+    found = known_crystals(["cgcnn-bg", "cgcnn-mpt"], crystals, np.arange(len(crystals)))
     assert found.mask is not None
     assert not found.mask.any()
 
@@ -155,19 +155,19 @@ def test_what_nobody_can_tell_has_a_reason(run, mine, work, monkeypatch):
     rows = np.arange(len(mine))
     old = work / "old"
     old.mkdir()
-    for path in files(locate("cgcnn-fe-bg")):
+    for path in files(locate("cgcnn-bg")):
         if "domain" not in path.name and "structures" not in path.name:
             shutil.copy(path, old)
-    card = json.loads((old / "cgcnn-fe-bg.json").read_text())
+    card = json.loads((old / "cgcnn-bg.json").read_text())
     bare = {key: value for key, value in card.items() if key not in ("domain", "structures")}
-    (old / "cgcnn-fe-bg.json").write_text(json.dumps(bare))
-    found = known_crystals([str(old / "cgcnn-fe-bg.safetensors")], mine, rows)
+    (old / "cgcnn-bg.json").write_text(json.dumps(bare))
+    found = known_crystals([str(old / "cgcnn-bg.safetensors")], mine, rows)
     assert found.mask is None
     absent = "the data set pretraining is not on this machine: tlzoo data info pretraining"
-    assert found.reason.endswith(f"cgcnn-fe-bg.safetensors: {absent}")
-    assert seen_in_training(bare, mine, old / "cgcnn-fe-bg.safetensors").note in found.reason
+    assert found.reason.endswith(f"cgcnn-bg.safetensors: {absent}")
+    assert seen_in_training(bare, mine, old / "cgcnn-bg.safetensors").note in found.reason
     # of the embedded example all crystals were kept out, which is known without the data
-    assert not known_crystals(["cgcnn-fe-bg", "cgcnn-mpt"], mine, rows, "semiconductors").mask.any()
+    assert not known_crystals(["cgcnn-bg", "cgcnn-mpt"], mine, rows, "semiconductors").mask.any()
     table = work / "learned.parquet"
     content = table.read_bytes()
     Crystals.read_parquet(table).select(np.arange(20)).write_parquet(table)
@@ -179,14 +179,14 @@ def test_what_nobody_can_tell_has_a_reason(run, mine, work, monkeypatch):
 
 
 def test_checkpoints_of_the_zoo_are_asked_for_their_crystals(data_dir):
-    """Five that `cgcnn-fe-bg` learned from, strained; and five of the paper's test set, which it did not."""
+    """Five that `cgcnn-mpt` learned from, strained; and five of the paper's test set, which it did not."""
     pool = named.load("pretraining")
     part = pool.column("part")
     # in large cells keys take other orders on the same sites for the same: 1.8 % of the test crystals of `mp`
     small = np.flatnonzero((part == "test") & (pool.num_atoms <= 8))[:5]
     some = pool.select([*np.flatnonzero(part == "train")[:5], *small])
     some = replace(some, lattice=some.lattice * 0.99)
-    card = json.loads(find("cgcnn-fe-bg").path.with_suffix(".json").read_text())
+    card = json.loads(find("cgcnn-mpt").path.with_suffix(".json").read_text())
     expected = [*[True] * 5, *[False] * 5]
     assert seen_in_training(card, some).mask.tolist() == expected
     # without its keys the data say the same
