@@ -138,6 +138,17 @@ def test_a_run_knows_its_training_crystals(run, few, tlzoo, tmp_path):
     assert seen.mask.tolist() == [True]
 
 
+def test_measuring_keeps_what_is_known_of_training_crystals(run, tmp_path, monkeypatch):
+    from tlzoo.training import run as module
+    from tlzoo.training.measuring import test as measure
+
+    copy = shutil.copytree(run, tmp_path / "run")
+    before = (copy / "model.domain.safetensors").read_bytes()
+    monkeypatch.setattr(module, "learned_domain", lambda *_: pytest.fail("found anew"))
+    measure(copy)
+    assert (copy / "model.domain.safetensors").read_bytes() == before
+
+
 def test_models_of_before_say_that_they_do_not_know(few, folder, tlzoo, tmp_path):
     answer = tlzoo("predict", OLD, folder / "NaCl.cif", "-o", tmp_path / "p.csv")
     assert answer.code == 0, answer.err

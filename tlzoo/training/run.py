@@ -41,6 +41,7 @@ from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
 from tlzoo.model import checkpoint
 from tlzoo.model.description import plain
+from tlzoo.model.domain import Domain, read
 from tlzoo.model.trained import Model, learned_domain
 from tlzoo.training.task import Task
 
@@ -234,9 +235,26 @@ class Run:
         }
         was_training = task.training
         task.eval()
-        domain = learned_domain(Model(task.backbone, task.head, card), train)
+        domain = self._kept_domain(task) or learned_domain(Model(task.backbone, task.head, card), train)
         task.train(was_training)
         checkpoint.save(self.model, task.backbone, task.head, card, domain=domain)
+
+    def _kept_domain(self, task: Task) -> Domain | None:
+        """Return what the exported model knows of its training crystals, if these weights are in it.
+
+        To find it anew takes minutes where there are 100,000 crystals.
+        """
+        weights = self.model.with_suffix(".safetensors")
+        if not weights.is_file():
+            return None
+        try:
+            kept = checkpoint.load(weights)
+            domain = read(weights, kept.card)
+        except UserError:  # damaged, or of before: it will be written over
+            return None
+        pairs = ((kept.backbone, task.backbone), (kept.head, task.head))
+        alike = all(_same(one.state_dict(), other.state_dict()) for one, other in pairs)
+        return domain if alike and domain.keys is not None else None
 
     def evaluate(self, task: Task, data: CrystalDataModule, parts: Sequence[str]) -> dict[str, Any]:
         """Predict parts of the split in fp32 and bring all files of results up to date.
@@ -504,3 +522,7 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key].cpu()) for key in one)
