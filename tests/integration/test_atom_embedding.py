@@ -167,7 +167,8 @@ class TestRefused:
                 "from 1 to 512, the numbers of",
             ),
             (["cgcnn-fe", "nowhere", "--atoms", "-o", "x"], "nowhere does not exist"),
-            (["cgcnn-fe", "{mine}", "--atoms", "--jobs", "0", "-o", "x"], "at least 1, got '0'"),
+            (["cgcnn-fe", "{mine}", "--atoms", "--jobs", "0", "-o", "x"], "--jobs must be at least 1, got 0"),
+            (["cgcnn-fe", "{mine}", "--atoms", "-o", "x.csv"], "--atoms writes a folder, and x.csv would be"),
         ],
     )
     def test_before_anything_is_written(self, arguments, message, mine, tlzoo, tmp_path, monkeypatch):
@@ -234,6 +235,18 @@ class TestRefused:
         left_out = json.loads((table.folder / "table.json").read_text())["left_out"]
         assert set(left_out) == {str(one.ids[1]), str(one.ids[2])}
         assert len(atom_table.hashes(one)) == 4
+
+    def test_a_shard_of_which_nothing_is_left(self, crystals, mine, tlzoo, tmp_path):
+        path, folder = tmp_path / "og.parquet", tmp_path / "table"
+        one = crystals.select([0])
+        replace(one, ids=np.array(["og"], object), numbers=np.full_like(one.numbers, 118)).write_parquet(path)
+        answer = tlzoo("embed", "cgcnn-fe", path, mine, "--atoms", "--skip-bad", "-o", folder)
+        assert answer.code == 0, answer.err
+        assert AtomTable.open(folder).holds(crystals).all()
+        assert set(json.loads((folder / "table.json").read_text())["left_out"]) == {"og"}
+        answer = tlzoo("embed", "cgcnn-fe", path, "--atoms", "--skip-bad", "-o", tmp_path / "none")
+        assert answer.code == 2
+        assert answer.err.endswith(f"{tmp_path / 'none'} holds no crystal: all were left out\n")
 
 
 @pytest.mark.usefixtures("quick", "unchecked")

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from tlzoo.errors import UserError
+
+TABLES: Final = frozenset({".csv", ".parquet"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,17 @@ class Inputs:
         Raises:
             UserError: Its name ends otherwise.
         """
-        if self.output.suffix not in {".csv", ".parquet"}:
+        if self.output.suffix not in TABLES:
             raise UserError(f"the output {self.output} must end in .csv or .parquet")
+
+    def check_folder(self) -> None:
+        """Refuse an output that is no folder.
+
+        Raises:
+            UserError: It has the name of a table.
+        """
+        if self.output.suffix in TABLES:
+            raise UserError(f"--atoms writes a folder, and {self.output} would be a file; choose another -o")
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -101,3 +112,5 @@ class Embedded:
         given = [f"--{name}" for name in ("whiten", "jobs") if getattr(self, name) is not None]
         if given and not self.atoms:
             raise UserError(f"{given[0]} goes with --atoms")
+        if self.jobs is not None and self.jobs < 1:
+            raise UserError(f"--jobs must be at least 1, got {self.jobs}")

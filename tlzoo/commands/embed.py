@@ -13,6 +13,7 @@ def main(args: Sequence[str]) -> int:
     """Compute, and write a row per crystal: its id, then the numbers."""
     asked, given = arguments.parse(args, Embedded, Inputs, prog="tlzoo embed", about=__doc__)
     if asked.atoms:
+        given.check_folder()
         from tlzoo.screen import atom_embedding
 
         about = {name: getattr(asked, name) for name in ("layer", "whiten", "jobs")}

@@ -144,7 +144,7 @@ def hashes(crystals: Crystals) -> list[bytes]:
 
     In single precision, which is what files in the columnar format keep.
     """
-    lattices = np.ascontiguousarray(crystals.lattice.astype(np.float32)).reshape(len(crystals), -1)
+    lattices = np.ascontiguousarray(crystals.lattice.astype(np.float32)).reshape(len(crystals), 9)
     coords = np.ascontiguousarray(crystals.frac_coords.astype(np.float32))
     numbers = np.ascontiguousarray(crystals.numbers)
     found = []

@@ -77,7 +77,7 @@ def embed(
 
     Raises:
         UserError: The model, the inputs or the layer are no such thing, the folder belongs to others, a
-            crystal is wrong, or the work was stopped.
+            crystal is wrong, none is left, or the work was stopped.
     """
     count = worker_count(jobs)
     _check_folder(folder)
@@ -355,6 +355,8 @@ def _said(work: Atoms, table: atom_table.AtomTable, done: int) -> Iterator[str]:
     facts = json.loads((table.folder / atom_table.TABLE).read_text(encoding="utf-8"))
     if without := facts["left_out"]:
         sys.stderr.write(f"tlzoo: left out: {_listed(without)}\n")
+    if not facts["crystals"]:
+        raise UserError(f"{table.folder} holds no crystal: all were left out")
     now = f"{done:,} of them now" if done else "all done before"
     yield (
         f"{facts['crystals']:,} crystals ({now}), {facts['atoms']:,} atoms, {table.dim} numbers each → "
