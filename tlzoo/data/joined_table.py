@@ -54,6 +54,9 @@ def read(name: str) -> Crystals | Facts:
     if empty := np.flatnonzero(table["id"].isna()).tolist():
         raise UserError(f"{name}, row {empty[0] + 1} has no id")
     ids = np.array([str(each) for each in table["id"]], dtype=object)
+    # an empty column, such as `unseen_elements` mostly is, says nothing, not even whether it is text
+    nothing = (table.isna() | (table == "")).all()
+    table = table.loc[:, ~nothing]
     columns = {str(column): as_column(table[column].to_numpy()) for column in table if column != "id"}
     return Facts(ids, columns, note.get("units", {}))
 

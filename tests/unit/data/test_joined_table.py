@@ -173,6 +173,13 @@ def test_tables_are_read_with_their_units(base, tmp_path):
         read(str(tmp_path / "y.parquet"))
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_an_empty_column_is_none(ending, tmp_path):
+    path = tmp_path / f"x.{ending}"
+    write_columns({"id": text("a", "b"), "gap": np.array([1, NAN]), "said": text("", "")}, path)
+    assert list(read(str(path)).columns) == ["gap"]
+
+
 def test_a_file_says_what_it_was_made_of(base, tmp_path, monkeypatch):
     base.write_parquet(tmp_path / "plain.parquet")
     base.write_parquet(tmp_path / "made.parquet", base="pretraining")
