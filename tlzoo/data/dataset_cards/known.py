@@ -174,7 +174,9 @@ _PRETRAINING = DatasetCard(
     },
     default_target="formation_energy",
     crystals=100_203,
-    citation="; ".join(card.citation for card in _CARDS if card.name in _SOURCES),
+    citation="; ".join(
+        dict.fromkeys(work for card in _CARDS if card.name in _SOURCES for work in card.citation.split("; "))
+    ),
     licence=_MP,
     sources=_SOURCES,
     transformation=(
