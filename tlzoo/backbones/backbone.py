@@ -61,6 +61,10 @@ class Backbone(nn.Module, ABC):
 
     def state_layers(self) -> Mapping[str, Layer]:
         """Name the layers of atoms whose statistics, together, say more of a crystal than the embedding."""
+        return self.atom_layers()
+
+    def atom_layers(self) -> Mapping[str, Layer]:
+        """Name the layers of atoms, from input to output."""
         return {name: layer for name, layer in self.layers().items() if layer.axis == "atoms"}
 
     @property

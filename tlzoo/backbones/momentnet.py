@@ -2,14 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tlzoo.backbones.backbone import Backbone, Layer
+from tlzoo.backbones.convolutional import Convolutional
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
@@ -27,7 +26,7 @@ from tlzoo.nn.rows import Rows
 EDGE_DIM = 41  # 0, 0.2 … 8 Å, as CGCNN
 
 
-class MomentNet(Backbone):
+class MomentNet(Convolutional):
     """Moments of messages over the directions of bonds, and their invariant products.
 
     Each layer sums the messages to an atom, weighted by the spherical harmonics of the bonds' directions, and
@@ -100,20 +99,6 @@ class MomentNet(Backbone):
             x = conv(x, edge_attr, atoms, directions)
         pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, batch[keys.NUM_CRYSTALS]))
         return pooled
-
-    def groups(self) -> Mapping[str, Sequence[nn.Module]]:
-        """Name the parts: ``embed``, ``conv.0`` …, and ``pool`` if it has parameters."""
-        groups: dict[str, Sequence[nn.Module]] = {"embed": [self.embed, self.basis]}
-        groups.update({f"conv.{i}": [conv] for i, conv in enumerate(self.convs)})
-        groups[f"conv.{self.depth - 1}"] = [self.convs[-1], self.drop]
-        if self.pooling == "attention":
-            groups["pool"] = [self.pool]
-        return groups
-
-    def layers(self) -> Mapping[str, Layer]:
-        """Name the layers: ``embed``, then ``conv.0`` …."""
-        convs = {f"conv.{i}": Layer(conv, "atoms", self.dim) for i, conv in enumerate(self.convs)}
-        return {"embed": Layer(self.embed, "atoms", self.dim), **convs}
 
 
 def envelope(length: Float[Tensor, " bonds"], cutoff: float) -> Float[Tensor, " bonds"]:

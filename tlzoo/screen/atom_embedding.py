@@ -147,7 +147,7 @@ class Atoms:
     ) -> None:
         self.model, self.name, self.skip_bad = model, name, skip_bad
         backbone = model.backbone
-        there = {key: each.dim for key, each in backbone.layers().items() if each.axis == "atoms"}
+        there = {key: each.dim for key, each in backbone.atom_layers().items()}
         if not there:
             raise UserError(f"{name} has no layer of atoms")
         check_layers([layer] if layer is not None else [], there)

@@ -72,7 +72,7 @@ class Distillation(nn.Module):
         Raises:
             UserError: The backbone has no such layer, or none of atoms.
         """
-        there = {name: layer for name, layer in backbone.layers().items() if layer.axis == "atoms"}
+        there = backbone.atom_layers()
         if not there:
             raise UserError(f"{type(backbone).__name__} has no layer of atoms, which a teacher speaks of")
         if self.layer is not None and self.layer not in there:

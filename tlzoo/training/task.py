@@ -137,8 +137,11 @@ class Task(pl.LightningModule):
     def _raw(self, batch: Batch) -> tuple[Tensor, Part | None]:
         """Return the head's raw output, computed in parts once memory ran out, and what is learned beside."""
         output = self._output(batch)
-        learns = self.distillation is not None and keys.ATOM_TARGETS in batch
-        return Distillation.parted(output) if learns else (output, None)
+        return Distillation.parted(output) if self._teacher_of(batch) else (output, None)
+
+    def _teacher_of(self, batch: Batch) -> Distillation | None:
+        """Return what a batch with a teacher is learned with."""
+        return self.distillation if keys.ATOM_TARGETS in batch else None
 
     def _output(self, batch: Batch) -> Tensor:
         if torch.is_grad_enabled():
@@ -148,8 +151,8 @@ class Task(pl.LightningModule):
         return budget.apply(self._compute, batch)
 
     def _compute(self, batch: Batch) -> Tensor:
-        if self.distillation is not None and keys.ATOM_TARGETS in batch:
-            output: Tensor = self.distillation(self.backbone, self.head, batch)
+        if taught := self._teacher_of(batch):
+            output: Tensor = taught(self.backbone, self.head, batch)
             return output
         raw: Tensor = self.head(self.backbone(batch))
         return raw
