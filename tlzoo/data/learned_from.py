@@ -20,9 +20,12 @@ from tlzoo.machine.remarks import told
 
 
 def training_crystals(
-    weights: Path | None, card: Mapping[str, Any], parts: Sequence[str] = ("train",)
+    weights: Path | None,
+    card: Mapping[str, Any],
+    parts: Sequence[str] = ("train",),
+    columns: Sequence[str] = (),
 ) -> Crystals:
-    """Return the crystals of the training part, or of several parts.
+    """Return the crystals of the training part, or of several parts, with some of their columns.
 
     A run directory has their ids in ``split.json``, that of `tlzoo finetune` in one of its runs; a checkpoint
     of the zoo has its recipe, and a hash of the ids. All need the data set that the model was trained on.
@@ -32,7 +35,8 @@ def training_crystals(
             they changed since.
     """
     try:
-        crystals = replace(_training_crystals(weights, card, parts), columns={})
+        found = _training_crystals(weights, card, parts)
+        crystals = replace(found, columns={name: found.columns[name] for name in columns})
     except (LookupError, TypeError, AttributeError, yaml.YAMLError, json.JSONDecodeError) as error:
         raise UserError(f"the record of what it has learned from is damaged ({first_line(error)})") from error
     runtime.give_back()  # the table that they are a part of
