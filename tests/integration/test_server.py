@@ -134,7 +134,19 @@ def test_models_and_health(server):
     assert set(described["paths"]) == {"/health", "/models", "/predict"}
 
 
+# 200 atoms in general positions of a group of 192 operations
+GROWN = (
+    "data_x\n_symmetry_space_group_name_H-M 'F m -3 m'\n"
+    + "".join(f"_cell_length_{name} 30\n" for name in "abc")
+    + "".join(f"_cell_angle_{name} 90\n" for name in ("alpha", "beta", "gamma"))
+    + "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
+    + "".join(
+        f"Na{i} {i * 0.61803 % 1:.5f} {i * 0.75488 % 1:.5f} {i * 0.56984 % 1:.5f}\n" for i in range(1, 201)
+    )
+)
+
 HOSTILE = {
+    "grown.cif": (GROWN.encode(), "cannot be read (MemoryError: Unable to allocate "),
     "empty.cif": (b"", "is empty"),
     "rubbish.cif": (bytes(range(256)) * 40, "cannot be read"),
     "no-sites.cif": (b"data_x\n_cell_length_a 3\n", "cannot be read (ValueError: it has no atom sites)"),

@@ -13,6 +13,9 @@ ATOMS: Final = 500
 # Seconds for the answer to a request, loading models included. What takes longer is stuck: a file that grows
 # into millions of atoms.
 SECONDS: Final = 60
+# Bytes of memory for that. A large network takes 0.5 GB beside 1 GB of libraries; a CIF of 12 kB can grow
+# into so many atoms that their distances take 33 GB.
+MEMORY: Final = 4 * 1024**3
 # Connections at a time; those that wait hold their files in memory.
 CONNECTIONS: Final = 100
 # Models in memory at a time: 20 MB each with what it knows of its training crystals, some potentials 200 MB.

@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from tlzoo.model import trained
 from tlzoo.model.answering import Questions
 from tlzoo.screen.facts import formula
 from tlzoo.server import nearest, uploads
-from tlzoo.server.limits import MODELS
+from tlzoo.server.limits import MEMORY, MODELS
 from tlzoo.transfer.finetune import chosen
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def main(names: Sequence[str]) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     runtime.configure(keep=False)
+    _bound_memory()
     _write(answers, lambda: {"models": [described(name) | {"chosen": True} for name in names] or offered()})
     for line in sys.stdin:
         question = json.loads(line)
@@ -113,6 +115,14 @@ def described(name: str) -> dict[str, Any]:
 def loaded(name: str) -> "Answering":
     """Return a model, which stays in memory for the next question."""
     return chosen.load(name)
+
+
+def _bound_memory() -> None:
+    """Let what asks for too much memory fail at once, where the system can do that, instead of all else."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
 def _write(answers: IO[str], answer: Callable[[], dict[str, Any]]) -> None:
