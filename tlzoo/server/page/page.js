@@ -9,7 +9,7 @@ const made = (tag, content = "", look = "") => {
   if (look) one.className = look;
   return one;
 };
-const number = (value) => (value === null ? "none" : Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-3) ? value.toExponential(2) : String(Number(value.toPrecision(4))));
+const number = (value, digits = 4) => (value === null ? "none" : Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-3) ? value.toExponential(2) : String(Number(value.toPrecision(digits))));
 const withUnit = (text, unit) => (unit && unit !== "1" ? `${text} ${unit}` : text);
 const named = (name, unit) => (unit && unit !== "1" ? `${name} (${unit})` : name);
 
@@ -20,6 +20,8 @@ const TRUST = {
   "unknown elements": (said) => `⚠ holds elements the model has never seen: ${said.unseen_elements}`,
   "not known": () => "how near it is to what the model has learned from is not known",
 };
+
+const SILICON = "Si\n5.43\n0 .5 .5\n.5 0 .5\n.5 .5 0\nSi\n2\nDirect\n0 0 0\n.25 .25 .25\n";
 
 let models = [], files = [], answer = null, shown = 0, view = null, asking = null;
 
@@ -37,6 +39,7 @@ async function start() {
     view = new View($("view"), looks);
     $("models").replaceChildren(...models.map(choice));
     say("Choose or drop crystals.");
+    $("example").hidden = false;
   } catch (error) {
     fail(error);
   }
@@ -46,7 +49,7 @@ function choice(model) {
   const box = made("input"), label = made("label", [box, made("span", model.name)]);
   Object.assign(box, { type: "checkbox", value: model.name, checked: model.chosen });
   for (const { name, unit, mae } of model.targets) {
-    label.append(made("small", mae === null ? named(name, unit) : `${name}: mean error ${withUnit(number(mae), unit)}`));
+    label.append(made("small", mae === null ? named(name, unit) : `${name}: mean test error ${withUnit(number(mae, 2), unit)}`));
   }
   label.title = model.about;
   return label;
@@ -61,6 +64,7 @@ async function ask() {
   for (const file of files) form.append("files", file);
   for (const name of chosen) form.append("models", name);
   const { signal } = (asking = new AbortController());
+  $("example").hidden = true;
   say(`Reading ${files.length} ${files.length === 1 ? "file" : "files"}…`);
   try {
     answer = await fetched("predict", { method: "POST", body: form, signal });
@@ -96,7 +100,7 @@ function* said(crystal) {
   for (const prediction of crystal.predictions) {
     const model = models.find(({ name }) => name === prediction.model);
     const targets = new Map(model.targets.map((target) => [target.name, target]));
-    if (prediction.problem) yield { model, prediction, target: model.targets[0], value: null };
+    if (prediction.problem) yield { model, prediction, target: model.targets[0], value: null, of: () => undefined };
     for (const [column, value] of Object.entries(prediction.answers)) {
       const base = column.replace(/_(q\d+|std|spread)$/, "");
       if (targets.has(base) && base !== column) continue; // told beside the property
@@ -115,27 +119,35 @@ function select(row) {
   $("view").setAttribute("aria-label", `${crystal.formula}: cell with ${[...counts].map(([symbol, n]) => `${n} ${symbol}`).join(", ")}`);
   $("legend").replaceChildren(...[...counts].flatMap(([symbol, n]) => [swatch(symbol, n), " "]));
   view.show(crystal);
-  const list = made("dl");
-  for (const each of said(crystal)) list.append(...described(each));
   const size = `${crystal.elements.length} ${crystal.elements.length === 1 ? "atom" : "atoms"} in the cell · ${crystal.file}`;
   const notes = crystal.notes.map((text) => made("p", text, "soft"));
-  $("details").replaceChildren(made("h2", crystal.id === crystal.formula ? crystal.id : `${crystal.id}: ${crystal.formula}`), made("div", size, "soft"), ...notes, list);
+  $("details").replaceChildren(made("h2", crystal.id === crystal.formula ? crystal.id : `${crystal.id}: ${crystal.formula}`), made("div", size, "soft"), ...notes, ...crystal.predictions.map(told));
 }
 
-function described({ model, prediction, target, value, of }) {
-  const head = made("dt", `${target.name}${target.about ? ` (${target.about})` : ""}, by ${model.name}`);
-  if (prediction.problem) return [head, made("dd", prediction.problem, "bad")];
-  const lines = [made("dd", typeof value === "string" ? value : withUnit(number(value), target.unit), "value")];
-  const [low, high, deviation, spread] = ["q5", "q95", "std", "spread"].map(of);
-  if (low !== undefined && high !== undefined) lines.push(made("dd", `90 % interval: ${number(low)} to ${withUnit(number(high), target.unit)}`));
-  if (deviation !== undefined) lines.push(made("dd", `standard deviation: ${withUnit(number(deviation), target.unit)}`));
-  if (spread !== undefined) lines.push(made("dd", `its trainings differ by ${withUnit(number(spread), target.unit)} (standard deviation)`));
-  if (low === undefined && target.mae !== null) lines.push(made("dd", `no interval; its errors on test crystals are ${withUnit(number(target.mae), target.unit)} on average`, "soft"));
-  const near = (prediction.nearest ?? []).map(({ id, formula, labels }) => `${formula} (${id}): ${target.name in labels ? withUnit(number(labels[target.name]), target.unit) : "no label"}`);
-  if (near.length) lines.push(made("dd", `nearest that it has learned from: ${near.join("; ")}`));
-  const words = (TRUST[prediction.trust] ?? (() => prediction.trust))(prediction);
-  lines.push(made("dd", words, words.startsWith("⚠") ? "bad" : "soft"));
-  return [head, ...lines];
+// What one model says of a crystal: a line for each property, then how far to trust them.
+function told(prediction) {
+  const part = made("section", made("h3", prediction.model)), rows = [];
+  for (const { target, value, of } of said({ predictions: [prediction] })) {
+    if (!prediction.problem) rows.push(made("tr", property(target, value, of)));
+  }
+  part.append(prediction.problem ? made("p", prediction.problem, "bad") : made("table", made("tbody", rows)));
+  const words = TRUST[prediction.trust]?.(prediction) ?? "";
+  part.append(made("p", words, words.startsWith("⚠") ? "bad" : "soft"));
+  const near = (prediction.nearest ?? []).map(({ id, formula, labels }) => `${formula} (${id}${Object.entries(labels).map(([name, value]) => `, ${name} ${number(value)}`).join("")})`);
+  if (near.length) part.append(made("p", `Nearest that it has learned from: ${near.join("; ")}`, "soft"));
+  return part;
+}
+
+function property(target, value, of) {
+  const [low, high, deviation, spread] = ["q5", "q95", "std", "spread"].map(of), lines = [];
+  if (low !== undefined && high !== undefined) lines.push(`90 %: ${number(low)} to ${number(high)}`);
+  else if (target.mae !== null) lines.push(`mean test error ${number(target.mae, 2)}`);
+  if (deviation !== undefined) lines.push(`standard deviation ${number(deviation, 2)}`);
+  if (spread !== undefined) lines.push(`its trainings differ by ${number(spread, 2)}`);
+  const head = made("th", [target.name, made("small", target.about)]);
+  head.scope = "row";
+  const shown = typeof value === "string" ? value : withUnit(number(value), target.unit);
+  return [head, made("td", [shown, made("small", lines.join("; "))], "value")];
 }
 
 function swatch(symbol, count) {
@@ -179,7 +191,7 @@ function csv() {
   for (const crystal of answer.crystals) {
     for (const { model, prediction, target, value, of } of said(crystal)) {
       const { trust, unseen_elements: unseen, distance, problem } = prediction;
-      rows.push([crystal.id, crystal.file, crystal.formula, model.name, target.name, target.unit, value, of?.("q5"), of?.("q95"), trust, unseen, distance, problem]);
+      rows.push([crystal.id, crystal.file, crystal.formula, model.name, target.name, target.unit, value, of("q5"), of("q95"), trust, unseen, distance, problem]);
     }
   }
   return rows.map((row) => row.map((cell) => `"${String(cell ?? "").replaceAll('"', '""')}"`).join(",")).join("\r\n") + "\r\n";
@@ -202,6 +214,11 @@ $("files").addEventListener("change", () => {
 });
 $("models").addEventListener("change", ask);
 $("ask").addEventListener("submit", (event) => event.preventDefault());
+$("example").addEventListener("click", () => {
+  files = [new File([SILICON], "silicon.vasp")];
+  shown = 0;
+  ask();
+});
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
