@@ -173,10 +173,10 @@ def embedding_map(path: str | Path, embedding: Values, values: Values, *, name: 
     shares = size[:2] ** 2 / max(float((size**2).sum()), 1e-300)
     figure, (axes,) = _figure(6.4, 5.2)
     known = ~np.isnan(values)
-    axes.scatter(*spots[~known].T, s=8, color="#bbbbbb", linewidths=0, rasterized=True)
-    drawn = axes.scatter(
-        *spots[known].T, c=values[known], s=12, cmap="cividis", linewidths=0, rasterized=True
-    )
+    x, y = spots.T
+    look: dict[str, Any] = {"s": 12, "linewidths": 0, "rasterized": True}
+    axes.scatter(x[~known], y[~known], color="#bbbbbb", **look)
+    drawn = axes.scatter(x[known], y[known], c=values[known], cmap="cividis", **look)
     figure.colorbar(drawn, ax=axes, label=_quantity(name, unit))
     axes.set_title(
         f"{len(values):,} crystals as the model sees them, by {name.replace('_', ' ')}", fontsize=11
