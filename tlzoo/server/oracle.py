@@ -9,11 +9,12 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import IO, TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from tlzoo.cards import library
@@ -86,29 +87,28 @@ def described(name: str) -> dict[str, Any]:
     Raises:
         UserError: There is no such model.
     """
-    if name not in library.names():
-        model: Answering = loaded(name)
-        card = model.card
-        units, source = model.units, str(card.get("source", ""))
-        about, errors, is_chosen = str(card.get("description", "")), {}, True
+    if name in library.names():
+        card: Mapping[str, Any] = msgspec.to_builtins(library.find(name).card)
+        units = dict(zip(card["targets"], card["units"], strict=True))
     else:
-        known = library.find(name).card
-        units = dict(zip(known.targets, known.units, strict=True))
-        source = known.training.base or known.training.source if known.training else ""
-        about, errors = known.description, {target: each.mae for target, each in known.metrics.items()}
-        # errors by cross-validation: it has learned from every crystal, so as to predict
-        is_chosen = bool(known.cross_validation)
-    levels = named.find(source).targets if named.known(source) else {}
+        model = loaded(name)
+        card, units = model.card, model.units
+    training, metrics = card.get("training") or {}, card.get("metrics") or {}
+    source = str(training.get("base") or training.get("source") or card.get("source", ""))
+    there, theory = named.find(source).targets if named.known(source) else {}, card.get("theory") or {}
     targets = [
         {
             "name": target,
             "unit": unit,
-            "about": levels[target].description if target in levels else "",
-            "mae": errors.get(target),
+            "about": there[target].description if target in there else "",
+            "theory": theory.get(target, ""),
+            "mae": (metrics.get(target) or {}).get("mae"),
         }
         for target, unit in units.items()
     ]
-    return {"name": name, "about": about, "targets": targets, "chosen": is_chosen}
+    about, folds = str(card.get("description", "")), card.get("cross_validation")
+    # errors by cross-validation: it has learned from every crystal, so as to predict
+    return {"name": name, "about": about, "targets": targets, "chosen": bool(folds)}
 
 
 @lru_cache(maxsize=MODELS)

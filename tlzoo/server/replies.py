@@ -4,11 +4,12 @@ from pydantic import BaseModel
 
 
 class Target(BaseModel):
-    """A property: its unit ("1" is none), what it is, and the mean absolute error on the model's own test."""
+    """A property: its unit ("1" is none), what it is, by which theory, the mean error on the model's test."""
 
     name: str
     unit: str
     about: str
+    theory: str
     mae: float | None
 
 

@@ -15,7 +15,7 @@ _SOURCES = ("mp", "e_form_paper", "log_gvrh", "phonons", "dielectric", "piezoele
 _E_FORM = DatasetCard(
     name="e_form",
     title="formation energy, DFT",
-    targets={"formation_energy": Target("eV/atom", "formation energy, PBE and PBE+U")},
+    targets={"formation_energy": Target("eV/atom", "formation energy")},
     default_target="formation_energy",
     crystals=132_752,
     citation=f"{_JAIN}; {_MATBENCH}",
@@ -105,9 +105,7 @@ _CARDS = (
         name="log_gvrh",
         title="shear modulus, DFT",
         targets={
-            "log10_g_vrh": Target(
-                "log10(GPa)", "decimal logarithm of the Voigt-Reuss-Hill shear modulus, PBE"
-            )
+            "log10_g_vrh": Target("log10(GPa)", "decimal logarithm of the Voigt-Reuss-Hill shear modulus")
         },
         default_target="log10_g_vrh",
         crystals=10_987,
@@ -121,10 +119,12 @@ _CARDS = (
         name="mp",
         title="Materials Project 2019: PBE band gap, and formation energy and shear modulus where known",
         targets={
-            "band_gap": Target("eV", "band gap, PBE"),
-            "formation_energy": Target("eV/atom", "formation energy, PBE and PBE+U"),
+            "band_gap": Target("eV", "PBE band gap, every crystal"),
+            "formation_energy": Target(
+                "eV/atom", "formation energy, where the same structure is in matbench_mp_e_form"
+            ),
             "log10_g_vrh": Target(
-                "log10(GPa)", "decimal logarithm of the Voigt-Reuss-Hill shear modulus, PBE"
+                "log10(GPa)", "shear modulus, where the same structure is in matbench_log_gvrh"
             ),
         },
         default_target="band_gap",

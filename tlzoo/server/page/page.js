@@ -104,7 +104,7 @@ function* said(crystal) {
     for (const [column, value] of Object.entries(prediction.answers)) {
       const base = column.replace(/_(q\d+|std|spread)$/, "");
       if (targets.has(base) && base !== column) continue; // told beside the property
-      const target = targets.get(column) ?? { name: column, unit: "", about: "", mae: null };
+      const target = targets.get(column) ?? { name: column, unit: "", about: "", theory: "", mae: null };
       yield { model, prediction, target, value, of: (end) => prediction.answers[`${column}_${end}`] };
     }
   }
@@ -141,10 +141,10 @@ function told(prediction) {
 function property(target, value, of) {
   const [low, high, deviation, spread] = ["q5", "q95", "std", "spread"].map(of), lines = [];
   if (low !== undefined && high !== undefined) lines.push(`90 %: ${number(low)} to ${number(high)}`);
-  else if (target.mae !== null) lines.push(`mean test error ${number(target.mae, 2)}`);
+  if (target.mae !== null) lines.push(`mean test error ${number(target.mae, 2)}`);
   if (deviation !== undefined) lines.push(`standard deviation ${number(deviation, 2)}`);
   if (spread !== undefined) lines.push(`its trainings differ by ${number(spread, 2)}`);
-  const head = made("th", [target.name, made("small", target.about)]);
+  const head = made("th", [target.name, made("small", [target.about, target.theory].filter(Boolean).join("; "))]);
   head.scope = "row";
   const shown = typeof value === "string" ? value : withUnit(number(value), target.unit);
   return [head, made("td", [shown, made("small", lines.join("; "))], "value")];
