@@ -26,8 +26,8 @@ def canonical(name: str) -> str:
 def lowest() -> dict[str, str]:
     """Return the lower bound of each package that pyproject.toml names, extras included."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
-    found = [match for text in wanted if (match := BOUND.match(text))]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    found = [match for group in groups for text in group if (match := BOUND.match(text))]
     return {canonical(match["name"]): match["version"] for match in found}
 
 
