@@ -66,6 +66,17 @@ def test_a_drop_shows_crystals_predictions_and_what_is_wrong(page, files, tmp_pa
     page.screenshot(tmp_path / "page.png")
 
 
+def test_what_cannot_be_sent_is_said(page, tmp_path):
+    (tmp_path / "folder").mkdir()
+    page.drop([tmp_path / "folder"])
+    page.wait("document.getElementById('status').className === 'bad'")
+    assert text(page, "#status") == "A folder cannot be read; drop the files in it."
+    (tmp_path / "large.cif").write_bytes(b" " * 11 * 2**20)
+    page.choose("#files", [tmp_path / "large.cif"])
+    page.wait("document.getElementById('status').innerText.includes('MiB')")
+    assert text(page, "#status") == "These files have 11 MiB; at most 10 are taken at a time."
+
+
 def test_without_a_file_of_ones_own(page):
     page.evaluate("document.getElementById('example').click()")
     page.wait(SHOWN)

@@ -87,7 +87,7 @@ def addresses(queue: Queue) -> APIRouter:
     @router.get("/health")
     async def health() -> Health:
         """Say that the server answers."""
-        return Health(version=tlzoo.__version__, waiting=queue.waiting)
+        return Health(version=tlzoo.__version__, waiting=queue.waiting, most_bytes=BODY)
 
     @router.get("/models")
     async def models() -> list[Known]:

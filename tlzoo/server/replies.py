@@ -78,10 +78,11 @@ class Answer(BaseModel):
 
 
 class Health(BaseModel):
-    """That the server answers, and how many requests it has not answered yet."""
+    """That the server answers, how many requests it has not answered yet, and how large one may be."""
 
     version: str
     waiting: int
+    most_bytes: int
 
 
 class Fault(BaseModel):

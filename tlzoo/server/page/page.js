@@ -23,7 +23,7 @@ const TRUST = {
 
 const SILICON = "Si\n5.43\n0 .5 .5\n.5 0 .5\n.5 .5 0\nSi\n2\nDirect\n0 0 0\n.25 .25 .25\n";
 
-let models = [], files = [], answer = null, shown = 0, view = null, asking = null;
+let most = 0, models = [], files = [], answer = null, shown = 0, view = null, asking = null;
 
 async function fetched(address, options) {
   const response = await fetch(address, options);
@@ -34,8 +34,9 @@ async function fetched(address, options) {
 
 async function start() {
   try {
-    const [known, looks] = await Promise.all([fetched("models"), fetched("elements")]);
+    const [health, known, looks] = await Promise.all(["health", "models", "elements"].map((path) => fetched(path)));
     models = known;
+    most = health.most_bytes;
     view = new View($("view"), looks);
     $("models").replaceChildren(...models.map(choice));
     say("Choose or drop crystals.");
@@ -60,6 +61,9 @@ async function ask() {
   asking?.abort();
   if (!files.length) return;
   if (!chosen.length) return say("Choose a model.", "bad");
+  // said here, as a browser that still sends does not hear it
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  if (size > most) return say(`These files have ${number(size / 2 ** 20, 3)} MiB; at most ${most / 2 ** 20} are taken at a time.`, "bad");
   const form = new FormData();
   for (const file of files) form.append("files", file);
   for (const name of chosen) form.append("models", name);
@@ -226,6 +230,8 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 document.addEventListener("drop", (event) => {
+  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
+  if (entries.some((entry) => entry?.isDirectory)) return say("A folder cannot be read; drop the files in it.", "bad");
   if (!event.dataTransfer.files.length) return;
   files = [...event.dataTransfer.files];
   shown = 0;
