@@ -374,6 +374,20 @@ def test_nearest_crystals_of_a_run(config, tmp_path, cache):
     assert "nearest" not in crystal["predictions"][0]
 
 
+def test_nearest_crystals_of_a_regression_on_frozen_features(tlzoo, few, tmp_path):
+    kept = tmp_path / "kept"
+    words = ("--target", "band_gap", "--from", "cgcnn-bg", "--layer", "embedding", "--cv", "4-fold")
+    answer = tlzoo("features", few, *words, "-o", tmp_path / "out", "--save", kept)
+    assert answer.code == 0, answer.err
+    crystals = named.load("semiconductors")
+    content = crystals.structure(3).to(fmt="poscar").encode()
+    (crystal,) = oracle.answer([Document("a.vasp", content)], [str(kept)])["crystals"]
+    (said,) = crystal["predictions"]
+    assert said["answers"]["band_gap_q5"] < said["answers"]["band_gap"] < said["answers"]["band_gap_q95"]
+    first = said["nearest"][0]
+    assert (first["id"], first["labels"]) == (crystals.ids[3], {"band_gap": crystals.columns["band_gap"][3]})
+
+
 def test_crystals_of_one_name():
     crystals, problems = read([Document("a/POSCAR", POSCAR), Document("b/POSCAR", POSCAR)])
     assert len(set(crystals.ids)) == 2

@@ -85,8 +85,8 @@ def run_of(weights: Path) -> Path | None:
     return run if (run / "split.json").is_file() else None
 
 
-def fitted_crystals(card: Mapping[str, Any]) -> Crystals:
-    """Return the crystals that a regression on frozen features was fitted to.
+def fitted_crystals(card: Mapping[str, Any], *, labels: bool = False) -> Crystals:
+    """Return the crystals that a regression on frozen features was fitted to, with its target if wanted.
 
     Raises:
         UserError: The data are not on this machine, or they changed since.
@@ -95,7 +95,9 @@ def fitted_crystals(card: Mapping[str, Any]) -> Crystals:
     for one in card["tables"]:
         crystals = _table(str(one["source"]), {"targets": [one["target"]]}).crystals
         rows = rows_of(one["crystals"], rows_by_id(crystals.ids), "the regression")
-        parts.append(replace(crystals.select(rows), columns={}))
+        some = crystals.select(rows)
+        kept = {str(card["target"]): some.columns[one["target"]]} if labels else {}
+        parts.append(replace(some, columns=kept))
     crystals = Crystals.concatenated(parts)
     if crystals.content_hash != card["data_sha256"]:
         raise UserError(f"{card['source']} has changed since the model was fitted to it")

@@ -1,5 +1,6 @@
 """The crystals that a model has learned from which it sees as most like others, with their labels."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -8,12 +9,15 @@ from torch import Tensor
 
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
-from tlzoo.data.learned_from import training_crystals
+from tlzoo.data.learned_from import fitted_crystals, training_crystals
 from tlzoo.errors import UserError
 from tlzoo.screen.facts import Facts
 
 if TYPE_CHECKING:
     from tlzoo.model.trained import Model
+    from tlzoo.transfer.features.saved import SavedFeatures
+
+    Embedding = Model | SavedFeatures
 
 # Training crystals that are embedded: a minute with a large network. Checkpoints have learned from more, and
 # keep neither ids nor labels of them.
@@ -24,20 +28,20 @@ SHOWN: Final = 3
 class Learned(NamedTuple):
     """Training crystals of a model with labels, formulas, and embeddings in units of what is usual there."""
 
-    model: "Model"
+    model: "Embedding"
     crystals: Crystals
     formulas: list[str]
     points: Tensor
 
 
-def learned(name: str, model: "Model") -> Learned | None:
+def learned(name: str, model: "Embedding") -> Learned | None:
     """Return the training crystals of a model; None where there are too many, or the data are elsewhere."""
     training = model.card.get("training") or {}
     many = (training.get("train") or {}).get("crystals", 0) > MOST
     if many or not model.domain.measures:
         return None
     try:
-        crystals = training_crystals(locate(name), model.card, columns=model.card["targets"])
+        crystals = _crystals(name, model.card)
     except (UserError, OSError):
         return None
     if not 0 < len(crystals) <= MOST:
@@ -55,6 +59,13 @@ def nearest(known: Learned, crystals: Crystals) -> list[list[dict[str, Any]]]:
     ]
 
 
+def _crystals(name: str, card: Mapping[str, Any]) -> Crystals:
+    """Return the training crystals of a model, with their labels."""
+    if "tables" in card:  # a regression on frozen features
+        return fitted_crystals(card, labels=True)
+    return training_crystals(locate(name), card, columns=card["targets"])
+
+
 def _told(known: Learned, row: int, distance: float) -> dict[str, Any]:
     labels = {target: float(values[row]) for target, values in known.crystals.columns.items()}
     return {
@@ -65,6 +76,6 @@ def _told(known: Learned, row: int, distance: float) -> dict[str, Any]:
     }
 
 
-def _scaled(model: "Model", crystals: Crystals) -> Tensor:
+def _scaled(model: "Embedding", crystals: Crystals) -> Tensor:
     points = torch.from_numpy(np.asarray(model.embed(crystals), dtype=np.float64))
     return points * model.domain.scale / model.domain.usual[0]

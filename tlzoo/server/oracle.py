@@ -162,10 +162,9 @@ def _told(name: str, crystals: Crystals) -> dict[int, dict[str, Any]]:
 # of the model that was asked last, and of one more to compare it with
 @lru_cache(maxsize=2)
 def _learned(name: str) -> nearest.Learned | None:
-    """Return the training crystals of a network, where they are at hand."""
+    """Return the training crystals of a model, where they are at hand."""
     model = loaded(name)
-    network = model.network if isinstance(model, chosen.Chosen) else model
-    return nearest.learned(name, network) if isinstance(network, trained.Model) else None
+    return nearest.learned(name, model.network if isinstance(model, chosen.Chosen) else model)
 
 
 def _crystal(crystals: Crystals, row: int) -> dict[str, Any]:
