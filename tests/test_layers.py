@@ -25,7 +25,7 @@ LAYERS = (
     ("training",),
     ("tracking", "zoo"),
     ("transfer",),
-    ("screen", "study"),
+    ("estimators", "screen", "study"),
     ("commands",),
     ("__main__",),
     ("testing",),

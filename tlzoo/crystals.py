@@ -110,7 +110,8 @@ class Crystals:
         if not len(self):
             return "Crystals: none"
         atoms, known = self.num_atoms, sorted({SYMBOLS[z] for z in np.unique(self.numbers)})
-        sizes = f"{atoms.min()} to {atoms.max()} atoms" if atoms.min() < atoms.max() else f"{atoms[0]} atom(s)"
+        sizes = "1 atom" if atoms.max() == 1 else f"{atoms.max()} atoms"
+        sizes = f"{atoms.min()} to {sizes}" if atoms.min() < atoms.max() else sizes
         elements = f"{len(known)} elements" + (f": {', '.join(known)}" if len(known) <= SHOWN else "")
         lines = [f"Crystals: {len(self):,} of {sizes}, {elements}"]
         numeric = [name for name, values in self.columns.items() if values.dtype != object]
@@ -274,7 +275,7 @@ class Crystals:
         import pandas as pd
 
         index = pd.Index(self.ids, name="id")
-        table = pd.DataFrame({name: values for name, values in self.columns.items()}, index=index)
+        table = pd.DataFrame(dict(self.columns), index=index)
         if structures:
             column = np.empty(len(self), dtype=object)
             column[:] = [*self]

@@ -1,4 +1,4 @@
-"""Crystals from whatever a program has at hand: a name, a path, a table of pandas, structures, any of these."""
+"""Crystals from whatever a program has at hand: a name, a path, a table of pandas, structures."""
 
 from __future__ import annotations
 
@@ -110,7 +110,11 @@ def as_table(data: Data) -> Crystals:
         UserError: It is no crystals, one cannot be read, or no solid can be like that.
     """
     data = _plain(data)
-    return Crystals.from_structures([]) if isinstance(data, list) and not data else crystals_from(data, targets=())
+    return (
+        Crystals.from_structures([])
+        if isinstance(data, list) and not data
+        else crystals_from(data, targets=())
+    )
 
 
 def _plain(data: Any) -> Any:  # noqa: ANN401 (whatever a user gives)

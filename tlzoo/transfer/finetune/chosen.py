@@ -46,7 +46,7 @@ class Chosen(Predictor):
         network = self.network.about()
         called = {FROZEN: self.frozen.about().network, NETWORK: network.network}
         shares = self.record.parts
-        told = [f"{share:.2g} x {called[part]}" if len(shares) > 1 else called[part] for part, share in shares.items()]
+        told = [f"{share:.2g} x " * (len(shares) > 1) + called[part] for part, share in shares.items()]
         (unit,) = self.units.values()
         half = with_unit(f"±{self.record.half_widths[SHOWN]:.3g}", unit)
         error = f"90 % interval {half}, by {self.record.crystals:,} crystals left out"
