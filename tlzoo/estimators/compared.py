@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -139,7 +140,7 @@ def finetune(
     data: Data,
     target: str | None = None,
     *,
-    from_: str | Path | Sequence[str] = START,
+    from_: str | PathLike[str] | Sequence[str] = START,
     unit: str | None = None,
     head: str | None = None,
     epochs: int | None = None,
@@ -166,7 +167,8 @@ def finetune(
         UserError: The data, the model or an option cannot be used, the directory holds another comparison,
             training was stopped, or all trainings of a side diverge.
     """
-    given = {"target": target, "from_": from_, "head": head, "epochs": epochs, **more}
+    starts = fspath(from_) if isinstance(from_, PathLike) else from_
+    given = {"target": target, "from_": starts, "head": head, "epochs": epochs, **more}
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(data, str | Path):
         asked: Any = data

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ class Plain:
         config: A mapping or YAML file as `tlzoo fit` takes it, on top of all this.
     """
 
-    from_: str | Path | None = START
+    from_: str | PathLike[str] | None = START
     backbone: Described | None = None
     head: Described = "Regression"
     strategy: Strategy = "all"
@@ -95,7 +96,7 @@ class Plain:
             return described(self.backbone)
         if self.from_ is None:
             raise UserError("name the model to start from as from_, or a new network as backbone: 'CGCNN'")
-        start = {"name": str(self.from_), **({"pooling": self.pooling} if self.pooling else {})}
+        start = {"name": fspath(self.from_), **({"pooling": self.pooling} if self.pooling else {})}
         return {"class_path": "tlzoo.zoo.backbone", "init_args": start}
 
 

@@ -5,6 +5,7 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -115,7 +116,7 @@ def fit(
     data: Data | Mapping[str, Any],
     target: str | Sequence[str] | None = None,
     *,
-    from_: str | Path | None = START,
+    from_: str | PathLike[str] | None = START,
     unit: str | None = None,
     head: Described | None = None,
     backbone: Described | None = None,
