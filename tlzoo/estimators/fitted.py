@@ -20,6 +20,7 @@ from tlzoo.errors import UserError, no_such
 from tlzoo.estimators.experiment_tree import START, Described, Plain, Tree, learned_from, names_of, splitter
 from tlzoo.estimators.picture import Picture
 from tlzoo.machine.files import read_table
+from tlzoo.machine.remarks import once
 from tlzoo.model.trained import Model, load
 from tlzoo.nn import AnyPooling
 from tlzoo.training import fitting, measuring
@@ -112,8 +113,10 @@ def shown(text: str, table: pd.DataFrame, picture: Picture | None) -> str:
     return "".join(parts)
 
 
+@once()
 def fit(
-    data: Data | Mapping[str, Any],
+    crystals: Data | Mapping[str, Any],
+    /,
     target: str | Sequence[str] | None = None,
     *,
     from_: str | PathLike[str] | None = START,
@@ -133,14 +136,15 @@ def fit(
     config: Mapping[str, Any] | str | Path | None = None,
     run_dir: str | Path | None = None,
     quiet: bool = False,
+    data: Data | None = None,
 ) -> Fit:
     """Train a network on crystals, from a pretrained one or from scratch; what `tlzoo fit` does.
 
     Args:
-        data: Labelled crystals: a path, the name of a data set, a data frame, a table of crystals, or
+        crystals: Labelled crystals: a path, the name of a data set, a data frame, a table of crystals, or
             structures whose ``properties`` are the labels. Or an experiment, a mapping or YAML file with the
-            sections ``model``, ``data`` and ``trainer`` that `tlzoo fit --help` lists; then only ``run_dir``
-            and ``quiet`` go with it.
+            sections ``model``, ``data`` and ``trainer`` that `tlzoo fit --help` lists; then only ``data``,
+            ``run_dir`` and ``quiet`` go with it.
         target: Column to learn, or several; not needed if there is only one.
         from_: The model to start from.
         unit: Unit of the target, where the data do not say.
@@ -161,22 +165,25 @@ def fit(
         run_dir: Directory of the run; by default one below ``runs``, to the newest of which ``runs/latest``
             leads. The same call goes on with a training that was stopped, and does nothing again.
         quiet: Say nothing of groups and epochs.
+        data: Crystals in memory, in place of ``data.source`` of an experiment.
 
     Raises:
         UserError: The data or an argument cannot be used, the directory holds another run, or training was
             stopped or diverged.
     """
-    if is_experiment(data):
+    if is_experiment(crystals):
         if target is not None or config is not None:
             raise UserError("an experiment says itself what is learned: leave target and config out")
-        return Fit(fitting.fit(data, run_dir=run_dir, quiet=quiet))
+        return Fit(fitting.fit(crystals, data=data, run_dir=run_dir, quiet=quiet))
+    if data is not None:
+        raise UserError("data goes with an experiment, which was not given: give the crystals alone")
     names = names_of(target)
     units = {names[0]: unit} if unit is not None and names else None
     if unit is not None and not units:
         raise UserError(f"unit {unit} needs the name of the target")
     parts, section = splitter(split, validation=validation, test=test, seed=seed)
-    sources: Tree = {"source": str(data)} if isinstance(data, str | Path) else {}
-    given = None if sources else crystals_from(data, targets=names, units=units)  # type: ignore[arg-type]
+    sources: Tree = {"source": str(crystals)} if isinstance(crystals, str | Path) else {}
+    given = None if sources else crystals_from(crystals, targets=names, units=units)  # type: ignore[arg-type]
     options: Tree = {"targets": names, "split": parts, "units": units}
     if given is not None:
         module = CrystalDataModule.from_crystals(given, **options)
