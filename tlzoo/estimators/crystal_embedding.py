@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -37,14 +38,14 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             a regression on few crystals; ``embedding`` is what the head of the network reads.
     """
 
-    def __init__(self, from_: str | Path = START, layer: str = STATES) -> None:
+    def __init__(self, from_: str | PathLike[str] = START, layer: str = STATES) -> None:
         self.from_ = from_
         self.layer = layer
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 (scikit-learn has no types)
         """Say that X holds structures, not numbers in two dimensions, and that fitting learns nothing."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
+        tags.input_tags.two_d_array, tags.input_tags.one_d_array = False, True
         tags.input_tags.string = True  # names of files
         tags.requires_fit = False
         tags.transformer_tags.preserves_dtype = []
@@ -56,7 +57,10 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Raises:
             UserError: There is no such model or layer.
         """
-        found = source(str(self.from_))
+        return self._loaded()
+
+    def _loaded(self) -> Self:
+        found = source(fspath(self.from_))
         found.check(self.layer)
         self.source_ = found
         return self
@@ -67,7 +71,8 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Raises:
             UserError: A structure cannot be read, or nothing can be said of it; the message names it.
         """
-        check_is_fitted(self)
+        if not hasattr(self, "source_"):
+            self._loaded()
         return values_of(self.source_, crystals_of(X), [self.layer])[self.layer]
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:  # noqa: ARG002
@@ -88,7 +93,7 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         place = Path(folder)
         estimator_file.begin(place)
         networks = {}
-        for name in parts_of(str(self.from_)):
+        for name in parts_of(fspath(self.from_)):
             if not is_computed(name):
                 weights = locate(name)
                 for file in files(weights):
@@ -108,7 +113,7 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         networks = facts.get("networks", {})
         places = {
             name: str(folder / networks[name]) if name in networks else name
-            for name in parts_of(str(estimator.from_))
+            for name in parts_of(fspath(estimator.from_))
         }
         estimator.source_ = sources(places)
         return estimator

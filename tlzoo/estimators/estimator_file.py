@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 from collections.abc import Mapping
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,8 +85,8 @@ def read(folder: Path) -> Mapping[str, Any]:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (a parameter)
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, PathLike):
+        return fspath(value)
     return value.item() if isinstance(value, np.generic) else value
 
 

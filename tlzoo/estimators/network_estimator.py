@@ -1,7 +1,9 @@
 """A network that is fine-tuned on structures and labels, as an estimator of scikit-learn."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
@@ -14,10 +16,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.splits import Random
 from tlzoo.errors import UserError
 from tlzoo.estimators import estimator_file
 from tlzoo.estimators.crystal_input import crystals_of
-from tlzoo.estimators.experiment_tree import RATE, START, Described, Plain, splitter
+from tlzoo.estimators.experiment_tree import RATE, START, Described, Plain, Tree
 from tlzoo.machine.files import write_text
 from tlzoo.model import checkpoint
 from tlzoo.model.trained import load
@@ -36,7 +40,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     def __init__(
         self,
-        from_: str | Path | None = START,
+        from_: str | PathLike[str] | None = START,
         *,
         backbone: Described | None = None,
         strategy: Strategy = "all",
@@ -66,7 +70,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 (scikit-learn has no types)
         """Say that X holds structures, not numbers in two dimensions."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
+        tags.input_tags.two_d_array, tags.input_tags.one_d_array = False, True
         tags.input_tags.string = True  # names of files
         tags.target_tags.required = True
         tags.non_deterministic = False
@@ -83,8 +87,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         if not self.validation > 0:
             raise UserError(f"validation must be above 0: it chooses the epoch, got {self.validation}")
         seed = _seed(self.random_state)
-        part = self.validation if self.validation >= 1 else max(1, round(self.validation * len(crystals)))
-        _, split = splitter("Random", validation=part, test=0, seed=seed)
+        module, split = _divided(replace(crystals, columns={name: y}), name, self.validation, seed)
         plain = Plain(
             from_=self.from_,
             backbone=self.backbone,
@@ -98,12 +101,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             seed=seed,
             config=self.config,
         )
-        table = replace(crystals, columns={name: y})
         with TemporaryDirectory(prefix="tlzoo-") as folder:
-            data = {"targets": [name], "split": split, "cache_dir": str(Path(folder) / "graphs")}
-            tree = plain.tree(data, len(crystals) - int(part))
+            data = {"source": module.source, "targets": [name], "split": split}
+            data |= {"cache_dir": str(Path(folder) / "graphs")}
+            tree = plain.tree(data, len(module.split.train))
             tree["trainer"].setdefault("enable_progress_bar", bool(self.verbose))
-            run = fitting.fit(tree, data=table, run_dir=Path(folder) / "run", quiet=not self.verbose)
+            run = fitting.fit(tree, data=module, run_dir=Path(folder) / "run", quiet=not self.verbose)
             model, self.history_ = load(run.path), run.curves
         card = {**model.card, "source": f"{len(crystals):,} crystals, given to {type(self).__name__}"}
         self.model_ = replace(model, card=card, weights=None, learned_from=model.domain)
@@ -151,6 +154,23 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         estimator: Self = estimator_file.built(cls, folder, facts)
         estimator.model_, estimator.history_ = load(folder), Run(folder).curves
         return estimator
+
+
+def _divided(table: Crystals, name: str, validation: float, seed: int) -> tuple[CrystalDataModule, Tree]:
+    """Return crystals divided for a training, and how, as a part of a configuration.
+
+    Equal structures are in one part, but where there are too many of them for that.
+    """
+    part = validation if validation >= 1 else max(1, round(validation * len(table)))
+    together = {"class_path": "Random", "init_args": {"val": part, "test": 0, "seed": seed}}
+    apart = {**together, "init_args": {**together["init_args"], "keep_duplicates_together": False}}
+    for split in (together, apart):
+        parts = Random(**split["init_args"])
+        module = CrystalDataModule.from_crystals(table, targets=[name], split=parts)
+        with contextlib.suppress(UserError):
+            if len(module.split.val) and len(module.split.train):
+                break
+    return module, split
 
 
 def _seed(random_state: Any) -> int:  # noqa: ANN401 (scikit-learn's union)
