@@ -70,5 +70,6 @@ class TransferClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[mis
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: ANN401, N803 (see crystals_of)
         """Return the most probable class, ``(crystals,)``."""
+        check_is_fitted(self)
         best: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return best

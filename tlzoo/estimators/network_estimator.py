@@ -108,8 +108,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             tree["trainer"].setdefault("enable_progress_bar", bool(self.verbose))
             run = fitting.fit(tree, data=module, run_dir=Path(folder) / "run", quiet=not self.verbose)
             model, self.history_ = load(run.path), run.curves
+            known = model.domain  # read before the folder goes
         card = {**model.card, "source": f"{len(crystals):,} crystals, given to {type(self).__name__}"}
-        self.model_ = replace(model, card=card, weights=None, learned_from=model.domain)
+        self.model_ = replace(model, card=card, weights=None, learned_from=known)
 
     def _said(self, X: Any) -> pd.DataFrame:  # noqa: ANN401, N803 (see crystals_of)
         """Return what the network predicts, a row a crystal."""
