@@ -40,8 +40,9 @@ READ = 4096  # crystals that are in memory twice while a file is read: as it hol
 class Crystals:
     """A table of crystals: one row a crystal, atoms concatenated.
 
-    ``crystals[3]`` is a pymatgen structure, as of a list of them, and so is what a loop over crystals yields;
-    ``crystals[:10]``, ``crystals[mask]`` and ``crystals[rows]`` are tables.
+    ``crystals[3]`` is a pymatgen structure, as of a list of them, and so is what a loop over crystals yields:
+    its ``properties`` are what the columns know of it. ``crystals[:10]``, ``crystals[mask]`` and
+    ``crystals[rows]`` are tables.
 
     Attributes:
         ids: Identifiers, ``(crystals,)`` of str.
@@ -74,7 +75,7 @@ class Crystals:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Structure]:
-        return (self.structure(row) for row in range(len(self)))
+        return (self._labelled(row) for row in range(len(self)))
 
     @overload
     def __getitem__(self, rows: int | np.integer[Any]) -> Structure: ...
@@ -103,7 +104,7 @@ class Crystals:
         if wanted.dtype == bool and len(wanted) != len(self):
             raise UserError(f"the mask has {len(wanted)} truth values for {len(self)} crystals")
         found = np.arange(len(self))[wanted]
-        return self.structure(int(found)) if wanted.ndim == 0 else self.select(found)
+        return self._labelled(int(found)) if wanted.ndim == 0 else self.select(found)
 
     def __repr__(self) -> str:
         """Say in a few lines what is in the table."""
@@ -112,7 +113,8 @@ class Crystals:
         atoms, known = self.num_atoms, sorted({SYMBOLS[z] for z in np.unique(self.numbers)})
         sizes = "1 atom" if atoms.max() == 1 else f"{atoms.max()} atoms"
         sizes = f"{atoms.min()} to {sizes}" if atoms.min() < atoms.max() else sizes
-        elements = f"{len(known)} elements" + (f": {', '.join(known)}" if len(known) <= SHOWN else "")
+        elements = f"{len(known)} element{'s' * (len(known) > 1)}"
+        elements += f": {', '.join(known)}" if len(known) <= SHOWN else ""
         lines = [f"Crystals: {len(self):,} of {sizes}, {elements}"]
         numeric = [name for name, values in self.columns.items() if values.dtype != object]
         told = [
@@ -213,20 +215,21 @@ class Crystals:
         return digest.hexdigest()
 
     def structure(self, row: int) -> Structure:
-        """Return one crystal as a pymatgen structure; its ``properties`` are what is known in the columns."""
+        """Return one crystal as a pymatgen structure."""
         from pymatgen.core import Lattice, Structure
 
         atoms = slice(self.offsets[row], self.offsets[row + 1])
         return Structure(
-            Lattice(self.lattice[row]),
-            [SYMBOLS[z] for z in self.numbers[atoms]],
-            self.frac_coords[atoms],
-            properties={
-                name: float(values[row]) if values.dtype != object else values[row]
-                for name, values in self.columns.items()
-                if known_values(values[row : row + 1])[0]
-            },
+            Lattice(self.lattice[row]), [SYMBOLS[z] for z in self.numbers[atoms]], self.frac_coords[atoms]
         )
+
+    def _labelled(self, row: int) -> Structure:
+        """Return one crystal as a pymatgen structure, whose ``properties`` are what the columns know of it."""
+        structure = self.structure(row)
+        for name, values in self.columns.items():
+            if known_values(values[row : row + 1])[0]:
+                structure.properties[name] = values[row] if values.dtype == object else float(values[row])
+        return structure
 
     @classmethod
     def read(cls, path: str | Path, **options: Any) -> Crystals:  # noqa: ANN401 (of another function)
@@ -278,7 +281,7 @@ class Crystals:
         table = pd.DataFrame(dict(self.columns), index=index)
         if structures:
             column = np.empty(len(self), dtype=object)
-            column[:] = [*self]
+            column[:] = [self.structure(row) for row in range(len(self))]
             table.insert(0, "structure", column)
         table.attrs["units"] = dict(self.units)
         return table

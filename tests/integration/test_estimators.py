@@ -318,7 +318,7 @@ def test_fit_learns_classes_where_labels_are_0_and_1(crystals, tmp_path):
         ({"unit": "eV"}, "unit eV needs the name of the target"),
         ({"data": "semiconductors"}, "data goes with an experiment"),
         ({"target": "gap"}, "there is no column 'gap'"),
-        ({"patience": 0}, "patience must be a whole number"),
+        ({"target": "band_gap", "patience": 0}, "patience must be a whole number"),
     ],
 )
 def test_wrong_arguments_of_fit_are_told(arguments, message, crystals, tmp_path):
