@@ -224,7 +224,7 @@ class Crystals:
         )
 
     def _labelled(self, row: int) -> Structure:
-        """Return one crystal as a pymatgen structure, whose ``properties`` are what the columns know of it."""
+        """Return one crystal as a structure, whose ``properties`` are what the columns know of it."""
         structure = self.structure(row)
         for name, values in self.columns.items():
             if known_values(values[row : row + 1])[0]:

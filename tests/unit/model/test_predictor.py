@@ -31,28 +31,15 @@ def test_several_properties_fit_into_five_lines(name):
 @pytest.mark.parametrize(
     ("metrics", "units", "said"),
     [
+        ({"val": {"mae": 0.5, "crystals": 20}}, {"gap": "eV"}, "MAE 0.5 eV on 20 validation crystals"),
         (
-            {"metrics": {"val": {"mae": 0.5, "crystals": 20}}},
-            {"gap": "eV"},
-            "MAE 0.5 eV on 20 validation crystals",
-        ),
-        (
-            {
-                "metrics": {
-                    "val": {"mae": 1, "crystals": 2},
-                    "test": {"mae_a": 1, "mae_b": 2.5, "crystals": 3},
-                }
-            },
+            {"val": {"mae": 1, "crystals": 2}, "test": {"mae_a": 1, "mae_b": 2.5, "crystals": 3}},
             {"a": "eV", "b": "1"},
             "MAE 1 eV, 2.5 on 3 test crystals",
         ),
-        (
-            {"metrics": {"test": {"accuracy": 0.75, "crystals": 8}}},
-            {"metal": ""},
-            "accuracy 0.75 on 8 test crystals",
-        ),
-        ({"metrics": {}}, {"gap": "eV"}, ""),
-        ({"metrics": {"test": {"mae": 0.5, "n": 7}}}, {"test": "eV"}, "MAE 0.5 eV on 7 crystals held out"),
+        ({"test": {"accuracy": 0.75, "crystals": 8}}, {"metal": ""}, "accuracy 0.75 on 8 test crystals"),
+        ({}, {"gap": "eV"}, ""),
+        ({"test": {"mae": 0.5, "n": 7}}, {"test": "eV"}, "MAE 0.5 eV on 7 crystals held out"),
     ],
 )
 def test_errors_are_those_of_what_was_not_learned_from(metrics, units, said):
