@@ -1,7 +1,10 @@
 """Training from Python: functions that take mappings and crystals in memory, and raise errors for users."""
 
+import importlib
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,3 +204,28 @@ def test_a_run_of_other_data_is_not_gone_on_with(changed, tree, crystals, tmp_pa
     other.write_parquet(source)
     with pytest.raises(UserError, match=f"the {changed} of .* changed since the run in .* began"):
         package.fit(tree, run_dir=tmp_path / "run")
+
+
+def test_names_complete_and_lead_to_what_type_checkers_see():
+    """An editor reads the names below TYPE_CHECKING, a session `dir`, a program what is looked up on demand."""
+    import ast
+
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    below = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.asname or alias.name: (node.module, alias.name) for node in below.body for alias in node.names
+    }
+    assert set(dir(package)) == set(package.__all__) == {*seen, "__version__"}
+    for name, (module, called) in seen.items():
+        found = getattr(package, name)
+        wanted = importlib.import_module(module)
+        assert found is getattr(wanted, called, None) or found.__name__ == f"{module}.{called}"
+    with pytest.raises(AttributeError, match="module 'tlzoo' has no attribute 'fitt'"):
+        package.fitt  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_large():
+    large = "{'torch', 'sklearn', 'pandas', 'pymatgen'}"
+    code = f"import sys, tlzoo; dir(tlzoo); print(sorted({large} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

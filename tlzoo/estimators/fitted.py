@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from tlzoo.machine.remarks import once
 from tlzoo.model.trained import Model, load
 from tlzoo.nn import AnyPooling
 from tlzoo.training import fitting, measuring
+from tlzoo.training.in_memory import Table
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune.measure import are_classes
 from tlzoo.transfer.finetune.recipes import Strategy
@@ -174,7 +175,8 @@ def fit(
     if is_experiment(crystals):
         if target is not None or config is not None:
             raise UserError("an experiment says itself what is learned: leave target and config out")
-        return Fit(fitting.fit(crystals, data=data, run_dir=run_dir, quiet=quiet))
+        experiment, table = cast("Mapping[str, Any]", crystals), cast("Table | None", data)
+        return Fit(fitting.fit(experiment, data=table, run_dir=run_dir, quiet=quiet))
     if data is not None:
         raise UserError("data goes with an experiment, which was not given: give the crystals alone")
     names = names_of(target)
@@ -183,7 +185,7 @@ def fit(
         raise UserError(f"unit {unit} needs the name of the target")
     parts, section = splitter(split, validation=validation, test=test, seed=seed)
     sources: Tree = {"source": str(crystals)} if isinstance(crystals, str | Path) else {}
-    given = None if sources else crystals_from(crystals, targets=names, units=units)  # type: ignore[arg-type]
+    given = None if sources else crystals_from(crystals, targets=names, units=units)
     options: Tree = {"targets": names, "split": parts, "units": units}
     if given is not None:
         module = CrystalDataModule.from_crystals(given, **options)

@@ -32,6 +32,8 @@ from tlzoo.transfer.finetune.recipes import Strategy
 
 # Crystals that it takes to learn from some and to validate with others.
 LEAST: Final = 3
+# The rate falls to zero over all epochs: where these are few, it has fallen before the training is stopped.
+EPOCHS: Final = 40
 TARGET: Final = "target"
 
 
@@ -45,7 +47,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         backbone: Described | None = None,
         strategy: Strategy = "all",
         pooling: AnyPooling | None = None,
-        epochs: int | None = None,
+        epochs: int | None = EPOCHS,
         learning_rate: float = RATE,
         batch_size: int | None = None,
         validation: float = 0.15,
@@ -163,11 +165,10 @@ def _divided(table: Crystals, name: str, validation: float, seed: int) -> tuple[
     Equal structures are in one part, but where there are too many of them for that.
     """
     part = validation if validation >= 1 else max(1, round(validation * len(table)))
-    together = {"class_path": "Random", "init_args": {"val": part, "test": 0, "seed": seed}}
-    apart = {**together, "init_args": {**together["init_args"], "keep_duplicates_together": False}}
-    for split in (together, apart):
-        parts = Random(**split["init_args"])
-        module = CrystalDataModule.from_crystals(table, targets=[name], split=parts)
+    for together in (True, False):
+        sizes: Tree = {"val": part, "test": 0, "seed": seed, "keep_duplicates_together": together}
+        split = {"class_path": "Random", "init_args": sizes}
+        module = CrystalDataModule.from_crystals(table, targets=[name], split=Random(**sizes))
         with contextlib.suppress(UserError):
             if len(module.split.val) and len(module.split.train):
                 break

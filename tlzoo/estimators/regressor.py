@@ -25,8 +25,8 @@ class TransferRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         backbone: A network to train from scratch instead: ``CGCNN``, or a mapping with its arguments.
         strategy: What is trained: ``all``, ``two-body``, ``new-head`` … (docs/finetune.md).
         pooling: From atoms to the crystal: ``mean``, ``max`` …; None keeps what the network has.
-        epochs: Passes over the crystals, at most; None is what is usual for so many: 100, above 500 crystals
-            60.
+        epochs: Passes over the crystals, at most; None is what a comparison takes for so many: 100, above 500
+            crystals 60.
         learning_rate: Of the optimiser, AdamW, whose rate rises over a tenth of the steps and falls to zero.
         batch_size: Crystals in a batch; None is what is usual for so many.
         validation: Part of the crystals, or how many, that stop the training.
