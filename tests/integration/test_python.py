@@ -207,7 +207,7 @@ def test_a_run_of_other_data_is_not_gone_on_with(changed, tree, crystals, tmp_pa
 
 
 def test_names_complete_and_lead_to_what_type_checkers_see():
-    """An editor reads the names below TYPE_CHECKING, a session `dir`, a program what is looked up on demand."""
+    """An editor reads the names below TYPE_CHECKING, a session `dir`, a program what is looked up."""
     import ast
 
     tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
