@@ -349,6 +349,26 @@ def test_finetune_gives_what_it_found(crystals, tmp_path, monkeypatch):
     assert found.plot().path.read_bytes().startswith(b"\x89PNG")
     assert "data:image/png" in found._repr_html_()
     assert package.load(found).predict(structures[0]).columns[1] == "band_gap"
+    assert len(repr(found.model).splitlines()) == 5
+
+
+def test_a_regression_on_frozen_features_answers_as_other_models_do(few, structures, tlzoo, tmp_path):
+    names = ("--target", "band_gap", "--from", "cgcnn-fe", "--layer", "embedding", "--estimator", "ridge")
+    answer = tlzoo("features", few, *names, "--save", tmp_path / "kept", "-o", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    model = package.load(tmp_path / "kept")
+    assert repr(model).splitlines()[:3] == [
+        str(tmp_path / "kept"),
+        "  predicts  band_gap (eV)",
+        "  network   ridge on frozen cgcnn-fe (embedding)",
+    ]
+    assert repr(model).endswith("of crystals left out")
+    several = model.predict(structures)["band_gap"]
+    assert model.predict(structures[1])["band_gap"][0] == pytest.approx(several[1], rel=1e-4)
+    assert model.embed(structures[1]).shape == (1, model.known.shape[1])
+    trust = model.trust(structures)
+    assert list(trust.columns) == ["id", "trust", "unseen_elements", "distance"]
+    assert set(trust["trust"]) == {"like training"}
 
 
 def test_results_draw_themselves(crystals, tmp_path, monkeypatch):
