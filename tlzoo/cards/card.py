@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, field
 
@@ -132,6 +132,23 @@ class Measured(Record, frozen=True, kw_only=True):
     n: Count
 
 
+class Interval(Record, frozen=True, kw_only=True):
+    """How wide the interval around a prediction is, from crystals that were left out of training.
+
+    Attributes:
+        kind: What is as wide as that: ``absolute``, the error in the unit of the property; ``factor``, its
+            decimal logarithm; ``std``, in deviations that the head states; ``quantiles``, beyond its own.
+        widths: Half widths by the share of crystals that intervals hold, such as ``0.9``.
+        crystals: How many were left out.
+        left_out: Which ones.
+    """
+
+    kind: Literal["absolute", "factor", "std", "quantiles"]
+    widths: dict[str, Finite]
+    crystals: Count
+    left_out: Text
+
+
 class Origin(Record, frozen=True, kw_only=True):
     """A model whose weights the training began with.
 
@@ -190,6 +207,9 @@ class Card(Record, frozen=True, kw_only=True):
         structures: The file with the keys of their structures, where that is another one.
         package: The package that brings the weights; null where they are beside the card.
         teacher: Whose numbers of atoms it has learned, beside labels; null if there is no such model.
+        theory: By which method the labels of each target were had, such as ``PBE`` or ``measured``, as far as
+            that is known.
+        intervals: How wide intervals around predictions are, by target; empty if nobody has measured it.
     """
 
     name: Name
@@ -217,6 +237,8 @@ class Card(Record, frozen=True, kw_only=True):
     structures: Beside | None = None
     package: Package | None = None
     teacher: Teacher | None = None
+    theory: dict[str, Text] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.targets or len(self.units) != len(self.targets):
