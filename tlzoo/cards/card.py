@@ -26,6 +26,9 @@ Positive = Annotated[float, Meta(ge=0, le=LARGEST, description="a finite number,
 Spread = Annotated[float, Meta(gt=0, le=LARGEST, description="a finite number above 0")]
 
 
+Kind = Literal["absolute", "factor", "std", "quantiles"]
+
+
 class Part(Record, frozen=True, kw_only=True):
     """Crystals of one part of the split.
 
@@ -143,7 +146,7 @@ class Interval(Record, frozen=True, kw_only=True):
         left_out: Which ones.
     """
 
-    kind: Literal["absolute", "factor", "std", "quantiles"]
+    kind: Kind
     widths: dict[str, Finite]
     crystals: Count
     left_out: Text

@@ -92,7 +92,7 @@ def base_of(source: str) -> str:
 
 
 def theories(source: str, targets: Sequence[str]) -> dict[str, str]:
-    """Return by which method labels of a data set, or of a file joined to one, were had, where it is known."""
+    """Return by which method labels of a data set, or a file joined to one, were had, where it is known."""
     base = base_of(source)
     known = named.find(base).theories if named.known(base) else {}
     return {name: known[name] for name in targets if name in known}

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlzoo.cards.card import Interval
+from tlzoo.cards.card import Interval, Kind
 from tlzoo.cards.schema import parse
 from tlzoo.errors import UserError
 from tlzoo.heads import Classification
@@ -53,12 +53,12 @@ def measured(head: Head, said: Said, left_out: str) -> dict[str, Interval]:
     return found
 
 
-def kinds(head: Head, targets: Sequence[str]) -> dict[str, str]:
+def kinds(head: Head, targets: Sequence[str]) -> dict[str, Kind]:
     """Return the kind of the score of each property."""
     if isinstance(head, Classification):
         return {}
     columns = head.columns(targets)
-    found = {}
+    found: dict[str, Kind] = {}
     for name, transform in zip(targets, head.scaler.transforms, strict=True):
         if all(f"{name}_{end}" in columns for end in ENDS):
             found[name] = "quantiles"
@@ -96,7 +96,9 @@ def held(intervals: Intervals, head: Head, said: Said) -> dict[str, tuple[int, i
     for name in intervals:
         if name not in said:
             continue
-        each = {f"{name}_{key}": values for key, values in said[name].items()} | {name: said[name]["prediction"]}
+        each = {f"{name}_{key}": values for key, values in said[name].items()} | {
+            name: said[name]["prediction"]
+        }
         nothing = np.full_like(said[name]["target"], np.nan)
         answer = torch.from_numpy(np.stack([each.get(column, nothing) for column in columns], axis=1))
         low, high = (end.numpy() for end in widened(intervals, head, targets, answer)[name])
@@ -122,14 +124,15 @@ def read(card: Mapping[str, Any], where: object) -> dict[str, Interval]:
     return found
 
 
-def _scores(kind: str, said: Mapping[str, Values]) -> Values:
+def _scores(kind: Kind, said: Mapping[str, Values]) -> Values:
     truth, value = said["target"], said["prediction"]
     if kind == "quantiles":
-        return np.maximum(said["q5"] - truth, truth - said["q95"])
-    if kind == "factor":
-        return np.abs(np.log10(truth) - np.log10(value))
-    distance = np.abs(truth - value)
-    return distance / said["std"] if kind == "std" else distance
+        scores: Values = np.maximum(said["q5"] - truth, truth - said["q95"])
+    elif kind == "factor":
+        scores = np.abs(np.log10(truth) - np.log10(value))
+    else:
+        scores = np.abs(truth - value) / (said["std"] if kind == "std" else 1.0)
+    return scores
 
 
 def _ends(interval: Interval, name: str, said: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -42,6 +42,7 @@ from tlzoo.heads.head import Head
 from tlzoo.machine import distributed, yaml_text
 from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
+from tlzoo.machine.progress import bar
 from tlzoo.model import checkpoint, intervals
 from tlzoo.model.description import plain
 from tlzoo.model.domain import Domain, read
@@ -442,12 +443,14 @@ def predict_part(
     shares = []
     was_training = task.training
     task.eval()
-    with torch.inference_mode():
+    wanted = getattr(data.split, part)
+    hidden = distributed.rank() > 0
+    with torch.inference_mode(), bar(len(wanted), f"predicting {part}", hidden=hidden) as shown:
         for batch in data.part_dataloader(part):
             prediction = task(batch.to(task.device)).float().cpu()
             shares.append((batch[keys.ROW].cpu(), prediction))
+            shown.update(len(prediction))
     task.train(was_training)
-    wanted = getattr(data.split, part)
     rows, values = (torch.cat(each) for each in zip(*shares, strict=True))
     predicted = distributed.collected(rows, values, wanted)
     metrics = task.head.metrics(data.targets)

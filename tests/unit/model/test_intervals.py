@@ -30,17 +30,18 @@ def columns(rng, crystals):
 
 
 HEADS = {
-    "absolute": lambda: Regression(),
-    "factor": lambda: Regression(transform="log10"),
-    "std": lambda: Gaussian(),
-    "quantiles": lambda: Quantile(),
+    "absolute": (Regression, {}),
+    "factor": (Regression, {"transform": "log10"}),
+    "std": (Gaussian, {}),
+    "quantiles": (Quantile, {}),
 }
 
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_intervals_hold_what_they_promise_of_crystals_they_have_not_seen(kind):
     rng = np.random.default_rng(0)
-    head = fitted(HEADS[kind](), [1.0, 2.0, 3.0])
+    made, given = HEADS[kind]
+    head = fitted(made(**given), [1.0, 2.0, 3.0])
     held, crystals = 0, 0
     for _ in range(200):
         found = intervals.measured(head, {"gap": columns(rng, 29)}, "left out")
