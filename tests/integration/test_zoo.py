@@ -282,7 +282,9 @@ def test_commands(tlzoo, mine, run):
     assert answer.code == 0, answer.err
     assert answer.out.startswith("again: Twice\n")
     assert sorted(path.stem for path in mine.glob("*.json")) == ["again", "tiny-mpt"]
-    assert len(tlzoo("zoo", "list").out.splitlines()) == 4
+    listed, best = tlzoo("zoo", "list").out.split("\n\n")
+    assert len(listed.splitlines()) == 4
+    assert [line.split()[0] for line in best.splitlines()[1:3]] == ["band_gap", "mass"]
     answer = tlzoo("zoo", "info", "nothing")
     assert (answer.code, answer.err) == (
         2,

@@ -290,15 +290,11 @@ class Card(Record, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """The card as text for a terminal."""
-        from tlzoo.crystals import with_unit
-
         rows = [("network", f"{_short(self.spec.backbone)}, {self.parameters:,} parameters")]
         if graph := self.spec.backbone.get("init_args", {}).get("graph"):
             rows += [("graph", _arguments(graph))]
         units = zip(self.targets, self.units, strict=True)
-        rows += [
-            ("predicts", f"{with_unit(name, unit, '{} [{}]')}: {self.score(name)}") for name, unit in units
-        ]
+        rows += [("predicts", f"{self.called(name, unit)}: {self.score(name)}") for name, unit in units]
         rows += self._history(self.training) if self.training else []
         if self.package:
             versions = " or ".join(self.package.versions)
@@ -343,6 +339,11 @@ class Card(Record, frozen=True, kw_only=True):
             f"{one.name} (SHA-256 {one.sha256[:12]}…){learned}; what it says of the atoms of "
             f"{one.crystals:,} training crystals (SHA-256 {one.table[:12]}…)"
         )
+
+    def called(self, target: str, unit: str) -> str:
+        """Return the name of a target with its unit, and by which method its labels were had."""
+        about = ", ".join(filter(None, ("" if unit == "1" else unit, self.theory.get(target))))
+        return f"{target} ({about})" if about else target
 
     def score(self, target: str) -> str:
         """Say the errors of a target on the test part."""
