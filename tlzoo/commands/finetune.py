@@ -7,9 +7,10 @@ the errors of all on the test part beside those of trivial baselines.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tlzoo.commands import arguments, say
-from tlzoo.machine import runtime
+from tlzoo.machine import latest, runtime
 from tlzoo.transfer.finetune import finished
 from tlzoo.transfer.finetune.finetune_request import Request
 
@@ -19,9 +20,16 @@ def main(args: Sequence[str]) -> int:
     (request,) = arguments.parse(args, Request, prog="tlzoo finetune", about=__doc__)
     if (said := finished.shown(request)) is not None:
         say("\n".join(said))
+        point(request.run_dir)
         return 0
     runtime.configure()
     from tlzoo.transfer.finetune.compare import compare
 
     compare(request, say)
+    point(request.run_dir)
     return 0
+
+
+def point(directory: Path) -> None:
+    """Let ``runs/latest`` lead to a comparison, as to the run of a `tlzoo fit`."""
+    latest.point(Path("runs/latest"), directory)

@@ -10,9 +10,9 @@ from tlzoo import plugins
 from tlzoo.commands import say
 from tlzoo.errors import UserError
 from tlzoo.evaluation.results import intervals_text, results_table
-from tlzoo.machine import distributed
+from tlzoo.machine import distributed, latest
 from tlzoo.training import fitting, measuring
-from tlzoo.training.configuration import Configuration
+from tlzoo.training.configuration import RUN_DIR, Configuration
 from tlzoo.training.resume import directory
 from tlzoo.training.run import Run
 
@@ -37,6 +37,8 @@ def fit(args: Sequence[str]) -> None:
         run = fitting.fit(config)
     if distributed.rank() == 0 and not config.values.trainer.fast_dev_run:
         say(told(run.metrics, run))
+        name = latest.called(Path(RUN_DIR), run.path)
+        say(f"next: tlzoo test {name}; tlzoo predict {name} CRYSTALS")
         say(f"run directory: {run.path}")
 
 

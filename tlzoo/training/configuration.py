@@ -42,7 +42,7 @@ TRAINER_DEFAULTS = {
 # Of this one command, not of the experiment.
 PASSING = ("config", "ckpt_path", "weights_only")
 
-# Leads to the newest of the runs that nobody named a directory for.
+# Leads to the newest run in its folder; a run that nobody named a directory for goes there, too.
 RUN_DIR: Final = "runs/latest"
 
 # Measured by one process, however many trained, and in full precision, as `tlzoo predict` answers.

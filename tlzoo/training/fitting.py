@@ -69,7 +69,7 @@ def fit(
             structures with the labels as their properties. They are kept in the run directory. Or the data
             module of a configuration with the same section ``data``, so that nothing is read again.
         run_dir: Directory of the run; ``run_dir`` of the configuration by default. Where neither names one,
-            it follows from what is asked, and ``runs/latest`` leads to the newest.
+            it follows from what is asked. ``runs/latest`` leads to the newest run in ``runs``.
         quiet: Say nothing of groups and epochs, and show no progress.
         told: Called after each epoch.
 
@@ -137,7 +137,7 @@ def _trained(
         if begin is None and run.last.exists():
             raise UserError(f"another process trained in {run.path} just now; run the same command again")
         if trainer.is_global_zero:
-            _opened(run, config, data, found, unnamed=unnamed)
+            _opened(run, config, data, found, newest=unnamed or not quiet)
             if data.split.warning and not quiet:
                 logger.warning("%s", data.split.warning)
         try:
@@ -161,12 +161,13 @@ def _shows(experiment: Experiment) -> bool:
 
 
 def _opened(
-    run: Run, config: Configuration, data: CrystalDataModule, told: list[Wandb], *, unnamed: bool
+    run: Run, config: Configuration, data: CrystalDataModule, told: list[Wandb], *, newest: bool
 ) -> None:
     """Write what is known before training."""
     run.open(data, int(config.values.seed_everything))
     write_text(run.config, yaml.safe_dump(config.resolved, sort_keys=False))
-    if unnamed or Path(RUN_DIR).is_symlink():
+    # the trainings of a comparison lie below it, which is what was asked for
+    if newest or run.path.parent == Path(RUN_DIR).parent:
         latest.point(Path(RUN_DIR), run.path)
     for tracker in told:
         tracker.begin(run)
