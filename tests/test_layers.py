@@ -44,6 +44,7 @@ ROOMS = {
     "vesin": ({"graphs.neighbours"}, True),
     "ase": ({"data"}, True),
     "matminer": ({"data"}, True),
+    "mlflow": ({"training.loggers"}, True),
     "wandb": ({"training.tracking", "cards"}, True),
     "ray": ({"machine.ray_cluster", "study.ray_runs", "screen.ray_shards"}, True),
     # not on every machine: filelock locks on all

@@ -25,6 +25,7 @@ from tlzoo.training import cluster
 from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, trainer_of
 from tlzoo.training.history import History
 from tlzoo.training.in_memory import Table, contents, stored
+from tlzoo.training.loggers import Tracker
 from tlzoo.training.resume import (
     Keep,
     ResumeFiles,
@@ -35,7 +36,7 @@ from tlzoo.training.resume import (
     stopped,
 )
 from tlzoo.training.run import Run, read_yaml
-from tlzoo.training.tracking import Wandb, trackers
+from tlzoo.training.tracking import trackers
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def _shows(experiment: Experiment) -> bool:
 
 
 def _opened(
-    run: Run, config: Configuration, data: CrystalDataModule, told: list[Wandb], *, newest: bool
+    run: Run, config: Configuration, data: CrystalDataModule, told: list[Tracker], *, newest: bool
 ) -> None:
     """Write what is known before training."""
     run.open(data, int(config.values.seed_everything))
@@ -220,7 +221,7 @@ def evaluate(run: Run, experiment: Experiment, trainer: pl.Trainer, *parts: str)
     experiment.task.cpu()
 
 
-def log_results(found: list[Wandb], run: Run) -> None:
+def log_results(found: list[Tracker], run: Run) -> None:
     """Tell trackers what a run is worth."""
     for tracker in found:
         tracker.log_results(run)

@@ -81,6 +81,13 @@ class Run:
         return f"Run(path={self.path!r})"
 
     @property
+    def units(self) -> dict[str, str]:
+        """Unit of each property, as far as the run has written it down."""
+        kept = read_json(self.environment) if self.environment.is_file() else {}
+        found: dict[str, str] = kept.get("targets") or self.metrics.get("targets") or {}
+        return found
+
+    @property
     def parity_plots(self) -> list[Path]:
         """The parity plot, or that of each property."""
         return sorted(self.path.glob("parity*.png"))
@@ -202,6 +209,7 @@ class Run:
             "seed": seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "source": data.source,
+            "targets": dict(zip(data.targets, data.units, strict=True)),
             **hashes,
             "parts": digests(data),
             **taught_by(data),
