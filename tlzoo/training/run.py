@@ -301,7 +301,8 @@ class Run:
         table = table.sort_values("part", key=lambda parts: parts.map(PARTS.index), kind="stable")
         write_text(self.predictions, table.to_csv(index=False))
         table = self.predicted()
-        metrics["intervals"] = _intervals(task, data.targets, table)
+        if found := _intervals(task, data.targets, table):
+            metrics["intervals"] = found
         self._write_metrics(metrics)
         self.draw(task, table)
         return metrics
