@@ -88,7 +88,7 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """Who answers, and how much at a time.
+    """The model, and how it computes.
 
     Attributes:
         model: A checkpoint, run directory, ``.safetensors`` file with its card beside it, or a folder that

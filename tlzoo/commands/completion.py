@@ -40,7 +40,7 @@ class Asked:
     shell: Literal["bash", "zsh", "fish", "tcsh"]
 
 
-def main(args: Sequence[str], names: Sequence[str], run: Run) -> int:
+def main(args: Sequence[str], names: Sequence[str] = (), run: Run = lambda _: 0) -> int:
     """Print a script.
 
     Args:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from tlzoo.commands import arguments, say
 from tlzoo.commands.answer_requests import Embedded, Inputs, Written
 
+EXAMPLE = "tlzoo embed momentnet-u crystals/ --layer states -o features.parquet"
+
 
 def main(args: Sequence[str]) -> int:
     """Compute, and write a row per crystal: its id, then the numbers."""
     asked, given, written = arguments.parse(
-        args, Embedded, Inputs, Written, prog="tlzoo embed", about=__doc__
+        args, Embedded, Inputs, Written, prog="tlzoo embed", about=__doc__, example=EXAMPLE
     )
     if asked.atoms:
         written.check_folder()

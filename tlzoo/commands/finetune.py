@@ -14,10 +14,12 @@ from tlzoo.machine import latest, runtime
 from tlzoo.transfer.finetune import finished
 from tlzoo.transfer.finetune.finetune_request import Request
 
+EXAMPLE = "tlzoo finetune mine.csv --target gap --unit eV --from momentnet-u"
+
 
 def main(args: Sequence[str]) -> int:
     """Compare, and print the verdict; show again what is finished."""
-    (request,) = arguments.parse(args, Request, prog="tlzoo finetune", about=__doc__)
+    (request,) = arguments.parse(args, Request, prog="tlzoo finetune", about=__doc__, example=EXAMPLE)
     if (said := finished.shown(request)) is not None:
         say("\n".join(said))
         point(request.run_dir)

@@ -12,6 +12,7 @@ usage: tlzoo fit --config FILE [--config FILE ...] [--run-dir DIR] [options]
 
 Train a network, or fine-tune one, and export the model. A configuration has the sections model, data and
 trainer; what a file says can be typed, too: `depth: 4` of a backbone is --model.backbone.depth 4.
+Example: tlzoo fit --from momentnet-u --data.source mine.csv --target gap --model.head Regression
 
 What people set first:
   --config FILE              YAML with any of these; may be repeated, later ones and options win

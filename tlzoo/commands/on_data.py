@@ -37,7 +37,14 @@ SPELLED = {"on": "--on DATA", "target": "--target COL,…", "output": "-o --out 
 
 def main(args: Sequence[str]) -> None:
     """Measure, and say what was found."""
-    (asked,) = arguments.parse(args, Asked, prog="tlzoo test", about=__doc__, spelled=SPELLED)
+    (asked,) = arguments.parse(
+        args,
+        Asked,
+        prog="tlzoo test",
+        about=__doc__,
+        example="tlzoo test cgcnn-bg --on mine.csv --target gap",
+        spelled=SPELLED,
+    )
     from tlzoo.evaluation.results import results_table
     from tlzoo.training.external import measured
 

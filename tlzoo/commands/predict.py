@@ -12,10 +12,14 @@ from tlzoo.commands.answer_requests import Inputs, Predicted, Shown
 from tlzoo.errors import UserError
 from tlzoo.transfer import features
 
+EXAMPLE = "tlzoo predict cgcnn-fe-bg-all Si.cif crystals/ -o predictions.csv"
+
 
 def main(args: Sequence[str]) -> int:
     """Predict, and show or write the answers."""
-    asked, given, shown = arguments.parse(args, Predicted, Inputs, Shown, prog="tlzoo predict", about=__doc__)
+    asked, given, shown = arguments.parse(
+        args, Predicted, Inputs, Shown, prog="tlzoo predict", about=__doc__, example=EXAMPLE
+    )
     shown.check()
     # torch, scikit-learn and pandas take seconds to import, and the help needs none of them
     from tlzoo.commands import answer_table
