@@ -23,7 +23,7 @@ from tlzoo.cards.schema import parse
 from tlzoo.errors import UserError
 from tlzoo.heads import Classification
 from tlzoo.heads.head import Head
-from tlzoo.model.answer_record import SHOWN, quantiles
+from tlzoo.model.answer_record import LEVELS, SHOWN, quantiles
 
 # Names of the ends of an interval that holds 90 %: as much lies below as above.
 ENDS: Final = ("q5", "q95")
@@ -70,9 +70,9 @@ def kinds(head: Head, targets: Sequence[str]) -> dict[str, Kind]:
 
 
 def widened(
-    intervals: Intervals, head: Head, targets: Sequence[str], answer: Tensor
+    intervals: Intervals, head: Head, targets: Sequence[str], answer: Tensor, level: str = SHOWN
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the ends of the intervals that hold 90 %, ``(crystals,)`` each, by property.
+    """Return the ends of the intervals that hold 90 %, or another level, ``(crystals,)`` each, by property.
 
     ``answer`` is what the head says, ``(crystals, columns)``.
     """
@@ -81,7 +81,7 @@ def widened(
     for name, least in zip(targets, head.least, strict=True):
         if name not in intervals:
             continue
-        low, high = _ends(intervals[name], name, said)
+        low, high = _ends(intervals[name], level, name, said)
         # less than nature allows no crystal can have; and an interval holds what is predicted
         low = torch.maximum(low, least)
         found[name] = torch.minimum(low, said[name]), torch.maximum(high, said[name])
@@ -119,8 +119,11 @@ def read(card: Mapping[str, Any], where: object) -> dict[str, Interval]:
         found = parse(dict[str, Interval], card.get("intervals") or {})
     except UserError as error:
         raise UserError(f"the card of {where} is damaged: intervals: {error}; restore it") from error
-    if lacking := [name for name, each in found.items() if SHOWN not in each.widths]:
-        raise UserError(f"the card of {where} is damaged: intervals.{lacking[0]} lacks {SHOWN}; restore it")
+    for name, each in found.items():
+        if lacking := [level for level in LEVELS if level not in each.widths]:
+            raise UserError(
+                f"the card of {where} is damaged: intervals.{name} lacks {lacking[0]}; restore it"
+            )
     return found
 
 
@@ -135,8 +138,8 @@ def _scores(kind: Kind, said: Mapping[str, Values]) -> Values:
     return scores
 
 
-def _ends(interval: Interval, name: str, said: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    width, value = interval.widths[SHOWN], said[name]
+def _ends(interval: Interval, level: str, name: str, said: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    width, value = interval.widths[level], said[name]
     if interval.kind == "quantiles":
         return said[f"{name}_q5"] - width, said[f"{name}_q95"] + width
     if interval.kind == "factor":

@@ -102,7 +102,7 @@ def test_classes_have_no_intervals():
         ({"gap": {"kind": "wide"}}, "gap.crystals is missing|gap.widths is missing|gap.kind"),
         (
             {"gap": {"kind": "absolute", "widths": {"0.5": 1.0}, "crystals": 3, "left_out": "some"}},
-            r"intervals\.gap lacks 0\.9",
+            r"intervals\.gap lacks 0\.68",
         ),
     ],
 )
