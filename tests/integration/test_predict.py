@@ -97,6 +97,24 @@ def test_intervals_are_those_of_the_run(run, few, tlzoo, tmp_path):
     assert half.to_numpy() == pytest.approx(card["widths"]["0.9"], rel=1e-4)
 
 
+def test_what_intervals_hold_of_other_crystals_is_counted(run, tlzoo, tmp_path):
+    import json
+
+    import pandas as pd
+
+    from tlzoo.data import named
+
+    answer = tlzoo("test", run, "--on", "semiconductors", "-o", tmp_path / "on")
+    assert answer.code == 0, answer.err
+    assert tlzoo("predict", run, "semiconductors", "-o", tmp_path / "said.csv").code == 0
+    said = pd.read_csv(tmp_path / "said.csv")
+    truth = named.load("semiconductors").column("band_gap")
+    held = int(said["band_gap_q5"].le(truth).mul(said["band_gap_q95"].ge(truth)).sum())
+    metrics = json.loads((tmp_path / "on" / "metrics.json").read_text())
+    assert metrics["intervals"]["band_gap"] == {"held": held, "crystals": 203}
+    assert f"intervals of band_gap, which are to hold 90 %, held {held} of 203" in answer.out
+
+
 @pytest.mark.parametrize("head", ["Gaussian", "Quantile"])
 def test_heads_that_state_an_interval_have_it_corrected(head, few, tlzoo, config, tmp_path):
     import json
