@@ -92,7 +92,7 @@ def test_json(tlzoo):
 
 
 def test_a_card_says_what_it_is_best_for(tlzoo):
-    assert "best for  band_gap (to predict)" in tlzoo("zoo", "info", "cgcnn-fe-bg-all").out
-    assert (
-        "best for  formation_energy (to benchmark and to fine-tune)" in tlzoo("zoo", "info", "cgcnn-fe").out
-    )
+    best = {each["property"]: each for each in Catalogue.read().best()}["formation_energy"]
+    assert "formation_energy (to predict)" in tlzoo("zoo", "info", best["predict"]).out
+    told = tlzoo("zoo", "info", best["benchmark"]).out
+    assert "formation_energy (to benchmark and to fine-tune)" in told
