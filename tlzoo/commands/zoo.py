@@ -87,7 +87,7 @@ def _best(among: Catalogue) -> list[str]:
     return [
         *(line.rstrip() for line in aligned(rows, "<<<><><")),
         "MAE on crystals that were left out of training. To predict, take a checkpoint that has learned from",
-        "every crystal, where there is one. The others have not seen the crystals of benchmarks' test sets; one",
+        "every crystal, where there is one. The others have not seen crystals of test sets; one of them",
         "that errs much less is the better one for crystals that nobody has computed yet.",
     ]
 
