@@ -52,6 +52,8 @@ class ALIGNN(Backbone):
         npj Comput. Mater. 7, 185 (2021).
     """
 
+    stackable = True
+
     def __init__(
         self,
         *,

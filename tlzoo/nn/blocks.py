@@ -31,13 +31,17 @@ class Blocks:
     starts: tuple[int, ...]
     device: torch.device
 
+    def to(self, device: torch.device) -> Blocks:
+        """Return those of the same rows on a device."""
+        return Blocks(self.starts, device)
+
     @classmethod
-    def of(cls, sizes: Sequence[int], device: torch.device) -> Blocks:
+    def of(cls, sizes: Sequence[int], device: torch.device | None = None) -> Blocks:
         """Return those of so many rows of each network."""
         starts = [0]
         for size in sizes:
             starts.append(starts[-1] + size)
-        return cls(tuple(starts), device)
+        return cls(tuple(starts), device or torch.device("cpu"))
 
     def inside(self, index: Int[Tensor, " rows"]) -> Blocks:
         """Return the blocks of rows that are each in one of these rows; ``index``, ascending, says in which."""

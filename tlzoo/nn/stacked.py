@@ -21,13 +21,19 @@ from tlzoo.nn.pooling import Pool
 from tlzoo.nn.rows import Rows
 
 
+Part = tuple[nn.Parameter, list[nn.Parameter]]
+
+
 class StackedLinear(nn.Linear):
     """Linear layers, one for each network: weight ``(networks, out, in)``, bias ``(networks, out)``."""
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         nn.Module.__init__(self)
-        self.weight = shared(layers, "weight")
-        self.bias = shared(layers, "bias") if layers[0].bias is not None else None
+        share(self, layers, "weight")
+        if layers[0].bias is None:
+            self.bias = None
+        else:
+            share(self, layers, "bias")
 
     def forward(  # type: ignore[override]
         self, x: Float[Tensor, "rows in_dim"], blocks: Blocks
@@ -63,7 +69,7 @@ class StackedEmbedding(nn.Embedding):
 
     def __init__(self, tables: Sequence[nn.Embedding]) -> None:
         nn.Module.__init__(self)
-        self.weight = shared(tables, "weight")
+        share(self, tables, "weight")
 
     def forward(self, index: Int[Tensor, " rows"], blocks: Blocks) -> Float[Tensor, "rows dim"]:  # type: ignore[override]
         """Return for each row the vector of its network."""
@@ -77,9 +83,7 @@ class StackedBatchNorm(BatchNorm):
     def __init__(self, norms: Sequence[BatchNorm]) -> None:
         nn.Module.__init__(self)
         self.norms, self.eps, self.momentum = tuple(norms), norms[0].eps, norms[0].momentum
-        self.weight, self.bias = shared(norms, "weight"), shared(norms, "bias")
-        self.running_mean, self.running_var = shared(norms, "running_mean"), shared(norms, "running_var")
-        self.num_batches_tracked = shared(norms, "num_batches_tracked")
+        share(self, norms, "weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
     def forward(self, x: Float[Tensor, "rows dim"], rows: Rows) -> Float[Tensor, "rows dim"]:
         """Normalise the rows of each network."""
@@ -162,7 +166,7 @@ class StackedLayerNorm(LayerNorm):
     def __init__(self, norms: Sequence[LayerNorm]) -> None:
         nn.Module.__init__(self)
         self.normalized_shape, self.eps = norms[0].normalized_shape, norms[0].eps
-        self.weight, self.bias = shared(norms, "weight"), shared(norms, "bias")
+        share(self, norms, "weight", "bias")
 
     def forward(self, x: Float[Tensor, "rows dim"], rows: Rows) -> Float[Tensor, "rows dim"]:
         """Normalise each row with the weights of its network."""
@@ -219,13 +223,25 @@ def of(rows: Rows) -> Blocks:
     return rows.blocks
 
 
-def shared(modules: Sequence[nn.Module], name: str) -> Any:  # noqa: ANN401 (a parameter or a buffer)
-    """Stack a parameter or a buffer of several modules, and let each have its own as a view of the stack."""
-    own = [getattr(module, name) for module in modules]
-    stack = torch.stack([each.detach() for each in own])
-    for each, part in zip(own, stack, strict=True):
-        each.data = part
-    return nn.Parameter(stack) if isinstance(own[0], nn.Parameter) else nn.Buffer(stack)
+def share(stack: nn.Module, modules: Sequence[nn.Module], *names: str) -> None:
+    """Stack parameters and buffers of several modules, and let each have its own as a view of the stack."""
+    for name in names:
+        own = [getattr(module, name) for module in modules]
+        together = torch.stack([each.detach() for each in own])
+        for each, part in zip(own, together, strict=True):
+            each.data = part
+        parameter = isinstance(own[0], nn.Parameter)
+        setattr(stack, name, nn.Parameter(together) if parameter else nn.Buffer(together))
+        if parameter:
+            stack.__dict__.setdefault("parts", []).append((getattr(stack, name), own))
+
+
+def parts(module: nn.Module) -> list[Part]:
+    """Return the stacked parameters, each with those of the networks that are views of it."""
+    found: list[Part] = []
+    for each in module.modules():
+        found += each.__dict__.get("parts", [])
+    return found
 
 
 def stacked(modules: Sequence[nn.Module]) -> nn.Module:

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,8 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from tlzoo import plugins
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.errors import UserError
+from tlzoo.errors import DivergedError, UserError
+from tlzoo.graphs.row_budget import ran_out
 from tlzoo.machine import distributed, latest
 from tlzoo.machine.files import write_text
 from tlzoo.machine.remarks import once
@@ -35,6 +36,7 @@ from tlzoo.training.resume import (
     stopped,
 )
 from tlzoo.training.run import Run, read_yaml
+from tlzoo.training.stack import Batches, Followers, Member, Stack, shape
 from tlzoo.training.tracking import Wandb, trackers
 
 logger = logging.getLogger(__name__)
@@ -104,6 +106,89 @@ def fit(
         return _trained(config, known, quiet=quiet, told=told, unnamed=unnamed)
 
 
+def fit_together(
+    configs: Sequence[Configuration],
+    *,
+    data: CrystalDataModule,
+    told: Callable[[], None] | None = None,
+) -> list[Run]:
+    """Train as :func:`fit` does, quietly, each into its run directory; those of one shape are one training.
+
+    One that diverges leaves the others alone: its directory has no model then. ``told`` is called after each
+    epoch of each.
+
+    Raises:
+        UserError: As for :func:`fit`, but of divergence.
+    """
+    with calm(quiet=True):
+        experiments = [config.build() for config in configs]
+        groups: dict[str, list[int]] = {}
+        for i, (config, experiment) in enumerate(zip(configs, experiments, strict=True)):
+            begun = config.run.last.exists() or config.values.ckpt_path is not None
+            kind = None if begun else shape(experiment, config.resolved)
+            groups.setdefault(kind or str(i), []).append(i)
+        for group in groups.values():
+            some = [configs[i] for i in group]
+            if len(group) > 1:
+                try:
+                    _stacked(some, [experiments[i] for i in group], data, told)
+                    continue
+                except RuntimeError as error:
+                    if not ran_out(error):
+                        raise
+            for config in some:
+                with contextlib.suppress(DivergedError):
+                    _trained(config, data, quiet=True, told=told, unnamed=False)
+    return [config.run for config in configs]
+
+
+def _stacked(
+    configs: Sequence[Configuration],
+    experiments: Sequence[Experiment],
+    data: CrystalDataModule,
+    told: Callable[[], None] | None,
+) -> None:
+    runs, members, histories = [config.run for config in configs], [], []
+    for run, experiment in zip(runs, experiments, strict=True):
+        run.check()
+        checkpoint.check_storable(experiment.task.backbone, experiment.task.head, export=experiment.task.export)
+        experiment.data.share(data)
+        histories.append(History(run.path, told=told, networks=len(runs)))
+        keep = [Keep(run.path, "best", monitor=experiment.task.monitor), Keep(run.path, "last")]
+        members.append(Member(experiment.task, experiment.data, [histories[-1], *keep], ResumeFiles()))
+    trainer = started(
+        experiments[0],
+        "fit",
+        [Followers(members), cluster.Stop(lambda: stopped(runs[0]))],
+        cluster.plugins(),
+        enable_progress_bar=False,
+    )
+    for member in members:
+        member.join(trainer)
+    with contextlib.ExitStack() as locks:
+        for run, config, member in zip(runs, configs, members, strict=True):
+            locks.enter_context(run.held())
+            _opened(run, config, member.data, [], unnamed=False)
+        try:
+            trainer.fit(Stack(members), datamodule=Batches(members))
+        except DivergedError:
+            pass  # all of them
+        except (KeyboardInterrupt, SystemExit) as stop:
+            raise UserError(stopped(runs[0])) from stop
+        for run, experiment, member, history in zip(runs, experiments, members, histories, strict=True):
+            if member.diverged is None:
+                _finished(run, experiment, trainer, history)
+
+
+def _finished(run: Run, experiment: Experiment, trainer: pl.Trainer, history: History) -> None:
+    """Measure what was kept, and export it."""
+    load_weights(experiment.task, run.best)
+    evaluate(run, experiment, trainer, "train", "val")
+    if distributed.rank() == 0:
+        run.close(history.seconds)
+        run.export(experiment.task, experiment.data)
+
+
 def _trained(
     config: Configuration,
     known: CrystalDataModule | None,
@@ -145,11 +230,8 @@ def _trained(
         except (KeyboardInterrupt, SystemExit) as stop:
             raise UserError(stopped(run)) from stop
         if not values.trainer.fast_dev_run:
-            load_weights(task, run.best)
-            evaluate(run, experiment, trainer, "train", "val")
+            _finished(run, experiment, trainer, history)
             if distributed.rank() == 0:
-                run.close(history.seconds)
-                run.export(task, data)
                 log_results(found, run)
     return run
 
