@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tlzoo.nn.blocks import Blocks
+from tlzoo.nn.row_blocks import Blocks
 from tlzoo.nn.rows import Rows
 
 

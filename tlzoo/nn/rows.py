@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
-from tlzoo.nn.blocks import Blocks
+from tlzoo.nn.row_blocks import Blocks
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Networks of one shape as one, whose weights have one more axis: which network.
 
-Its rows are those of the networks one after the other (:mod:`tlzoo.nn.blocks`). The networks keep their own
-parameters and statistics, as views of the stacked ones: what an optimiser does to the parameters of one of
-them, or a file says of them, is there for all to see.
+Its rows are those of the networks one after the other (:mod:`tlzoo.nn.row_blocks`). The networks keep their
+own parameters and statistics, as views of the stacked ones: what an optimiser does to the parameters of one
+of them, or a file says of them, is there for all to see.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tlzoo.nn.blocks import Blocks
 from tlzoo.nn.norm import BatchNorm, LayerNorm
 from tlzoo.nn.pooling import Pool
+from tlzoo.nn.row_blocks import Blocks
 from tlzoo.nn.rows import Rows
-
 
 Part = tuple[nn.Parameter, list[nn.Parameter]]
 
@@ -78,14 +77,16 @@ class StackedEmbedding(nn.Embedding):
 
 
 class StackedBatchNorm(BatchNorm):
-    """Batch normalisations, one for each network, over its own rows; of those in eval mode as they are then."""
+    """Batch normalisations, one for each network, over its own rows; each in training mode or not."""
 
     def __init__(self, norms: Sequence[BatchNorm]) -> None:
         nn.Module.__init__(self)
         self.norms, self.eps, self.momentum = tuple(norms), norms[0].eps, norms[0].momentum
         share(self, norms, "weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
-    def forward(self, x: Float[Tensor, "rows dim"], rows: Rows) -> Float[Tensor, "rows dim"]:
+    def forward(  # type: ignore[override]
+        self, x: Float[Tensor, "rows dim"], rows: Rows
+    ) -> Float[Tensor, "rows dim"]:
         """Normalise the rows of each network."""
         blocks = of(rows)
         live = [norm.training for norm in self.norms]
@@ -168,7 +169,9 @@ class StackedLayerNorm(LayerNorm):
         self.normalized_shape, self.eps = norms[0].normalized_shape, norms[0].eps
         share(self, norms, "weight", "bias")
 
-    def forward(self, x: Float[Tensor, "rows dim"], rows: Rows) -> Float[Tensor, "rows dim"]:
+    def forward(  # type: ignore[override]
+        self, x: Float[Tensor, "rows dim"], rows: Rows
+    ) -> Float[Tensor, "rows dim"]:
         """Normalise each row with the weights of its network."""
         blocks = of(rows)
         normal = nn.functional.layer_norm(x, self.normalized_shape, eps=self.eps)
@@ -182,7 +185,9 @@ class StackedPool(nn.Module):
     def __init__(self, pools: Sequence[Pool]) -> None:
         super().__init__()
         # attention has weights: each by itself
-        kinds = groupby(enumerate(pools), lambda it: (it[1].pooling, it[0] if it[1].score is not None else -1))
+        kinds = groupby(
+            enumerate(pools), lambda it: (it[1].pooling, it[0] if it[1].score is not None else -1)
+        )
         self.runs = nn.ModuleList()
         self.ends = [0]
         for _, run in kinds:

@@ -6,8 +6,10 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import lightning.pytorch as pl
 import yaml
@@ -23,6 +25,7 @@ from tlzoo.machine.remarks import once
 from tlzoo.machine.runtime import multiplies_bf16
 from tlzoo.model import checkpoint
 from tlzoo.training import cluster
+from tlzoo.training.bundle import Batches, Bundle, Followers, Member, shape
 from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, trainer_of
 from tlzoo.training.history import History
 from tlzoo.training.in_memory import Table, contents, stored
@@ -36,7 +39,6 @@ from tlzoo.training.resume import (
     stopped,
 )
 from tlzoo.training.run import Run, read_yaml
-from tlzoo.training.stack import Batches, Followers, Member, Stack, shape
 from tlzoo.training.tracking import Wandb, trackers
 
 logger = logging.getLogger(__name__)
@@ -106,78 +108,102 @@ def fit(
         return _trained(config, known, quiet=quiet, told=told, unnamed=unnamed)
 
 
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A training that will be: its configuration, what that builds, and the shape it shares with others.
+
+    The shape is None if it goes alone.
+    """
+
+    config: Configuration
+    experiment: Experiment
+    shape: str | None
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any], run_dir: Path) -> Self:
+        """Read and build a configuration.
+
+        Raises:
+            UserError: It is none, or cannot be built.
+        """
+        with calm(quiet=True):
+            config = Configuration.parsed({**tree, "run_dir": str(run_dir)})
+            experiment = config.build()
+        begun = config.run.last.exists() or config.values.ckpt_path is not None
+        return cls(config, experiment, None if begun else shape(experiment, config.resolved))
+
+
 def fit_together(
-    configs: Sequence[Configuration],
+    trainings: Sequence[Planned],
     *,
     data: CrystalDataModule,
-    told: Callable[[], None] | None = None,
-) -> list[Run]:
-    """Train as :func:`fit` does, quietly, each into its run directory; those of one shape are one training.
+    told: Callable[[int], None] | None = None,
+) -> None:
+    """Train as :func:`fit` does, quietly, each into its run directory; those of one shape as one.
 
-    One that diverges leaves the others alone: its directory has no model then. ``told`` is called after each
-    epoch of each.
+    One that diverges leaves the others alone: its directory has no model then.
+
+    Args:
+        trainings: Of one shape, or one that goes alone.
+        data: The data module of configurations with the same section ``data``.
+        told: Called after each epoch of each with its number.
 
     Raises:
         UserError: As for :func:`fit`, but of divergence.
     """
+    tell = [partial(told, i) if told is not None else None for i in range(len(trainings))]
     with calm(quiet=True):
-        experiments = [config.build() for config in configs]
-        groups: dict[str, list[int]] = {}
-        for i, (config, experiment) in enumerate(zip(configs, experiments, strict=True)):
-            begun = config.run.last.exists() or config.values.ckpt_path is not None
-            kind = None if begun else shape(experiment, config.resolved)
-            groups.setdefault(kind or str(i), []).append(i)
-        for group in groups.values():
-            some = [configs[i] for i in group]
-            if len(group) > 1:
-                try:
-                    _stacked(some, [experiments[i] for i in group], data, told)
-                    continue
-                except RuntimeError as error:
-                    if not ran_out(error):
-                        raise
-            for config in some:
-                with contextlib.suppress(DivergedError):
-                    _trained(config, data, quiet=True, told=told, unnamed=False)
-    return [config.run for config in configs]
+        if len(trainings) > 1 and _bundled(trainings, data, tell):
+            return
+        for each, tell_each in zip(trainings, tell, strict=True):
+            with contextlib.suppress(DivergedError):
+                _trained(each.config, data, quiet=True, told=tell_each, unnamed=False)
 
 
-def _stacked(
-    configs: Sequence[Configuration],
-    experiments: Sequence[Experiment],
-    data: CrystalDataModule,
-    told: Callable[[], None] | None,
-) -> None:
-    runs, members, histories = [config.run for config in configs], [], []
-    for run, experiment in zip(runs, experiments, strict=True):
-        run.check()
-        checkpoint.check_storable(experiment.task.backbone, experiment.task.head, export=experiment.task.export)
-        experiment.data.share(data)
-        histories.append(History(run.path, told=told, networks=len(runs)))
-        keep = [Keep(run.path, "best", monitor=experiment.task.monitor), Keep(run.path, "last")]
-        members.append(Member(experiment.task, experiment.data, [histories[-1], *keep], ResumeFiles()))
+def _bundled(
+    trainings: Sequence[Planned], data: CrystalDataModule, told: Sequence[Callable[[], None] | None]
+) -> bool:
+    """Train as one; return whether there was memory for it. What is finished of each goes on alone."""
+    runs = [each.config.run for each in trainings]
+    histories = [
+        History(run.path, told=tell, networks=len(runs)) for run, tell in zip(runs, told, strict=True)
+    ]
+    members = [_member(each, data, history) for each, history in zip(trainings, histories, strict=True)]
     trainer = started(
-        experiments[0],
+        trainings[0].experiment,
         "fit",
         [Followers(members), cluster.Stop(lambda: stopped(runs[0]))],
         cluster.plugins(),
         enable_progress_bar=False,
+        default_root_dir=runs[0].path,
     )
-    for member in members:
-        member.join(trainer)
     with contextlib.ExitStack() as locks:
-        for run, config, member in zip(runs, configs, members, strict=True):
+        for run, each, member in zip(runs, trainings, members, strict=True):
+            member.join(trainer)
             locks.enter_context(run.held())
-            _opened(run, config, member.data, [], unnamed=False)
+            _opened(run, each.config, member.data, [], unnamed=False)
         try:
-            trainer.fit(Stack(members), datamodule=Batches(members))
-        except DivergedError:
-            pass  # all of them
+            with contextlib.suppress(DivergedError):  # all of them
+                trainer.fit(Bundle(members), datamodule=Batches(members))
         except (KeyboardInterrupt, SystemExit) as stop:
             raise UserError(stopped(runs[0])) from stop
-        for run, experiment, member, history in zip(runs, experiments, members, histories, strict=True):
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+            return False
+        for run, each, member, history in zip(runs, trainings, members, histories, strict=True):
             if member.diverged is None:
-                _finished(run, experiment, trainer, history)
+                _finished(run, each.experiment, trainer, history)
+    return True
+
+
+def _member(training: Planned, data: CrystalDataModule, history: History) -> Member:
+    run, task, own = training.config.run, training.experiment.task, training.experiment.data
+    run.check()
+    checkpoint.check_storable(task.backbone, task.head, export=task.export)
+    own.share(data)
+    keep = [Keep(run.path, "best", monitor=task.monitor), Keep(run.path, "last")]
+    return Member(task, own, [history, *keep], ResumeFiles())
 
 
 def _finished(run: Run, experiment: Experiment, trainer: pl.Trainer, history: History) -> None:

@@ -315,9 +315,7 @@ class Task(pl.LightningModule):
         raw, part = self._raw(batch)
         self.record(stage, batch, raw, self._loss(raw, part, batch)[1], part)
 
-    def record(
-        self, stage: Stage, batch: Batch, raw: Tensor, loss: Tensor, part: Part | None = None
-    ) -> None:
+    def record(self, stage: Stage, batch: Batch, raw: Tensor, loss: Tensor, part: Part | None = None) -> None:
         """Keep what a batch gave until the epoch is measured."""
         self._outputs[stage].append((raw.detach(), batch[keys.TARGETS]))
         self._losses[stage].append((loss.detach(), batch[keys.NUM_CRYSTALS]))

@@ -44,7 +44,7 @@ class Blocks:
         return cls(tuple(starts), device or torch.device("cpu"))
 
     def inside(self, index: Int[Tensor, " rows"]) -> Blocks:
-        """Return the blocks of rows that are each in one of these rows; ``index``, ascending, says in which."""
+        """Return the blocks of rows that are each in one of these; ``index``, ascending, says in which."""
         starts = torch.searchsorted(index, torch.tensor(self.starts, device=self.device))
         return Blocks(tuple(starts.tolist()), self.device)
 
@@ -73,7 +73,7 @@ class Blocks:
         return networks.repeat_interleave(self._pointers.diff(), output_size=self.starts[-1])
 
     def view(self, rows: Tensor) -> Tensor:
-        """Return rows so that :meth:`spread` fits them, ``(networks, rows, …)`` where they are as many each."""
+        """Return rows so that :meth:`spread` fits: ``(networks, rows, …)`` where they are as many each."""
         return rows if self.size is None else rows.view(len(self), self.size, *rows.shape[1:])
 
     def spread(self, values: Float[Tensor, "networks dim"]) -> Tensor:
