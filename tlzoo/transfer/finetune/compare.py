@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
@@ -23,6 +24,7 @@ from tlzoo.machine import latest
 from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
+from tlzoo.machine.runtime import single_threaded
 from tlzoo.model import answer_record, ensemble
 from tlzoo.model.answer_record import FROZEN, NETWORK, SHOWN
 from tlzoo.model.checkpoint import Loaded
@@ -199,13 +201,15 @@ class Comparison:
         if experiments.classes:
             say(_classes(data, labels))
         durations = Durations.begun(data, request.run_dir)
-        experiments, took = affordable(
-            request,
-            row,
-            durations,
-            lambda some: plan(request, starts, some, data.targets, classes=classes),
-            say,
-        )
+        # timed as it will be trained
+        with single_threaded() if jobs(request, experiments) > 1 else nullcontext():
+            experiments, took = affordable(
+                request,
+                row,
+                durations,
+                lambda some: plan(request, starts, some, data.targets, classes=classes),
+                say,
+            )
         durations.keep(request.run_dir)
         numbers = {side: len(experiments.choices[side]) for side in SIDES}
         again = len(starts) - 1 if request.together else len(SIDES) * (request.seeds - 1)
