@@ -232,14 +232,17 @@ class CrystalDataModule(pl.LightningDataModule):
             store = open_store(self.crystals.select(rows), options, cache_dir=self.cache_dir)
         self._opened, self._atoms = (store, rows), None
 
-    def rows_of_batch(self, options: Options) -> float:
-        """Return how many rows a training batch has on average: of bonds, or of angles; opens the store."""
+    def store_of(self, rows: NDArray[np.int64], options: Options) -> Store:
+        """Return the graphs, or descriptors, of crystals that the split uses, by their rows in the table."""
         self.open_graphs(options)
         assert self._opened is not None
-        store, rows = self._opened
+        store, opened = self._opened
+        return store.select(np.searchsorted(opened, rows))
+
+    def rows_of_batch(self, options: Options) -> float:
+        """Return how many rows a training batch has on average: of bonds, or of angles."""
         train = self.split.train
-        batches = max(1.0, len(train) / self.batch_size)
-        return float(store.num_rows[np.searchsorted(rows, train)].sum()) / batches
+        return float(self.store_of(train, options).num_rows.sum()) / max(1.0, len(train) / self.batch_size)
 
     def _taught(self) -> AtomTargets | None:
         """Return what a teacher says of the atoms of the store; all processes must call it."""

@@ -14,6 +14,7 @@ from tlzoo.errors import UserError
 from tlzoo.heads import Classification
 from tlzoo.machine import children
 from tlzoo.machine.files import read_table
+from tlzoo.model.trained import structure_keys
 from tlzoo.training import fitting, measuring
 from tlzoo.training.bundle import bundles, largest
 from tlzoo.training.configuration import Configuration
@@ -99,6 +100,7 @@ def fit(
     # read once, for all processes to have
     options = {each.experiment.task.backbone.graph for each in plans}
     rows = max(data.rows_of_batch(each) for each in options)
+    structure_keys(data.crystals.select(data.split.train))
     found = bundles([each.shape for each in plans], jobs, largest(rows, data.max_rows))
 
     def work(numbers: list[int], tell: Callable[[int], None]) -> None:
