@@ -232,9 +232,9 @@ class Bundle(pl.LightningModule):
         self.__dict__.update(_backbone=backbone, _trunks=trunks, _outs=outs)
         modules = (backbone, trunks, outs)
         shared = [part for module in modules for part in parts(module)]
-        wholes = {whole for whole, _ in shared}
-        # attention weights are nobody else's
-        alone = [p for module in modules for p in module.parameters() if p not in wholes]
+        stacked_ones = {p for _, own in shared for p in own}
+        # weights of attention, the learnt noise of targets
+        alone = [p for task in tasks for p in task.parameters() if p not in stacked_ones]
         self.__dict__.update(_shared=shared, _alone=alone)
         for member in self.members:
             found = member.task.configure_optimizers()
@@ -414,7 +414,8 @@ class Batches(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002 (Lightning's signature)
         """Begin to copy a batch to the device; the next operation there waits for it."""
         moved = batch.to(device, non_blocking=True)
-        moved[keys.NETWORKS] = batch[keys.NETWORKS].to(device)
+        if keys.NETWORKS in batch:  # else it is for one of them
+            moved[keys.NETWORKS] = batch[keys.NETWORKS].to(device)
         return moved
 
 
