@@ -31,7 +31,9 @@ def read(store, rows):
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
-@pytest.mark.parametrize("more", [{}, {"norm": "layer"}, {"features": "learned"}], ids=["batch", "layer", "learned"])
+@pytest.mark.parametrize(
+    "more", [{}, {"norm": "layer"}, {"features": "learned"}], ids=["batch", "layer", "learned"]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_computes_what_each_does_alone(kind, more, rows):
     torch.manual_seed(0)

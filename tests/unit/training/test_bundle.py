@@ -96,7 +96,8 @@ def assert_alike(run, other):
     for name in ("lr_schedulers", "global_step", "epoch", "spec"):
         assert state[name] == straight[name]
     steps, wanted_steps = (
-        [float(s["step"]) for s in each["optimizer_states"][0]["state"].values()] for each in (state, straight)
+        [float(s["step"]) for s in each["optimizer_states"][0]["state"].values()]
+        for each in (state, straight)
     )
     assert steps == wanted_steps
     for name, values in state["state_dict"].items():
