@@ -118,6 +118,11 @@ class Member:
         files: Writes its resume files.
         metrics: Of the last epoch, by name.
         diverged: Why it ended before the others, if it did.
+        optimizer: Its optimiser.
+        groups: How that takes a step in this epoch with fewer operations; empty if it does not, None before
+            the first.
+        scheduler: The course of its learning rate.
+        view: The trainer of all, as it sees it.
     """
 
     task: Task
@@ -127,6 +132,7 @@ class Member:
     metrics: dict[str, Tensor] = field(default_factory=dict)
     diverged: DivergedError | None = None
     optimizer: Any = None
+    groups: "list[Fused] | None" = None
     scheduler: Any = None
     view: "View" = field(init=False)
 
@@ -254,6 +260,8 @@ class Bundle(pl.LightningModule):
         """Release or freeze groups of each; what is frozen in all needs no derivative."""
         for member in self.members:
             member.task.on_train_epoch_start()
+        for member in self.members:
+            member.groups = None
         self._gradients = []
         for parameter in self._alone:
             parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
@@ -363,13 +371,76 @@ class Optimizers(torch.optim.Optimizer):
         with torch.enable_grad():
             loss = closure()
         for member in self.bundle.alive:
-            member.optimizer.step()
+            if member.groups is None:
+                member.optimizer.step()  # what was released in this epoch gets its state
+                member.groups = fused(member.optimizer)
+            elif member.groups:
+                for group in member.groups:
+                    group.step()
+            else:
+                member.optimizer.step()
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: ARG002 (torch's own)
         """Set the gradients to zero, where they are: those of each network are views of them."""
         if self.bundle._gradients:
             torch._foreach_zero_(self.bundle._gradients)
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """Parameters that AdamW treats alike: one operation for all of them, not one for each group."""
+
+    group: dict[str, Any]
+    parameters: list[Tensor]
+    gradients: list[Tensor]
+    means: list[Tensor]
+    squares: list[Tensor]
+    steps: list[Tensor]
+
+    def step(self) -> None:
+        """Take a step, to the bit as the optimiser would."""
+        group = self.group
+        torch._foreach_add_(self.steps, 1)
+        torch._fused_adamw_(
+            self.parameters,
+            self.gradients,
+            self.means,
+            self.squares,
+            [],
+            self.steps,
+            amsgrad=False,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+def fused(optimizer: torch.optim.Optimizer) -> list[Fused]:
+    """Return groups that an optimiser treats alike as one each; empty if it is none that is known.
+
+    Which parameters have gradients must stay as it is.
+    """
+    plain = type(optimizer) is torch.optim.AdamW and all(
+        group["fused"] and not (group["amsgrad"] or group["maximize"] or group["capturable"])
+        for group in optimizer.param_groups
+    )
+    if not plain:
+        return []
+    alike: dict[str, tuple[dict[str, Any], list[Tensor]]] = {}
+    for group in optimizer.param_groups:
+        own = repr([group[name] for name in ("initial_lr", "betas", "weight_decay", "eps")])
+        alike.setdefault(own, (group, []))[1].extend(p for p in group["params"] if p.grad is not None)
+    found = []
+    for group, some in alike.values():
+        states = [optimizer.state[p] for p in some]
+        first, second, steps = ([s[name] for s in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+        gradients = [p.grad for p in some if p.grad is not None]
+        found += [Fused(group, some, gradients, first, second, steps)] if some else []
+    return found
 
 
 class Schedulers:
