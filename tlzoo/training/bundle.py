@@ -25,6 +25,8 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import DivergedError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
+from tlzoo.heads import Regression
+from tlzoo.heads.head import Head
 from tlzoo.model.description import describe
 from tlzoo.nn.row_blocks import Blocks
 from tlzoo.nn.stacked import StackedLinear, parts, stacked
@@ -216,6 +218,7 @@ class Bundle(pl.LightningModule):
         self._outs: nn.ModuleList
         self._shared: list[tuple[nn.Parameter, list[nn.Parameter]]]
         self._alone: list[nn.Parameter]
+        self._head: Regression | None
         self._gradients: list[Tensor] = []
 
     @property
@@ -241,7 +244,7 @@ class Bundle(pl.LightningModule):
         stacked_ones = {p for _, own in shared for p in own}
         # weights of attention, the learnt noise of targets
         alone = [p for task in tasks for p in task.parameters() if p not in stacked_ones]
-        self.__dict__.update(_shared=shared, _alone=alone)
+        self.__dict__.update(_shared=shared, _alone=alone, _head=_common(heads))
         for member in self.members:
             found = member.task.configure_optimizers()
             member.optimizer, member.scheduler = found["optimizer"], found["lr_scheduler"]["scheduler"]
@@ -291,13 +294,23 @@ class Bundle(pl.LightningModule):
         """Return the loss of each; keep what is measured at the end of the epoch."""
         raw, targets = self._raw(batch), batch[keys.TARGETS]
         found = []
-        for member, block in zip(self.members, batch[keys.NETWORKS].slices, strict=True):
+        networks: Blocks = batch[keys.NETWORKS]
+        together = self._losses(raw, targets, networks)
+        for i, (member, block) in enumerate(zip(self.members, networks.slices, strict=True)):
             if member.diverged is None:
                 own = Batch(**{keys.TARGETS: targets[block], keys.NUM_CRYSTALS: block.stop - block.start})
-                loss = member.task.head.loss(raw[block], own[keys.TARGETS])
+                loss = together[i] if together else member.task.head.loss(raw[block], own[keys.TARGETS])
                 member.task.record(stage, own, raw[block], loss)
                 found.append((member, loss))
         return found
+
+    def _losses(self, raw: Tensor, targets: Tensor, networks: Blocks) -> Sequence[Tensor]:
+        """Return the loss of each network, if one operation finds those of all."""
+        if self._head is None:
+            return ()
+        values, known = self._head.losses(raw, targets)
+        sums = networks.sums(torch.where(known, values, 0.0))
+        return (sums / networks.sums(known.to(sums.dtype)).clamp(min=1)).sum(1).unbind()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
         """Return the sum of the losses; what diverged takes no further part.
@@ -357,6 +370,19 @@ class Bundle(pl.LightningModule):
         if gradient_clip_val:
             for member in self.alive:
                 self.clip_gradients(member.optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+
+def _common(heads: Sequence[Head]) -> Regression | None:
+    """Return a head that has the loss of all; None if they differ, in a scaler say, or nobody knows."""
+    first = heads[0]
+    known = {name: value.tolist() for name, value in first.named_buffers()}
+    alike = all(
+        type(head) is Regression
+        and describe(head) == describe(first)
+        and {name: value.tolist() for name, value in head.named_buffers()} == known
+        for head in heads
+    )
+    return first if alike and isinstance(first, Regression) else None
 
 
 class Optimizers(torch.optim.Optimizer):
