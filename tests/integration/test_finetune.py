@@ -583,7 +583,7 @@ def test_trainings_as_one_give_what_each_gives_alone(finetune, few, work):
     for run in runs:
         alone = fit(
             yaml.safe_load((run / "config.yaml").read_text()), run_dir=work / "one" / run.name, quiet=True
-        )
+        ).run
         np.testing.assert_allclose(Run(run).curves, alone.curves, rtol=1e-5)
         found, known = (each.predicted() for each in (Run(run), alone))
         rows = found["part"] != "test"

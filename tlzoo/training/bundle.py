@@ -331,7 +331,7 @@ class Bundle(pl.LightningModule):
 
     def _diverged(self, loss: Tensor) -> DivergedError:
         return DivergedError(
-            f"the training loss became {loss.item()} in epoch {self.current_epoch}; "
+            f"the training loss became {loss.item()} in epoch {self.current_epoch + 1}; "
             "lower the learning rate, or clip gradients (trainer.gradient_clip_val: 1)"
         )
 
