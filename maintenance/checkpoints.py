@@ -15,8 +15,8 @@ BEGIN: Final = "<!-- checkpoints: `python -m maintenance.checkpoints` writes wha
 END: Final = "<!-- checkpoints: end -->"
 ROOT: Final = Path(__file__).parents[1]
 NONE: Final = "There are no checkpoints yet."
-# What one may want, the checkpoint to take, and its targets that answer: of several that are tested on the same
-# crystals the one with the smallest error.
+# What one may want, the checkpoint to take, and its targets that answer: of several that are tested on the
+# same crystals the one with the smallest error.
 WANTED: Final = (
     (
         "formation energy and computed (PBE) band gap of known or new crystals",
