@@ -12,6 +12,7 @@ import posixpath
 import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,6 +50,7 @@ ELSEWHERE: Final = {
 COPIES: Final = "repository"
 LINK: Final = re.compile(r"(?P<text>\[[^][]*\])\((?P<target>[^)\s]+)\)")
 TUTORIALS: Final = "tutorials"
+WIDTH: Final = 96  # characters of a line of output
 MINUTES: Final = 5  # until a cell counts as stuck; each takes seconds
 TERMINAL: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|^.*\r(?!\n)", re.M)
 
@@ -89,7 +91,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             f"{link['text']}({posixpath.relpath(there, posixpath.dirname(here) or '.')}{hash_sign}{anchor})"
         )
 
-    return LINK.sub(led, markdown)
+    return LINK.sub(led, markdown).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def page_of(path: str) -> str | None:
@@ -155,8 +157,10 @@ def shown(path: Path, cells: Sequence[Any]) -> tuple[str, dict[str, bytes]]:
 
 
 def text_output(text: str) -> str:
-    """Return what a cell has printed."""
-    return f"```{{.text .output}}\n{TERMINAL.sub('', text).rstrip()}\n```"
+    """Return what a cell has printed, long sentences in several lines; tables stay as they are."""
+    lines = TERMINAL.sub("", text).rstrip().split("\n")
+    wrapped = (line if "  " in line.strip() else textwrap.fill(line, WIDTH) for line in lines)
+    return "\n".join(["```{.text .output}", *wrapped, "```"])
 
 
 def command_line() -> str:

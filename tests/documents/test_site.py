@@ -99,6 +99,14 @@ def test_a_failing_notebook_stops_the_build(tmp_path: Path) -> None:
         documentation.executed(path)
 
 
+def test_output_is_wrapped_but_for_tables() -> None:
+    sentence, row = "Words and words. " * 10, "name      " * 12
+    shown = documentation.text_output(f"\x1b[1m{sentence}\x1b[0m\n{row}\n10 %\r100 %\n").splitlines()
+    assert max(map(len, shown[1:3])) <= documentation.WIDTH
+    assert " ".join(shown[1:3]) == sentence.rstrip()
+    assert shown[3:] == [row, "100 %", "```"]
+
+
 def test_the_search_finds_the_questions(site: Path) -> None:
     """Each of the questions that people ask first is a title."""
     index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
