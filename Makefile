@@ -1,10 +1,12 @@
 # Verbs of the project. Each sets up what it needs: Python 3.11 or later and make are enough.
-.PHONY: setup quickstart checkpoints test test-docs test-slow docs lint bench clean
+.PHONY: setup quickstart checkpoints test test-docs test-slow test-lowest docs lint bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 SET_UP := .venv/.set-up
 PEERS := .venv-peers/.set-up
+LOWEST := .venv-lowest/.set-up
+BARE := build/bare
 
 # Tests on real data sets run where these are; the others need nothing but the embedded example.
 ifndef TLZOO_DATA
@@ -93,6 +95,21 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: setup
 	$(BIN)/python -m mkdocs build --strict
 
+# The wheel where nothing else is, with the lowest versions that pyproject.toml allows; warnings of those are not ours.
+test-lowest: $(LOWEST)
+	cd $(BARE) && env -u PYTHONPATH $(abspath .venv-lowest/bin/tlzoo) zoo list
+	cd $(BARE) && env -u PYTHONPATH $(abspath .venv-lowest/bin/tlzoo) predict cgcnn-bg semiconductors -o gaps.csv
+	.venv-lowest/bin/pytest -n auto --dist worksteal -W ignore tests/unit/data tests/unit/training tests/unit/evaluation
+
+$(LOWEST): pyproject.toml constraints.txt $(SET_UP)
+	rm -rf dist $(BARE) .venv-lowest
+	mkdir -p $(BARE)
+	$(BIN)/python -m build --installer pip --outdir dist .
+	$(BIN)/python -m maintenance.lowest > $(BARE)/constraints.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check -c $(BARE)/constraints.txt dist/*.whl pytest pytest-cov pytest-xdist beartype
+	@touch $@
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -111,4 +128,4 @@ $(PEERS): benchmarks/peers/requirements.txt
 
 # Runs and trained models stay.
 clean:
-	rm -rf .venv .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
+	rm -rf .venv .venv-lowest .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

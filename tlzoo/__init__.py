@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Crystals", "Model", "UserError", "__version__", "embed", "features", "finetune", "fit",
     "list_checkpoints", "load", "test", "validate",
