@@ -20,6 +20,8 @@ DOES: Final = {
     "testing": "contract tests, also for networks of other packages",
     "__main__": "the command tlzoo",
     "commands": "command lines, made from signatures",
+    "server": "the page in the browser and its HTTP API",
+    "estimators": "fit and fine-tune from Python and scikit-learn",
     "screen": "rank a pool",
     "study": "compare many trainings",
     "transfer": "fine-tune and compare, recommend, frozen features",

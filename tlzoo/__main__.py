@@ -25,6 +25,8 @@ Train and use networks:
   embed      what a network computes on the   tlzoo embed MODEL crystals/ -o features.parquet
              way, as features of crystals
   screen     predict and rank many crystals   tlzoo screen MODEL POOL -o ranked.parquet
+  serve      a page in the browser that       tlzoo serve
+             predicts, and an HTTP API
 
 Transfer to data of your own:
   recommend  which model to start from        tlzoo recommend DATA --target COL
@@ -43,7 +45,7 @@ name of a data set.  tlzoo COMMAND --help says more, tlzoo --version prints the 
 """
 
 # The commands that have a module of their own, with a function ``main``.
-NAMES = ("predict", "embed", "data", "finetune", "recommend", "features", "screen", "study", "zoo")
+NAMES = ("predict", "embed", "data", "finetune", "recommend", "features", "screen", "serve", "study", "zoo")
 MODULES = {name: f"tlzoo.commands.{name}" for name in NAMES}
 COMMANDS = ("fit", "validate", "test", *MODULES)
 TRAINING = {"fit", "validate", "test"}

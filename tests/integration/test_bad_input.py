@@ -316,7 +316,7 @@ def test_a_loss_that_is_no_number(fit, tmp_path):
         2,
         "",
         (
-            "tlzoo: the training loss became nan in epoch 0; lower the learning rate, or clip gradients "
+            "tlzoo: the training loss became nan in epoch 1; lower the learning rate, or clip gradients "
             "(trainer.gradient_clip_val: 1)\n"
         ),
     )
@@ -363,7 +363,7 @@ def test_a_full_disk_loses_nothing(name, fit, tmp_path):
         assert len(pd.read_csv(run / "history.csv")) == (1 if name == "history.csv" else 2)
     answer = fit()
     assert answer.code == 0, answer.err
-    assert pd.read_csv(run / "history.csv")["epoch"].tolist() == [0, 1]
+    assert pd.read_csv(run / "history.csv")["epoch"].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -395,7 +395,7 @@ def test_control_c_keeps_the_finished_epochs(epoch, said, fit, tmp_path):
     assert (run / "last.ckpt").exists() == bool(epoch)
     answer = fit()
     assert answer.code == 0, answer.err
-    assert pd.read_csv(run / "history.csv")["epoch"].tolist() == [0, 1]
+    assert pd.read_csv(run / "history.csv")["epoch"].tolist() == [1, 2]
 
 
 def test_control_c_outside_training(tlzoo, fit, monkeypatch):

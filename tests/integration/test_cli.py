@@ -108,7 +108,7 @@ def test_environment_says_what_ran(fitted, crystals):
 
 def test_history_has_a_row_per_epoch(fitted):
     history = pd.read_csv(fitted[0] / "history.csv")
-    assert history["epoch"].tolist() == [0, 1]
+    assert history["epoch"].tolist() == [1, 2]
     assert {"train/loss", "train/mae", "val/loss", "val/mae", "val/rmse", "val/r2", "learning_rate"} <= set(
         history.columns
     )

@@ -92,7 +92,8 @@ def test_finetune_tells_two_classes_apart(table, tlzoo, tmp_path):
     assert rows["majority"]["mae"] == 0.5
     assert set(rows) == {"transfer", "scratch", "majority", "random forest"}
     assert not list(first.glob("parity*.png"))
-    assert {path.name for path in first.glob("*.png")} == {"confusion.png", "roc.png", "learning-curve.png"}
+    drawn = {"confusion.png", "roc.png", "calibration.png", "learning-curve.png"}
+    assert {path.name for path in first.glob("*.png")} == drawn
     answer = tlzoo("predict", run, table, "-o", tmp_path / "said.csv")
     assert answer.code == 0, answer.err
     assert pd.read_csv(tmp_path / "said.csv")["wide_probability"].between(0, 1).all()

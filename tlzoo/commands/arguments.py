@@ -177,6 +177,7 @@ class Parser(jsonargparse.ArgumentParser):
             told |= {"action": Once} if flags else {}
         else:
             told |= valued(hint, shows, name.rpartition("_")[2].upper(), by_place=not flags)
+            told |= {"nargs": "*"} if not flags and not needed and told.get("nargs") == "+" else {}
         return super().add_argument(*(flags or [name]), **told)  # type: ignore[no-any-return]
 
     def explained(self, message: str) -> str:
@@ -312,7 +313,7 @@ def shown(action: argparse.Action) -> str:
     """Return an argument as it is written in a command line."""
     metavar = str(action.metavar or action.dest.upper())
     more = f" [{metavar} ...]" if action.nargs == "+" else ""
-    text = f"[{metavar}]" if action.nargs == "?" else f"{metavar}{more}"
+    text = {"?": f"[{metavar}]", "*": f"[{metavar} ...]"}.get(str(action.nargs), f"{metavar}{more}")
     return f"{action.option_strings[0]} {text}" if action.option_strings else text
 
 

@@ -20,9 +20,12 @@ from tlzoo.machine.remarks import told
 
 
 def training_crystals(
-    weights: Path | None, card: Mapping[str, Any], parts: Sequence[str] = ("train",)
+    weights: Path | None,
+    card: Mapping[str, Any],
+    parts: Sequence[str] = ("train",),
+    columns: Sequence[str] = (),
 ) -> Crystals:
-    """Return the crystals of the training part, or of several parts.
+    """Return the crystals of the training part, or of several parts, with some of their columns.
 
     A run directory has their ids in ``split.json``, that of `tlzoo finetune` in one of its runs; a checkpoint
     of the zoo has its recipe, and a hash of the ids. All need the data set that the model was trained on.
@@ -32,7 +35,8 @@ def training_crystals(
             they changed since.
     """
     try:
-        crystals = replace(_training_crystals(weights, card, parts), columns={})
+        found = _training_crystals(weights, card, parts)
+        crystals = replace(found, columns={name: found.columns[name] for name in columns})
     except (LookupError, TypeError, AttributeError, yaml.YAMLError, json.JSONDecodeError) as error:
         raise UserError(f"the record of what it has learned from is damaged ({first_line(error)})") from error
     runtime.give_back()  # the table that they are a part of
@@ -81,8 +85,8 @@ def run_of(weights: Path) -> Path | None:
     return run if (run / "split.json").is_file() else None
 
 
-def fitted_crystals(card: Mapping[str, Any]) -> Crystals:
-    """Return the crystals that a regression on frozen features was fitted to.
+def fitted_crystals(card: Mapping[str, Any], *, labels: bool = False) -> Crystals:
+    """Return the crystals that a regression on frozen features was fitted to, with its target if wanted.
 
     Raises:
         UserError: The data are not on this machine, or they changed since.
@@ -91,7 +95,9 @@ def fitted_crystals(card: Mapping[str, Any]) -> Crystals:
     for one in card["tables"]:
         crystals = _table(str(one["source"]), {"targets": [one["target"]]}).crystals
         rows = rows_of(one["crystals"], rows_by_id(crystals.ids), "the regression")
-        parts.append(replace(crystals.select(rows), columns={}))
+        some = crystals.select(rows)
+        kept = {str(card["target"]): some.columns[one["target"]]} if labels else {}
+        parts.append(replace(some, columns=kept))
     crystals = Crystals.concatenated(parts)
     if crystals.content_hash != card["data_sha256"]:
         raise UserError(f"{card['source']} has changed since the model was fitted to it")

@@ -1,4 +1,7 @@
-"""Plots of a run: predicted against known, classes, error against epoch. Without pyplot: no global state."""
+"""Plots of a run: predictions and errors against known values, classes, intervals, error against epoch.
+
+Without pyplot: no global state. Parts differ by colour and by marker, so that they are told apart in grey.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,12 @@ Values = NDArray[np.floating[Any]]
 COLOURS: Final = {"train": "#999999", "val": "#E69F00", "test": "#0072B2"}
 OTHERS: Final = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 PART_NAMES: Final = {"train": "training", "val": "validation", "test": "test"}
+MARKERS: Final = {"train": "o", "val": "s", "test": "D"}
 MANY: Final = 5_000
+# Crystals of a part that are named: those with the largest errors, of at least so many mean errors.
+NAMED: Final = 3
+FAR: Final = 3.0
+BINS: Final = 10
 
 
 def parity(
@@ -34,9 +42,10 @@ def parity(
     name: str,
     unit: str,
     uncertainty: Mapping[str, Values] | None = None,
+    ids: Mapping[str, Sequence[str]] | None = None,
     log: bool = False,
 ) -> None:
-    """Draw predictions against targets, one colour a part, with MAE and R² in the legend.
+    """Draw predictions against targets, one colour a part, with MAE and R² in the legend; below, errors.
 
     Args:
         path: PNG to write.
@@ -44,13 +53,15 @@ def parity(
         name: What was predicted.
         unit: Its unit; ``""`` or ``"1"`` for none.
         uncertainty: Standard deviation of the predictions of a part, ``(crystals,)``, drawn as bars.
+        ids: Of the crystals of a part: of the last part those far off are named.
         log: Logarithmic axes, for targets over orders of magnitude; linear if a value is not positive.
 
     Raises:
         UserError: No target is known in any part.
     """
-    figure, (axes,) = _figure(5.6, 5.6)
-    shown = []
+    figure, (axes, errors) = _figure(5.6, 7.4, heights=(3.2, 1))
+    errors.sharex(axes)
+    shown, named = [], None
     for part, (target, prediction) in parts.items():
         known = ~(np.isnan(target) | np.isnan(prediction))
         if not known.any():
@@ -58,7 +69,10 @@ def parity(
         x, y = target[known].astype(np.float64), prediction[known].astype(np.float64)
         shown.extend([x, y])
         bars = None if uncertainty is None or part not in uncertainty else uncertainty[part][known]
-        _cloud(axes, x, y, bars, _colour(part, parts), f"{PART_NAMES.get(part, part)}: {_score(x, y, unit)}")
+        look = (_colour(part, parts), MARKERS.get(part, "^"))
+        _cloud(axes, x, y, bars, *look, f"{PART_NAMES.get(part, part)}: {_score(x, y, unit)}")
+        _cloud(errors, x, y - x, bars, *look, "")
+        named = (x, y, np.asarray(ids[part], dtype=object)[known]) if ids and part in ids else None
     if not shown:
         raise UserError(f"no value of {name} is known in any part, so there is nothing to draw")
     ends = _ends(np.concatenate(shown), log=log)
@@ -66,9 +80,111 @@ def parity(
         axes.set(xscale="log", yscale="log")
     axes.plot(ends, ends, color="black", linewidth=0.8, dashes=(4, 3), zorder=1)
     axes.set(xlim=ends, ylim=ends, aspect="equal")
+    axes.set_title(f"{name.replace('_', ' ')}: predicted against known", fontsize=11)
     axes.set_xlabel(f"known {_quantity(name, unit)}")
     axes.set_ylabel(f"predicted {_quantity(name, unit)}")
+    errors.axhline(0, color="black", linewidth=0.8, dashes=(4, 3), zorder=1)
+    errors.set_ylabel(_quantity("error", unit))
+    errors.tick_params(labelbottom=False)  # those above
+    if named is not None:
+        _name_outliers(axes, *named)
     axes.legend(loc="upper left", fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
+    _save(figure, path)
+
+
+def calibration(path: str | Path, parts: Mapping[str, tuple[Values, Values, Values]], *, name: str) -> None:
+    """Draw how many targets central intervals hold against how many they promise, a line a part.
+
+    Below the diagonal intervals are too narrow, above it too wide.
+
+    Args:
+        path: PNG to write.
+        parts: ``(target, prediction, standard deviation)`` of each part, ``(crystals,)`` each, of a normal
+            distribution; NaN is left out.
+        name: What was predicted.
+
+    Raises:
+        UserError: No target with an interval is known in any part.
+    """
+    from scipy.special import ndtr
+
+    curves = {}
+    for part, (target, prediction, deviation) in parts.items():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            off = np.abs(target - prediction) / deviation
+        off = np.sort(off[~np.isnan(off)])
+        if len(off):
+            # the smallest interval around the prediction that holds the target
+            promised, held = 2 * ndtr(off) - 1, np.arange(1, len(off) + 1) / len(off)
+            curves[part] = (promised, held, f"n = {len(off):,}")
+    if not curves:
+        raise UserError(
+            f"no value of {name} with an interval is known in any part, so there is nothing to draw"
+        )
+    title = f"{name.replace('_', ' ')}: do intervals hold what they promise?"
+    _diagonal(path, curves, parts, title, ("share that intervals promise to hold", "share that they hold"))
+
+
+def reliability(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, name: str) -> None:
+    """Draw how often the class that is named is right against the probability it is given, a line a part.
+
+    Ten groups of about equal size, from doubtful to certain: of two classes the probability of class 1, of
+    more that of the most probable one. Arguments are those of :func:`confusion`.
+
+    Raises:
+        UserError: No class is known in any part.
+    """
+    curves = {}
+    for part, (truth, probability) in _known(parts, name).items():
+        if probability.shape[1] == 2:
+            said, right = probability[:, 1], truth == 1
+        else:
+            said, right = probability.max(axis=1), truth == probability.argmax(axis=1)
+        groups = np.array_split(np.argsort(said, kind="stable"), min(BINS, len(said)))
+        means = np.array([[said[rows].mean(), right[rows].mean()] for rows in groups])
+        curves[part] = (means[:, 0], means[:, 1], f"n = {len(said):,}")
+    title = f"{name.replace('_', ' ')}: are probabilities what they say?"
+    _diagonal(path, curves, parts, title, ("predicted probability, mean of a group", "share that is right"))
+
+
+def embedding_map(path: str | Path, embedding: Values, values: Values, *, name: str, unit: str) -> None:
+    """Draw crystals as a model sees them: two principal components of their embeddings, coloured by label.
+
+    Args:
+        path: PNG to write.
+        embedding: As :meth:`tlzoo.Model.embed` gives it, ``(crystals, dim)``.
+        values: Label of each crystal, ``(crystals,)``; those of NaN are drawn grey.
+        name: Of the label.
+        unit: Its unit; ``""`` or ``"1"`` for none.
+
+    Raises:
+        UserError: There are fewer than three crystals, or not as many labels.
+    """
+    if len(embedding) < 3 or len(embedding) != len(values):
+        raise UserError(
+            "a map needs three crystals or more, and a label for each; got "
+            f"{len(embedding):,} crystals and {len(values):,} labels"
+        )
+    centred = np.asarray(embedding, dtype=np.float64)
+    deviation = centred.std(axis=0)
+    scaled = (centred - centred.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    left, size, _ = np.linalg.svd(scaled, full_matrices=False)
+    spots = left[:, :2] * size[:2]
+    shares = size[:2] ** 2 / max(float((size**2).sum()), 1e-300)
+    figure, (axes,) = _figure(6.4, 5.2)
+    known = ~np.isnan(values)
+    x, y = spots.T
+    look: dict[str, Any] = {"s": 12, "linewidths": 0, "rasterized": True}
+    axes.scatter(x[~known], y[~known], color="#bbbbbb", **look)
+    drawn = axes.scatter(x[known], y[known], c=values[known], cmap="cividis", **look)
+    figure.colorbar(drawn, ax=axes, label=_quantity(name, unit))
+    axes.set_title(
+        f"{len(values):,} crystals as the model sees them, by {name.replace('_', ' ')}", fontsize=11
+    )
+    axes.set(
+        xlabel=f"first principal component ({shares[0]:.0%} of the variance)",
+        ylabel=f"second principal component ({shares[1]:.0%})",
+    )
     _save(figure, path)
 
 
@@ -103,6 +219,9 @@ def confusion(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, n
         ax.set_title(f"{PART_NAMES.get(part, part)}: balanced accuracy {balanced:.3f}", fontsize=10)
         ax.set(xticks=range(classes), yticks=range(classes))
         ax.set(xlabel=f"predicted {_quantity(name, '')}", ylabel=f"known {_quantity(name, '')}")
+    figure.suptitle(
+        f"{name.replace('_', ' ')}: crystals of each class, and what they were taken for", fontsize=11
+    )
     _save(figure, path)
 
 
@@ -146,6 +265,7 @@ def roc(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, name: s
     axes.set(
         xlabel="share of the others that is taken for the class", ylabel="share of the class that is found"
     )
+    axes.set_title(f"{name.replace('_', ' ')}: receiver operating characteristic", fontsize=11)
     axes.legend(loc="lower right", fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
     _save(figure, path)
 
@@ -155,7 +275,8 @@ def learning_curve(path: str | Path, history: pd.DataFrame, *, metric: str, unit
 
     Args:
         path: PNG to write.
-        history: One row an epoch, with ``epoch`` and ``train/<metric>`` or ``val/<metric>`` (or both).
+        history: One row an epoch, with ``epoch``, from 1 or as older runs have it from 0, and
+            ``train/<metric>`` or ``val/<metric>`` (or both).
         metric: Name of the metric; the smallest is the best.
         unit: Its unit; ``""`` or ``"1"`` for none.
 
@@ -165,6 +286,7 @@ def learning_curve(path: str | Path, history: pd.DataFrame, *, metric: str, unit
     from matplotlib.ticker import MaxNLocator
 
     figure, (axes,) = _figure(6.4, 4.2)
+    history = history.assign(epoch=history["epoch"] + (history["epoch"].min() == 0))
     curves = {}
     for part in ("train", "val"):
         column = f"{part}/{metric}"
@@ -173,7 +295,8 @@ def learning_curve(path: str | Path, history: pd.DataFrame, *, metric: str, unit
             curves[part] = curve[column].to_numpy(dtype=np.float64)
             epochs = curve["epoch"].to_numpy()
             marker = "o" if len(curve) < 20 else ""
-            look: dict[str, Any] = {"color": COLOURS[part], "marker": marker, "markersize": 3}
+            dashes = "-" if part == "val" else "--"
+            look: dict[str, Any] = {"color": COLOURS[part], "marker": marker, "markersize": 3, "ls": dashes}
             axes.plot(epochs, curves[part], **look, label=PART_NAMES[part])
             if part == "val" and np.isfinite(curves[part]).any():
                 best = int(np.nanargmin(curves[part]))
@@ -186,6 +309,7 @@ def learning_curve(path: str | Path, history: pd.DataFrame, *, metric: str, unit
     axes.set_xlabel("epoch")
     label = metric.upper() if metric in {"mae", "rmse"} else metric
     axes.set_ylabel(_quantity(label, unit))
+    axes.set_title(f"{label} while training", fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, color="#e6e6e6", linewidth=0.6)
     axes.legend(fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
@@ -217,27 +341,63 @@ def _known(
     return shown
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def _figure(
+    width: float, height: float, *, columns: int = 1, heights: Sequence[float] = (1,)
+) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    axes = [figure.add_subplot(grid[place]) for place in range(len(heights) * columns)]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.set_axisbelow(True)
     return figure, axes
 
 
-def _cloud(axes: Axes, x: Values, y: Values, bars: Values | None, colour: str, label: str) -> None:
+def _cloud(
+    axes: Axes, x: Values, y: Values, bars: Values | None, colour: str, marker: str, label: str
+) -> None:
     alpha = 0.75 if len(x) <= MANY else 0.25
     size = 16 if len(x) <= 1000 else 8
     if bars is not None:
         axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.35, zorder=2)
-    axes.scatter(
-        x, y, s=size, color=colour, alpha=alpha, linewidths=0, label=label, zorder=3, rasterized=True
-    )
+    look: dict[str, Any] = {"s": size, "color": colour, "alpha": alpha, "marker": marker, "linewidths": 0}
+    axes.scatter(x, y, **look, label=label, zorder=3, rasterized=True)
+
+
+def _name_outliers(axes: Axes, target: Values, prediction: Values, ids: NDArray[np.object_]) -> None:
+    """Name the crystals that are far off."""
+    errors = np.abs(prediction - target)
+    rows = np.argsort(-errors, kind="stable")[:NAMED]
+    for row in rows[errors[rows] > FAR * errors.mean()].tolist():
+        # text of others: no mathematics
+        text = str(ids[row]).replace("$", r"\$")
+        spot, side = (float(target[row]), float(prediction[row])), 4 if prediction[row] < target[row] else -4
+        look: dict[str, Any] = {"fontsize": 7, "va": "center", "ha": "left" if side > 0 else "right"}
+        axes.annotate(text, spot, (side, 0), textcoords="offset points", zorder=4, **look)
+
+
+def _diagonal(
+    path: str | Path,
+    curves: Mapping[str, tuple[Values, Values, str]],
+    parts: Mapping[str, Any],
+    title: str,
+    labels: tuple[str, str],
+) -> None:
+    """Draw curves of shares that should be on the diagonal."""
+    figure, (axes,) = _figure(5.2, 5.2)
+    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, dashes=(4, 3), zorder=1, label="as it should be")
+    for part, (x, y, told) in curves.items():
+        marker = MARKERS.get(part, "^") if len(x) <= 2 * BINS else ""
+        label = f"{PART_NAMES.get(part, part)} ({told})"
+        axes.plot(x, y, color=_colour(part, parts), marker=marker, markersize=4, label=label)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xlabel=labels[0], ylabel=labels[1])
+    axes.set_title(title, fontsize=11)
+    axes.legend(loc="upper left", fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
+    _save(figure, path)
 
 
 def _mark_best(axes: Axes, epoch: float, value: float, unit: str) -> None:

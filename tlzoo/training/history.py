@@ -65,7 +65,9 @@ class History(Checkpoint):
         (crystals,) = distributed.totals([self._crystals])
         rate = trainer.optimizers[0].param_groups[-1]["lr"]
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-        self.rows.append({"epoch": trainer.current_epoch, "learning_rate": float(rate), **metrics})
+        # from 1; a run that was begun when they were counted from 0 goes on so
+        epoch = self.rows[-1]["epoch"] + 1 if self.rows else trainer.current_epoch + 1
+        self.rows.append({"epoch": epoch, "learning_rate": float(rate), **metrics})
         if not trainer.is_global_zero:
             return
         write_text(self.path, pd.DataFrame(self.rows).to_csv(index=False))

@@ -83,8 +83,9 @@ class Run:
 
     @property
     def class_plots(self) -> list[Path]:
-        """Of a classification: which class was taken for which, and the ROC."""
-        return sorted([*self.path.glob("confusion*.png"), *self.path.glob("roc*.png")])
+        """Of a classification: which class was taken for which, the ROC, and how right probabilities are."""
+        kinds = ("confusion", "roc", "calibration")
+        return sorted(path for kind in kinds for path in self.path.glob(f"{kind}*.png"))
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class Run:
             UserError: The file is damaged.
         """
         table = _table(self.predictions)
-        for name in ("target", "prediction"):
+        for name in [name for name in ("target", "prediction", "std") if name in table.columns]:
             try:
                 table[name] = table[name].replace("", "nan").astype(float)
             except ValueError as error:
@@ -315,7 +316,10 @@ class Run:
         return table
 
     def draw(self, task: Task | Model, table: pd.DataFrame) -> None:
-        """Draw a parity plot per property, or how well its classes are told apart; and the learning curve."""
+        """Draw a parity plot per property, or how well its classes are told apart; and the learning curve.
+
+        Where there are intervals or probabilities, also whether they hold what they promise.
+        """
         properties = list(dict.fromkeys(table["property"]))
         for name in properties:
             rows = table[table["property"] == name]
@@ -326,11 +330,18 @@ class Run:
                 told = {part: (known[part], _probabilities(values)) for part, values in parts.items()}
                 plots.confusion(self.path / f"confusion{end}", told, name=name)
                 plots.roc(self.path / f"roc{end}", told, name=name)
+                plots.reliability(self.path / f"calibration{end}", told, name=name)
                 continue
             pairs = {part: (known[part], values["prediction"].to_numpy()) for part, values in parts.items()}
             names = getattr(task.head, "targets", (name,))
             log = dict(zip(names, task.head.scaler.transforms, strict=True))[name] == "log10"
-            plots.parity(self.path / f"parity{end}", pairs, name=name, unit=_unit(rows), log=log)
+            ids = {part: values["id"].tolist() for part, values in parts.items()}
+            doubts = {part: values["std"].to_numpy() for part, values in parts.items() if "std" in values}
+            about = {"name": name, "unit": _unit(rows), "uncertainty": doubts, "ids": ids, "log": log}
+            plots.parity(self.path / f"parity{end}", pairs, **about)
+            if doubts:
+                triples = {part: (*pairs[part], doubts[part]) for part in parts}
+                plots.calibration(self.path / f"calibration{end}", triples, name=name)
         if self.history.exists():
             monitor = task.head.monitor
             unit = _unit(table) if monitor == "mae" else ""

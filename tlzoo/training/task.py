@@ -247,7 +247,7 @@ class Task(pl.LightningModule):
         loss, own = self._loss(raw, part, batch)
         if not torch.isfinite(loss):
             raise DivergedError(
-                f"the training loss became {loss.item()} in epoch {self.current_epoch}; "
+                f"the training loss became {loss.item()} in epoch {self.current_epoch + 1}; "
                 "lower the learning rate, or clip gradients (trainer.gradient_clip_val: 1)"
             )
         return {"loss": loss, "raw": raw.detach(), "value": own.detach(), "part": part}

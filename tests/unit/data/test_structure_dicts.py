@@ -59,6 +59,19 @@ def test_charges_of_pymatgen(salt):
     assert parse(salt.as_dict()).sites.numbers.tolist() == [11] * 4 + [17] * 4
 
 
+def test_no_module_is_imported_that_a_file_names(salt, tmp_path, monkeypatch):
+    """As pymatgen does for properties of a structure, of a site, and of a species."""
+    (tmp_path / "planted.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    trap = {"x": {"@module": "planted", "@class": "Anything"}}
+    value = salt.as_dict() | {"properties": trap}
+    for site in value["sites"]:
+        site["properties"] = trap
+    with pytest.raises(SystemExit):
+        Structure.from_dict(json.loads(json.dumps(value)))
+    assert parse(value).sites.numbers.tolist() == [11] * 4 + [17] * 4
+
+
 def test_rock_salt_of_jarvis(salt):
     """Half an edge apart."""
     assert shortest(jarvis(salt)) == pytest.approx(EDGE / 2)

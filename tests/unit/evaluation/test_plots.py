@@ -43,6 +43,69 @@ def test_parity_shows_every_part_with_its_errors(tmp_path, axes):
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["parity.png"]
 
 
+def test_parity_names_what_is_far_off_and_shows_errors_below(tmp_path, axes):
+    target = np.arange(20.0)
+    prediction = target + np.where(target == 7, -9, 0.5)
+    parts = {"train": (target, target + 30), "test": (target, prediction)}
+    ids = {part: [f"a$_{i}" for i in range(20)] for part in parts}
+    plots.parity(tmp_path / "parity.png", parts, name="gap", unit="eV", ids=ids)
+    assert [text.get_text() for text in axes[0].texts] == [r"a\$_7"]
+    assert axes[0].texts[0].xy == (7.0, -2.0)
+    _, errors = axes[0].figure.axes
+    assert errors.get_ylabel() == "error (eV)"
+    np.testing.assert_allclose(
+        errors.collections[1].get_offsets(), np.stack([target, prediction - target], 1)
+    )
+    assert errors.get_xlim() == axes[0].get_xlim()
+
+
+def test_calibration_is_the_diagonal_for_a_normal_distribution(tmp_path, axes):
+    """And below it where the standard deviations are half of what the errors are."""
+    truth, doubt = np.zeros(4000), np.ones(4000)
+    said = np.random.default_rng(1).normal(size=4000)
+    parts = {
+        "val": (truth, said, doubt),
+        "test": (truth, said, doubt / 2),
+        "none": (truth * np.nan, said, doubt),
+    }
+    plots.calibration(tmp_path / "calibration.png", parts, name="gap")
+    assert legend(axes[0]) == ["as it should be", "validation (n = 4,000)", "test (n = 4,000)"]
+    _, good, narrow = axes[0].lines
+    np.testing.assert_allclose(good.get_xdata(), good.get_ydata(), atol=0.03)
+    promised = np.searchsorted(narrow.get_xdata(), 0.683)
+    assert narrow.get_ydata()[promised] == pytest.approx(0.383, abs=0.02)
+    with pytest.raises(UserError, match="no value of gap with an interval is known in any part"):
+        plots.calibration(tmp_path / "none.png", {"none": parts["none"]}, name="gap")
+
+
+def test_reliability_counts_what_is_right_in_groups(tmp_path, axes):
+    said = np.repeat([0.1, 0.9], 50)
+    truth = np.r_[np.arange(50) < 5, np.arange(50) < 45].astype(float)
+    two = {"test": (truth, np.stack([1 - said, said], axis=1))}
+    plots.reliability(tmp_path / "two.png", two, name="metal")
+    line = axes[0].lines[1]
+    np.testing.assert_allclose(np.sort(line.get_xdata()), np.repeat([0.1, 0.9], 5))
+    assert line.get_ydata().mean() == pytest.approx(0.5)
+    three = {"test": (np.array([0.0, 1.0, 2.0]), np.array([[0.8, 0.1, 0.1]] * 3))}
+    plots.reliability(tmp_path / "three.png", three, name="phase")
+    np.testing.assert_allclose(axes[1].lines[1].get_xydata(), [[0.8, 1], [0.8, 0], [0.8, 0]])
+
+
+def test_an_embedding_map_shows_two_components(tmp_path, axes):
+    """Of what lies on a line in many dimensions the second one is nothing."""
+    labels = np.r_[np.linspace(0, 1, 30), np.nan]
+    line = np.outer(np.r_[np.linspace(0, 1, 30), 2.0], [1.0, -2.0, 3.0, 0.0])
+    plots.embedding_map(tmp_path / "map.png", line, labels, name="band_gap", unit="eV")
+    unknown, known = axes[0].collections
+    spots = known.get_offsets()
+    assert abs(np.corrcoef(spots[:, 0], labels[:-1])[0, 1]) == pytest.approx(1)
+    np.testing.assert_allclose(spots[:, 1], 0, atol=1e-9)
+    assert len(unknown.get_offsets()) == 1
+    assert axes[0].get_xlabel() == "first principal component (100% of the variance)"
+    with pytest.raises(UserError, match="got 2 crystals and 31 labels"):
+        plots.embedding_map(tmp_path / "none.png", line[:2], labels, name="band_gap", unit="eV")
+
+
 CLASSES = {
     "val": (np.array([0.0, 0.0, 1.0, np.nan]), np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.5, 0.5]])),
     "test": (np.array([1.0, 1.0]), np.array([[0.3, 0.7], [0.6, 0.4]])),
@@ -95,6 +158,7 @@ def test_parity_can_show_uncertainty_and_orders_of_magnitude(tmp_path, axes):
     positive = {"test": (10 ** RNG.normal(size=30), 10 ** RNG.normal(size=30))}
     plots.parity(tmp_path / "b.png", positive, name="kappa", unit="W/(m K)", log=True)
     plots.parity(tmp_path / "c.png", {"test": (TARGET, -TARGET)}, name="kappa", unit="W/(m K)", log=True)
+    assert [text.get_text() for a in axes for text in a.texts] == []
     assert [a.get_xscale() for a in axes] == ["linear", "log", "linear"]
     assert axes[1].get_xlim() == axes[1].get_ylim()
 
@@ -107,10 +171,17 @@ def history(epochs=50):
 
 def test_the_learning_curve_marks_the_best_epoch(tmp_path, axes):
     plots.learning_curve(tmp_path / "curve.png", history(), metric="mae", unit="eV")
-    assert legend(axes[0]) == ["training", "validation", "best: 5 eV in epoch 30"]
+    assert legend(axes[0]) == ["training", "validation", "best: 5 eV in epoch 31"]
     assert axes[0].get_ylabel() == "MAE (eV)"
     np.testing.assert_allclose(axes[0].lines[0].get_ydata(), history()["train/mae"])
     assert imread(tmp_path / "curve.png").ndim == 3
+
+
+def test_epochs_are_counted_from_1_also_of_older_runs(tmp_path, axes):
+    plots.learning_curve(tmp_path / "older.png", history(3), metric="mae", unit="eV")
+    newer = history(3).assign(epoch=[1, 2, 3])
+    plots.learning_curve(tmp_path / "newer.png", newer, metric="mae", unit="eV")
+    assert [a.lines[0].get_xdata().tolist() for a in axes] == [[1, 2, 3], [1, 2, 3]]
 
 
 def test_a_first_bad_epoch_does_not_flatten_the_curve(tmp_path, axes):
@@ -125,7 +196,7 @@ def test_a_curve_of_one_part_or_one_epoch_or_with_gaps(tmp_path, axes):
     gaps = history(6)
     gaps.loc[[0, 3], "val/mae"] = np.nan
     plots.learning_curve(tmp_path / "b.png", gaps, metric="mae", unit="1")
-    assert legend(axes[1])[-1] == "best: 7.5 in epoch 5"
+    assert legend(axes[1])[-1] == "best: 7.5 in epoch 6"
     plots.learning_curve(tmp_path / "c.png", history().drop(columns="val/mae"), metric="mae", unit="eV")
     assert legend(axes[2]) == ["training"]
     diverged = history().assign(**{"val/mae": np.inf})

@@ -39,7 +39,15 @@ def read_extxyz(path: Path, columns: Columns) -> Records:
     Raises:
         UserError: The file is empty or no frame can be read.
     """
-    return _collect(_frames(path), path, columns.id, "frame")
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(str(path)) as file:
+        return frames(file, path, columns)
+
+
+def frames(lines: Iterable[str], path: Path, columns: Columns) -> Records:
+    """Read the lines of extended XYZ as :func:`read_extxyz` does; ``path`` is what the file is called."""
+    return _collect(_frames(lines, path), path, columns.id, "frame")
 
 
 def read_database(path: Path, columns: Columns) -> Records:
@@ -51,23 +59,21 @@ def read_database(path: Path, columns: Columns) -> Records:
     return _collect(_rows(path), path, columns.id, "row")
 
 
-def _frames(path: Path) -> Iterator[Found]:
+def _frames(lines: Iterable[str], path: Path) -> Iterator[Found]:
     from ase.io.extxyz import read_xyz
-    from ase.io.formats import open_with_compression
 
-    with open_with_compression(str(path)) as file:
-        number = 0
-        for number, lines in enumerate(_frame_lines(iter(file)), start=1):
-            facts: dict[str, str] = {}
-            try:
-                facts = fields(lines[1])
-                # no more than that, so that ase neither reads the labels nor makes results of them
-                known = {key: STRUCTURAL[key.lower()] for key in list(facts) if key.lower() in STRUCTURAL}
-                lines[1] = " ".join(f'{name}="{facts.pop(key)}"' for key, name in known.items()) + "\n"
-                atoms: Atoms | Exception = next(read_xyz(StringIO("".join(lines)), 0))
-            except Exception as error:  # noqa: BLE001 (ase raises anything on damaged text)
-                atoms = error
-            yield number, atoms, facts
+    number = 0
+    for number, frame in enumerate(_frame_lines(iter(lines)), start=1):
+        facts: dict[str, str] = {}
+        try:
+            facts = fields(frame[1])
+            # no more than that, so that ase neither reads the labels nor makes results of them
+            known = {key: STRUCTURAL[key.lower()] for key in list(facts) if key.lower() in STRUCTURAL}
+            frame[1] = " ".join(f'{name}="{facts.pop(key)}"' for key, name in known.items()) + "\n"
+            atoms: Atoms | Exception = next(read_xyz(StringIO("".join(frame)), 0))
+        except Exception as error:  # noqa: BLE001 (ase raises anything on damaged text)
+            atoms = error
+        yield number, atoms, facts
     if number == 0:
         raise UserError(f"{path} is empty; wanted extended XYZ")
 

@@ -25,8 +25,8 @@ from tlzoo.periodicity import SMALLEST, fractional, set_apart
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-# A file, the text of one, a dict, or a structure of pymatgen.
-Source: TypeAlias = "Path | str | Mapping[str, Any] | Structure"
+# A file, one in memory, the text of one, a dict, or a structure of pymatgen.
+Source: TypeAlias = "Path | Document | str | Mapping[str, Any] | Structure"
 
 # A worker process needs 1-3 s to import pymatgen, the time in which 500 files are parsed: fewer than this are
 # parsed sooner without workers, and a worker is given many at a time.
@@ -41,6 +41,13 @@ HARMLESS = (
     "type key found",
     "Cannot determine chemical composition",
 )
+
+
+class Document(NamedTuple):
+    """A file that is in memory alone, with the name it would have."""
+
+    name: str
+    content: bytes
 
 
 class Sites(NamedTuple):
@@ -76,8 +83,8 @@ def parse(source: Source) -> Parsed:
     """Parse one structure.
 
     Args:
-        source: A CIF, POSCAR or pymatgen JSON file, the text of one, a structure as a dict of pymatgen or
-            JARVIS, or a structure of pymatgen.
+        source: A CIF, POSCAR or pymatgen JSON file, on disk or in memory, the text of one, a structure as a
+            dict of pymatgen or JARVIS, or a structure of pymatgen.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -176,15 +183,18 @@ def is_structure_text(value: object) -> bool:
 def _structure(source: Source) -> Structure | Sites:
     if isinstance(source, Mapping):
         return _from_dict(source)
-    if not isinstance(source, str | Path):
+    if isinstance(source, Path):
+        if not source.exists():
+            raise _BadStructureError("missing file", "there is no such file")
+        source = Document(source.name, source.read_bytes())
+    if not isinstance(source, str | Document):
         return source
-    if isinstance(source, Path) and not source.exists():
-        raise _BadStructureError("missing file", "there is no such file")
-    text = source if isinstance(source, str) else _decoded(source.read_bytes())
+    text = source if isinstance(source, str) else decoded(source.content)
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise _BadStructureError("empty", "is empty")
-    return _from_text(text, is_named_cif=isinstance(source, Path) and source.suffix.lower() == ".cif")
+    is_named_cif = isinstance(source, Document) and source.name.lower().endswith(".cif")
+    return _from_text(text, is_named_cif=is_named_cif)
 
 
 def _from_text(text: str, *, is_named_cif: bool) -> Structure | Sites:
@@ -198,7 +208,8 @@ def _from_text(text: str, *, is_named_cif: bool) -> Structure | Sites:
     return read_cif(text) if is_named_cif or is_cif(text) else _from_poscar(text)
 
 
-def _decoded(data: bytes) -> str:
+def decoded(data: bytes) -> str:
+    """Return the text of a file; bytes that are none become U+FFFD."""
     # PowerShell writes UTF-16 where `>` is used
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if wide else "utf-8", errors="replace")
@@ -225,7 +236,9 @@ def _from_dict(value: Mapping[str, Any]) -> Structure | Sites:
         keys = ", ".join(map(str, value))[:200] or "none"
         raise _BadStructureError("unreadable", f"is no structure: it has the keys {keys}")
     _check_elements(str(species["element"]) for site in value["sites"] for species in site["species"])
-    structure: Structure = Structure.from_dict(dict(value))
+    # no more than that: of properties pymatgen imports whatever module the file names
+    sites = [{key: site[key] for key in ("species", "abc")} for site in value["sites"]]
+    structure: Structure = Structure.from_dict({"lattice": value["lattice"], "sites": sites})
     return structure
 
 
