@@ -1,6 +1,6 @@
 """`tlzoo serve [MODEL …]`: a page in the browser that predicts properties of the crystals dropped on it.
 
-And an HTTP API for programs (docs/serve.md). What is sent stays in memory and is forgotten with the answer.
+And an HTTP API for programs (docs/how-to/serve.md). What is sent stays in memory and is forgotten with the answer.
 Ctrl-C ends it.
 """
 
