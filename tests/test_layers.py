@@ -25,7 +25,7 @@ LAYERS = (
     ("training",),
     ("tracking", "zoo"),
     ("transfer",),
-    ("screen", "study"),
+    ("estimators", "screen", "study"),
     ("server",),
     ("commands",),
     ("__main__",),

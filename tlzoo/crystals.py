@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,29 +12,37 @@ from functools import cached_property
 from itertools import pairwise
 from math import gcd
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+import tlzoo
 from tlzoo.errors import UserError, first_line, no_such
 from tlzoo.machine import runtime
 from tlzoo.machine.files import whole
 from tlzoo.periodicity import set_apart
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pymatgen.core import Structure
 
 
 # The columns of the columnar format that every file has.
 COLUMNAR = ("id", "lattice", "numbers", "frac_coords")
 
+SHOWN = 8  # columns that are named in one line
+
 READ = 4096  # crystals that are in memory twice while a file is read: as it holds them, and as arrays
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Crystals:
     """A table of crystals: one row a crystal, atoms concatenated.
+
+    ``crystals[3]`` is a pymatgen structure, as of a list of them, and so is what a loop over crystals yields:
+    its ``properties`` are what the columns know of it. ``crystals[:10]``, ``crystals[mask]`` and
+    ``crystals[rows]`` are tables.
 
     Attributes:
         ids: Identifiers, ``(crystals,)`` of str.
@@ -64,6 +73,70 @@ class Crystals:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __iter__(self) -> Iterator[Structure]:
+        return (self._labelled(row) for row in range(len(self)))
+
+    @overload
+    def __getitem__(self, rows: int | np.integer[Any]) -> Structure: ...
+
+    @overload
+    def __getitem__(self, rows: slice | Sequence[int] | Sequence[bool] | NDArray[Any]) -> Crystals: ...
+
+    def __getitem__(self, rows: Any) -> Structure | Crystals:
+        """Return the crystal of a row as a pymatgen structure; those of several rows as a table.
+
+        Rows are counted from 0, negative ones from the end. Several are a slice, a list or array of rows, or
+        a mask with a truth value for each crystal.
+
+        Raises:
+            UserError: It is none of these, or a mask of another length.
+            IndexError: There is no such row.
+        """
+        if isinstance(rows, slice):
+            return self.select(np.arange(len(self))[rows])
+        wanted = np.asarray(rows)
+        if wanted.size == 0 and wanted.ndim == 1:
+            wanted = wanted.astype(np.int64)
+        if wanted.ndim > 1 or wanted.dtype.kind not in "biu" or (wanted.dtype == bool and wanted.ndim == 0):
+            name = f"; crystals.column({rows!r}) is a column" if isinstance(rows, str) else ""
+            raise UserError(f"crystals are asked for by row, a slice, rows or a mask, got {rows!r}{name}")
+        if wanted.dtype == bool and len(wanted) != len(self):
+            raise UserError(f"the mask has {len(wanted)} truth values for {len(self)} crystals")
+        found = np.arange(len(self))[wanted]
+        return self._labelled(int(found)) if wanted.ndim == 0 else self.select(found)
+
+    def __repr__(self) -> str:
+        """Say in a few lines what is in the table."""
+        if not len(self):
+            return "Crystals: none"
+        atoms, known = self.num_atoms, sorted({SYMBOLS[z] for z in np.unique(self.numbers)})
+        sizes = "1 atom" if atoms.max() == 1 else f"{atoms.max()} atoms"
+        sizes = f"{atoms.min()} to {sizes}" if atoms.min() < atoms.max() else sizes
+        elements = f"{len(known)} element{'s' * (len(known) > 1)}"
+        elements += f": {', '.join(known)}" if len(known) <= SHOWN else ""
+        lines = [f"Crystals: {len(self):,} of {sizes}, {elements}"]
+        numeric = [name for name, values in self.columns.items() if values.dtype != object]
+        told = [
+            f"{with_unit(name, self.units.get(name, ''), '{} ({})')}: {int(self.known(name).sum()):,} known"
+            for name in numeric
+        ]
+        others = [name for name in self.columns if name not in numeric]
+        for word, names in (("numbers", told), ("other columns", others)):
+            if names:
+                more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+                lines.append(f"  {word}: {', '.join(names[:SHOWN])}{more}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Show the first crystals as a table, in a notebook."""
+        import pandas as pd
+
+        head = self[:5]
+        table = head.to_pandas(structures=False)
+        table.insert(0, "formula", pd.Series([one.formula for one in head], index=table.index, dtype=object))
+        names = {name: with_unit(name, self.units.get(name, ""), "{} ({})") for name in table.columns}
+        return f"<pre>{html.escape(repr(self))}</pre>{table.rename(columns=names).to_html(max_cols=12)}"
 
     @property
     def num_atoms(self) -> NDArray[np.int64]:
@@ -149,6 +222,69 @@ class Crystals:
         return Structure(
             Lattice(self.lattice[row]), [SYMBOLS[z] for z in self.numbers[atoms]], self.frac_coords[atoms]
         )
+
+    def _labelled(self, row: int) -> Structure:
+        """Return one crystal as a structure, whose ``properties`` are what the columns know of it."""
+        structure = self.structure(row)
+        for name, values in self.columns.items():
+            if known_values(values[row : row + 1])[0]:
+                structure.properties[name] = values[row] if values.dtype == object else float(values[row])
+        return structure
+
+    @classmethod
+    def read(cls, path: str | Path, **options: Any) -> Crystals:  # noqa: ANN401 (of another function)
+        """Read crystals from a file or folder of any kind that commands read, or a data set by its name.
+
+        Args:
+            path: See :func:`tlzoo.data.sources.read`.
+            **options: ``targets``, ``units``, ``id_column``, ``structure_column`` and ``same_id`` of
+                :func:`tlzoo.data.intake.crystals_from`.
+
+        Raises:
+            UserError: Something cannot be read; the message says what, by file and row.
+        """
+        return tlzoo.read(path, **options)
+
+    @classmethod
+    def from_dataframe(
+        cls,
+        table: pd.DataFrame,
+        *,
+        structure: str | None = None,
+        id: str | None = None,  # noqa: A002 (what the column is called)
+        targets: Sequence[str] | None = None,
+        units: Mapping[str, str] | None = None,
+    ) -> Crystals:
+        """Build the table from a pandas DataFrame; all columns but these two are kept.
+
+        Args:
+            table: With structures of pymatgen, atoms of ASE, texts of CIFs, or paths in a column.
+            structure: That column; found by name, then by content, if not given.
+            id: Column of the ids; found by name, else the index, if not given.
+            targets: Columns that must be numbers, NaN or None where unknown; None: every column that mostly
+                is.
+            units: Units of columns; those in ``attrs["units"]`` of the table are known.
+
+        Raises:
+            UserError: A row cannot be read; the message says which.
+        """
+        return tlzoo.read(table, structure_column=structure, id_column=id, targets=targets, units=units)
+
+    def to_pandas(self, *, structures: bool = True) -> pd.DataFrame:
+        """Return a pandas DataFrame, ids as its index: the columns, and pymatgen structures before them.
+
+        The units are in its ``attrs["units"]``. :meth:`from_dataframe` gives the crystals back.
+        """
+        import pandas as pd
+
+        index = pd.Index(self.ids, name="id")
+        table = pd.DataFrame(dict(self.columns), index=index)
+        if structures:
+            column = np.empty(len(self), dtype=object)
+            column[:] = [self.structure(row) for row in range(len(self))]
+            table.insert(0, "structure", column)
+        table.attrs["units"] = dict(self.units)
+        return table
 
     @classmethod
     def concatenated(cls, tables: Sequence[Crystals]) -> Crystals:

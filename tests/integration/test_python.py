@@ -1,7 +1,10 @@
 """Training from Python: functions that take mappings and crystals in memory, and raise errors for users."""
 
+import importlib
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import yaml
 import tlzoo as package
 from tlzoo.data import named
 from tlzoo.errors import UserError
+from tlzoo.training import fitting
 
 pytestmark = pytest.mark.usefixtures("cache", "quick")
 
@@ -50,7 +54,7 @@ def test_a_folder_is_read_fine_tuned_and_asked(crystals, tmp_path):
 
 
 def test_fit_and_test_do_what_the_commands_do(tlzoo, tree, config, tmp_path, capsys):
-    run = package.fit(tree, run_dir=tmp_path / "python")
+    run = package.fit(tree, run_dir=tmp_path / "python").run
     assert capsys.readouterr().out == ""
     assert set(run.metrics) == {"train", "val", "targets"}
     measured = package.test(run)
@@ -63,19 +67,19 @@ def test_fit_and_test_do_what_the_commands_do(tlzoo, tree, config, tmp_path, cap
 
 
 def test_a_path_is_a_configuration(config, tmp_path):
-    run = package.fit(config({"run_dir": str(tmp_path / "named"), "trainer.max_epochs": 1}))
+    run = package.fit(config({"run_dir": str(tmp_path / "named"), "trainer.max_epochs": 1})).run
     assert run.path == tmp_path / "named"
     assert run.model.with_suffix(".safetensors").is_file()
 
 
 def test_crystals_in_memory_are_kept_with_the_run(tree, crystals, tmp_path):
     del tree["data"]["source"]
-    run = package.fit(tree, data=crystals, run_dir=tmp_path / "run")
+    run = package.fit(tree, data=crystals, run_dir=tmp_path / "run").run
     assert yaml.safe_load(run.config.read_text())["data"]["source"] == str(tmp_path / "run/crystals.parquet")
     # the run needs nothing but its directory
     assert package.test(tmp_path / "run")["test"]["crystals"] == 4
     weights = run.model.with_suffix(".safetensors").read_bytes()
-    again = package.fit(tree, data=crystals, run_dir=tmp_path / "run")
+    again = package.fit(tree, data=crystals, run_dir=tmp_path / "run").run
     assert again.model.with_suffix(".safetensors").read_bytes() == weights
     with pytest.raises(UserError, match=r"crystals\.parquet holds other crystals than were given"):
         package.fit(tree, data=crystals.select(np.arange(20)), run_dir=tmp_path / "run")
@@ -90,8 +94,8 @@ def test_structures_and_tables_give_the_same_run(tree, crystals, tmp_path):
     frame = pd.DataFrame({"id": list(crystals.ids), "structure": structures, "band_gap": gaps})
     for structure, gap in zip(structures, gaps, strict=True):
         structure.properties["band_gap"] = gap
-    one = package.fit(tree, data=frame, run_dir=tmp_path / "frame")
-    other = package.fit(tree, data=structures, run_dir=tmp_path / "list")
+    one = package.fit(tree, data=frame, run_dir=tmp_path / "frame").run
+    other = package.fit(tree, data=structures, run_dir=tmp_path / "list").run
     assert one.metrics == other.metrics
 
 
@@ -147,12 +151,12 @@ def test_reading_a_configuration_leaves_the_generators_alone(tree):
 @pytest.mark.parametrize("config", [None, 3])
 def test_what_is_no_configuration_is_told(config):
     with pytest.raises(UserError, match="wanted a configuration as a mapping or a path"):
-        package.fit(config)
+        fitting.fit(config)
 
 
 def test_paths_and_numbers_of_numpy_are_plain(tree, tmp_path):
     tree["data"] |= {"source": Path(tree["data"]["source"]), "batch_size": np.int64(8)}
-    run = package.fit({**tree, "run_dir": tmp_path / "run"})
+    run = package.fit({**tree, "run_dir": tmp_path / "run"}).run
     assert yaml.safe_load(run.config.read_text())["data"]["batch_size"] == 8
 
 
@@ -178,10 +182,12 @@ def test_the_caller_keeps_its_generators(tree, tmp_path, monkeypatch):
 
 def test_a_seed_that_was_drawn_is_the_run_s(tree, tmp_path, monkeypatch):
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    one, other = (package.fit({**tree, "seed_everything": True}, run_dir=tmp_path / name) for name in "ab")
+    one, other = (
+        package.fit({**tree, "seed_everything": True}, run_dir=tmp_path / name).run for name in "ab"
+    )
     seeds = [yaml.safe_load(run.config.read_text())["seed_everything"] for run in (one, other)]
     assert seeds[0] != seeds[1]
-    again = package.fit({**tree, "seed_everything": True}, run_dir=tmp_path / "a")
+    again = package.fit({**tree, "seed_everything": True}, run_dir=tmp_path / "a").run
     assert again.metrics == one.metrics
 
 
@@ -198,3 +204,28 @@ def test_a_run_of_other_data_is_not_gone_on_with(changed, tree, crystals, tmp_pa
     other.write_parquet(source)
     with pytest.raises(UserError, match=f"the {changed} of .* changed since the run in .* began"):
         package.fit(tree, run_dir=tmp_path / "run")
+
+
+def test_names_complete_and_lead_to_what_type_checkers_see():
+    """An editor reads the names below TYPE_CHECKING, a session `dir`, a program what is looked up."""
+    import ast
+
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    below = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.asname or alias.name: (node.module, alias.name) for node in below.body for alias in node.names
+    }
+    assert set(dir(package)) == set(package.__all__) == {*seen, "__version__"}
+    for name, (module, called) in seen.items():
+        found = getattr(package, name)
+        wanted = importlib.import_module(module)
+        assert found is getattr(wanted, called, None) or found.__name__ == f"{module}.{called}"
+    with pytest.raises(AttributeError, match="module 'tlzoo' has no attribute 'fitt'"):
+        package.fitt  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_large():
+    large = "{'torch', 'sklearn', 'pandas', 'pymatgen'}"
+    code = f"import sys, tlzoo; dir(tlzoo); print(sorted({large} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

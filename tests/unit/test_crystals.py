@@ -206,3 +206,72 @@ def test_a_large_file_that_is_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr("tlzoo.crystals.READ", 7)
     with pytest.raises(UserError, match=r"table\.parquet, row 203 is damaged: wanted 9"):
         Crystals.read_parquet(path)
+
+
+def test_a_row_is_a_structure_and_rows_are_a_table(crystals, structures):
+    assert crystals[1] == crystals[-2] == crystals[np.int64(1)]
+    assert (crystals[1].lattice, crystals[1].sites) == (structures[1].lattice, structures[1].sites)
+    assert crystals[0].properties == {"gap": 3.2, "note": "a"}
+    assert [one.formula for one in crystals] == [one.formula for one in structures]
+    for rows in (
+        slice(1, None),
+        [1, 2],
+        (1, 2),
+        np.array([-2, -1]),
+        [False, True, True],
+        crystals.num_atoms != 5,
+    ):
+        same(crystals[rows], crystals.select([1, 2]))
+    assert len(crystals[[]]) == len(crystals[:0]) == 0
+    same(crystals[::-1], crystals.select([2, 1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("gap", r"rows or a mask, got 'gap'; crystals\.column\('gap'\) is a column"),
+        (1.5, "rows or a mask, got 1.5"),
+        ([[1]], "rows or a mask, got"),
+        ([True, False], "the mask has 2 truth values for 3 crystals"),
+    ],
+)
+def test_what_is_no_row_is_told(rows, message, crystals):
+    with pytest.raises(UserError, match=message):
+        crystals[rows]
+    with pytest.raises(IndexError):
+        crystals[3]
+
+
+def test_pandas_and_back(crystals):
+    table = crystals.to_pandas()
+    assert list(table.columns) == ["structure", "gap", "note"]
+    assert table.index.tolist() == ["bto", "si", "co"]
+    assert table.loc["si", "structure"].formula == "Si8"
+    same(Crystals.from_dataframe(table), crystals)
+    same(Crystals.from_dataframe(table[table["gap"] > 2]), crystals.select([0]))
+    renamed = table.reset_index().rename(columns={"structure": "cell", "id": "who"})
+    same(Crystals.from_dataframe(renamed, structure="cell", id="who", targets=["gap"]), crystals)
+    assert list(crystals.to_pandas(structures=False).columns) == ["gap", "note"]
+    assert len(Crystals.from_structures([]).to_pandas()) == 0
+
+
+def test_crystals_are_read_whatever_they_are_in(crystals, tmp_path):
+    crystals.write_parquet(tmp_path / "three.parquet")
+    same(Crystals.read(tmp_path / "three.parquet"), crystals)
+    crystals[1].to(filename=str(tmp_path / "Si.cif"))
+    assert Crystals.read(str(tmp_path / "Si.cif"), units={}).ids.tolist() == ["Si"]
+
+
+def test_crystals_say_what_they_are(crystals):
+    assert repr(crystals).splitlines() == [
+        "Crystals: 3 of 1 to 8 atoms, 5 elements: Ba, Co, O, Si, Ti",
+        "  numbers: gap (eV): 2 known",
+        "  other columns: note",
+    ]
+    assert repr(crystals[2:]).startswith("Crystals: 1 of 1 atom, 1 element: Co\n  numbers: gap (eV): 0 known")
+    assert repr(crystals[:0]) == "Crystals: none"
+    shown = crystals._repr_html_()
+    assert all(text in shown for text in ("gap (eV)", "<td>Co1</td>", "<th>bto</th>"))
+    many = Crystals.from_structures(list(crystals), columns={f"c{i}": [1, 2, 3] for i in range(30)})
+    assert len(repr(many).splitlines()) == 2
+    assert "c7: 3 known and 22 more" in repr(many)

@@ -14,7 +14,7 @@ from torch import Tensor
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
-from tlzoo.data.intake import as_table
+from tlzoo.data.intake import Data, as_table
 from tlzoo.data.structure_keys import StructureKeys
 from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
@@ -26,18 +26,18 @@ from tlzoo.model import answer_record, checkpoint, ensemble, trust
 from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
 from tlzoo.model.answering import Columns, Stores, answered, joined
 from tlzoo.model.domain import DRAWN, Domain, read
+from tlzoo.model.predictor import About, Predictor, errors, history
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pymatgen.core import Structure
 
 
 # Crystals and rows computed at a time: more are hardly faster on a CPU. ALIGNN as published takes 0.5 GB.
 BATCH_SIZE, MAX_ROWS = 1024, 50_000
 
 
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, repr=False)
+class Model(Predictor):
     """A backbone and a head with the card that describes them.
 
     Attributes:
@@ -48,6 +48,7 @@ class Model:
         half_widths: Half widths of its intervals by level, in the unit of its only target, if it has any.
         budget: How many rows fit into memory.
         weights: The file it was read from, if it was.
+        learned_from: What is known of its training crystals, where no file beside the weights says it.
     """
 
     backbone: Backbone
@@ -57,6 +58,17 @@ class Model:
     half_widths: Mapping[str, float] = field(default_factory=dict)
     budget: RowBudget = field(default_factory=RowBudget, repr=False, compare=False)
     weights: Path | None = field(default=None, compare=False)
+    learned_from: Domain | None = field(default=None, compare=False)
+
+    def about(self) -> About:
+        """Say what it is and what it is worth."""
+        name = self.card.get("name")
+        if name is None and self.weights is not None:
+            name = self.weights.parent if self.weights.stem == "model" else self.weights
+        parameters = sum(each.numel() for part in (self.backbone, self.head) for each in part.parameters())
+        network = f"{type(self.backbone).__name__}, {parameters:,} parameters"
+        network += f"; {1 + len(self.others)} of them answer together" if self.others else ""
+        return About(str(name or "a model"), network, history(self.card), errors(self.card, self.units))
 
     @property
     def options(self) -> list[Options]:
@@ -90,7 +102,7 @@ class Model:
 
     def predict(
         self,
-        crystals: "Crystals | Sequence[Structure]",
+        crystals: Data,
         *,
         batch_size: int = BATCH_SIZE,
         max_rows: int = MAX_ROWS,
@@ -98,7 +110,9 @@ class Model:
         """Predict in physical units.
 
         Args:
-            crystals: A table of crystals or pymatgen structures.
+            crystals: One crystal or many: a pymatgen structure, ASE atoms or the path of a file; a list of
+                these; a folder, a table or the name of a data set; a data frame with a column of structures
+                or paths; a :class:`~tlzoo.crystals.Crystals` (:func:`tlzoo.data.intake.crystals_from`).
             batch_size: Crystals computed at a time, at most.
             max_rows: Rows computed at a time, at most, so that large cells do not exhaust the memory: of
                 angles where the network reads them, else of bonds; equal ones are one row.
@@ -108,15 +122,15 @@ class Model:
             trainings answer together the standard deviation of what they say, ``TARGET_spread``.
 
         Raises:
-            UserError: A structure is disordered, has an atom without neighbours or an unknown element, or
-                does not fit into memory.
+            UserError: It is no crystals, or one cannot be read, is disordered, has an atom without neighbours
+                or an unknown element, or does not fit into memory; the message names it.
         """
         import pandas as pd
 
-        crystals = as_table(crystals)
+        some = as_table(crystals)
         answer = partial(self.answers, batch_size=batch_size, max_rows=max_rows)
-        found = answered(crystals, self.options, answer)
-        return pd.DataFrame({"id": crystals.ids, **joined(found, self.columns)})
+        found = answered(some, self.options, answer)
+        return pd.DataFrame({"id": some.ids, **joined(found, self.columns)})
 
     def answers(self, stores: Stores, **limits: int) -> dict[str, NDArray[np.float32]]:
         """Predict, with the limits of `predict`, for what was made of crystals: columns by name."""
@@ -140,7 +154,7 @@ class Model:
         table = self.rows(compute, stores[self.backbone.graph], **limits)
         return dict(zip(self.columns, table[:, :width].T, strict=True)), table[:, width:]
 
-    def trust(self, crystals: "Crystals | Sequence[Structure]", **limits: int) -> "pd.DataFrame":
+    def trust(self, crystals: Data, **limits: int) -> "pd.DataFrame":
         """Say what is known of how far predictions can be trusted; limits and errors of `predict`.
 
         Returns:
@@ -163,6 +177,8 @@ class Model:
     @cached_property
     def domain(self) -> Domain:
         """What the model has learned from, as far as the files beside its weights tell."""
+        if self.learned_from is not None:
+            return self.learned_from
         if self.weights is None:
             return Domain.unknown("it was not read from a file")
         found = read(self.weights, self.card)
@@ -177,7 +193,7 @@ class Model:
 
     def embed(
         self,
-        crystals: "Crystals | Sequence[Structure]",
+        crystals: Data,
         *,
         layer: str = EMBEDDING,
         batch_size: int = BATCH_SIZE,
@@ -195,7 +211,7 @@ class Model:
         return self.activations(crystals, [layer], batch_size=batch_size, max_rows=max_rows)[layer]
 
     def activations(
-        self, crystals: "Crystals | Sequence[Structure]", layers: Sequence[str], **limits: int
+        self, crystals: Data, layers: Sequence[str], **limits: int
     ) -> dict[str, NDArray[np.float32]]:
         """Return the activations of several layers in one pass, ``(crystals, dim)`` each; see `embed`."""
         layers, sizes = self._layers(layers)
@@ -276,7 +292,7 @@ def load(name: str | Path) -> Model:
 
 def embed(
     name: str | Path,
-    crystals: "Crystals | Sequence[Structure]",
+    crystals: Data,
     *,
     layer: str = EMBEDDING,
 ) -> NDArray[np.float32]:

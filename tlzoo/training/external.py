@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -65,7 +65,8 @@ def measured(
             the folder holds something else.
     """
     # whatever answers under this name, which for a comparison may be more than a network
-    weights, trained = locate(model), tlzoo.load(model)
+    weights, answering = locate(model), cast("Any", tlzoo.load(model))
+    trained: Model = getattr(answering, "model_", answering)  # an estimator has one
     source = str(on) if isinstance(on, str | Path) else "crystals in memory"
     asked = _asked(targets, trained.card["targets"])
     crystals = crystals_from(on, targets=list(asked.values()) or None)

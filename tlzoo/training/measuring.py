@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ KINDS = {"backbone": Backbone, "head": Head}
 
 
 def test(
-    run: Run | Configuration | str | Path,
+    run: Run | Configuration | str | PathLike[str],
     *,
     data: CrystalDataModule | None = None,
     on: Table | str | Path | None = None,
@@ -46,7 +47,8 @@ def test(
     Or any model on other labelled crystals, beside which nothing of its own is written over.
 
     Args:
-        run: The run, or its directory; with ``on`` whatever :func:`tlzoo.load` takes.
+        run: The run, its directory, or what :func:`tlzoo.fit` gave; with ``on`` whatever :func:`tlzoo.load`
+            takes.
         data: The data module of the same data, so that nothing is read again.
         on: Other labelled crystals, as for :func:`tlzoo.fit`: the whole table is measured on.
         trust: Build every class that the configuration of the run names. Without it only those of tlzoo, of
@@ -63,16 +65,19 @@ def test(
     """
     if on is not None:
         name = run.path if isinstance(run, Run) else run
-        if not isinstance(name, str | Path) or data is not None or trust:
+        if not isinstance(name, str | PathLike) or data is not None or trust:
             raise UserError("on goes with the name or path of a model alone")
-        return measured(str(name), on, **external)
+        return measured(fspath(name), on, **external)
     if external:
         raise UserError(f"{next(iter(external))} goes with on, the crystals to measure on")
     return _measure(run, "test", data, trust=trust)
 
 
 def validate(
-    run: Run | Configuration | str | Path, *, data: CrystalDataModule | None = None, trust: bool = False
+    run: Run | Configuration | str | PathLike[str],
+    *,
+    data: CrystalDataModule | None = None,
+    trust: bool = False,
 ) -> Mapping[str, Any]:
     """Measure a run on its validation part; arguments, result and errors of :func:`test`."""
     return _measure(run, "val", data, trust=trust)
@@ -164,7 +169,11 @@ def _known(part: Any, name: str, run: Run) -> Tree:  # noqa: ANN401 (whatever a 
 
 
 def _measure(
-    run: Run | Configuration | str | Path, part: Part, known: CrystalDataModule | None, *, trust: bool
+    run: Run | Configuration | str | PathLike[str],
+    part: Part,
+    known: CrystalDataModule | None,
+    *,
+    trust: bool,
 ) -> Mapping[str, Any]:
     if not isinstance(run, Configuration):
         run = configuration(run if isinstance(run, Run) else Run(Path(run)), trust=trust)

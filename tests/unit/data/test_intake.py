@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from ase import Atoms
 from pymatgen.core import Lattice, Molecule, Structure
+from pymatgen.io.ase import AseAtomsAdaptor
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.data.intake import crystals_from
+from tlzoo.data.intake import as_table, crystals_from
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import Random
 from tlzoo.errors import UserError
@@ -158,3 +160,78 @@ def test_an_index_that_is_no_column_is_told(index):
     table = pd.DataFrame({"a": [1], "b": [2], "gap": [1.0], "cif": ["x"]})
     with pytest.raises(UserError, match="has an index that no column can hold: call reset_index"):
         crystals_from(table.set_index(index, drop=len(index) > 1))
+
+
+def test_one_crystal_is_a_table_of_one(tmp_path):
+    atoms = AseAtomsAdaptor.get_atoms(STRUCTURES[0])
+    STRUCTURES[0].to(filename=tmp_path / "Salt.cif")
+    text = (tmp_path / "Salt.cif").read_text()
+    for one in (STRUCTURES[0], atoms, STRUCTURES[0].as_dict(), text, tmp_path / "Salt.cif"):
+        crystals = as_table(one)
+        np.testing.assert_allclose(crystals.lattice, EXPECTED.lattice[:1], atol=1e-6)
+        assert crystals.numbers.tolist() == EXPECTED.numbers[:2].tolist()
+    assert as_table(str(tmp_path / "Salt.cif")).ids.tolist() == ["Salt"]
+    assert as_table([]).ids.tolist() == []
+
+
+def test_a_list_holds_any_of_them(tmp_path):
+    for name in ("a.cif", "b/POSCAR", "c/POSCAR"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        kind = {} if name.endswith("cif") else {"fmt": "poscar"}
+        STRUCTURES[0].to(filename=str(tmp_path / name), **kind)
+    atoms = AseAtomsAdaptor.get_atoms(STRUCTURES[0])
+    atoms.info["gap"] = 2.5
+    poscars = [str(tmp_path / "b/POSCAR"), tmp_path / "c/POSCAR"]
+    given = [salt(4.1, gap=1.5), atoms, str(tmp_path / "a.cif"), *poscars, STRUCTURES[0].as_dict()]
+    array = np.empty(len(given), dtype=object)
+    array[:] = given
+    for items in (given, tuple(given), iter(given), array, array[:, None]):
+        crystals = crystals_from(items)
+        assert crystals.ids.tolist() == ["0", "1", "a", *map(str, poscars), "5"]
+        np.testing.assert_array_equal(crystals.column("gap"), [1.5, 2.5, *[np.nan] * 4])
+        np.testing.assert_allclose(crystals.lattice, np.repeat(EXPECTED.lattice[:1], 6, axis=0), atol=1e-6)
+
+
+def test_a_column_of_a_data_frame_brings_its_index():
+    series = pd.Series(STRUCTURES, index=["x", "y", "z"], name="anything")
+    assert crystals_from(series).ids.tolist() == ["x", "y", "z"]
+    assert crystals_from(pd.Series(STRUCTURES)).ids.tolist() == ["1", "2", "3"]
+    atoms = [AseAtomsAdaptor.get_atoms(one) for one in STRUCTURES]
+    frame = pd.DataFrame({"relaxed": atoms, "gap": [1.0, 2.0, None]}, index=series.index)
+    crystals = crystals_from(frame)
+    assert (crystals.content_hash, list(crystals.columns)) == (crystals_from(atoms).content_hash, ["gap"])
+
+
+def test_a_layer_of_ase_is_set_apart(caplog):
+    atoms = AseAtomsAdaptor.get_atoms(STRUCTURES[0])
+    atoms.pbc = [True, True, False]
+    with caplog.at_level(logging.INFO):
+        crystals = crystals_from(atoms)
+    assert np.linalg.norm(crystals.lattice[0, 2]) > 10
+    assert "is periodic in a and b only" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (["nowhere.cif", STRUCTURES[0]], "structures, structure 1: 'nowhere.cif' is no file"),
+        ([STRUCTURES[0], "."], r"structures, structure 2: '\.' is a folder; give it alone"),
+        ([STRUCTURES[0], "some.csv"], "structure 2: 'some.csv' is a file of several crystals; give it alone"),
+        ([STRUCTURES[0], None], r"type list of NoneType \(number 2 of 2\); wanted the name of a data set"),
+        (Atoms("H"), r"structures, structure 1: is not periodic \(pbc F F F\)"),
+        (Atoms(), "structures, structure 1: has no atoms"),
+        (Atoms("X", cell=[4, 4, 4], pbc=True), r"structure 1: has sites that are no element \(X\)"),
+        ({"gap": 1.0}, "a value of type dict; wanted"),
+        (np.zeros((2, 3)), r"type ndarray of ndarray \(number 1 of 2\)"),
+    ],
+)
+def test_what_is_no_crystal_is_told_by_its_number(data, message):
+    with pytest.raises(UserError, match=message):
+        as_table(data)
+
+
+def test_units_of_a_data_frame_are_known():
+    frame = pd.DataFrame({"structure": STRUCTURES, "gap": [1, 2, 3]})
+    frame.attrs["units"] = {"gap": "eV", "gone": "K"}
+    assert crystals_from(frame).units == {"gap": "eV"}
+    assert crystals_from(frame, units={"gap": "meV"}).units == {"gap": "meV"}

@@ -22,7 +22,7 @@ from tlzoo.data.sources.repeats import SameId
 from tlzoo.data.sources.tabular import NoStructuresError, numbered, read_csv, read_json, read_parquet
 from tlzoo.errors import UserError
 
-__all__ = ["Place", "Problem", "Reader", "read", "read_all"]
+__all__ = ["Place", "Problem", "Reader", "holds_several", "read", "read_all"]
 
 WANTED = (
     "a folder or .zip of CIF/POSCAR files, one such file, a table (.csv, .tsv, .parquet, .json, .jsonl), "
@@ -98,6 +98,13 @@ def read_all(
     if not isinstance(found, Table):
         found = assemble(*found)
     return finish(found, targets=targets, units=units or {}, same_id=same_id)
+
+
+def holds_several(path: Path) -> bool:
+    """Whether the name is that of a table or an archive, not of a file with one structure."""
+    kinds = {suffix.lower() for suffix in path.suffixes}
+    several = {ending for endings in READERS for ending in endings} - {".json"}
+    return bool(kinds & (several | {".zip"})) and not is_structure_file(path)
 
 
 def _open(path: Path, columns: Columns, *, labels_wanted: bool) -> Table | Records:

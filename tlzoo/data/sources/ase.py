@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tlzoo.crystals import SYMBOLS
-from tlzoo.data.sources.parse import Sites
+from tlzoo.data.sources.parse import Sites, sites_of
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import ID_NAMES, Columns, Record, Records, find_column
 from tlzoo.errors import UserError, no_such
-from tlzoo.periodicity import set_apart
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -153,7 +151,7 @@ def _collect(source: Iterable[Found], path: Path, id_column: str | None, word: s
                     problems.append(Problem(place, "unreadable", text))
                     continue
                 try:
-                    sites, note = _sites(atoms)
+                    sites, note = sites_of(atoms)
                 except ValueError as error:
                     problems.append(Problem(place, "not periodic", str(error)))
                     continue
@@ -183,18 +181,3 @@ def _record(place: Place, sites: Sites, facts: Mapping[str, Any], name: str | No
         if key != name and isinstance(value, numbers.Number | str | np.generic)
     }
     return Record(str(facts[name]) if name is not None and name in facts else default, place, sites, values)
-
-
-def _sites(atoms: Atoms) -> tuple[Sites, str]:
-    """Return sites, and a note of what was done to the cell.
-
-    Raises:
-        ValueError: They make no crystal.
-    """
-    if len(atoms) == 0:
-        raise ValueError("has no atoms")
-    lattice, frac_coords, note = set_apart(np.array(atoms.cell.array), atoms.positions, atoms.pbc)
-    if unknown := sorted(set(atoms.numbers[(atoms.numbers < 1) | (atoms.numbers >= len(SYMBOLS))].tolist())):
-        what = ", ".join("X" if z == 0 else f"Z = {z}" for z in unknown)
-        raise ValueError(f"has sites that are no element ({what})")
-    return Sites(lattice, np.array(atoms.numbers, dtype=np.int64), frac_coords), note

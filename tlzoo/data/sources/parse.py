@@ -17,16 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tlzoo.crystals import SYMBOLS
 from tlzoo.data.sources.cif import read as read_cif
 from tlzoo.data.sources.cifblocks import CifError, is_cif
 from tlzoo.data.sources.poscar import NUMBERS, PoscarError, element, is_poscar, read_poscar
 from tlzoo.periodicity import SMALLEST, fractional, set_apart
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from pymatgen.core import Structure
 
-# A file, one in memory, the text of one, a dict, or a structure of pymatgen.
-Source: TypeAlias = "Path | Document | str | Mapping[str, Any] | Structure"
+# A file, one in memory, the text of one, a dict, a structure of pymatgen, or atoms of ASE.
+Source: TypeAlias = "Path | Document | str | Mapping[str, Any] | Structure | Atoms"
 
 # A worker process needs 1-3 s to import pymatgen, the time in which 500 files are parsed: fewer than this are
 # parsed sooner without workers, and a worker is given many at a time.
@@ -84,12 +86,12 @@ def parse(source: Source) -> Parsed:
 
     Args:
         source: A CIF, POSCAR or pymatgen JSON file, on disk or in memory, the text of one, a structure as a
-            dict of pymatgen or JARVIS, or a structure of pymatgen.
+            dict of pymatgen or JARVIS, a structure of pymatgen, or atoms of ASE.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            (sites, remarks), kind, message = _sites(_structure(source)), "", ""
+            (sites, remarks), kind, message = _sites_and_remarks(source), "", ""
         except (_BadStructureError, CifError) as error:
             sites, remarks, kind, message = None, [], error.kind, str(error)
         except Exception as error:  # noqa: BLE001 (parsers raise anything on damaged text; it becomes a report)
@@ -166,6 +168,26 @@ def is_structure(value: object) -> bool:
     return hasattr(value, "lattice") and hasattr(value, "sites")
 
 
+def is_atoms(value: object) -> bool:
+    """Whether a value is atoms of ASE, which is not imported to find out."""
+    return all(hasattr(value, name) for name in ("positions", "numbers", "cell", "pbc"))
+
+
+def sites_of(atoms: Atoms) -> tuple[Sites, str]:
+    """Return atoms of ASE as arrays, and a note of what was done to the cell.
+
+    Raises:
+        ValueError: They make no crystal.
+    """
+    if len(atoms) == 0:
+        raise ValueError("has no atoms")
+    lattice, frac_coords, note = set_apart(np.array(atoms.cell.array), atoms.positions, atoms.pbc)
+    if unknown := sorted(set(atoms.numbers[(atoms.numbers < 1) | (atoms.numbers >= len(SYMBOLS))].tolist())):
+        what = ", ".join("X" if z == 0 else f"Z = {z}" for z in unknown)
+        raise ValueError(f"has sites that are no element ({what})")
+    return Sites(lattice, np.array(atoms.numbers, dtype=np.int64), frac_coords), note
+
+
 def is_structure_dict(value: object) -> bool:
     """Whether a value is a dict of a structure, or of a molecule, which `parse` then explains."""
     return isinstance(value, Mapping) and (
@@ -178,6 +200,16 @@ def is_structure_text(value: object) -> bool:
     return isinstance(value, str) and (
         is_cif(value) or value.count("\n") > 5 or value.lstrip("\ufeff \t\r\n")[:1] == "{"
     )
+
+
+def _sites_and_remarks(source: Source) -> tuple[Sites, list[str]]:
+    if not is_atoms(source):
+        return _sites(_structure(source))
+    try:
+        sites, note = sites_of(source)
+    except ValueError as error:
+        raise _BadStructureError("not periodic", str(error)) from error
+    return sites, [note] if note else []
 
 
 def _structure(source: Source) -> Structure | Sites:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tlzoo.crystals import COLUMNAR, Crystals, damaged_rows
 from tlzoo.data.sources.csvfile import read_rows, read_text
-from tlzoo.data.sources.parse import Source, is_structure, is_structure_dict, is_structure_text
+from tlzoo.data.sources.parse import Source, is_atoms, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem, option
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Records, Table, find_column
 from tlzoo.errors import UserError, no_such
@@ -186,7 +186,8 @@ def records_of(
             text = f"column {structure!r} is empty; wanted a structure"
             problems.append(Problem(place, "no structure", text))
         elif isinstance(source, Path) and not os.path.isfile(source):  # noqa: PTH113 (the name may be too long)
-            shown = row[structure] if len(row[structure]) <= 200 else f"{row[structure][:199]}…"
+            shown = str(row[structure])
+            shown = shown if len(shown) <= 200 else f"{shown[:199]}…"
             text = f"column {structure!r} names {shown!r}, which is no file"
             problems.append(Problem(place, "missing file", text))
         elif id_column and not name:
@@ -200,17 +201,24 @@ def records_of(
 
 
 def _source(value: Any, folder: Path) -> Source | None:  # noqa: ANN401 (whatever a cell holds)
-    if isinstance(value, Mapping) or is_structure(value):
-        return value
+    if isinstance(value, Mapping | Path) or is_structure(value) or is_atoms(value):
+        return folder / value if isinstance(value, Path) else value
     if not isinstance(value, str) or not value.strip():
         return None
     return value if is_structure_text(value) else folder / value.strip()
 
 
+def _there(value: Any) -> bool:  # noqa: ANN401 (whatever a cell holds)
+    """Whether a cell holds something; atoms of ASE and arrays are neither true nor false."""
+    return value is not None and not (isinstance(value, str | float | int) and not value)
+
+
 def _holds_structures(rows: Sequence[Mapping[str, Any]], name: str, folder: Path) -> bool:
     """Whether the first value of a column is a structure, the text of one, or the path of a file."""
-    value = next((row[name] for row in rows if row.get(name)), None)
-    if is_structure(value) or is_structure_dict(value) or is_structure_text(value):
+    value = next((row[name] for row in rows if _there(row.get(name))), None)
+    if any(kind(value) for kind in (is_structure, is_atoms, is_structure_dict, is_structure_text)):
+        return True
+    if isinstance(value, Path):
         return True
     return isinstance(value, str) and len(value) < 255 and "\n" not in value and (folder / value).is_file()
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from sklearn.linear_model import Ridge
 
 from tlzoo.cards.library import locate
-from tlzoo.crystals import Crystals
-from tlzoo.data.intake import as_table
+from tlzoo.crystals import Crystals, with_unit
+from tlzoo.data.intake import Data, as_table
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole, write_text
@@ -30,6 +30,7 @@ from tlzoo.model import trust
 from tlzoo.model.answering import Columns, Stores, answered, answered_beside, joined
 from tlzoo.model.description import plain
 from tlzoo.model.domain import Domain
+from tlzoo.model.predictor import About, Predictor, listed
 from tlzoo.transfer.features import CARD, is_saved
 from tlzoo.transfer.features.base import Bases, Beside, Way
 from tlzoo.transfer.features.bayes import BayesianRidge
@@ -44,9 +45,6 @@ from tlzoo.transfer.features.kernels import (
 )
 from tlzoo.transfer.features.layers import Source, is_computed, parts_of, sources, version_of
 from tlzoo.transfer.features.tables import base_of
-
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
 
 Values = NDArray[np.float64]
 
@@ -82,17 +80,34 @@ class Part:
     weight: float = 1.0
 
 
-@dataclass(frozen=True)
-class SavedFeatures:
+@dataclass(frozen=True, repr=False)
+class SavedFeatures(Predictor):
     """A property of crystals from frozen features; with several parts, a mixture of what they say.
 
     Attributes:
         known: Standardised features of the crystals it learned from, ``(crystals, dim)``.
+        folder: Where it was read from, if it was.
     """
 
     parts: Sequence[Part]
     card: dict[str, Any]
     known: NDArray[np.float32]
+    folder: Path | None = None
+
+    def about(self) -> About:
+        """Say what it is and what it is worth."""
+        stored = self.card.get("parts") or [{"networks": [{"name": part.name}]} for part in self.parts]
+        names = ["+".join(one["name"] for one in part["networks"]) for part in stored]
+        told = [f"{name} ({part.layer})" for name, part in zip(names, self.parts, strict=True)]
+        figures = (self.card.get("judged") or {}).get("figures") or {}
+        mae = (figures.get("unit") or {}).get("mae")
+        error = f"MAE {with_unit(f'{mae:.3g}', self.card['unit'])} of crystals left out" if mae else ""
+        return About(
+            str(self.folder or "a regression on frozen features"),
+            f"{self.card['estimator']} on frozen {listed(told)}",
+            f"{len(self.known):,} crystals of {self.card['source']}",
+            error,
+        )
 
     @property
     def columns(self) -> list[str]:
@@ -111,7 +126,7 @@ class SavedFeatures:
         """Unit of the target."""
         return {self.card["target"]: self.card["unit"]}
 
-    def predict(self, crystals: "Crystals | Sequence[Structure]") -> pd.DataFrame:
+    def predict(self, crystals: Data) -> pd.DataFrame:
         """Predict in the unit of the target.
 
         Where the logarithm was learned the prediction is the median, and the deviation is of first order,
@@ -132,13 +147,21 @@ class SavedFeatures:
         )
         return pd.DataFrame({"id": some.ids, **joined(found, self.columns)})
 
-    def embed(self, crystals: "Crystals | Sequence[Structure]") -> NDArray[np.float32]:
+    def embed(self, crystals: Data) -> NDArray[np.float32]:
         """Return the standardised features of all parts side by side, ``(crystals, dim)``."""
         empty = np.empty((0, self.known.shape[1]), dtype=np.float32)
         found = answered(
             as_table(crystals), self.options, lambda stores: standardised(self.parts, self._read(stores))
         )
         return np.concatenate([empty, *found])
+
+    def trust(self, crystals: Data) -> pd.DataFrame:
+        """Say what is known of how far predictions can be trusted: ``id`` and :func:`trust.columns`."""
+        some = as_table(crystals)
+        found = answered_beside(some, self.options, lambda here, stores: self.learned(stores, here)[2])
+        features = np.concatenate([np.empty((0, self.known.shape[1]), np.float32), *found])
+        known = trust.columns(self.domain, self.card["elements"], some, features)
+        return pd.DataFrame({"id": some.ids, **known})
 
     def answers(self, stores: Stores) -> dict[str, Values]:
         """Predict for what was made of crystals; return the columns by name, ``(crystals,)`` each.
@@ -298,7 +321,7 @@ def load(folder: str | Path) -> SavedFeatures:
         parts = [_part(folder, card, i, arrays) for i in range(len(card["parts"]))]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"{folder} is damaged ({error}): save it again") from error
-    return SavedFeatures(parts, card, known)
+    return SavedFeatures(parts, card, known, folder)
 
 
 def _check(card: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """The model of a comparison, where a head on frozen features answers, alone or together with the network."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.cards.library import locate
-from tlzoo.crystals import Crystals
-from tlzoo.data.intake import as_table
+from tlzoo.crystals import Crystals, with_unit
+from tlzoo.data.intake import Data, as_table
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
@@ -18,18 +17,18 @@ from tlzoo.model import answer_record, trained, trust
 from tlzoo.model.answer_record import FROZEN, NETWORK, SHOWN, AnswerRecord
 from tlzoo.model.answering import Columns, Stores, answered, joined
 from tlzoo.model.domain import Domain
+from tlzoo.model.predictor import About, Predictor
 from tlzoo.model.trained import Model
 from tlzoo.transfer import features
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pymatgen.core import Structure
 
     from tlzoo.transfer.features.saved import SavedFeatures  # scikit-learn takes a second to import
 
 
-@dataclass(frozen=True, eq=False)
-class Chosen:
+@dataclass(frozen=True, eq=False, repr=False)
+class Chosen(Predictor):
     """A head on frozen features, or its weighted mean with a network, with intervals.
 
     Attributes:
@@ -41,6 +40,17 @@ class Chosen:
     network: Model
     frozen: "SavedFeatures"
     record: AnswerRecord
+
+    def about(self) -> About:
+        """Say what it is and what it is worth."""
+        network = self.network.about()
+        called = {FROZEN: self.frozen.about().network, NETWORK: network.network}
+        shares = self.record.parts
+        told = [f"{share:.2g} x " * (len(shares) > 1) + called[part] for part, share in shares.items()]
+        (unit,) = self.units.values()
+        half = with_unit(f"±{self.record.half_widths[SHOWN]:.3g}", unit)
+        error = f"90 % interval {half}, by {self.record.crystals:,} crystals left out"
+        return About(network.name, " + ".join(told), network.learned, error)
 
     @property
     def card(self) -> dict[str, Any]:
@@ -76,7 +86,7 @@ class Chosen:
         network = self.network.domain
         return network if NETWORK in self.record.parts else replace(self.frozen.domain, keys=network.keys)
 
-    def predict(self, crystals: "Crystals | Sequence[Structure]", **limits: int) -> "pd.DataFrame":
+    def predict(self, crystals: Data, **limits: int) -> "pd.DataFrame":
         """Predict in the unit of the target; arguments and errors of :meth:`Model.predict`.
 
         Returns:
@@ -89,11 +99,11 @@ class Chosen:
         found = answered(some, self.options, lambda stores: self.answers(stores, **limits))
         return pd.DataFrame({"id": some.ids, **joined(found, self.columns)})
 
-    def embed(self, crystals: "Crystals | Sequence[Structure]", **options: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    def embed(self, crystals: Data, **options: Any) -> NDArray[np.float32]:  # noqa: ANN401
         """Embed crystals as the network does; see :meth:`Model.embed`."""
         return self.network.embed(crystals, **options)
 
-    def trust(self, crystals: "Crystals | Sequence[Structure]", **limits: int) -> "pd.DataFrame":
+    def trust(self, crystals: Data, **limits: int) -> "pd.DataFrame":
         """Say what is known of how far predictions can be trusted; see :meth:`Model.trust`."""
         import pandas as pd
 

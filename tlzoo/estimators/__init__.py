@@ -1,0 +1,1 @@
+"""Python as scientists write it: training as functions, and estimators of scikit-learn."""

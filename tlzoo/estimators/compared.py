@@ -1,0 +1,184 @@
+"""A comparison as a function of crystals, and what it gives: model, errors, predictions, pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from tlzoo.crystals import with_unit
+from tlzoo.data.intake import Data, crystals_from
+from tlzoo.errors import UserError, no_such
+from tlzoo.estimators.experiment_tree import START
+from tlzoo.estimators.fitted import Plot, shown
+from tlzoo.estimators.picture import Picture
+from tlzoo.evaluation import plots
+from tlzoo.evaluation.gain import Gain
+from tlzoo.machine.remarks import once
+from tlzoo.model.trained import Model
+from tlzoo.training.run import Run, read_json
+from tlzoo.transfer.finetune import compare
+from tlzoo.transfer.finetune.chosen import Chosen, load
+from tlzoo.transfer.finetune.finetune_request import LATEST
+from tlzoo.transfer.finetune.verdict import Verdict
+
+if TYPE_CHECKING:
+    from tlzoo.transfer.features.saved import SavedFeatures
+
+
+@dataclass(frozen=True, repr=False)
+class Finetuned:
+    """A finished comparison; printed, and in a notebook, it says what transfer is worth.
+
+    Attributes:
+        verdict: All that was found.
+        run_dir: Directory of the comparison: what :func:`tlzoo.load` and all commands take.
+    """
+
+    verdict: Verdict
+    run_dir: Path
+
+    def __fspath__(self) -> str:
+        return str(self.run_dir)
+
+    @cached_property
+    def model(self) -> "Model | SavedFeatures | Chosen":
+        """The model that validation chose: a network, a head on frozen features, or both together."""
+        return load(self.run_dir)
+
+    @property
+    def gain(self) -> Gain:
+        """What transfer gains over training from scratch: ``value``, in an interval, ``low`` to ``high``."""
+        return self.verdict.gain
+
+    def text(self) -> str:
+        """The table of errors, the answer, and what speaks against it."""
+        return self.verdict.text()
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Errors on the test part, a row a model; gains of transfer over it, in percent.
+
+        The index of what stands for the directory is in ``attrs["answers"]``, the unit in ``attrs["unit"]``.
+        """
+        rows = [
+            {
+                "model": row.name,
+                self.verdict.measure.lower().replace(" ", "_"): row.mae,
+                "sd": row.sd,
+                **({name: 100 * value for name, value in vars(row.gain).items()} if row.gain else {}),
+            }
+            for row in self.verdict.rows
+        ]
+        table = pd.DataFrame(rows).set_index("model")
+        table = table.rename(columns={"value": "gain_percent", "low": "gain_low", "high": "gain_high"})
+        table.attrs |= {"unit": self.verdict.unit, "answers": self.verdict.answering}
+        return table.dropna(axis="columns", how="all")
+
+    @property
+    def run(self) -> Run:
+        """The run of the network that did best on the validation part, within the directory."""
+        return Run(self.run_dir / self.verdict.sides[self.verdict.model].run)
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """What the model says of the test part: ``id``, ``known``, then as its ``predict`` has it.
+
+        Raises:
+            UserError: The data are not where they were.
+        """
+        crystals = crystals_from(self.verdict.source, targets=[self.verdict.target])
+        ids = read_json(self.run.split)["test"]
+        some = crystals.select(np.flatnonzero(np.isin(crystals.ids, ids)))
+        said = self.model.predict(some)
+        said.insert(1, "known", some.column(self.verdict.target).astype(np.float64))
+        return said
+
+    def plot(self, kind: Plot | None = None) -> Picture:
+        """Draw predictions of the test part against what is known; ``learning-curve`` is that of the network.
+
+        Raises:
+            UserError: There is no such picture.
+        """
+        kind = kind or ("parity" if self.verdict.measure == "MAE" else "confusion")
+        if kind not in get_args(Plot):
+            raise UserError(no_such("picture", kind, get_args(Plot)))
+        if kind != "parity":
+            path = self.run.path / f"{kind}.png"
+            if not path.is_file():
+                raise UserError(f"there is no picture {kind!r} of this model in {self.run.path}")
+            return Picture(path)
+        name, table, path = self.verdict.target, self.predictions, self.run_dir / "parity.png"
+        known, said = table["known"].to_numpy(), table[name].to_numpy(dtype=np.float64)
+        plots.parity(path, {"test": (known, said)}, name=name, unit=self.verdict.unit)
+        return Picture(path)
+
+    def __repr__(self) -> str:
+        found = self.verdict
+        row = next(row for row in found.rows if row.name == found.answering)
+        error = with_unit(f"test {found.measure} {row.mae:.4g}", found.unit)
+        return "\n".join(
+            [
+                f"{found.target} of {found.source}, from {found.origin}; in {self.run_dir}",
+                f"  answers   {found.answering}: {error} on {found.test_crystals:,} crystals",
+                f"  transfer  {found.conclusion}",
+                f"  warnings  {len(found.warnings) or 'none'}" + "; text() says which" * bool(found.warnings),
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook, with the errors of all models and a picture."""
+        return shown(repr(self), self.metrics, self.plot())
+
+
+@once()
+def finetune(
+    data: Data,
+    target: str | None = None,
+    *,
+    from_: str | PathLike[str] | Sequence[str] = START,
+    unit: str | None = None,
+    head: str | None = None,
+    epochs: int | None = None,
+    run_dir: str | Path | None = None,
+    **more: Any,  # noqa: ANN401 (fields of the request)
+) -> Finetuned:
+    """Fine-tune a model on few crystals, and compare with training from scratch; what `tlzoo finetune` does.
+
+    Args:
+        data: Labelled crystals: a path, the name of a data set, a data frame, a table of crystals, or
+            structures whose ``properties`` are the labels. Those in memory are kept in the run directory.
+        target: Column to learn; the data set's own if it has only one.
+        from_: The model to start from: a checkpoint, a run directory or a ``.safetensors`` file; of several,
+            validation chooses.
+        unit: Unit of the target, where the data do not say.
+        head: Keep the model's trained head for this target of its own: for nearly the same property.
+        epochs: Passes over the training part, on both sides; by default what is usual for so many crystals.
+        run_dir: Directory for everything; by default one for each request below ``runs``, to the newest of
+            which ``runs/finetune`` leads.
+        **more: Further fields of the :class:`~tlzoo.transfer.finetune.finetune_request.Request`, such as
+            ``strategy``, ``rates``, ``poolings`` or ``seeds``.
+
+    Raises:
+        UserError: The data, the model or an option cannot be used, the directory holds another comparison,
+            training was stopped, or all trainings of a side diverge.
+    """
+    starts = fspath(from_) if isinstance(from_, PathLike) else from_
+    given = {"target": target, "from_": starts, "head": head, "epochs": epochs, **more}
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(data, str | Path):
+        asked: Any = data
+        given |= {"unit": unit} if unit is not None else {}
+    else:
+        asked = crystals_from(data, targets=[target] if target else None)
+        if unit is not None and target is not None:
+            asked = replace(asked, units={**asked.units, target: unit})
+    place = LATEST if run_dir is None else Path(run_dir)
+    found = compare.finetune(asked, run_dir=place, **given)
+    # where nobody named a directory, a link leads to the newest
+    newest = place.parent / place.readlink() if place == LATEST and place.is_symlink() else place
+    return Finetuned(found, newest)

@@ -1,0 +1,119 @@
+"""What a pretrained network says of structures, as a transformer of scikit-learn."""
+
+import shutil
+from collections.abc import Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from tlzoo.cards.beside import files
+from tlzoo.cards.library import locate
+from tlzoo.estimators import estimator_file
+from tlzoo.estimators.crystal_input import crystals_of
+from tlzoo.estimators.experiment_tree import START
+from tlzoo.machine.files import whole
+from tlzoo.transfer.features.frozen import values_of
+from tlzoo.transfer.features.layers import is_computed, parts_of, source, sources
+
+STATES: Final = "states"
+
+
+class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """From structures to the numbers of a layer of a pretrained network; nothing is trained.
+
+    X is a list, an array or a column of a data frame with one structure a row, as for
+    :class:`~tlzoo.estimators.regressor.TransferRegressor`:
+
+    ``make_pipeline(CrystalEmbedding(), StandardScaler(), RidgeCV())``
+
+    Args:
+        from_: A checkpoint (`tlzoo zoo list`), run directory or ``.safetensors`` file; or ``descriptors``, of
+            composition and structure; ``+`` joins several.
+        layer: Its layer: ``states``, mean, deviation and maximum over the atoms of every layer, tells most to
+            a regression on few crystals; ``embedding`` is what the head of the network reads.
+    """
+
+    def __init__(self, from_: str | PathLike[str] = START, layer: str = STATES) -> None:
+        self.from_ = from_
+        self.layer = layer
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 (scikit-learn has no types)
+        """Say that X holds structures, not numbers in two dimensions, and that fitting learns nothing."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.one_d_array = False, True
+        tags.input_tags.string = True  # names of files
+        tags.requires_fit = False
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ANN401, ARG002, N803 (scikit-learn's signature)
+        """Load the network; X is not looked at.
+
+        Raises:
+            UserError: There is no such model or layer.
+        """
+        return self._loaded()
+
+    def _loaded(self) -> Self:
+        found = source(fspath(self.from_))
+        found.check(self.layer)
+        self.source_ = found
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401, N803 (see crystals_of)
+        """Return the numbers, ``(crystals, dim)``.
+
+        Raises:
+            UserError: A structure cannot be read, or nothing can be said of it; the message names it.
+        """
+        if not hasattr(self, "source_"):
+            self._loaded()
+        return values_of(self.source_, crystals_of(X), [self.layer])[self.layer]
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:  # noqa: ARG002
+        """Name the numbers, as scikit-learn asks for them."""
+        check_is_fitted(self)
+        return np.array(self.source_.columns(self.layer), dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "source_")
+
+    def save(self, folder: str | Path) -> Path:
+        """Write it with its network as data, without pickles, into a folder that :func:`tlzoo.load` takes.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        check_is_fitted(self)
+        place = Path(folder)
+        estimator_file.begin(place)
+        networks = {}
+        for name in parts_of(fspath(self.from_)):
+            if not is_computed(name):
+                weights = locate(name)
+                for file in files(weights):
+                    with whole(place / file.name) as partial:
+                        shutil.copyfile(file, partial)
+                networks[name] = weights.name
+        return estimator_file.write(place, self, networks=networks)
+
+    @classmethod
+    def restored(cls, folder: Path, facts: Mapping[str, Any]) -> Self:
+        """Return the estimator that :meth:`save` wrote into a folder.
+
+        Raises:
+            UserError: A file is missing or damaged.
+        """
+        estimator: Self = estimator_file.built(cls, folder, facts)
+        networks = facts.get("networks", {})
+        places = {
+            name: str(folder / networks[name]) if name in networks else name
+            for name in parts_of(fspath(estimator.from_))
+        }
+        estimator.source_ = sources(places)
+        return estimator
