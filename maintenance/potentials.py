@@ -84,6 +84,7 @@ def potentials() -> dict[str, tuple[Potential, Mapping[str, Any]]]:
             {
                 **CHGNET,
                 "description": "CHGNet 0.3.0, fine-tuned on energies of r2SCAN.",
+                "theory": "r2SCAN",
                 "file": "chgnet/pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
                 "learned": "what chgnet has, then energies, forces, stresses and magnetic moments of "
                 "MP-r2SCAN (doi:10.6084/m9.figshare.28245650.v2); " + AUTHORS.format(16.76, 38.46, 0.167),
@@ -134,6 +135,7 @@ def card(name: str, backbone: Potential, about: Mapping[str, Any]) -> dict[str, 
         "description": about["description"] + " Frozen features, or a start for fine-tuning.",
         "targets": ["energy"],
         "units": ["eV/atom"],
+        "theory": {"energy": about.get("theory", "PBE(+U)")},
         "spec": {"backbone": describe(backbone), "head": {**describe(head), "in_dim": backbone.out_dim}},
         "parameters": sum(p.numel() for part in (backbone, head) for p in part.parameters()),
         "scaler": {"energy": {"transform": "none", "mean": 0.0, "std": 1.0}},

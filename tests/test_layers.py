@@ -47,6 +47,7 @@ ROOMS = {
     "fastapi": ({"server"}, False),
     "uvicorn": ({"server"}, False),
     "matminer": ({"data"}, True),
+    "mlflow": ({"training.loggers"}, True),
     "wandb": ({"training.tracking", "cards"}, True),
     "ray": ({"machine.ray_cluster", "study.ray_runs", "screen.ray_shards"}, True),
     # not on every machine: filelock locks on all

@@ -39,6 +39,7 @@ Look around:
   data       check and list data sets         tlzoo data check DATA | list | info NAME
   zoo        trained networks                 tlzoo zoo list | info NAME | pull NAME
   study      many trainings, compared         tlzoo study run FILE | status FILE | table FILE
+  completion names and options by the tab key tlzoo completion bash | zsh | fish
 
 MODEL is a checkpoint of the zoo, a run directory or a .safetensors file; DATA a folder, table, archive or the
 name of a data set.  tlzoo COMMAND --help says more, tlzoo --version prints the version.
@@ -46,7 +47,7 @@ name of a data set.  tlzoo COMMAND --help says more, tlzoo --version prints the 
 
 # The commands that have a module of their own, with a function ``main``.
 NAMES = ("predict", "embed", "data", "finetune", "recommend", "features", "screen", "serve", "study", "zoo")
-MODULES = {name: f"tlzoo.commands.{name}" for name in NAMES}
+MODULES = {name: f"tlzoo.commands.{name}" for name in (*NAMES, "completion")}
 COMMANDS = ("fit", "validate", "test", *MODULES)
 TRAINING = {"fit", "validate", "test"}
 # Of `finetune`, only what is not finished is computed: it says so itself.
@@ -107,7 +108,9 @@ def run(args: Sequence[str]) -> int:
         fit.main([command, *fit_options.spelled(rest)])
         return 0
     if command in MODULES:
-        code: int = importlib.import_module(MODULES[command]).main(rest)
+        # one of them is about all of them
+        about = (COMMANDS, run) if command == "completion" else ()
+        code: int = importlib.import_module(MODULES[command]).main(rest, *about)
         return code
     raise UserError(no_such("command", command, COMMANDS))
 

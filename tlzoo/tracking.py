@@ -1,5 +1,6 @@
 """Loggers that a configuration names: ``class_path: tlzoo.tracking.Wandb``."""
 
+from tlzoo.training.loggers import MLflow, TensorBoard
 from tlzoo.training.tracking import Wandb
 
-__all__ = ["Wandb"]
+__all__ = ["MLflow", "TensorBoard", "Wandb"]

@@ -65,7 +65,9 @@ def test_fit_test_predict(case, table, tlzoo, config, tmp_path):
         assert all(len(row.split()) >= 5 for row in rows)
     assert tlzoo("predict", run, table, "-o", tmp_path / "answers.csv").code == 0
     answers = pd.read_csv(tmp_path / "answers.csv")
-    assert list(answers.columns) == ["id", *columns, "trust", "unseen_elements", "distance"]
+    ends = [f"{name}_{end}" for name in targets for end in ("q5", "q95") if head != "Classification"]
+    wanted = dict.fromkeys(["id", *columns, *ends, "trust", "unseen_elements", "distance"])
+    assert list(answers.columns) == list(wanted)
     assert len(answers) == 24
     assert answers[columns].notna().all().all()
 

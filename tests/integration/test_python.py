@@ -56,7 +56,7 @@ def test_a_folder_is_read_fine_tuned_and_asked(crystals, tmp_path):
 def test_fit_and_test_do_what_the_commands_do(tlzoo, tree, config, tmp_path, capsys):
     run = package.fit(tree, run_dir=tmp_path / "python").run
     assert capsys.readouterr().out == ""
-    assert set(run.metrics) == {"train", "val", "targets"}
+    assert set(run.metrics) == {"train", "val", "targets", "intervals"}
     measured = package.test(run)
     assert measured["test"]["mae"] > 0
     assert tlzoo("fit", "--config", config(), "--run_dir", tmp_path / "command").code == 0

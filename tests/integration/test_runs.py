@@ -463,6 +463,36 @@ def test_bare_runs_do_not_meet(tlzoo, config, few, tmp_path, monkeypatch):
     assert latest.resolve() not in (first, second)
 
 
+def test_latest_is_the_latest(tlzoo, config, few, tmp_path, monkeypatch):
+    """Whoever named the directory, and whatever trained there, but for runs elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    path, latest = config({"trainer.max_epochs": 1}), Path("runs/latest")
+    answer = tlzoo("fit", "--config", path, "--run-dir", "runs/first")
+    assert latest.readlink() == Path("first")
+    assert "next: tlzoo test runs/latest; tlzoo predict runs/latest CRYSTALS\n" in answer.out
+    assert tlzoo("fit", "--config", path, "--run-dir", "runs/deep/er").code == 0
+    assert latest.readlink() == Path("deep/er")
+    for command in (("test", latest), ("predict", latest, few), ("validate", latest)):
+        answer = tlzoo(*command)
+        assert answer.code == 0, answer.err
+    assert "test" in json.loads(Path("runs/deep/er/metrics.json").read_text())
+    answer = tlzoo("fit", "--config", path, "--run-dir", tmp_path / "elsewhere")
+    assert f"next: tlzoo test {tmp_path / 'elsewhere'}; " in answer.out
+    assert latest.readlink() == Path("deep/er")
+    # a comparison, not one of its trainings
+    common = ("--target", "band_gap", "--from", "cgcnn-fe", "--pooling", "mean", "--learning-rates", "1e-3")
+    tuned = ("finetune", few, *common, "--epochs", 1, "--run-dir", "runs/tuned")
+    assert tlzoo(*tuned).code == 0
+    assert latest.readlink() == Path("tuned")
+    assert tlzoo("predict", latest, few).code == 0
+    assert "was computed" in tlzoo("test", latest).out
+    # the same command again: what is shown is the latest
+    assert tlzoo("fit", "--config", path, "--run-dir", "runs/first").code == 0
+    assert latest.readlink() == Path("first")
+    assert tlzoo(*tuned).code == 0
+    assert latest.readlink() == Path("tuned")
+
+
 def test_a_run_in_latest_itself_stays_there(tlzoo, trained, config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = Path(shutil.copytree(trained, "runs/latest"))

@@ -116,9 +116,14 @@ def test_as_predict(straight, runs, pool, tlzoo, tmp_path):
         columns[name] = predicted["band_gap"].to_numpy()
         np.testing.assert_allclose(table[f"band_gap:{runs}/{name}"], columns[name], rtol=1e-4)
     np.testing.assert_allclose(table["band_gap"], (columns["one"] + columns["two"]) / 2, rtol=1e-4)
-    own = predicted["band_gap_std"].to_numpy()
+    widths = {
+        name: json.loads((runs / name / "model.json").read_text())["intervals"]["band_gap"]["widths"]["0.95"]
+        for name in ("one", "two")
+    }
+    # one states nothing itself, the other a deviation; both were measured on validation crystals
+    halves = (widths["one"], widths["two"] * predicted["band_gap_std"].to_numpy())
     spread = np.abs(columns["one"] - columns["two"]) / 2
-    half = 1.96 * np.sqrt(own**2 / 2 + spread**2)
+    half = np.sqrt((halves[0] ** 2 + halves[1] ** 2) / 2 + (1.96 * spread) ** 2)
     np.testing.assert_allclose(table["band_gap_upper"] - table["band_gap"], half, rtol=1e-3)
     first, others = table.iloc[:SHOWN], table.iloc[SHOWN:]
     assert first["prototype"].notna().all()
@@ -134,11 +139,14 @@ def test_names_say_what_a_number_is(straight, runs, few, tlzoo, tmp_path):
     columns = json.loads(pq.read_schema(straight[0]).metadata[b"tlzoo"])["columns"]
     assert columns["band_gap_spread"] == "standard deviation of the predictions of 2 models; no interval"
     assert columns["band_gap_upper"] == (
-        "upper end, by what 1 of the models say of themselves, and their spread; nobody calibrated it"
+        "upper end, by what 2 of the models say of themselves, and their spread; nobody calibrated it"
     )
-    shutil.copytree(runs / "one", tmp_path / "again")
+    for name in ("first", "again"):
+        card = Path(shutil.copytree(runs / "one", tmp_path / name)) / "model.json"
+        # as one of before
+        card.write_text(json.dumps({**json.loads(card.read_text()), "intervals": {}}))
     output = tmp_path / "ranked.parquet"
-    done = tlzoo("screen", f"{runs}/one,{tmp_path}/again", few, "-o", output, "--jobs", 1)
+    done = tlzoo("screen", f"{tmp_path}/first,{tmp_path}/again", few, "-o", output, "--jobs", 1)
     assert done.code == 0, done.err
     schema = pq.read_schema(output)
     assert list(json.loads(schema.metadata[b"tlzoo"])["columns"]) == ["band_gap_spread"]

@@ -55,9 +55,10 @@ def parts_of(baselines):
 
 
 def assert_answers(wanted):
-    """The columns of before come first, as they were; what is known of their trust follows."""
+    """The columns of before come first, as they were; intervals and what is known of their trust follow."""
     found, wanted = pd.read_csv("answers.csv"), pd.read_csv(wanted)
-    assert list(found.columns) == [*wanted.columns, "trust", "unseen_elements", "distance"]
+    ends = [name for name in found.columns if name.endswith(("_q5", "_q95")) and name not in wanted.columns]
+    assert list(found.columns) == [*wanted.columns, *ends, "trust", "unseen_elements", "distance"]
     assert_close(found[list(wanted.columns)], wanted)
 
 
@@ -91,6 +92,8 @@ def test_a_run_goes_on(name, here, tlzoo):
     for measured in [metrics[part] for part in PARTS] + list(parts_of(metrics["baselines"])):
         for new in ("balanced_accuracy", "log_loss"):
             measured.pop(new, None)
+    # of what was not measured then
+    assert set(metrics.pop("intervals", {})) == ({*metrics["targets"]} if name != "classes" else set())
     assert_close(metrics, wanted)
     assert_close(pd.read_csv(run / "predictions.csv"), pd.read_csv(expected / "predictions.csv"))
 

@@ -282,7 +282,9 @@ def test_commands(tlzoo, mine, run):
     assert answer.code == 0, answer.err
     assert answer.out.startswith("again: Twice\n")
     assert sorted(path.stem for path in mine.glob("*.json")) == ["again", "tiny-mpt"]
-    assert len(tlzoo("zoo", "list").out.splitlines()) == 4
+    listed, best = tlzoo("zoo", "list").out.split("\n\n")
+    assert len(listed.splitlines()) == 4
+    assert [line.split()[0] for line in best.splitlines()[1:3]] == ["band_gap", "mass"]
     answer = tlzoo("zoo", "info", "nothing")
     assert (answer.code, answer.err) == (
         2,
@@ -377,6 +379,7 @@ def test_by_name_on_the_command_line(tlzoo, mine, few, tmp_path):
     assert answer.code == 0, answer.err
     assert list(pd.read_csv(tmp_path / "out.csv").columns) == [
         *("id", *TARGETS),
+        *(f"{name}_{end}" for name in TARGETS for end in ("q5", "q95")),
         *("trust", "unseen_elements", "distance"),
     ]
 
@@ -541,7 +544,7 @@ def test_a_damaged_card_does_not_stop_the_list(tlzoo, tmp_path, monkeypatch):
     lines = listed.out.splitlines()
     assert [line.split()[:2] for line in lines[:2]] == [["a-first", "damaged"], ["a-second", "damaged"]]
     assert "is no JSON" in lines[0]
-    assert [line.split()[0] for line in lines[2:]][:2] == ["a-third", "alignn-bg"]
+    assert [line.split()[0] for line in lines[2:4]] == ["a-third", "alignn-bg"]
     told = tlzoo("zoo", "info", "a-third")
     assert told.code == 0, told.err
     refused = tlzoo("zoo", "info", "a-second")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, field
 
@@ -24,6 +24,9 @@ Size = Annotated[int, Meta(ge=0, description="an integer, 0 or more")]
 Finite = Annotated[float, Meta(ge=-LARGEST, le=LARGEST, description="a finite number")]
 Positive = Annotated[float, Meta(ge=0, le=LARGEST, description="a finite number, 0 or more")]
 Spread = Annotated[float, Meta(gt=0, le=LARGEST, description="a finite number above 0")]
+
+
+Kind = Literal["absolute", "factor", "std", "quantiles"]
 
 
 class Part(Record, frozen=True, kw_only=True):
@@ -132,6 +135,23 @@ class Measured(Record, frozen=True, kw_only=True):
     n: Count
 
 
+class Interval(Record, frozen=True, kw_only=True):
+    """How wide the interval around a prediction is, from crystals that were left out of training.
+
+    Attributes:
+        kind: What is as wide as that: ``absolute``, the error in the unit of the property; ``factor``, its
+            decimal logarithm; ``std``, in deviations that the head states; ``quantiles``, beyond its own.
+        widths: Half widths by the share of crystals that intervals hold, such as ``0.9``.
+        crystals: How many were left out.
+        left_out: Which ones.
+    """
+
+    kind: Kind
+    widths: dict[str, Finite]
+    crystals: Count
+    left_out: Text
+
+
 class Origin(Record, frozen=True, kw_only=True):
     """A model whose weights the training began with.
 
@@ -190,6 +210,9 @@ class Card(Record, frozen=True, kw_only=True):
         structures: The file with the keys of their structures, where that is another one.
         package: The package that brings the weights; null where they are beside the card.
         teacher: Whose numbers of atoms it has learned, beside labels; null if there is no such model.
+        theory: By which method the labels of each target were had, such as ``PBE`` or ``measured``, as far as
+            that is known.
+        intervals: How wide intervals around predictions are, by target; empty if nobody has measured it.
     """
 
     name: Name
@@ -217,6 +240,8 @@ class Card(Record, frozen=True, kw_only=True):
     structures: Beside | None = None
     package: Package | None = None
     teacher: Teacher | None = None
+    theory: dict[str, Text] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.targets or len(self.units) != len(self.targets):
@@ -265,15 +290,11 @@ class Card(Record, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """The card as text for a terminal."""
-        from tlzoo.crystals import with_unit
-
         rows = [("network", f"{_short(self.spec.backbone)}, {self.parameters:,} parameters")]
         if graph := self.spec.backbone.get("init_args", {}).get("graph"):
             rows += [("graph", _arguments(graph))]
         units = zip(self.targets, self.units, strict=True)
-        rows += [
-            ("predicts", f"{with_unit(name, unit, '{} [{}]')}: {self.score(name)}") for name, unit in units
-        ]
+        rows += [("predicts", f"{self.called(name, unit)}: {self.score(name)}") for name, unit in units]
         rows += self._history(self.training) if self.training else []
         if self.package:
             versions = " or ".join(self.package.versions)
@@ -318,6 +339,11 @@ class Card(Record, frozen=True, kw_only=True):
             f"{one.name} (SHA-256 {one.sha256[:12]}…){learned}; what it says of the atoms of "
             f"{one.crystals:,} training crystals (SHA-256 {one.table[:12]}…)"
         )
+
+    def called(self, target: str, unit: str) -> str:
+        """Return the name of a target with its unit, and by which method its labels were had."""
+        about = ", ".join(filter(None, ("" if unit == "1" else unit, self.theory.get(target))))
+        return f"{target} ({about})" if about else target
 
     def score(self, target: str) -> str:
         """Say the errors of a target on the test part."""

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tlzoo.errors import UserError
+from tlzoo.machine.device import Device
 
 TABLES: Final = frozenset({".csv", ".parquet"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Crystals, and where the table of answers goes.
+    """Crystals, and how they are read.
 
     Attributes:
         inputs: CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE databases, names of data sets.
-        output: File to write: .csv or .parquet; of `tlzoo embed --atoms` a folder.
         skip_bad: Leave out what cannot be read instead of stopping.
         id_column: Column of the ids, where it is not found.
         structure_column: Column of the structures, where it is not found.
@@ -25,11 +25,47 @@ class Inputs:
     """
 
     inputs: Sequence[str]
-    output: Path
     skip_bad: bool = False
     id_column: str | None = None
     structure_column: str | None = None
     same_id: Literal["average", "rename"] | None = None
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How tables are read, as arguments of :func:`tlzoo.data.sources.read_all`."""
+        return {name: getattr(self, name) for name in ("id_column", "structure_column", "same_id")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """Where answers go.
+
+    Attributes:
+        output: Write all answers to this file: .csv or .parquet. By default the first ones are shown on the
+            screen; in a pipe or a file all, as CSV.
+    """
+
+    output: Path | None = None
+
+    def check(self) -> None:
+        """Refuse a file that is no table.
+
+        Raises:
+            UserError: Its name ends otherwise.
+        """
+        if self.output is not None:
+            Written(output=self.output).check_file()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Where numbers go.
+
+    Attributes:
+        output: File to write: .csv or .parquet; of `--atoms` a folder.
+    """
+
+    output: Path
 
     def check_file(self) -> None:
         """Refuse an output that is no table.
@@ -49,15 +85,10 @@ class Inputs:
         if self.output.suffix in TABLES:
             raise UserError(f"--atoms writes a folder, and {self.output} would be a file; choose another -o")
 
-    @property
-    def reading(self) -> dict[str, Any]:
-        """How tables are read, as arguments of :func:`tlzoo.data.sources.read_all`."""
-        return {name: getattr(self, name) for name in ("id_column", "structure_column", "same_id")}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """Who answers, and how much at a time.
+    """The model, and how it computes.
 
     Attributes:
         model: A checkpoint, run directory, ``.safetensors`` file with its card beside it, or a folder that
@@ -65,11 +96,13 @@ class Predicted:
         batch_size: Crystals at a time (default: 1024).
         max_rows: Bonds at a time, or angles where the network reads them: less needs less memory (default:
             50000).
+        device: Where to compute; auto takes a CUDA GPU if there is one.
     """
 
     model: str
     batch_size: int | None = None
     max_rows: int | None = None
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         wrong = [f"{flag} must be at least 1, got {size}" for flag, size in self.flags.items() if size < 1]

@@ -113,6 +113,7 @@ class Parser(jsonargparse.ArgumentParser):
         prog: The command, for example ``tlzoo finetune``.
         about: What it does; by default what the docstring of the first component says.
         spelled: Further spellings, on top of ``SPELLED``.
+        example: A command line to begin with.
     """
 
     def __init__(
@@ -120,13 +121,15 @@ class Parser(jsonargparse.ArgumentParser):
         *components: Component,
         prog: str = "tlzoo",
         about: str | None = None,
+        example: str = "",
         spelled: Mapping[str, str] | None = None,
     ) -> None:
         self.hints: dict[str, Any] = {}
         self.spelled = {**SPELLED, **(spelled or {})}
         super().__init__(
             prog=prog,
-            description=opened(about or summary(components[0])),
+            description=opened(about or summary(components[0]))
+            + (f"\n\nExample: {example}" if example else ""),
             formatter_class=Paragraphs,
             exit_on_error=False,
             print_config=None,
@@ -138,9 +141,22 @@ class Parser(jsonargparse.ArgumentParser):
                 self.add_class_arguments(component, as_group=False, as_positional=True)
             else:
                 self.add_function_arguments(component, as_group=False, as_positional=True)
+            if len(components) > 1:
+                self._set_apart(component)
         # what there must be, then that there is more: the list of options follows below
         words = [shown(action) for action in self.fields if not action.option_strings or action.required]
         self.usage = " ".join([prog.replace("%", "%%"), *words, "[options]"])
+
+    def _set_apart(self, component: Component) -> None:
+        """Show the options of a component under what it is about."""
+        names = get_type_hints(component)
+        options = [each for each in self._optionals._group_actions if each.dest in names]
+        if options:
+            group = self.add_argument_group(opened(summary(component).split("\n")[0]).removesuffix("."))
+            group._group_actions += options
+            self._optionals._group_actions = [
+                each for each in self._optionals._group_actions if each not in options
+            ]
 
     @property
     def fields(self) -> list[argparse.Action]:

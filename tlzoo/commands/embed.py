@@ -6,14 +6,18 @@ With ``--atoms`` those of each atom, into a folder.
 from collections.abc import Sequence
 
 from tlzoo.commands import arguments, say
-from tlzoo.commands.answer_requests import Embedded, Inputs
+from tlzoo.commands.answer_requests import Embedded, Inputs, Written
+
+EXAMPLE = "tlzoo embed momentnet-u crystals/ --layer states -o features.parquet"
 
 
 def main(args: Sequence[str]) -> int:
     """Compute, and write a row per crystal: its id, then the numbers."""
-    asked, given = arguments.parse(args, Embedded, Inputs, prog="tlzoo embed", about=__doc__)
+    asked, given, written = arguments.parse(
+        args, Embedded, Inputs, Written, prog="tlzoo embed", about=__doc__, example=EXAMPLE
+    )
     if asked.atoms:
-        given.check_folder()
+        written.check_folder()
         from tlzoo.screen import atom_embedding
 
         about = {name: getattr(asked, name) for name in ("layer", "whiten", "jobs")}
@@ -21,14 +25,14 @@ def main(args: Sequence[str]) -> int:
             atom_embedding.embed(
                 asked.model,
                 given.inputs,
-                given.output,
+                written.output,
                 skip_bad=given.skip_bad,
                 reading=given.reading,
                 **about,
             )
         )
         return 0
-    given.check_file()
+    written.check_file()
     from tlzoo.crystals import Crystals
     from tlzoo.machine.files import write_columns
     from tlzoo.model.activations import EMBEDDING
@@ -50,6 +54,6 @@ def main(args: Sequence[str]) -> int:
         reading=given.reading,
         prepare=features.prepare,
     )
-    write_columns(table, given.output, units=features.units(layer))
-    say(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {given.output}")
+    write_columns(table, written.output, units=features.units(layer))
+    say(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {written.output}")
     return 0

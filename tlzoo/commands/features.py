@@ -44,10 +44,13 @@ class Written:
     coverage: bool = False
 
 
+EXAMPLE = "tlzoo features mine.csv --target gap --from momentnet-u,descriptors -o learned"
+
+
 def main(args: Sequence[str]) -> int:
     """Cross-validate, write, and print the table."""
     request, written = arguments.parse(
-        args, Request, Written, prog="tlzoo features", about=__doc__, spelled=SPELLED
+        args, Request, Written, prog="tlzoo features", about=__doc__, example=EXAMPLE, spelled=SPELLED
     )
     request = replace(request, targets=columns(request))
     from tlzoo.machine.files import write_table, write_text

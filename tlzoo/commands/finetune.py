@@ -7,21 +7,31 @@ the errors of all on the test part beside those of trivial baselines.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tlzoo.commands import arguments, say
-from tlzoo.machine import runtime
+from tlzoo.machine import latest, runtime
 from tlzoo.transfer.finetune import finished
 from tlzoo.transfer.finetune.finetune_request import Request
+
+EXAMPLE = "tlzoo finetune mine.csv --target gap --unit eV --from momentnet-u"
 
 
 def main(args: Sequence[str]) -> int:
     """Compare, and print the verdict; show again what is finished."""
-    (request,) = arguments.parse(args, Request, prog="tlzoo finetune", about=__doc__)
+    (request,) = arguments.parse(args, Request, prog="tlzoo finetune", about=__doc__, example=EXAMPLE)
     if (said := finished.shown(request)) is not None:
         say("\n".join(said))
+        point(request.run_dir)
         return 0
     runtime.configure()
     from tlzoo.transfer.finetune.compare import compare
 
     compare(request, say)
+    point(request.run_dir)
     return 0
+
+
+def point(directory: Path) -> None:
+    """Let ``runs/latest`` lead to a comparison, as to the run of a `tlzoo fit`."""
+    latest.point(Path("runs/latest"), directory)

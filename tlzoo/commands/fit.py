@@ -1,17 +1,18 @@
 """`tlzoo fit|validate|test`: train, and measure, in a run directory."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from tlzoo import plugins
 from tlzoo.commands import say
 from tlzoo.errors import UserError
-from tlzoo.evaluation.results import results_table
-from tlzoo.machine import distributed
+from tlzoo.evaluation.results import intervals_text, results_table
+from tlzoo.machine import distributed, latest
 from tlzoo.training import fitting, measuring
-from tlzoo.training.configuration import Configuration
+from tlzoo.training.configuration import RUN_DIR, Configuration
 from tlzoo.training.resume import directory
 from tlzoo.training.run import Run
 
@@ -35,7 +36,15 @@ def fit(args: Sequence[str]) -> None:
         config = Configuration.parsed(args)
         run = fitting.fit(config)
     if distributed.rank() == 0 and not config.values.trainer.fast_dev_run:
-        say(f"{results_table(run.metrics, run.labels)}\nrun directory: {run.path}")
+        say(told(run.metrics, run))
+        name = latest.called(Path(RUN_DIR), run.path)
+        say(f"next: tlzoo test {name}; tlzoo predict {name} CRYSTALS")
+        say(f"run directory: {run.path}")
+
+
+def told(metrics: Mapping[str, Any], run: Run) -> str:
+    """Return the errors of a run as a table, and what its intervals hold."""
+    return "\n".join(filter(None, (results_table(metrics, run.labels), intervals_text(metrics))))
 
 
 def given(args: Sequence[str], *flags: str) -> list[str]:
@@ -70,7 +79,7 @@ def measure(command: str, args: Sequence[str]) -> None:
         measured = getattr(measuring, command)(config)
     if distributed.rank() > 0:
         return
-    say(results_table(measured, config.run.labels))
+    say(told(measured, config.run))
     if command == "test":
         run = config.run
         kind, plots = ("parity plot", run.parity_plots) if run.parity_plots else ("plots", run.class_plots)

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from tlzoo.errors import UserError
+from tlzoo.training.logger_names import chosen, is_name
 
 FIT: Final = """\
 usage: tlzoo fit --config FILE [--config FILE ...] [--run-dir DIR] [options]
 
 Train a network, or fine-tune one, and export the model. A configuration has the sections model, data and
 trainer; what a file says can be typed, too: `depth: 4` of a backbone is --model.backbone.depth 4.
+Example: tlzoo fit --from momentnet-u --data.source mine.csv --target gap --model.head Regression
 
 What people set first:
   --config FILE              YAML with any of these; may be repeated, later ones and options win
@@ -35,8 +37,8 @@ What people set first:
   --trainer.accelerator NAME cpu, gpu or mps (default: auto)
   --trainer.devices N        processes, or GPUs (default: 1)
   --trainer.precision NAME   32-true, or bf16-mixed on a GPU; by default 32-true
-  --trainer.logger CLASS     where curves go besides the run directory
-                             tlzoo.tracking.Wandb
+  --trainer.logger NAME,…    where curves and results go besides the run directory; --logger for short
+                             wandb, tensorboard, mlflow; csv is history.csv, which every run keeps
   --ckpt-path FILE           resume file to go on from, of another run directory
   --from NAME                start from a checkpoint (tlzoo zoo list), run directory or .safetensors file
   --target COL,…             the same as --data.targets, as other commands call it
@@ -102,14 +104,16 @@ def spelled(args: Sequence[str]) -> list[str]:
 
     >>> spelled(["runs/a-b", "--run-dir=a-b", "--trainer.max-epochs", "3", "--help-all"])
     ['runs/a-b', '--run_dir=a-b', '--trainer.max_epochs', '3', '--help']
+    >>> spelled(["--logger", "tensorboard"])
+    ['--trainer.logger={"class_path": "tlzoo.tracking.TensorBoard"}']
     >>> spelled(["--from", "a,b"])
     Traceback (most recent call last):
     tlzoo.errors.UserError: `tlzoo fit` starts from one model, got a, b; `tlzoo finetune --from a,b` tries all
     """
     refuse_repeated(args)
     words: list[str] = []
-    short: dict[str, list[str]] = {"--from": [], "--target": []}
-    given = iter(args)
+    short: dict[str, list[str]] = {"--from": [], "--target": [], "--logger": []}
+    given = iter(_with_logger_names(args))
     for word in given:
         name, equals, value = word.partition("=")
         if name in short:
@@ -121,7 +125,7 @@ def spelled(args: Sequence[str]) -> list[str]:
             words.append("--help")
         elif word != "all" or words[-1:] != ["--help"]:
             words.append(f"{_underscored(name)}{equals}{value}" if word.startswith("--") else word)
-    starts, targets = short.values()
+    starts, targets, loggers = short.values()
     if len(starts) > 1:
         raise UserError(
             f"`tlzoo fit` starts from one model, got {', '.join(starts)}; "
@@ -129,11 +133,24 @@ def spelled(args: Sequence[str]) -> list[str]:
         )
     # at the end: what is typed wins over what a file says
     words += [f"--data.targets={json.dumps(targets)}"] if targets else []
+    words += [f"--trainer.logger={json.dumps(chosen(loggers))}"] if loggers else []
     return words + [
         word
         for name in starts
         for word in ("--model.backbone=tlzoo.zoo.backbone", f"--model.backbone.name={name}")
     ]
+
+
+def _with_logger_names(args: Sequence[str]) -> list[str]:
+    """Return arguments with ``--logger NAME`` where a logger is given by its name and not by its class."""
+    words = list(args)
+    for place, word in enumerate(args):
+        name, equals, value = word.partition("=")
+        if _underscored(name) == "--trainer.logger" and is_name(
+            value if equals else "".join(args[place + 1 : place + 2])
+        ):
+            words[place] = f"--logger{equals}{value}"
+    return words
 
 
 def refuse_repeated(args: Sequence[str]) -> None:
@@ -152,7 +169,7 @@ def refuse_repeated(args: Sequence[str]) -> None:
     added = tuple(word.partition("+")[0] for word in args if word.partition("=")[0].endswith("+"))
     for word, after in zip(args, [*args[1:], ""], strict=True):
         name, equals, value = word.partition("=")
-        if not name.startswith("--") or name in {"--config", "--from", "--target"}:
+        if not name.startswith("--") or name in {"--config", "--from", "--target", "--logger"}:
             continue
         name = _underscored(name)
         if not equals:

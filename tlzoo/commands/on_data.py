@@ -37,7 +37,14 @@ SPELLED = {"on": "--on DATA", "target": "--target COL,…", "output": "-o --out 
 
 def main(args: Sequence[str]) -> None:
     """Measure, and say what was found."""
-    (asked,) = arguments.parse(args, Asked, prog="tlzoo test", about=__doc__, spelled=SPELLED)
+    (asked,) = arguments.parse(
+        args,
+        Asked,
+        prog="tlzoo test",
+        about=__doc__,
+        example="tlzoo test cgcnn-bg --on mine.csv --target gap",
+        spelled=SPELLED,
+    )
     from tlzoo.evaluation.results import results_table
     from tlzoo.training.external import measured
 
@@ -47,6 +54,9 @@ def main(args: Sequence[str]) -> None:
         errors = {name: value for name, value in found["unseen"].items() if name != "crystals"}
         told = ", ".join(f"{name} {value:.4g}" for name, value in errors.items())
         say(f"without crystals that were in training ({found['unseen']['crystals']:,} left): {told}")
+    for name, each in found.get("intervals", {}).items():
+        number, share = f"{each['held']:,} of {each['crystals']:,}", each["held"] / each["crystals"]
+        say(f"intervals of {name}, which are to hold 90 %, held {number} ({100 * share:.0f} %)")
     for note in found["notes"]:
         say(note)
     say(f"written to: {found['folder']}")

@@ -1,22 +1,31 @@
-"""`tlzoo predict MODEL INPUT… -o FILE`: answers for crystals that need no labels."""
+"""`tlzoo predict MODEL INPUT… [-o FILE]`: properties of crystals, which need no labels.
+
+Shows the first answers with their units, intervals and what is known of each crystal; writes all with -o.
+"""
 
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from tlzoo.commands import arguments, say
-from tlzoo.commands.answer_requests import Inputs, Predicted
+from tlzoo.commands.answer_requests import Inputs, Predicted, Shown
 from tlzoo.errors import UserError
 from tlzoo.transfer import features
 
+EXAMPLE = "tlzoo predict cgcnn-fe-bg-all Si.cif crystals/ -o predictions.csv"
+
 
 def main(args: Sequence[str]) -> int:
-    """Predict, and write the answers."""
-    asked, given = arguments.parse(args, Predicted, Inputs, prog="tlzoo predict", about=__doc__)
-    given.check_file()
+    """Predict, and show or write the answers."""
+    asked, given, shown = arguments.parse(
+        args, Predicted, Inputs, Shown, prog="tlzoo predict", about=__doc__, example=EXAMPLE
+    )
+    shown.check()
     # torch, scikit-learn and pandas take seconds to import, and the help needs none of them
+    from tlzoo.commands import answer_table
     from tlzoo.crystals import Crystals, with_unit
-    from tlzoo.machine.files import write_columns
+    from tlzoo.machine.device import device
+    from tlzoo.machine.files import write_columns, write_csv
     from tlzoo.model import trust
     from tlzoo.model.answering import Columns, Stores, answer_inputs
     from tlzoo.transfer.finetune.chosen import load
@@ -25,14 +34,21 @@ def main(args: Sequence[str]) -> int:
         raise UserError(
             f"{asked.model} is a regression on frozen features, which knows no {next(iter(asked.flags))}"
         )
-    trained = load(asked.model)
+    where = device(asked.device)
+    trained = load(asked.model).to(where)
     answer: Callable[[Crystals, Stores], Columns] = partial(trained.judged, **asked.limits)
     table = answer_inputs(
         given.inputs, trained.options, answer, skip_bad=given.skip_bad, reading=given.reading
     )
-    write_columns(table, given.output)
-    if doubts := trust.said(asked.model, trained.domain, table):
+    doubts = trust.said(asked.model, trained.domain, table)
+    if shown.output is None and sys.stdout.isatty():
+        say(answer_table.text(asked.model, trained.card, trained.units, table))
+    elif shown.output is None:
+        write_csv(table, sys.stdout)
+    else:
+        write_columns(table, shown.output)
+        told = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in trained.units.items())
+        say(f"{len(table['id'])} crystals: {told} → {shown.output}")
+    if doubts:
         sys.stderr.write(f"tlzoo: {doubts}\n")
-    told = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in trained.units.items())
-    say(f"{len(table['id'])} crystals: {told} → {given.output}")
     return 0

@@ -24,9 +24,14 @@ class Form:
     json: bool = False
 
 
+EXAMPLE = "tlzoo recommend mine.csv --target gap"
+
+
 def main(args: Sequence[str]) -> int:
     """Score, and print the ranking."""
-    request, form = arguments.parse(args, Request, Form, prog="tlzoo recommend", about=__doc__)
+    request, form = arguments.parse(
+        args, Request, Form, prog="tlzoo recommend", about=__doc__, example=EXAMPLE
+    )
     from tlzoo.transfer.recommend.choosing import recommend
 
     report = recommend(request)

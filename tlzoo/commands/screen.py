@@ -14,10 +14,13 @@ from tlzoo.screen.screen_request import Options, Request
 SPELLED = {"folder": "--dir DIR", "where": "--where CONDITION"}
 
 
+EXAMPLE = "tlzoo screen cgcnn-fe-bg-all pool.parquet --target band_gap -o ranked.parquet"
+
+
 def main(args: Sequence[str]) -> int:
     """Screen, and write the results."""
     request, options = arguments.parse(
-        args, Request, Options, prog="tlzoo screen", about=__doc__, spelled=SPELLED
+        args, Request, Options, prog="tlzoo screen", about=__doc__, example=EXAMPLE, spelled=SPELLED
     )
     if options.output.suffix != ".parquet":
         raise UserError(f"the output {options.output} must end in .parquet")

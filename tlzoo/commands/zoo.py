@@ -1,14 +1,21 @@
 """`tlzoo zoo list|info|verify|pull|path|publish`: the published checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from json import dumps
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from tlzoo.cards import library
+from tlzoo.cards import Card, catalogue, library
+from tlzoo.cards.catalogue import Catalogue
 from tlzoo.commands import arguments, say
 from tlzoo.errors import UserError
 
-SPELLED: Final = {"folds": "--folds RUN,…"}
+SPELLED: Final = {
+    "folds": "--folds RUN,…",
+    "properties": "--property NAME",
+    "elements": "--elements A,B…",
+    "backbone": "--backbone NAME",
+}
 
 
 def main(args: Sequence[str]) -> int:
@@ -17,38 +24,98 @@ def main(args: Sequence[str]) -> int:
     return arguments.dispatch(args, functions, prog="tlzoo zoo", about=__doc__, spelled=SPELLED)
 
 
-def list_all() -> int:
-    """Name the checkpoints, with their test errors."""
-    from tlzoo.crystals import with_unit
+def list_all(
+    *,
+    properties: str | None = None,
+    backbone: str | None = None,
+    elements: tuple[str, ...] = (),
+    json: bool = False,
+) -> int:
+    """Name the checkpoints, with their errors on crystals that were left out, and which one to take.
 
-    names, damaged = library.names(), 0
-    for each in names:
-        try:
-            card = library.find(each).card
-        except UserError as error:
-            say(f"{each:24}{'damaged':>8}  {error}")
-            damaged += 1
-            continue
-        for i, (target, unit) in enumerate(zip(card.targets, card.units, strict=True)):
-            name = card.name if i == 0 else ""
-            size = f"{card.bytes / 1e6:.1f} MB" if i == 0 else ""
-            line = f"{name:24}{size:>8}  {with_unit(target, unit, '{} ({})')}: {card.score(target)}"
-            line += f"; {lacking}" if card.package and (lacking := card.package.lacking) else ""
-            say(line.replace("\n", " "))
-    if not names:
-        say(library.there_are())
-    return 1 if damaged else 0
+    Args:
+        properties: Only those that predict it, the best first; phonons.* for several.
+        backbone: Only those with this network, such as CGCNN.
+        elements: Only those that have learned from all of these, such as Li,O.
+        json: Print JSON, for programs.
+    """
+    everything = Catalogue.read()
+    asked = properties is not None or backbone is not None or bool(elements)
+    found = everything.narrowed(properties, backbone, elements) if asked else everything
+    if json:
+        listed = {
+            "checkpoints": list(map(catalogue.content, found.cards)),
+            "best_for": list(found.best()),
+            "damaged": found.damaged,
+        }
+        say(dumps(listed, indent=1, ensure_ascii=False))
+        return 1 if found.damaged else 0
+    for name, problem in found.damaged.items():
+        say(f"{name:24}{'damaged':>8}  {problem}")
+    for card in found.cards:
+        _list(card, found)
+    if best := _best(found):
+        say("\n".join(["", *best]))
+    if not found.cards and not found.damaged:
+        say("there is no such checkpoint" if asked else library.there_are())
+    return 1 if found.damaged else 0
 
 
-def info(name: str) -> int:
+def _list(card: Card, among: Catalogue) -> None:
+    """Say a line for each property of a checkpoint."""
+    for i, (target, unit) in enumerate(among.targets(card)):
+        name = card.name if i == 0 else ""
+        size = f"{card.bytes / 1e6:.1f} MB" if i == 0 else ""
+        line = f"{name:24}{size:>8}  {card.called(target, unit)}: {card.score(target)}"
+        line += f"; {lacking}" if card.package and (lacking := card.package.lacking) else ""
+        say(line.replace("\n", " "))
+
+
+def _best(among: Catalogue) -> list[str]:
+    """Return a table: for each property the checkpoint to predict with, and the one to compare with."""
+    from tlzoo.evaluation.results import aligned
+
+    rows = [("best for", "learned from", "to predict", "MAE", "benchmark, fine-tune", "MAE", "")]
+    for best in among.best():
+        errors = (best["predict_mae"], best["benchmark_mae"])
+        first, second = ("" if error is None else f"{error:.3g}" for error in errors)
+        names = (best["predict"], first, best["benchmark"] or "", second)
+        unit = "" if best["unit"] == "1" else best["unit"]
+        rows.append((best["property"], best["theory"], *names, unit))
+    if len(rows) == 1:
+        return []
+    return [
+        *(line.rstrip() for line in aligned(rows, "<<<><><")),
+        "MAE on crystals that were left out of training. To predict, take a checkpoint that has learned from",
+        "every crystal, where there is one. The others have not seen crystals of test sets; one of them",
+        "that errs much less is the better one for crystals that nobody has computed yet.",
+    ]
+
+
+def info(name: str, *, json: bool = False) -> int:
     """Show the card of a checkpoint.
 
     Args:
         name: Of the checkpoint.
+        json: Print what `tlzoo zoo list --json` says of it, with the place of the weights.
     """
     found = library.find(name)
-    say(found.card.text() + ("" if found.card.package else f"\n  {'weights':<9} {found.path}"))
+    if json:
+        content = {**catalogue.content(found.card), "weights": str(found.path)}
+        say(dumps(content, indent=1, ensure_ascii=False))
+        return 0
+    best = [each for each in Catalogue.read().best() if name in (each["predict"], each["benchmark"])]
+    told = [f"{each['property']} ({' and '.join(_uses(each, name))})" for each in best]
+    lines = [found.card.text()]
+    lines += [f"  {'best for':<9} {', '.join(told)}"] if told else []
+    lines += [] if found.card.package else [f"  {'weights':<9} {found.path}"]
+    say("\n".join(lines))
     return 0
+
+
+def _uses(best: Mapping[str, Any], name: str) -> list[str]:
+    words = {"predict": "to predict", "benchmark": "to benchmark and to fine-tune"}
+    return [word for key, word in words.items() if best[key] == name]
 
 
 def verify(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlzoo.crystals import Crystals
+from tlzoo.machine.progress import bar
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -47,12 +47,11 @@ def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np
             groups[rows] = rows[0]
         return groups[groups]
     volumes = _volumes(crystals)
-    hidden = None if progress and total >= MANY // 10 else True
-    with tqdm(total=total, desc="comparing structures", unit="crystal", disable=hidden) as bar:
+    with bar(total, "comparing structures", hidden=not progress) as shown:
         for rows in alike:
             for first, row in _matches(crystals, rows, volumes):
                 groups[row] = first
-            bar.update(len(rows))
+            shown.update(len(rows))
     return groups[groups]
 
 

@@ -91,6 +91,13 @@ def base_of(source: str) -> str:
     return str(note_of(_schema(path), path).get("base") or source)
 
 
+def theories(source: str, targets: Sequence[str]) -> dict[str, str]:
+    """Return by which method labels of a data set, or a file joined to one, were had, where it is known."""
+    base = base_of(source)
+    known = named.find(base).theories if named.known(base) else {}
+    return {name: known[name] for name in targets if name in known}
+
+
 def _schema(path: Path) -> Any:  # noqa: ANN401 (pyarrow has no types)
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.duplicates import VOLUME_TOLERANCE
 from tlzoo.data.fingerprints import FIRST_SPHERE, NEAREST, fingerprint
+from tlzoo.machine.progress import bar
 
 Flags = NDArray[np.bool_]
 
@@ -146,7 +147,8 @@ class _Table(NamedTuple):
 @lru_cache(maxsize=2)
 def _shapes(table: _Table) -> NDArray[np.float16]:
     crystals = table.crystals
-    rows = [shape(crystals, row) for row in range(len(crystals))]
+    numbers = range(len(crystals))
+    rows = [shape(crystals, row) for row in bar(len(numbers), "keys of structures", iterable=numbers)]
     return np.array(rows, dtype=np.float16).reshape(-1, SHAPE)
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from tqdm import tqdm
-
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.descriptor_chunk import descriptors_of
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
@@ -14,14 +12,15 @@ from tlzoo.graphs.neighbours import all_neighbours
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.graphs.vectors import vectors_of
 from tlzoo.graphs.workers import CHUNK
+from tlzoo.machine.progress import bar
 
 Options: TypeAlias = GraphOptions | DescriptorOptions | VectorOptions
 
 
 def unusable(crystals: Crystals, options: Options, *, progress: bool = False) -> Iterator[tuple[int, str]]:
     """Yield the rows of crystals of which nothing can be made, with the reason."""
-    starts, hidden = range(0, len(crystals), CHUNK), None if progress else True
-    for start in tqdm(starts, desc="neighbours", unit="chunk", disable=hidden):
+    starts = range(0, len(crystals), CHUNK)
+    for start in bar(len(starts), "neighbours", "chunk", hidden=not progress, iterable=starts):
         cells = cells_of(crystals, start, min(start + CHUNK, len(crystals)))
         if isinstance(options, DescriptorOptions):
             problems = descriptors_of(cells, options).problems

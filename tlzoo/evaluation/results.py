@@ -62,6 +62,39 @@ def results_table(metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], i
     return "\n".join([*(line.rstrip() for line in lines), f"({units}{note})"])
 
 
+def intervals_text(metrics: Mapping[str, Any]) -> str:
+    """Say how wide intervals are, and what they held; empty if there are none.
+
+    >>> gap = {"kind": "absolute", "widths": {"0.9": 0.5}, "crystals": 20, "left_out": "validation crystals"}
+    >>> gap |= {"test": {"held": 17, "crystals": 20}}
+    >>> print(intervals_text({"targets": {"gap": "eV"}, "intervals": {"gap": gap}}))
+    gap ± 0.5 eV is to hold 90 % (20 validation crystals); it held 17 of 20 test crystals (85 %)
+    """
+    return "\n".join(
+        _interval(name, metrics["targets"].get(name) or "", one)
+        for name, one in (metrics.get("intervals") or {}).items()
+    )
+
+
+def _interval(name: str, unit: str, one: Mapping[str, Any]) -> str:
+    width, number = one["widths"]["0.9"], one["crystals"]
+    around = {
+        "absolute": with_unit(f"{name} ± {width:.3g}", unit),
+        "factor": f"{name} within a factor of {10**width:.3g}",
+        "std": f"{name} ± {width:.3g} of its {name}_std",
+        "quantiles": with_unit(f"{name}_q5 to {name}_q95, each moved out by {width:.3g}", unit),
+    }[one["kind"]]
+    # of fewer than 9 the largest error alone cannot promise 90 %
+    promised = min(0.9, number / (number + 1))
+    text = f"{around} is to hold {promised:.0%} ({number:,} {one['left_out']})".replace("%", " %")
+    if tested := one.get("test"):
+        share = tested["held"] / tested["crystals"]
+        text += f"; it held {tested['held']:,} of {tested['crystals']:,} test crystals ({share:.0%})".replace(
+            "%", " %"
+        )
+    return text
+
+
 def _rows(
     metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], int]
 ) -> Iterator[tuple[str, int, Row]]:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
@@ -23,6 +22,7 @@ from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_chunk import Chunk
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.workers import GRAPHS, Product, all_chunks
+from tlzoo.machine.progress import bar
 
 FORMAT = 3
 
@@ -204,14 +204,13 @@ def written(
     workers: int | None,
 ) -> Generator[Chunk]:
     """Make something of crystals, write its arrays, and yield each chunk then; arguments of `all_chunks`."""
-    hidden = None if progress else True
-    bar = tqdm(total=len(crystals), desc=product.noun, unit=" crystals", disable=hidden)
-    with bar, closing(all_chunks(product, crystals, options, workers)) as chunks:
+    shown = bar(len(crystals), product.noun, hidden=not progress)
+    with shown, closing(all_chunks(product, crystals, options, workers)) as chunks:
         for stop, chunk in chunks:
             for name, values in chunk.arrays.items():
                 writer.append(name, values)
             writer.progress = stop / len(crystals)
-            bar.update(stop - bar.n)
+            shown.update(stop - shown.n)
             yield chunk
 
 

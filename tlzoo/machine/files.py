@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tlzoo.errors import UserError
 
@@ -137,11 +137,16 @@ def write_columns(
             pq.write_table(content.replace_schema_metadata({**content.schema.metadata, **note}), partial)
         return
     with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file, lineterminator=os.linesep)
-        lines.writerow(columns)
-        for start in range(0, len(next(iter(columns.values()))), ROWS):
-            some = [values[start : start + ROWS] for values in columns.values()]
-            lines.writerows(zip(*map(_texts, some), strict=True))
+        write_csv(columns, file, end=os.linesep)
+
+
+def write_csv(columns: "Mapping[str, NDArray[Any]]", file: TextIO, *, end: str = "\n") -> None:
+    """Write columns to an open file as CSV, each line with that end."""
+    lines = csv.writer(file, lineterminator=end)
+    lines.writerow(columns)
+    for start in range(0, len(next(iter(columns.values()))), ROWS):
+        some = [values[start : start + ROWS] for values in columns.values()]
+        lines.writerows(zip(*map(_texts, some), strict=True))
 
 
 def _texts(values: "NDArray[Any]") -> "list[str]":

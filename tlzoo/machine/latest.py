@@ -25,14 +25,23 @@ def folder(link: Path, words: Sequence[str], facts: Any) -> Path:  # noqa: ANN40
 
 
 def point(link: Path, to: Path) -> None:
-    """Let a link lead to a directory beside it; a file or directory that has its name stays.
+    """Let a link lead to a directory beside it, or below; a file or directory that has its name stays.
 
     To directories elsewhere, and where the system makes no links, there is none.
     """
-    if (link.exists() and not link.is_symlink()) or to.absolute().parent != link.absolute().parent:
+    place, there = link.absolute(), to.absolute()
+    if (link.exists() and not link.is_symlink()) or place.parent not in there.parents or there == place:
         return
     new = link.with_name(f".{link.name}-{os.getpid()}")
     with suppress(OSError, NotImplementedError):
         new.unlink(missing_ok=True)
-        new.symlink_to(to.name, target_is_directory=True)
+        new.symlink_to(there.relative_to(place.parent), target_is_directory=True)
         new.replace(link)
+
+
+def called(link: Path, directory: Path) -> Path:
+    """Return the link if it leads to a directory, else the directory: how to name it in a command."""
+    with suppress(OSError):
+        if link.is_symlink() and link.resolve() == directory.resolve():
+            return link
+    return directory

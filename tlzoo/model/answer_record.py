@@ -5,7 +5,7 @@ intervals that are as wide as the errors of crystals left out ask for.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.cards.card import Interval
 from tlzoo.errors import UserError
 from tlzoo.machine.files import write_text
 
@@ -40,6 +41,12 @@ class AnswerRecord:
     parts: Mapping[str, float]
     half_widths: Mapping[str, float]
     crystals: int
+
+    def intervals(self, targets: Sequence[str]) -> dict[str, Interval]:
+        """Return the intervals as a card has them; there is one target."""
+        (target,) = targets
+        widths, number = dict(self.half_widths), self.crystals
+        return {target: Interval(kind="absolute", widths=widths, crystals=number, left_out="left out")}
 
 
 def write(model: Path, record: AnswerRecord | None) -> None:
@@ -86,6 +93,11 @@ def half_widths(errors: Values) -> dict[str, float]:
     probability p (split conformal prediction: Papadopoulos et al., ECML 2002). Fewer than 9 crystals do not
     reach 0.9, fewer than 19 not 0.95: then it is the largest error.
     """
-    ascending = np.sort(np.abs(errors))
-    ranks = {level: int(np.ceil((len(errors) + 1) * float(level) - 1e-9)) for level in LEVELS}
-    return {level: float(ascending[min(len(errors), rank) - 1]) for level, rank in ranks.items()}
+    return quantiles(np.abs(errors))
+
+
+def quantiles(scores: Values) -> dict[str, float]:
+    """Return what the next score does not exceed, by level; see :func:`half_widths`."""
+    ascending, n = np.sort(scores), len(scores)
+    ranks = {level: int(np.ceil((n + 1) * float(level) - 1e-9)) for level in LEVELS}
+    return {level: float(ascending[min(n, rank) - 1]) for level, rank in ranks.items()}

@@ -23,6 +23,7 @@ from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.graphs.vectors import VECTORS
 from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product
+from tlzoo.machine.progress import bar
 from tlzoo.physics.physics_chunk import KINDS
 
 # Crystals, and atoms, whose graphs are in memory at a time.
@@ -102,10 +103,12 @@ class Questions:
         if atoms == ATOMS and any(isinstance(each, VectorOptions) for each in self.unmade):
             atoms = VECTOR_ATOMS
         sizes = self.crystals.num_atoms[self.rows]
-        for piece in consecutive(sizes, most=most, budget=int(sizes.sum()) if atoms is None else atoms):
-            part = self.made(self.rows[piece])
-            if len(part.rows):
-                yield part
+        with bar(len(self.rows), "crystals answered for") as shown:
+            for piece in consecutive(sizes, most=most, budget=int(sizes.sum()) if atoms is None else atoms):
+                part = self.made(self.rows[piece])
+                if len(part.rows):
+                    yield part
+                shown.update(piece.stop - piece.start)
 
     def made(self, rows: Rows, make: Make = alone) -> Part:
         """Make all that is wanted of some of :attr:`rows`, ascending; by default in this process."""

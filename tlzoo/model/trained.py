@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlzoo.backbones.backbone import Backbone
+from tlzoo.cards.card import Interval
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
 from tlzoo.data.intake import Data, as_table
@@ -26,6 +27,8 @@ from tlzoo.model import answer_record, checkpoint, ensemble, trust
 from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
 from tlzoo.model.answering import Columns, Stores, answered, joined
 from tlzoo.model.domain import DRAWN, Domain, read
+from tlzoo.model.intervals import ENDS, widened
+from tlzoo.model.intervals import read as read_intervals
 from tlzoo.model.predictor import About, Predictor, errors, history
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class Model(Predictor):
         head: From embeddings to predictions.
         card: Targets, units, training data and metrics.
         others: Further trainings, whose predictions are averaged with its own; embeddings are its own alone.
-        half_widths: Half widths of its intervals by level, in the unit of its only target, if it has any.
+        intervals: How wide intervals around its predictions are, of each target that has one.
         budget: How many rows fit into memory.
         weights: The file it was read from, if it was.
         learned_from: What is known of its training crystals, where no file beside the weights says it.
@@ -55,7 +58,7 @@ class Model(Predictor):
     head: Head
     card: dict[str, Any]
     others: tuple["Model", ...] = ()
-    half_widths: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
     budget: RowBudget = field(default_factory=RowBudget, repr=False, compare=False)
     weights: Path | None = field(default=None, compare=False)
     learned_from: Domain | None = field(default=None, compare=False)
@@ -85,20 +88,22 @@ class Model(Predictor):
         """Names of what is predicted; how much others differ (standard deviation); ends of 90 % intervals."""
         targets = self.card["targets"]
         spreads = [f"{name}_spread" for name in targets if self.others]
-        ends = [f"{name}_{end}" for name in targets if self.half_widths for end in ("q5", "q95")]
-        return [*self.head.columns(targets), *spreads, *ends]
+        ends = [f"{name}_{end}" for name in targets if name in self.intervals for end in ENDS]
+        return list(dict.fromkeys([*self.head.columns(targets), *spreads, *ends]))
 
     def answer(self, batch: Batch, embedding: Tensor | None = None) -> Tensor:
         """Predict for graphs, or from their embedding if known, ``(crystals, columns)`` in physical units."""
         answer = self.head.predict(self.head(self.backbone(batch) if embedding is None else embedding))
-        spreads, ends = [], []
+        targets, spreads = self.card["targets"], []
         if self.others:
             each = torch.stack([answer, *(other.answer(batch) for other in self.others)])
             answer, spreads = each.mean(dim=0), [each.std(dim=0)]
-        if self.half_widths:
-            half = self.half_widths[answer_record.SHOWN]
-            ends = [answer - half, answer + half]
-        return torch.cat([answer, *spreads, *ends], dim=1)
+        if not self.intervals:
+            return torch.cat([answer, *spreads], dim=1)
+        found = dict(zip(self.columns, torch.cat([answer, *spreads], dim=1).unbind(dim=1), strict=False))
+        for name, ends in widened(self.intervals, self.head, targets, answer).items():
+            found |= {f"{name}_{end}": values for end, values in zip(ENDS, ends, strict=True)}
+        return torch.stack([found[name] for name in self.columns], dim=1)
 
     def predict(
         self,
@@ -285,9 +290,12 @@ def load(name: str | Path) -> Model:
     for other in others:
         _check_alike(first, other)
     record = answer_record.read(path)
-    alone = record is not None and answer_record.FROZEN not in record.parts
-    widths = record.half_widths if record is not None and alone else {}
-    return replace(first, others=tuple(others), half_widths=widths)
+    if record is None:
+        # those of one training are not those of several together
+        intervals = {} if others else read_intervals(first.card, path)
+    else:
+        intervals = {} if answer_record.FROZEN in record.parts else record.intervals(first.card["targets"])
+    return replace(first, others=tuple(others), intervals=intervals)
 
 
 def embed(

@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.graphs.graph_chunk import cells_of
 from tlzoo.graphs.workers import NoGraphError, Workers, worker_count
+from tlzoo.machine.progress import bar
 from tlzoo.physics.database import content
 from tlzoo.physics.physics_chunk import KINDS, TOGETHER, each, opened, physics_of
 
@@ -64,13 +64,11 @@ def fill(
     parts = [crystals.select(rows[start : start + TOGETHER]) for start in starts]
     cells = (cells_of(part, 0, len(part)) for part in parts)
     count = min(worker_count(workers), len(parts))
-    hidden = None if progress else True
-    name = f"{options.kind}:{options.potential}"
-    bar = tqdm(total=len(rows), desc=name, unit=" crystals", disable=hidden)
+    shown = bar(len(rows), f"{options.kind}:{options.potential}", hidden=not progress)
     problems: dict[str, str] = {}
-    with bar, Workers(count, options, kind.product) if count > 1 else nullcontext() as pool:
+    with shown, Workers(count, options, kind.product) if count > 1 else nullcontext() as pool:
         chunks = pool.map(cells) if pool else (physics_of(some, options) for some in cells)
         for start, part, chunk in zip(starts, parts, chunks, strict=True):
             problems |= {keys[rows[start + row]]: text for row, text in chunk.problems.items()}
-            bar.update(len(part))
+            shown.update(len(part))
     return {row: problems[key] for row, key in enumerate(keys) if key in problems}

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from tlzoo.backbones.potential import Potential
 from tlzoo.data import atom_table
@@ -33,6 +32,7 @@ from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.vector_store import VectorStore
 from tlzoo.graphs.workers import worker_count
+from tlzoo.machine.progress import bar
 from tlzoo.model.activations import check_layers
 from tlzoo.model.answering import Make, Questions
 from tlzoo.model.trained import BATCH_SIZE, Model, load
@@ -344,9 +344,9 @@ def _watched(counts: Iterator[int], work: Atoms, wanted: Sequence[int]) -> int:
     done = 0
     left = len(wanted) / max(1, work.size)
     before = round(work.crystals * (1 - left))
-    with tqdm(total=work.crystals, initial=before, desc="atoms", unit=" crystals", disable=None) as bar:
+    with bar(work.crystals, "atoms", initial=before) as shown:
         for count in counts:
-            bar.update(count)
+            shown.update(count)
             done += count
     return done
 

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tqdm import tqdm
-
 from tlzoo.crystals import with_unit
 from tlzoo.data.sources.problems import tell
 from tlzoo.graphs.workers import worker_count
 from tlzoo.machine.files import make_folder
+from tlzoo.machine.progress import bar
 from tlzoo.screen import local, ranking_page, ray_shards
 from tlzoo.screen.ranking import Ranking, rank, write, write_problems
 from tlzoo.screen.screen_request import Options, Request
@@ -71,9 +70,9 @@ def _watched(counts: Iterator[int], screening: Screening, wanted: Sequence[int])
     total, size = len(screening.pool), screening.request.shard
     before = total - sum(min(size, total - number * size) for number in wanted)
     done = 0
-    with tqdm(total=total, initial=before, desc="screening", unit=" crystals", disable=None) as bar:
+    with bar(total, "screening", initial=before) as shown:
         for count in counts:
-            bar.update(count)
+            shown.update(count)
             done += count
     return done
 

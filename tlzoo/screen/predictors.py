@@ -3,6 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from statistics import NormalDist
@@ -23,6 +24,7 @@ from tlzoo.graphs.batch import Batch
 from tlzoo.machine import runtime
 from tlzoo.model.answering import Stores
 from tlzoo.model.domain import Domain
+from tlzoo.model.intervals import widened
 from tlzoo.model.trained import Model
 from tlzoo.transfer import features
 from tlzoo.transfer.finetune.chosen import Chosen, load
@@ -117,9 +119,15 @@ class Network(Predictor):
         self.unit = card["units"][targets.index(self.target)]
         self.sha256 = card["sha256"]
         self.elements = card.get("elements")
-        self._columns = model.columns
+        self._stated = {name: each for name, each in model.intervals.items() if name == self.target}
+        # those that it shows are for 90 %
+        self._plain = replace(model, intervals={})
+        self._columns = self._plain.columns
         self._batches = count(1)
         self.uncertain = any(_level(column, self.target) is not None for column in self._columns)
+        for each in self._stated.values():
+            self.uncertain, self.calibration = True, f"calibrated on {each.crystals:,} {each.left_out}"
+            self.sha256 = hashlib.sha256(f"{card['sha256']}\n{each}".encode()).hexdigest()
 
     @property
     def needs(self) -> Sequence[Options]:
@@ -132,6 +140,11 @@ class Network(Predictor):
         table = self.model.rows(self._compute, store, batch_size=BATCH, max_rows=ROWS).astype(np.float64)
         columns = dict(zip(self._columns, table.T, strict=False))
         low, high = interval(columns, self.target)
+        if self._stated:
+            head, targets = self.model.head, list(self.model.units)
+            said = torch.from_numpy(table[:, : len(head.columns(targets))])
+            ends = widened(self._stated, head, targets, said, str(LEVEL))[self.target]
+            low, high = (end.numpy() for end in ends)
         return Answers(columns[self.target], low, high, table[:, len(self._columns) :])
 
     def domain(self) -> Domain:
@@ -146,7 +159,7 @@ class Network(Predictor):
         if next(self._batches) % GIVEN_BACK == 0:
             runtime.give_back()
         embedding = self.model.backbone(batch)
-        return torch.cat([self.model.answer(batch, embedding), embedding.float()], dim=1)
+        return torch.cat([self._plain.answer(batch, embedding), embedding.float()], dim=1)
 
 
 class Frozen(Predictor):

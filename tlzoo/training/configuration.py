@@ -24,7 +24,7 @@ from tlzoo.data import splits  # noqa: F401
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, first_line, no_such
 from tlzoo.machine import yaml_text
-from tlzoo.training import distillation, tracking  # noqa: F401
+from tlzoo.training import distillation, logger_names, tracking  # noqa: F401
 from tlzoo.training.explanation import explained
 from tlzoo.training.run import Run
 from tlzoo.training.task import Task
@@ -42,7 +42,7 @@ TRAINER_DEFAULTS = {
 # Of this one command, not of the experiment.
 PASSING = ("config", "ckpt_path", "weights_only")
 
-# Leads to the newest of the runs that nobody named a directory for.
+# Leads to the newest run in its folder; a run that nobody named a directory for goes there, too.
 RUN_DIR: Final = "runs/latest"
 
 # Measured by one process, however many trained, and in full precision, as `tlzoo predict` answers.
@@ -126,7 +126,7 @@ class Configuration:
         Raises:
             UserError: They are no configuration; the message names the key.
         """
-        given = _plain(args) if isinstance(args, Mapping) else args
+        given = with_loggers(_plain(args)) if isinstance(args, Mapping) else args
         with explaining(() if isinstance(given, Mapping) else given):
             cli = TlzooCLI(given, command)
         if isinstance(given, Mapping):
@@ -171,7 +171,7 @@ class Configuration:
                     raise
                 # where a class is one of several possibilities, the parser says all that it tried
                 reason: BaseException = error
-                while reason.__cause__ is not None:
+                while reason.__cause__ is not None and not isinstance(reason, UserError):
                     reason = reason.__cause__
                 named = re.search(r"class_path '([\w.]+)'", str(error))
                 of = f"{named[1]} cannot be built: " if named else ""
@@ -207,9 +207,17 @@ def _bounded(load: Callable[[str], Any]) -> Callable[[str], Any]:
 
     def bounded(text: str) -> Any:  # noqa: ANN401 (what a file says)
         yaml_text.check(text)
-        return load(text)
+        return with_loggers(load(text))
 
     return bounded
+
+
+def with_loggers(tree: Any) -> Any:  # noqa: ANN401 (what a file says)
+    """Return a configuration whose loggers have class paths instead of names."""
+    trainer = tree.get("trainer") if isinstance(tree, dict) else None
+    if not isinstance(trainer, dict) or "logger" not in trainer:
+        return tree
+    return {**tree, "trainer": {**trainer, "logger": logger_names.named(trainer["logger"])}}
 
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401 (Lightning's union)

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -22,10 +22,14 @@ from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import FILE as LOCK
 from tlzoo.machine.lock import held
 from tlzoo.model.description import plain
+from tlzoo.model.intervals import ENDS
 from tlzoo.model.seen import Seen, seen_in_training
 from tlzoo.model.trained import Model
 from tlzoo.training.in_memory import Table
 from tlzoo.training.run import Run, long_table, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Below a model's own directory, or in a folder of their own, measurements on other crystals.
 FOLDER: Final = "on"
@@ -86,9 +90,12 @@ def measured(
     folder = Path(output) if output is not None else _folder(model, weights, source)
     with held(folder, "choose another --out"):
         _check_folder(folder, facts)
-        said = trained.predict(crystals)[trained.head.columns(list(trained.units))].to_numpy(np.float32)
+        answers = trained.predict(crystals)
+        said = answers[trained.head.columns(list(trained.units))].to_numpy(np.float32)
         known = _known(weights, trained.card, crystals)
         content = _measured(trained, said, truth, known)
+        if inside := _held(answers, trained.units, truth):
+            content["intervals"] = inside
         notes += [note, _seen(known, source)]
         content |= {"on": facts, "notes": list(filter(None, notes))}
         table = long_table(trained.head, crystals.ids, "test", trained.units, truth, said)
@@ -128,6 +135,17 @@ def _measured(trained: Model, said: Values, truth: Values, known: Seen) -> dict[
     if seen is not None and seen.any() and not seen.all():
         content["unseen"] = _errors(trained, said[~seen], truth[~seen])
     return content
+
+
+def _held(answers: "pd.DataFrame", units: Mapping[str, str], truth: Values) -> dict[str, dict[str, int]]:
+    """Return of each property with an interval how many known values it holds, and how many there are."""
+    found = {}
+    for name, values in zip(units, truth.T, strict=True):
+        low, high = (f"{name}_{end}" for end in ENDS)
+        if low in answers and high in answers and np.isfinite(values).any():
+            inside = (answers[low] <= values) & (values <= answers[high])
+            found[name] = {"held": int(inside.sum()), "crystals": int(np.isfinite(values).sum())}
+    return found
 
 
 def _seen(known: Seen, source: str) -> str:

@@ -25,6 +25,7 @@ from tlzoo.training import cluster
 from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, trainer_of
 from tlzoo.training.history import History
 from tlzoo.training.in_memory import Table, contents, stored
+from tlzoo.training.loggers import Tracker
 from tlzoo.training.resume import (
     Keep,
     ResumeFiles,
@@ -35,7 +36,7 @@ from tlzoo.training.resume import (
     stopped,
 )
 from tlzoo.training.run import Run, read_yaml
-from tlzoo.training.tracking import Wandb, trackers
+from tlzoo.training.tracking import trackers
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def fit(
             structures with the labels as their properties. They are kept in the run directory. Or the data
             module of a configuration with the same section ``data``, so that nothing is read again.
         run_dir: Directory of the run; ``run_dir`` of the configuration by default. Where neither names one,
-            it follows from what is asked, and ``runs/latest`` leads to the newest.
+            it follows from what is asked. ``runs/latest`` leads to the newest run in ``runs``.
         quiet: Say nothing of groups and epochs, and show no progress.
         told: Called after each epoch.
 
@@ -137,7 +138,7 @@ def _trained(
         if begin is None and run.last.exists():
             raise UserError(f"another process trained in {run.path} just now; run the same command again")
         if trainer.is_global_zero:
-            _opened(run, config, data, found, unnamed=unnamed)
+            _opened(run, config, data, found, newest=unnamed or not quiet)
             if data.split.warning and not quiet:
                 logger.warning("%s", data.split.warning)
         try:
@@ -161,12 +162,13 @@ def _shows(experiment: Experiment) -> bool:
 
 
 def _opened(
-    run: Run, config: Configuration, data: CrystalDataModule, told: list[Wandb], *, unnamed: bool
+    run: Run, config: Configuration, data: CrystalDataModule, told: list[Tracker], *, newest: bool
 ) -> None:
     """Write what is known before training."""
     run.open(data, int(config.values.seed_everything))
     write_text(run.config, yaml.safe_dump(config.resolved, sort_keys=False))
-    if unnamed or Path(RUN_DIR).is_symlink():
+    # the trainings of a comparison lie below it, which is what was asked for
+    if newest or run.path.parent == Path(RUN_DIR).parent:
         latest.point(Path(RUN_DIR), run.path)
     for tracker in told:
         tracker.begin(run)
@@ -219,7 +221,7 @@ def evaluate(run: Run, experiment: Experiment, trainer: pl.Trainer, *parts: str)
     experiment.task.cpu()
 
 
-def log_results(found: list[Wandb], run: Run) -> None:
+def log_results(found: list[Tracker], run: Run) -> None:
     """Tell trackers what a run is worth."""
     for tracker in found:
         tracker.log_results(run)

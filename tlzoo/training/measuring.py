@@ -24,9 +24,10 @@ from tlzoo.training.configuration import MEASURING, Configuration, Experiment, T
 from tlzoo.training.external import measured
 from tlzoo.training.fitting import calm, evaluate, log_results, started
 from tlzoo.training.in_memory import Table
+from tlzoo.training.loggers import Tracker
 from tlzoo.training.resume import load_weights, resume_file
 from tlzoo.training.run import Run, read_yaml
-from tlzoo.training.tracking import CLASS_PATHS, Wandb, trackers
+from tlzoo.training.tracking import CLASS_PATHS, trackers
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +211,7 @@ def _measure(
 
 
 def _record(
-    run: Run, experiment: Experiment, trainer: pl.Trainer, part: Part, rows: Rows, told: list[Wandb]
+    run: Run, experiment: Experiment, trainer: pl.Trainer, part: Part, rows: Rows, told: list[Tracker]
 ) -> None:
     """Predict the part, and bring the files of the run up to date."""
     task, data = experiment.task, experiment.data

@@ -23,10 +23,13 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
+from tlzoo.cards.card import Interval
 from tlzoo.cards.library import names
 from tlzoo.cards.lineage import started_from
+from tlzoo.data.joined_table import theories
 from tlzoo.data.known_elements import symbols
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits.splitter import PARTS, differ
@@ -39,7 +42,8 @@ from tlzoo.heads.head import Head
 from tlzoo.machine import distributed, yaml_text
 from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
-from tlzoo.model import checkpoint
+from tlzoo.machine.progress import bar
+from tlzoo.model import checkpoint, intervals
 from tlzoo.model.description import plain
 from tlzoo.model.domain import Domain, read
 from tlzoo.model.trained import Model, learned_domain
@@ -75,6 +79,13 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run(path={self.path!r})"
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each property, as far as the run has written it down."""
+        kept = read_json(self.environment) if self.environment.is_file() else {}
+        found: dict[str, str] = kept.get("targets") or self.metrics.get("targets") or {}
+        return found
 
     @property
     def parity_plots(self) -> list[Path]:
@@ -199,6 +210,7 @@ class Run:
             "seed": seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "source": data.source,
+            "targets": dict(zip(data.targets, data.units, strict=True)),
             **hashes,
             "parts": digests(data),
             **taught_by(data),
@@ -231,6 +243,11 @@ class Run:
             "started_from": started_from(recipe.get("model") or {}),
             **({"teacher": kept["teacher"]} if kept.get("teacher") else {}),
             "metrics": {part: metrics[part] for part in PARTS if part in metrics},
+            "theory": theories(kept.get("source", data.source), data.targets),
+            "intervals": {
+                name: {key: value for key, value in one.items() if key in Interval.__struct_fields__}
+                for name, one in metrics.get("intervals", {}).items()
+            },
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tlzoo": _version("tlzoo"),
         }
@@ -284,8 +301,11 @@ class Run:
         table = pd.concat(tables, ignore_index=True)
         table = table.sort_values("part", key=lambda parts: parts.map(PARTS.index), kind="stable")
         write_text(self.predictions, table.to_csv(index=False))
+        table = self.predicted()
+        if found := _intervals(task, data.targets, table):
+            metrics["intervals"] = found
         self._write_metrics(metrics)
-        self.draw(task, self.predicted())
+        self.draw(task, table)
         return metrics
 
     def add_baselines(self, task: Task, data: CrystalDataModule) -> dict[str, Any]:
@@ -443,12 +463,14 @@ def predict_part(
     shares = []
     was_training = task.training
     task.eval()
-    with torch.inference_mode():
+    wanted = getattr(data.split, part)
+    hidden = distributed.rank() > 0
+    with torch.inference_mode(), bar(len(wanted), f"predicting {part}", hidden=hidden) as shown:
         for batch in data.part_dataloader(part):
             prediction = task(batch.to(task.device)).float().cpu()
             shares.append((batch[keys.ROW].cpu(), prediction))
+            shown.update(len(prediction))
     task.train(was_training)
-    wanted = getattr(data.split, part)
     rows, values = (torch.cat(each) for each in zip(*shares, strict=True))
     predicted = distributed.collected(rows, values, wanted)
     metrics = task.head.metrics(data.targets)
@@ -499,6 +521,32 @@ def long_table(
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _intervals(task: Task, targets: Sequence[str], table: pd.DataFrame) -> dict[str, Any]:
+    """Return how wide intervals are by the validation part, and what they hold of the test part, if known."""
+    chose = ", by which the epoch was chosen" if task.keep == "best" else ""
+    found = intervals.measured(task.head, _said(table, targets, "val"), f"validation crystals{chose}")
+    held = intervals.held(found, task.head, _said(table, targets, "test"))
+    return {
+        name: asdict(interval)
+        | ({"test": dict(zip(("held", "crystals"), held[name], strict=True))} if held[name][1] else {})
+        for name, interval in found.items()
+    }
+
+
+def _said(table: pd.DataFrame, targets: Sequence[str], part: str) -> intervals.Said:
+    """Return what is known of the crystals of a part, and said of them, by property."""
+    some = table[table["part"] == part]
+    texts = ("id", "part", "property", "unit")
+    return {
+        name: {
+            str(column): pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
+            for column, values in some[some["property"] == name].items()
+            if column not in texts
+        }
+        for name in targets
+    }
 
 
 def _unit(table: pd.DataFrame) -> str:

@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import pandas as pd
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
@@ -25,6 +24,8 @@ from tlzoo.cards.artifact import SCHEME, has_key
 from tlzoo.cards.lineage import input_artifact, model_artifact, started_from
 from tlzoo.errors import UserError
 from tlzoo.machine.files import write_text
+from tlzoo.training import loggers
+from tlzoo.training.loggers import Tracker
 from tlzoo.training.run import Run, read_yaml
 from tlzoo.training.task import Task
 
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 GROUP_COLUMNS = ["group", "parameters", "trains"]
 
 
-class Wandb(Logger):
+class Wandb(Tracker):
     """Log a run directory to Weights & Biases; offline where there is no key.
 
     It belongs to the commands, which tell it the run directory. In scripts without one, take Lightning's
@@ -196,17 +197,19 @@ class Wandb(Logger):
 
 
 # As users write it, and as the resolved configuration has it.
-CLASS_PATHS = ("tlzoo.tracking.Wandb", "tlzoo.training.tracking.Wandb")
+WANDB = ("tlzoo.tracking.Wandb", "tlzoo.training.tracking.Wandb")
+# Of all trackers.
+CLASS_PATHS = (*WANDB, *loggers.CLASS_PATHS)
 
 
 def configured(config: Mapping[str, Any]) -> list[Wandb]:
-    """Return the trackers that the resolved configuration of a run names."""
+    """Return the trackers that know checkpoints and that the resolved configuration of a run names."""
     given = (config.get("trainer") or {}).get("logger")
-    loggers = given if isinstance(given, list) else [given]
+    each = given if isinstance(given, list) else [given]
     return [
-        Wandb(**(logger.get("init_args") or {}))
-        for logger in loggers
-        if isinstance(logger, Mapping) and logger.get("class_path") in CLASS_PATHS
+        Wandb(**(one.get("init_args") or {}))
+        for one in each
+        if isinstance(one, Mapping) and one.get("class_path") in WANDB
     ]
 
 
@@ -243,6 +246,6 @@ def run_id(run: Run) -> str:
     return path.read_text().strip()
 
 
-def trackers(trainer: pl.Trainer) -> list[Wandb]:
+def trackers(trainer: pl.Trainer) -> list[Tracker]:
     """Return the loggers of a trainer that show a whole run directory."""
-    return [tracker for tracker in trainer.loggers if isinstance(tracker, Wandb)]
+    return [tracker for tracker in trainer.loggers if isinstance(tracker, Tracker)]

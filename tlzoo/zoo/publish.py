@@ -88,6 +88,7 @@ def publish(
         "training": _training(run, environment, recipe),
         "recipe": _portable(recipe),
         **({"teacher": environment["teacher"]} if environment.get("teacher") else {}),
+        **{key: loaded.card[key] for key in ("theory", "intervals") if loaded.card.get(key)},
         "cross_validation": _cross_validation(run, recipe, tested),
         "metrics": _measured(tested or [run]),
         "golden": golden(Model(loaded.backbone, loaded.head, loaded.card)),

@@ -129,7 +129,7 @@ def test_text(content):
     for part in (
         "CGCNN(dim=8), 1,234 parameters",
         "cutoff=8.0, neighbours=12",
-        "gap [eV]: MAE 0.25, RMSE 0.5, R² 0.900 on 990 crystals",
+        "gap (eV): MAE 0.25, RMSE 0.5, R² 0.900 on 990 crystals",
         "density: no label in the test part",
         "8,000 crystals to learn from",
         "12 crystals, listed in lists/out.csv",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data.dataset_cards.dataset_card import DatasetCard
 from tlzoo.errors import UserError
+from tlzoo.machine.progress import bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,14 +51,13 @@ def convert(card: DatasetCard, frames: Mapping[str, pd.DataFrame]) -> Crystals:
 def _table(card: DatasetCard, frame: pd.DataFrame, source: str) -> Crystals:
     """Return the crystals of one data frame with its targets; rows without any target are left out."""
     import pandas as pd
-    from tqdm import tqdm
 
     ours = {column: card.mapping[column] for column in card.columns[source] if column in card.mapping}
     columns = {name: pd.to_numeric(frame[column], errors="coerce") for column, name in ours.items()}
     ids = frame[card.id_column] if card.id_column else pd.Series(range(len(frame)), index=frame.index)
     kept = pd.DataFrame(columns).notna().any(axis=1) & ~ids.duplicated()
     return Crystals.from_structures(
-        list(tqdm(frame.loc[kept, "structure"], desc=f"Converting {source}", unit=" crystals", disable=None)),
+        list(bar(int(kept.sum()), f"converting {source}", iterable=frame.loc[kept, "structure"])),
         ids=[f"{card.id_prefix}{i}" for i in ids[kept]],
         columns={name: values[kept].to_list() for name, values in columns.items()},
         units={name: card.units[name] for name in columns},

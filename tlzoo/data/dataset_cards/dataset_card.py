@@ -17,10 +17,12 @@ class Target:
     Attributes:
         unit: Unit of the values; ``"1"`` is dimensionless.
         description: What is measured or computed.
+        theory: By which method, in a word or two, such as ``PBE`` or ``measured``; empty if nobody says so.
     """
 
     unit: str
     description: str
+    theory: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,11 @@ class DatasetCard:
     def units(self) -> dict[str, str]:
         """Unit of each target."""
         return {name: target.unit for name, target in self.targets.items()}
+
+    @property
+    def theories(self) -> dict[str, str]:
+        """Level of theory of each target, where it is known."""
+        return {name: target.theory for name, target in self.targets.items() if target.theory}
 
     def _source(self) -> str:
         if self.sources:

@@ -8,6 +8,8 @@ from tlzoo.data.dataset_cards.dataset_card import DatasetCard, Target
 _MP = "Materials Project, CC-BY-4.0"
 _MATBENCH = "Dunn et al., npj Comput. Mater. 6, 138 (2020)"
 _JAIN = "Jain et al., APL Mater. 1, 011002 (2013)"
+# of the Materials Project: PBE, with U for oxides and fluorides of some transition metals
+_PBE = "PBE(+U)"
 _ROWS = "ids are the row numbers of the matminer file"
 
 _SOURCES = ("mp", "e_form_paper", "log_gvrh", "phonons", "dielectric", "piezoelectric", "expt_gap")
@@ -15,7 +17,7 @@ _SOURCES = ("mp", "e_form_paper", "log_gvrh", "phonons", "dielectric", "piezoele
 _E_FORM = DatasetCard(
     name="e_form",
     title="formation energy, DFT",
-    targets={"formation_energy": Target("eV/atom", "formation energy")},
+    targets={"formation_energy": Target("eV/atom", "formation energy", _PBE)},
     default_target="formation_energy",
     crystals=132_752,
     citation=f"{_JAIN}; {_MATBENCH}",
@@ -30,7 +32,9 @@ _CARDS = (
         name="semiconductors",
         title="experimental band gaps of semiconductors and insulators, the embedded example",
         targets={
-            "band_gap": Target("eV", "experimental band gap at 300 K; the handbook is in column 'handbook'")
+            "band_gap": Target(
+                "eV", "experimental band gap at 300 K; the handbook is in column 'handbook'", "measured"
+            )
         },
         default_target="band_gap",
         crystals=203,
@@ -43,7 +47,9 @@ _CARDS = (
         name="phonons",
         title="highest optical phonon peak, DFPT",
         targets={
-            "last_phdos_peak": Target("1/cm", "frequency of the highest peak of the phonon density of states")
+            "last_phdos_peak": Target(
+                "1/cm", "frequency of the highest peak of the phonon density of states", "DFPT, PBEsol"
+            )
         },
         default_target="last_phdos_peak",
         crystals=1_265,
@@ -57,7 +63,9 @@ _CARDS = (
         name="dielectric",
         title="static dielectric constant, DFPT",
         targets={
-            "poly_total": Target("1", "mean eigenvalue of the total (electronic and ionic) dielectric tensor")
+            "poly_total": Target(
+                "1", "mean eigenvalue of the total (electronic and ionic) dielectric tensor", f"DFPT, {_PBE}"
+            )
         },
         default_target="poly_total",
         crystals=1_056,
@@ -72,7 +80,9 @@ _CARDS = (
         name="piezoelectric",
         title="largest piezoelectric modulus, DFPT",
         targets={
-            "eij_max": Target("C/m^2", "largest modulus of the piezoelectric stress tensor over directions")
+            "eij_max": Target(
+                "C/m^2", "largest modulus of the piezoelectric stress tensor over directions", f"DFPT, {_PBE}"
+            )
         },
         default_target="eij_max",
         crystals=941,
@@ -86,7 +96,7 @@ _CARDS = (
     DatasetCard(
         name="expt_gap",
         title="experimental band gaps with the likely structure",
-        targets={"expt_gap": Target("eV", "experimental band gap; 58 % are exactly 0 (metals)")},
+        targets={"expt_gap": Target("eV", "experimental band gap; 58 % are exactly 0 (metals)", "measured")},
         default_target="expt_gap",
         crystals=2_481,
         citation=f"Zhuo et al., J. Phys. Chem. Lett. 9, 1668 (2018); Kingsbury et al. (2022); {_JAIN}",
@@ -105,7 +115,9 @@ _CARDS = (
         name="log_gvrh",
         title="shear modulus, DFT",
         targets={
-            "log10_g_vrh": Target("log10(GPa)", "decimal logarithm of the Voigt-Reuss-Hill shear modulus")
+            "log10_g_vrh": Target(
+                "log10(GPa)", "decimal logarithm of the Voigt-Reuss-Hill shear modulus", _PBE
+            )
         },
         default_target="log10_g_vrh",
         crystals=10_987,
@@ -119,12 +131,12 @@ _CARDS = (
         name="mp",
         title="Materials Project 2019: PBE band gap, and formation energy and shear modulus where known",
         targets={
-            "band_gap": Target("eV", "PBE band gap, every crystal"),
+            "band_gap": Target("eV", "PBE band gap, every crystal", _PBE),
             "formation_energy": Target(
-                "eV/atom", "formation energy, where the same structure is in matbench_mp_e_form"
+                "eV/atom", "formation energy, where the same structure is in matbench_mp_e_form", _PBE
             ),
             "log10_g_vrh": Target(
-                "log10(GPa)", "shear modulus, where the same structure is in matbench_log_gvrh"
+                "log10(GPa)", "shear modulus, where the same structure is in matbench_log_gvrh", _PBE
             ),
         },
         default_target="band_gap",
@@ -150,7 +162,7 @@ _CARDS = (
     DatasetCard(
         name="jarvis_2d",
         title="band gap of two-dimensional materials, the out-of-domain test",
-        targets={"band_gap_optb88": Target("eV", "OptB88vdW band gap")},
+        targets={"band_gap_optb88": Target("eV", "OptB88vdW band gap", "OptB88vdW")},
         default_target="band_gap_optb88",
         crystals=1_103,
         citation="Choudhary et al., Sci. Rep. 7, 5179 (2017); JARVIS-DFT, NIST",

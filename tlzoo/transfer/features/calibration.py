@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlzoo.evaluation.crossval import deal
+from tlzoo.machine.progress import bar
 from tlzoo.transfer.features.estimators import Estimator
 from tlzoo.transfer.features.nested import AllBases, AllSizes, Candidate, Learner, Outcome, nested
 
@@ -70,7 +70,8 @@ def coverage(
     """
     folds = deal(groups, min(FOLDS, len(np.unique(groups))), np.random.default_rng(seed))
     held: dict[str, Any] = {"calibrated": dict.fromkeys(LEVELS, 0), "as stated": dict.fromkeys(LEVELS, 0)}
-    for fold in tqdm(range(int(folds.max()) + 1), desc="coverage", unit="fold", disable=None):
+    numbers = range(int(folds.max()) + 1)
+    for fold in bar(len(numbers), "coverage", "fold", iterable=numbers):
         train, left = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         some = {name: values[train] for name, values in features.items()}
         found = nested(

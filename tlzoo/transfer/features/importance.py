@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlzoo.crystals import with_unit
 from tlzoo.descriptors import composition, structure
@@ -19,6 +18,7 @@ from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole
+from tlzoo.machine.progress import bar
 from tlzoo.transfer.features import estimators
 from tlzoo.transfer.features.estimators import Fitted
 from tlzoo.transfer.features.findings import Report, Result
@@ -93,7 +93,7 @@ def importance(problem: Problem, report: Report) -> pd.DataFrame:
         told: dict[str, dict[tuple[str, str], Values]] = {result.features: {} for result in results}
         others = _others(groups_of(problem.crystals, group), problem.request.seed)
         models = {result.features: list(_models(problem, result)) for result in results}
-        for piece, columns in tqdm(pieces.items(), desc="importance", disable=None):
+        for piece, columns in bar(len(pieces), "importance", "piece", iterable=pieces.items()):
             changed = np.repeat(everything[None], DRAWS, axis=0)
             changed[:, :, columns] = everything[:, columns][others]
             for result in results:

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlzoo.evaluation.crossval import deal
+from tlzoo.machine.progress import bar
 from tlzoo.transfer.features.base import Bases
 from tlzoo.transfer.features.estimators import Estimator, Fitted, find, mixture
 from tlzoo.transfer.features.folds import folds_of
@@ -122,8 +122,7 @@ def nested(
     for repeat in range(repeats):
         folds[repeat] = folds_of(groups, cv, generator)
         work += [(repeat, fold) for fold in range(int(folds[repeat].max()) + 1)]
-    hidden = None if progress else True
-    for repeat, fold in tqdm(work, desc=estimator.name, unit="fold", disable=hidden):
+    for repeat, fold in bar(len(work), estimator.name, "fold", hidden=not progress, iterable=work):
         train, left = (np.flatnonzero(part) for part in (folds[repeat] != fold, folds[repeat] == fold))
         if most is not None:
             train = few(train, groups, most, np.random.default_rng([seed, repeat, fold]))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ from tlzoo.transfer.features.kernels import (
     KernelRidge,
     SupportVectors,
 )
-from tlzoo.transfer.features.layers import Source, is_computed, parts_of, sources, version_of
+from tlzoo.transfer.features.layers import Network, Source, is_computed, parts_of, sources, version_of
 from tlzoo.transfer.features.tables import base_of
 
 Values = NDArray[np.float64]
@@ -125,6 +125,13 @@ class SavedFeatures(Predictor):
     def units(self) -> dict[str, str]:
         """Unit of the target."""
         return {self.card["target"]: self.card["unit"]}
+
+    def to(self, device: str) -> Self:
+        """Move the networks that features come from to a device; return the model itself."""
+        for part in self.parts:
+            if isinstance(part.source, Network):
+                part.source.model.to(device)
+        return self
 
     def predict(self, crystals: Data) -> pd.DataFrame:
         """Predict in the unit of the target.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,12 @@ class Chosen(Predictor):
         """What it has learned from: distances are those of the network where it answers."""
         network = self.network.domain
         return network if NETWORK in self.record.parts else replace(self.frozen.domain, keys=network.keys)
+
+    def to(self, device: str) -> Self:
+        """Move all networks to a device, for example ``"cuda"``; return the model itself."""
+        self.network.to(device)
+        self.frozen.to(device)
+        return self
 
     def predict(self, crystals: Data, **limits: int) -> "pd.DataFrame":
         """Predict in the unit of the target; arguments and errors of :meth:`Model.predict`.

@@ -1,0 +1,138 @@
+"""`tlzoo predict`: to the screen, into a pipe, into a file."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, few, tlzoo):
+    """A short training on a few crystals, tested."""
+    from tlzoo.testing import workbench
+
+    path = tmp_path_factory.mktemp("run")
+    config = workbench.write_config(path / "config.yaml", few, {})
+    folder = workbench.fit(config, path / "run")
+    answer = tlzoo("test", folder)
+    assert answer.code == 0, answer.err
+    return folder
+
+
+def test_into_a_pipe_goes_what_goes_into_a_file(run, few, tlzoo, tmp_path):
+    piped = tlzoo("predict", run, few)
+    assert piped.code == 0, piped.err
+    assert tlzoo("predict", run, few, "-o", tmp_path / "said.csv").code == 0
+    assert piped.out == (tmp_path / "said.csv").read_text()
+    assert piped.out.splitlines()[0] == "id,band_gap,band_gap_q5,band_gap_q95,trust,unseen_elements,distance"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_shows_a_table(run, few):
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "tlzoo", "predict", str(run), str(few)]
+    with subprocess.Popen(
+        command, stdout=theirs, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "100"}
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        # the other end is closed when the process ends: an error on Linux, nothing more on others
+        try:
+            while some := os.read(ours, 65536):
+                shown += some
+        except OSError:
+            pass
+        assert process.wait() == 0, process.stderr.read()
+    os.close(ours)
+    lines = shown.decode().replace("\r\n", "\n").splitlines()
+    assert lines[0].endswith(": 24 crystals")
+    assert lines[2].split() == ["property", "unit", "mean", "error", "in", "the", "test"]
+    assert " ± " in lines[7]
+    assert sum("known: in training" in line for line in lines) == 14
+    assert "… and 4 more: -o FILE writes all" in lines
+
+
+def test_a_device_that_is_not_there_is_refused(run, few, tlzoo):
+    import torch
+
+    answer = tlzoo("predict", run, few, "--device", "tpu")
+    assert answer.code == 2
+    assert "--device: there is no 'tpu'; there are: auto, cpu, cuda, mps" in answer.err
+    assert tlzoo("predict", run, few, "--device", "cpu").code == 0
+    if not torch.cuda.is_available():
+        answer = tlzoo("predict", run, few, "--device", "cuda")
+        assert answer.code == 2
+        assert "there is no NVIDIA or AMD GPU here that torch can use; take --device cpu" in answer.err
+
+
+def test_intervals_are_those_of_the_run(run, few, tlzoo, tmp_path):
+    """The card has them, the metrics what they held of the test part, and the screen says so."""
+    import json
+
+    import pandas as pd
+
+    card = json.loads((run / "model.json").read_text())["intervals"]["band_gap"]
+    metrics = json.loads((run / "metrics.json").read_text())["intervals"]["band_gap"]
+    known = pd.read_csv(run / "predictions.csv")
+    errors = {
+        part: (rows["target"] - rows["prediction"]).abs().to_numpy() for part, rows in known.groupby("part")
+    }
+    # of four crystals the largest error is the most that can be said
+    assert card["crystals"] == 4
+    assert card["widths"]["0.9"] == pytest.approx(errors["val"].max(), rel=1e-5)
+    assert card["left_out"] == "validation crystals, by which the epoch was chosen"
+    held = int((errors["test"] <= card["widths"]["0.9"]).sum())
+    assert metrics["test"] == {"held": held, "crystals": 4}
+    shown = tlzoo("test", run)
+    assert f"is to hold 80 % (4 {card['left_out']}); it held {held} of 4 test crystals" in shown.out
+    said = tlzoo("predict", run, few, "-o", tmp_path / "said.csv")
+    assert said.code == 0, said.err
+    table = pd.read_csv(tmp_path / "said.csv")
+    half = table["band_gap_q95"] - table["band_gap"]
+    assert half.to_numpy() == pytest.approx(card["widths"]["0.9"], rel=1e-4)
+
+
+def test_what_intervals_hold_of_other_crystals_is_counted(run, tlzoo, tmp_path):
+    import json
+
+    import pandas as pd
+
+    from tlzoo.data import named
+
+    answer = tlzoo("test", run, "--on", "semiconductors", "-o", tmp_path / "on")
+    assert answer.code == 0, answer.err
+    assert tlzoo("predict", run, "semiconductors", "-o", tmp_path / "said.csv").code == 0
+    said = pd.read_csv(tmp_path / "said.csv")
+    truth = named.load("semiconductors").column("band_gap")
+    held = int(said["band_gap_q5"].le(truth).mul(said["band_gap_q95"].ge(truth)).sum())
+    metrics = json.loads((tmp_path / "on" / "metrics.json").read_text())
+    assert metrics["intervals"]["band_gap"] == {"held": held, "crystals": 203}
+    assert f"intervals of band_gap, which are to hold 90 %, held {held} of 203" in answer.out
+
+
+@pytest.mark.parametrize("head", ["Gaussian", "Quantile"])
+def test_heads_that_state_an_interval_have_it_corrected(head, few, tlzoo, config, tmp_path):
+    import json
+
+    import numpy as np
+    import pandas as pd
+
+    path = config({"model.head": {"class_path": head, "init_args": {"hidden": [8]}}})
+    assert tlzoo("fit", "--config", path, "--run_dir", tmp_path / "run").code == 0
+    card = json.loads((tmp_path / "run" / "model.json").read_text())["intervals"]["band_gap"]
+    assert card["kind"] == {"Gaussian": "std", "Quantile": "quantiles"}[head]
+    assert tlzoo("predict", tmp_path / "run", few, "-o", tmp_path / "said.csv").code == 0
+    said = pd.read_csv(tmp_path / "said.csv").set_index("id")
+    known = pd.read_csv(tmp_path / "run" / "predictions.csv", dtype={"id": str}).set_index("id")
+    left = known[known["part"] == "val"]
+    ends = said.loc[left.index, ["band_gap_q5", "band_gap_q95"]].to_numpy()
+    target = left["target"].to_numpy()
+    # the largest score of the validation part is the width: all of it is held, one crystal just so
+    assert (ends[:, 0] <= target + 1e-5).all()
+    assert (target <= ends[:, 1] + 1e-5).all()
+    assert np.abs(ends - target[:, None]).min() < 1e-4

@@ -1,0 +1,149 @@
+"""Which checkpoints there are, narrowed down, and which one to take for a property."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from operator import itemgetter
+from typing import Any, Final, Self
+
+from tlzoo.cards import library
+from tlzoo.cards.card import Card
+from tlzoo.errors import UserError, no_such
+
+# What a checkpoint is made for: to predict with, as it has learned from every crystal; to compare with others
+# and to start from, as it has not seen the crystals of test sets; a potential has learned no property.
+PRODUCTION: Final = "production"
+BENCHMARK: Final = "benchmark"
+POTENTIAL: Final = "potential"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Checkpoints by name.
+
+    Attributes:
+        cards: Those whose cards can be read.
+        damaged: What is wrong with the others.
+        properties: Pattern of the properties that are looked for, such as ``phonons.*``.
+    """
+
+    cards: Sequence[Card]
+    damaged: dict[str, str] = field(default_factory=dict)
+    properties: str = "*"
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read all cards."""
+        cards, damaged = [], {}
+        for name in library.names():
+            try:
+                cards.append(library.find(name).card)
+            except UserError as error:
+                damaged[name] = str(error)
+        return cls(cards, damaged)
+
+    def narrowed(self, properties: str | None, backbone: str | None, elements: Sequence[str]) -> "Catalogue":
+        """Return those that predict a property, have a network of a class, and know elements.
+
+        Of a property the one with the least error comes first.
+
+        Raises:
+            UserError: No card has such a property or network, or there is no such element.
+        """
+        from tlzoo.crystals import SYMBOLS
+
+        cards = list(self.cards)
+        there = dict.fromkeys(target for card in cards for target in card.targets)
+        if properties is not None and not any(fnmatchcase(name, properties) for name in there):
+            raise UserError(no_such("property", properties, there))
+        networks = dict.fromkeys(network(card) for card in cards)
+        if backbone is not None and backbone.lower() not in map(str.lower, networks):
+            raise UserError(no_such("backbone", backbone, networks))
+        if strange := [symbol for symbol in elements if symbol not in SYMBOLS[1:]]:
+            raise UserError(f"there is no element {strange[0]!r}; wanted symbols such as Si")
+        if backbone is not None:
+            cards = [card for card in cards if network(card).lower() == backbone.lower()]
+        cards = [card for card in cards if {*elements} <= {*card.elements}]
+        found = Catalogue(cards, {}, properties or "*")
+        if properties is None:
+            return found
+        cards = [card for card in cards if found.targets(card)]
+        return Catalogue(sorted(cards, key=found.least), {}, properties)
+
+    def targets(self, card: Card) -> list[tuple[str, str]]:
+        """Return properties of a card that are looked for, with their units."""
+        both = zip(card.targets, card.units, strict=True)
+        return [(name, unit) for name, unit in both if fnmatchcase(name, self.properties)]
+
+    def least(self, card: Card) -> float:
+        """Return the smallest error of a card among the properties that are looked for."""
+        known = (card.metrics[name].mae for name, _ in self.targets(card) if name in card.metrics)
+        return min(known, default=float("inf"))
+
+    def best(self) -> Iterator[dict[str, Any]]:
+        """Yield for each property the checkpoint with the least error on crystals that were left out.
+
+        To predict with, one that has learned from every crystal is taken, if there is one; for benchmarks
+        and as a start one that has not.
+        """
+        for target, unit in dict.fromkeys(pair for card in self.cards for pair in self.targets(card)):
+            known = [(card.metrics[target].mae, card) for card in self.cards if target in card.metrics]
+            cards = [card for _, card in sorted(known, key=itemgetter(0))]
+            kinds = {
+                kind: [card for card in cards if kind_of(card) == kind] for kind in (PRODUCTION, BENCHMARK)
+            }
+            if not cards:
+                continue
+            predict = (kinds[PRODUCTION] or kinds[BENCHMARK])[0]
+            start = next(iter(kinds[BENCHMARK]), None)
+            yield {
+                "property": target,
+                "unit": unit,
+                "theory": predict.theory.get(target, ""),
+                "predict": predict.name,
+                "predict_mae": predict.metrics[target].mae,
+                "benchmark": start.name if start else None,
+                "benchmark_mae": start.metrics[target].mae if start else None,
+            }
+
+
+def network(card: Card) -> str:
+    """Return the class of a checkpoint's network, such as ``CGCNN``."""
+    return str(card.spec.backbone.get("class_path")).rpartition(".")[2]
+
+
+def kind_of(card: Card) -> str:
+    """Return what a checkpoint is made for."""
+    if card.package:
+        return POTENTIAL
+    return PRODUCTION if card.cross_validation else BENCHMARK
+
+
+def content(card: Card) -> dict[str, Any]:
+    """Return what a list says of a checkpoint, as plain data."""
+    return {
+        "name": card.name,
+        "description": card.description,
+        "kind": kind_of(card),
+        "backbone": network(card),
+        "parameters": card.parameters,
+        "bytes": card.bytes,
+        "targets": [_target(card, *pair) for pair in zip(card.targets, card.units, strict=True)],
+        "elements": card.elements,
+        "learned_from": card.training.source
+        if card.training
+        else card.package.learned
+        if card.package
+        else "",
+        "training_crystals": card.training.train.crystals if card.training else None,
+        "started_from": [origin.name for origin in card.started_from],
+        "licence": card.licence,
+        "needs": card.package.lacking if card.package else "",
+        "sha256": card.sha256,
+    }
+
+
+def _target(card: Card, name: str, unit: str) -> dict[str, Any]:
+    found = card.metrics.get(name)
+    measured = {key: getattr(found, key, None) for key in ("mae", "rmse", "r2", "n")}
+    return {"name": name, "unit": unit, "theory": card.theory.get(name, ""), **measured}
