@@ -20,7 +20,7 @@ from tlzoo.nn.element_embedding import ElementEmbedding
 from tlzoo.nn.norm import BatchNorm, LayerNorm, Norm, norm_layer
 from tlzoo.nn.pooling import Pool
 from tlzoo.nn.radial import Gaussians
-from tlzoo.nn.rows import Rows
+from tlzoo.nn.rows import Rows, crystals
 
 RADIAL, ANGULAR, HIDDEN = 80, 40, 64
 
@@ -51,6 +51,8 @@ class ALIGNN(Backbone):
     References:
         npj Comput. Mater. 7, 185 (2021).
     """
+
+    stackable = True
 
     def __init__(
         self,
@@ -99,19 +101,21 @@ class ALIGNN(Backbone):
 
     def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
         """Embed the crystals of a batch."""
-        atoms = Rows.of(batch[keys.ATOM_COUNT])
-        bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count)
+        atoms = Rows.atoms(batch)
+        bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count, atoms.blocks)
         x = self.atoms(batch[keys.NUMBERS], atoms)
         y = self.bonds(batch[keys.BOND_LENGTH], bonds.rows)
         if self.alignn_layers:
-            angles = Edges.of(batch[keys.ANGLE_INDEX], batch[keys.ANGLE_COUNT], bonds.rows.count)
+            angles = Edges.of(
+                batch[keys.ANGLE_INDEX], batch[keys.ANGLE_COUNT], bonds.rows.count, bonds.rows.blocks
+            )
             z = self.angles(batch[keys.ANGLE_COSINE], angles.rows)
         for twobody, threebody in zip(self.twobody, self.threebody, strict=True):
             x, y = twobody(x, y, atoms, bonds)
             y, z = threebody(y, z, bonds.rows, angles)
         for conv in self.gcn:
             x, y = conv(x, y, atoms, bonds)
-        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, batch[keys.NUM_CRYSTALS]))
+        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, crystals(batch)))
         return pooled
 
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -139,15 +143,15 @@ class ALIGNN(Backbone):
 
 
 class Embedding(nn.Sequential):
-    """Layers one after another; those that normalise are told what each row stands for."""
+    """Layers one after another; those that normalise or have weights are told what each row stands for."""
 
     def forward(self, x: Tensor, rows: Rows) -> Float[Tensor, "rows dim"]:  # type: ignore[override]
         """Apply the layers."""
         for layer in self:
-            if isinstance(layer, (BatchNorm, LayerNorm)):
+            if isinstance(layer, (BatchNorm, LayerNorm, ElementEmbedding)):
                 x = layer(x, rows)
             elif isinstance(layer, nn.Linear):
-                x = linear(x, layer)
+                x = linear(x, layer, rows)
             else:
                 x = layer(x)
         return x

@@ -36,12 +36,14 @@ class Backbone(nn.Module, ABC):
             carry it.
         out_dim: Length of an embedding.
         cpu_rows: Rows (angles, bonds without angles, or crystals) that a CPU computes at a time.
+        stackable: Whether its layers compute several networks at once (:mod:`tlzoo.nn.stacked`).
         pretrained: Whether its weights have been learned before: a start that fine-tuning may stay near.
     """
 
     graph: Options
     out_dim: int
     cpu_rows: int = 50_000
+    stackable = False
     pretrained = False
 
     @abstractmethod

@@ -17,7 +17,7 @@ from tlzoo.nn.gated_conv import GatedConv
 from tlzoo.nn.norm import Norm
 from tlzoo.nn.pooling import Pool
 from tlzoo.nn.radial import Gaussians
-from tlzoo.nn.rows import Rows
+from tlzoo.nn.rows import Rows, crystals
 
 EDGE_DIM = 41  # 0, 0.2 … 8 Å
 
@@ -72,11 +72,11 @@ class CGCNN(Convolutional):
 
     def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
         """Embed the crystals of a batch."""
-        x = self.embed(batch[keys.NUMBERS])
-        atoms = Rows.of(batch[keys.ATOM_COUNT])
-        bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count)
+        atoms = Rows.atoms(batch)
+        x = self.embed(batch[keys.NUMBERS], atoms)
+        bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count, atoms.blocks)
         edge_attr = self.basis(batch[keys.BOND_LENGTH])
         for conv in self.convs:
             x = conv(x, edge_attr, atoms, bonds)
-        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, batch[keys.NUM_CRYSTALS]))
+        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, crystals(batch)))
         return pooled

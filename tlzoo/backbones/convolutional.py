@@ -22,6 +22,7 @@ class Convolutional(Backbone):
         drop: Dropout of the embedding.
     """
 
+    stackable = True
     dim: int
     depth: int
     pooling: AnyPooling

@@ -21,7 +21,7 @@ from tlzoo.nn.moment_conv import Directions, MomentConv
 from tlzoo.nn.norm import Norm
 from tlzoo.nn.pooling import Pool
 from tlzoo.nn.radial import Gaussians
-from tlzoo.nn.rows import Rows
+from tlzoo.nn.rows import Rows, crystals
 
 EDGE_DIM = 41  # 0, 0.2 … 8 Å, as CGCNN
 
@@ -88,16 +88,16 @@ class MomentNet(Convolutional):
 
     def forward(self, batch: Batch) -> Float[Tensor, "crystals dim"]:
         """Embed the crystals of a batch."""
-        x = self.embed(batch[keys.NUMBERS])
-        atoms = Rows.of(batch[keys.ATOM_COUNT])
-        bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count)
+        atoms = Rows.atoms(batch)
+        x = self.embed(batch[keys.NUMBERS], atoms)
+        bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count, atoms.blocks)
         # moments of messages without order are as long as one message
         directions = Directions.of(bonds, batch[keys.BOND_HARMONICS], self.graph.neighbours**-0.5)
         length = batch[keys.BOND_LENGTH]
         edge_attr = self.basis(length) * envelope(length, self.graph.cutoff)[:, None]
         for conv in self.convs:
             x = conv(x, edge_attr, atoms, directions)
-        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, batch[keys.NUM_CRYSTALS]))
+        pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, crystals(batch)))
         return pooled
 
 

@@ -136,8 +136,13 @@ class CrystalDataModule(pl.LightningDataModule):
         return module
 
     def share(self, other: "CrystalDataModule", *, split: bool = True) -> None:
-        """Take over the table of a module with the same arguments; see :meth:`LabelledTable.share`."""
+        """Take over the table of a module with the same arguments; see :meth:`LabelledTable.share`.
+
+        With the split also the store that it has opened.
+        """
         self.table.share(other.table, split=split)
+        if split and self.cache_dir == other.cache_dir:
+            self._options, self._opened = other._options, other._opened
 
     @property
     def source(self) -> str:
@@ -219,11 +224,25 @@ class CrystalDataModule(pl.LightningDataModule):
         Of several processes one reads and builds, then the others open; all must call it. ``everything`` is
         what predicting asks for: all crystals of the table, without a split.
         """
+        if self._opened is not None and self._options == options and not everything:
+            return
         self._options = options
         with distributed.first():
             rows = np.arange(len(self.crystals)) if everything else self.used_rows
             store = open_store(self.crystals.select(rows), options, cache_dir=self.cache_dir)
         self._opened, self._atoms = (store, rows), None
+
+    def store_of(self, rows: NDArray[np.int64], options: Options) -> Store:
+        """Return the graphs, or descriptors, of crystals that the split uses, by their rows in the table."""
+        self.open_graphs(options)
+        assert self._opened is not None
+        store, opened = self._opened
+        return store.select(np.searchsorted(opened, rows))
+
+    def rows_of_batch(self, options: Options) -> float:
+        """Return how many rows a training batch has on average: of bonds, or of angles."""
+        train = self.split.train
+        return float(self.store_of(train, options).num_rows.sum()) / max(1.0, len(train) / self.batch_size)
 
     def _taught(self) -> AtomTargets | None:
         """Return what a teacher says of the atoms of the store; all processes must call it."""

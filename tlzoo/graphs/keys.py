@@ -57,6 +57,10 @@ ATOM_TARGETS: Final = "atom_targets"
 # int | number of crystals in the batch (atoms-less crystals do not exist)
 NUM_CRYSTALS: Final = "num_crystals"
 
+# tlzoo.nn.row_blocks.Blocks | which crystals are for which network, those of one after those of another; only
+# where several networks compute together
+NETWORKS: Final = "networks"
+
 # (crystals, targets) float32, physical units | NaN where unknown
 TARGETS: Final = "targets"
 

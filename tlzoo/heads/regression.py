@@ -44,8 +44,14 @@ class Regression(Head):
         self, raw: Float[Tensor, "crystals out"], targets: Float[Tensor, "crystals targets"]
     ) -> Float[Tensor, ""]:
         """Return the mean loss of the known targets."""
+        return masked_mean(*self.losses(raw, targets)).sum()
+
+    def losses(
+        self, raw: Float[Tensor, "crystals out"], targets: Float[Tensor, "crystals targets"]
+    ) -> tuple[Float[Tensor, "crystals targets"], Tensor]:
+        """Return the loss of each crystal, and whether its target is known."""
         scaled, known = self._scaled(targets)
-        return masked_mean(elementwise(self.loss_, full(raw), scaled), known).sum()
+        return elementwise(self.loss_, full(raw), scaled), known
 
     def predict(self, raw: Float[Tensor, "crystals out"]) -> Float[Tensor, "crystals columns"]:
         """Return the prediction in the unit of the target."""

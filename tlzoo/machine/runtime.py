@@ -6,7 +6,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 # A batch is some hundred operations on about 10⁶ numbers, each ending at a barrier; torch gives a thread at
@@ -43,6 +44,19 @@ def configure(threads: int | None = None, *, keep: bool = True) -> None:
         torch.set_num_threads(threads)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores(), MAX_THREADS))
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Let each operation of torch use one thread: several share its sums out in another way."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def speak() -> None:

@@ -312,14 +312,23 @@ def embed(
     return load(name).embed(crystals, layer=layer)
 
 
-def learned_domain(model: Model, crystals: Crystals) -> Domain:
-    """Return what a model has learned from, by all its training crystals; at most 2,000 are embedded."""
+def learned_domain(model: Model, crystals: Crystals, store: Store) -> Domain:
+    """Return what a model has learned from, by all its training crystals; at most 2,000 are embedded.
+
+    The store holds what the model reads of these crystals.
+    """
     drawn = np.random.default_rng(0).permutation(len(crystals))[:DRAWN]
+    embedding = model.read({model.backbone.graph: store.select(drawn)}, [EMBEDDING])[EMBEDDING]
+    return Domain.of(embedding, structure_keys(crystals))
+
+
+def structure_keys(crystals: Crystals) -> StructureKeys:
+    """Return the keys of training crystals, found once for all models that learn from them."""
     sha256 = crystals.content_hash
     if sha256 not in _KEYS:
         _KEYS.clear()
         _KEYS[sha256] = StructureKeys.of(crystals)
-    return Domain.of(model.embed(crystals.select(drawn)), _KEYS[sha256])
+    return _KEYS[sha256]
 
 
 # Of the training crystals last asked for: the trainings of a comparison have the same, and a key costs half

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from tlzoo.nn.edge_linear import edge_linear, linear
+from tlzoo.nn.edge_linear import biased, edge_linear, linear
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.norm import Norm, norm_layer
 from tlzoo.nn.rows import Rows
@@ -58,13 +58,13 @@ class EdgeGatedConv(nn.Module):
         m = edge_linear(
             y,
             self.edge_gate.weight,
-            linear(x, self.dst_gate) + self.edge_gate.bias,
-            linear(x, self.src_gate),
+            biased(linear(x, self.dst_gate, nodes), self.edge_gate.bias, nodes),
+            linear(x, self.src_gate, nodes),
             edges,
         )
-        total, gates = gated_sum(m, linear(x, self.dst_update), edges)
+        total, gates = gated_sum(m, linear(x, self.dst_update, nodes), edges)
         message = total / (gates + 1e-6)
-        x = x + F.silu(self.bn_nodes(linear(x, self.src_update) + message, nodes))
+        x = x + F.silu(self.bn_nodes(linear(x, self.src_update, nodes) + message, nodes))
         if self.bn_edges is not None:
             y = y + F.silu(self.bn_edges(m, edges.rows))
         return x, y

@@ -9,12 +9,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from tlzoo.nn.edges import Edges
+from tlzoo.nn.rows import Rows
 from tlzoo.nn.segment import arange, sum_rows
 
 
 def edge_linear(
     y: Float[Tensor, "edges edge_dim"],
-    weight: Float[Tensor, "dim edge_dim"],
+    weight: Float[Tensor, "*networks dim edge_dim"],
     to_target: Float[Tensor, "nodes dim"],
     to_source: Float[Tensor, "nodes dim"],
     edges: Edges,
@@ -30,7 +31,7 @@ def edge_linear(
 
     Args:
         y: Vectors of the edges.
-        weight: W.
+        weight: W, or those of several networks.
         to_target: t, added to all edges into a node.
         to_source: s, added to all edges out of a node.
         edges: The edges.
@@ -41,10 +42,23 @@ def edge_linear(
     return result
 
 
-def linear(x: Float[Tensor, "rows in_dim"], layer: torch.nn.Linear) -> Float[Tensor, "rows dim"]:
-    """Apply a linear layer; under autocast on a CPU the product is in bf16 and the result in fp32."""
-    result: Tensor = layer(x)
+def linear(
+    x: Float[Tensor, "rows in_dim"], layer: torch.nn.Linear, rows: Rows | None = None
+) -> Float[Tensor, "rows dim"]:
+    """Apply a linear layer; under autocast on a CPU the product is in bf16 and the result in fp32.
+
+    Of several networks each has its rows: the layer is a :class:`~tlzoo.nn.stacked.StackedLinear`.
+    """
+    blocks = rows.blocks if rows is not None else None
+    result: Tensor = layer(x) if blocks is None else layer(x, blocks)
     return result.float() if result.dtype == torch.bfloat16 and x.device.type == "cpu" else result
+
+
+def biased(
+    x: Float[Tensor, "rows dim"], bias: Float[Tensor, "*networks dim"], rows: Rows
+) -> Float[Tensor, "rows dim"]:
+    """Add to each row the bias of its network."""
+    return x + bias if rows.blocks is None else rows.blocks.plus(x, bias)
 
 
 class _EdgeLinear(torch.autograd.Function):
@@ -63,6 +77,8 @@ class _EdgeLinear(torch.autograd.Function):
         ctx.edges, ctx.low = edges, low
         ctx.save_for_backward(y, weight)
         m = _gather_sum(to_target, to_source, edges)
+        if blocks := edges.rows.blocks:
+            return blocks.add_products(m, y, weight.transpose(1, 2))
         if m.dtype == low:
             return m.addmm_(y, weight.t())
         return m.add_(y @ weight.t())
@@ -74,8 +90,12 @@ class _EdgeLinear(torch.autograd.Function):
         edges: Edges = ctx.edges
         dm = dm.contiguous()
         low = dm.to(ctx.low)
-        dy = low @ weight if ctx.needs_input_grad[0] else None
-        dweight = low.t() @ y if ctx.needs_input_grad[1] else None
+        blocks = edges.rows.blocks
+        dy = dweight = None
+        if ctx.needs_input_grad[0]:
+            dy = low @ weight if blocks is None else blocks.products(low, weight)
+        if ctx.needs_input_grad[1]:
+            dweight = low.t() @ y if blocks is None else blocks.outer(low, y)
         to_target = sum_rows(dm, arange(dm), edges.by_target) if ctx.needs_input_grad[2] else None
         to_source = sum_rows(dm, edges.order, edges.by_source) if ctx.needs_input_grad[3] else None
         return dy, dweight, to_target, to_source, None, None

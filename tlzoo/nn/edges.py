@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tlzoo.nn.row_blocks import Blocks
 from tlzoo.nn.rows import Rows
 
 
@@ -39,6 +40,7 @@ class Edges:
         index: Int[Tensor, "2 edges"],
         count: Float[Tensor, " edges"],
         node_count: Float[Tensor, " nodes"],
+        nodes: Blocks | None = None,
     ) -> Edges:
         """Prepare edges for the layers of a batch.
 
@@ -46,13 +48,15 @@ class Edges:
             index: Source and target of each edge, sorted by target.
             count: How many equal edges the target has.
             node_count: How many nodes of the cells each node stands for.
+            nodes: Which nodes are whose, if there are several networks.
         """
         source, target = index
         # stable: sums over the edges of a source are always in the same order
         sources, order = source.sort(stable=True)
-        nodes = len(node_count)
-        rows = Rows.of(count * node_count.index_select(0, target))
-        return cls(source, target, count, pointers(target, nodes), pointers(sources, nodes), order, rows)
+        size = len(node_count)
+        blocks = nodes.inside(target) if nodes is not None else None
+        rows = Rows.of(count * node_count.index_select(0, target), blocks)
+        return cls(source, target, count, pointers(target, size), pointers(sources, size), order, rows)
 
 
 def pointers(index: Int[Tensor, " rows"], size: int) -> Int[Tensor, " size_plus_1"]:

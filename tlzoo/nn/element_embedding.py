@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from tlzoo.crystals import SYMBOLS
 from tlzoo.errors import UserError
 from tlzoo.nn.elements import covered, properties
+from tlzoo.nn.rows import Rows
 
 FEATURES = 92
 
@@ -104,8 +105,10 @@ class ElementEmbedding(nn.Module):
             self.linear = nn.Embedding(max(covered()) + 1, dim)
         self.features = features
 
-    def forward(self, numbers: Int[Tensor, " atoms"]) -> Float[Tensor, "atoms dim"]:
-        """Embed atomic numbers.
+    def forward(
+        self, numbers: Int[Tensor, " atoms"], atoms: Rows | None = None
+    ) -> Float[Tensor, "atoms dim"]:
+        """Embed atomic numbers, of several networks each its own.
 
         Raises:
             UserError: An element is not covered. Not on a GPU, where looking would wait for it: what reads
@@ -113,7 +116,9 @@ class ElementEmbedding(nn.Module):
         """
         if not numbers.is_cuda:
             check_numbers(numbers)
-        result: Tensor = self.linear(self.table[numbers] if self.features == "elements" else numbers)
+        known = self.table[numbers] if self.features == "elements" else numbers
+        blocks = atoms.blocks if atoms is not None else None
+        result: Tensor = self.linear(known) if blocks is None else self.linear(known, blocks)
         return result
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from tlzoo.nn.edge_linear import edge_linear, linear
+from tlzoo.nn.edge_linear import biased, edge_linear, linear
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.norm import Norm, norm_layer
 from tlzoo.nn.rows import Rows
@@ -58,8 +58,8 @@ class GatedConv(nn.Module):
         z = edge_linear(
             edge_attr,
             self.edge.weight,
-            linear(x, self.target) + self.edge.bias,
-            linear(x, self.source),
+            biased(linear(x, self.target, atoms), self.edge.bias, atoms),
+            linear(x, self.source, atoms),
             bonds,
         )
         total = gate_sum(self.norm_gate(z, bonds.rows), bonds)

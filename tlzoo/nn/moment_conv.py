@@ -114,9 +114,10 @@ class MomentConv(nn.Module):
         directions: Directions,
     ) -> Float[Tensor, "atoms dim"]:
         """Update the atoms."""
-        moments = sum_moments(linear(edge_attr, self.radial), linear(x, self.source), directions)
-        update = linear(x, self.target) + linear(invariants(moments, self.degree), self.moments)
-        return x + linear(F.silu(self.norm(update, atoms)), self.out)
+        messages = linear(edge_attr, self.radial, directions.bonds.rows)
+        moments = invariants(sum_moments(messages, linear(x, self.source, atoms), directions), self.degree)
+        update = linear(x, self.target, atoms) + linear(moments, self.moments, atoms)
+        return x + linear(F.silu(self.norm(update, atoms)), self.out, atoms)
 
 
 def invariants(

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from tlzoo.graphs import keys
+from tlzoo.graphs.batch import Batch
+from tlzoo.nn.row_blocks import Blocks
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -14,16 +18,34 @@ class Rows:
 
     Attributes:
         count: How many atoms, bonds or angles of the cells each stands for, ``(rows,)``.
-        share: The same as a part of all, ``(rows,)``; sums to 1.
-        total: Number of all, a scalar.
+        share: The same as a part of all of its network, ``(rows,)``; sums to 1.
+        total: Number of all, a scalar; of each network, ``(networks,)``, if there are several.
+        blocks: Which rows are whose, if there are several networks.
     """
 
     count: Float[Tensor, " rows"]
     share: Float[Tensor, " rows"]
-    total: Float[Tensor, ""]
+    total: Float[Tensor, "*networks"]
+    blocks: Blocks | None = None
 
     @classmethod
-    def of(cls, count: Float[Tensor, " rows"]) -> Rows:
+    def of(cls, count: Float[Tensor, " rows"], blocks: Blocks | None = None) -> Rows:
         """Make shares of counts."""
-        total = count.sum()
-        return cls(count, count / total, total)
+        if blocks is None:
+            total = count.sum()
+            return cls(count, count / total, total)
+        total = blocks.sums(count[:, None])
+        share = (blocks.view(count[:, None]) / blocks.spread(total)).flatten()
+        return cls(count, share, total[:, 0], blocks)
+
+    @classmethod
+    def atoms(cls, batch: Batch) -> Rows:
+        """Return the atoms of a batch."""
+        several = batch[keys.NETWORKS].inside(batch[keys.BATCH]) if keys.NETWORKS in batch else None
+        return cls.of(batch[keys.ATOM_COUNT], several)
+
+
+def crystals(batch: Batch) -> int | Blocks:
+    """Return how many crystals a batch has; if several networks read it, which are whose."""
+    found: int | Blocks = batch[keys.NETWORKS if keys.NETWORKS in batch else keys.NUM_CRYSTALS]
+    return found

@@ -7,10 +7,8 @@ on how many there are.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, Protocol
-
-import torch
 
 from tlzoo.descriptors.stores import Options
 from tlzoo.graphs.graph_chunk import Chunk
@@ -55,7 +53,7 @@ def run(work: Work, wanted: Sequence[int], jobs: int) -> Iterator[int]:
         UserError: The pool is damaged, a worker was killed, or the disk is full.
     """
     with ExitStack() as stack:
-        stack.enter_context(single_threaded())
+        stack.enter_context(runtime.single_threaded())
         workers: dict[Options, Workers] = {}
         if jobs > 1:
             for options in work.options:
@@ -79,14 +77,3 @@ def run(work: Work, wanted: Sequence[int], jobs: int) -> Iterator[int]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Let each operation of torch use one thread: several share its sums out in another way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

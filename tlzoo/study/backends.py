@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import threading
 from abc import ABC, abstractmethod
@@ -10,7 +9,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Self
 
-from tlzoo.machine import runtime
+from tlzoo.machine import children, runtime
 from tlzoo.study.job import Job, Outcome, ending, heading, perform
 from tlzoo.study.preparation import Memory
 
@@ -132,17 +131,9 @@ def _sent(link: Connection, job: Job) -> bool:
 def _work(link: Connection) -> None:
     """Compute what comes through a link until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its processes
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=children.end_with_parent, daemon=True).start()
     runtime.configure(threads=1)
     memory = Memory()
     with contextlib.suppress(EOFError):
         while True:
             link.send(perform(link.recv(), memory))
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, even if that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -5,9 +5,11 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import lightning.pytorch as pl
 import yaml
@@ -15,13 +17,15 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from tlzoo import plugins
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.errors import UserError
+from tlzoo.errors import DivergedError, UserError
+from tlzoo.graphs.row_budget import ran_out
 from tlzoo.machine import distributed, latest
 from tlzoo.machine.files import write_text
 from tlzoo.machine.remarks import once
 from tlzoo.machine.runtime import multiplies_bf16
 from tlzoo.model import checkpoint
 from tlzoo.training import cluster
+from tlzoo.training.bundle import Batches, Bundle, Followers, Member, shape
 from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, trainer_of
 from tlzoo.training.history import History
 from tlzoo.training.in_memory import Table, contents, stored
@@ -105,6 +109,113 @@ def fit(
         return _trained(config, known, quiet=quiet, told=told, unnamed=unnamed)
 
 
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A training that will be: its configuration, what that builds, and the shape it shares with others.
+
+    The shape is None if it goes alone.
+    """
+
+    config: Configuration
+    experiment: Experiment
+    shape: str | None
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any], run_dir: Path) -> Self:
+        """Read and build a configuration.
+
+        Raises:
+            UserError: It is none, or cannot be built.
+        """
+        with calm(quiet=True):
+            config = Configuration.parsed({**tree, "run_dir": str(run_dir)})
+            experiment = config.build()
+        begun = config.run.last.exists() or config.values.ckpt_path is not None
+        return cls(config, experiment, None if begun else shape(experiment, config.resolved))
+
+
+def fit_together(
+    trainings: Sequence[Planned],
+    *,
+    data: CrystalDataModule,
+    told: Callable[[int], None] | None = None,
+) -> None:
+    """Train as :func:`fit` does, quietly, each into its run directory; those of one shape as one.
+
+    One that diverges leaves the others alone: its directory has no model then.
+
+    Args:
+        trainings: Of one shape, or one that goes alone.
+        data: The data module of configurations with the same section ``data``.
+        told: Called after each epoch of each with its number.
+
+    Raises:
+        UserError: As for :func:`fit`, but of divergence.
+    """
+    tell = [partial(told, i) if told is not None else None for i in range(len(trainings))]
+    with calm(quiet=True):
+        if len(trainings) > 1 and _bundled(trainings, data, tell):
+            return
+        for each, tell_each in zip(trainings, tell, strict=True):
+            with contextlib.suppress(DivergedError):
+                _trained(each.config, data, quiet=True, told=tell_each, unnamed=False)
+
+
+def _bundled(
+    trainings: Sequence[Planned], data: CrystalDataModule, told: Sequence[Callable[[], None] | None]
+) -> bool:
+    """Train as one; return whether there was memory for it. What is finished of each goes on alone."""
+    runs = [each.config.run for each in trainings]
+    histories = [
+        History(run.path, told=tell, networks=len(runs)) for run, tell in zip(runs, told, strict=True)
+    ]
+    members = [_member(each, data, history) for each, history in zip(trainings, histories, strict=True)]
+    trainer = started(
+        trainings[0].experiment,
+        "fit",
+        [Followers(members), cluster.Stop(lambda: stopped(runs[0]))],
+        cluster.plugins(),
+        enable_progress_bar=False,
+        default_root_dir=runs[0].path,
+    )
+    with contextlib.ExitStack() as locks:
+        for run, each, member in zip(runs, trainings, members, strict=True):
+            member.join(trainer)
+            locks.enter_context(run.held())
+            _opened(run, each.config, member.data, [], unnamed=False)
+        try:
+            with contextlib.suppress(DivergedError):  # all of them
+                trainer.fit(Bundle(members), datamodule=Batches(members))
+        except (KeyboardInterrupt, SystemExit) as stop:
+            raise UserError(stopped(runs[0])) from stop
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+            return False
+        for run, each, member, history in zip(runs, trainings, members, histories, strict=True):
+            if member.diverged is None:
+                _finished(run, each.experiment, trainer, history)
+    return True
+
+
+def _member(training: Planned, data: CrystalDataModule, history: History) -> Member:
+    run, task, own = training.config.run, training.experiment.task, training.experiment.data
+    run.check()
+    checkpoint.check_storable(task.backbone, task.head, export=task.export)
+    own.share(data)
+    keep = [Keep(run.path, "best", monitor=task.monitor), Keep(run.path, "last")]
+    return Member(task, own, [history, *keep], ResumeFiles())
+
+
+def _finished(run: Run, experiment: Experiment, trainer: pl.Trainer, history: History) -> None:
+    """Measure what was kept, and export it."""
+    load_weights(experiment.task, run.best)
+    evaluate(run, experiment, trainer, "train", "val")
+    if distributed.rank() == 0:
+        run.close(history.seconds)
+        run.export(experiment.task, experiment.data)
+
+
 def _trained(
     config: Configuration,
     known: CrystalDataModule | None,
@@ -146,11 +257,8 @@ def _trained(
         except (KeyboardInterrupt, SystemExit) as stop:
             raise UserError(stopped(run)) from stop
         if not values.trainer.fast_dev_run:
-            load_weights(task, run.best)
-            evaluate(run, experiment, trainer, "train", "val")
+            _finished(run, experiment, trainer, history)
             if distributed.rank() == 0:
-                run.close(history.seconds)
-                run.export(task, data)
                 log_results(found, run)
     return run
 

@@ -28,12 +28,21 @@ class History(Checkpoint):
         folder: Where to write the file.
         lines: Log a line per epoch, for where there is no progress bar.
         told: Called after each epoch.
+        networks: How many are trained together: each has its share of the time.
 
     Attributes:
         seconds: Time that the finished epochs took, validation included.
     """
 
-    def __init__(self, folder: Path, *, lines: bool = False, told: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lines: bool = False,
+        told: Callable[[], None] | None = None,
+        networks: int = 1,
+    ) -> None:
+        self.networks = networks
         self.path = folder / "history.csv"
         self.told = told
         self.lines = lines
@@ -60,7 +69,7 @@ class History(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Append the finished epoch, validation included, and write the table."""
-        seconds = time.monotonic() - self._clock
+        seconds = (time.monotonic() - self._clock) / self.networks
         self.seconds += seconds
         (crystals,) = distributed.totals([self._crystals])
         rate = trainer.optimizers[0].param_groups[-1]["lr"]

@@ -1,6 +1,6 @@
 """A few steps of a training, timed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
+from tlzoo.training.bundle import Batches, Bundle, Member
 from tlzoo.training.configuration import Experiment
 
 # Steps that are timed, after the first, which has memory to get. Of large networks fewer: two steps of theirs
@@ -31,10 +32,16 @@ class Pace:
     Attributes:
         crystal: Seconds to learn from a crystal, in batches as they come.
         timed: How many steps that rests on.
+        further: What a further network in the same training costs, as a part of the first.
+        shape: What trainings have in common that can be one; None of one that goes alone.
+        most: How many can be one.
     """
 
     crystal: float
     timed: int
+    further: float = 1.0
+    shape: str | None = None
+    most: int = 1
 
     def seconds(self, train: int, val: int, epochs: int) -> float:
         """Return how long a training takes, the prediction of both parts at its end included."""
@@ -42,14 +49,17 @@ class Pace:
         return TRAINING + epochs * each + FORWARD * self.crystal * (train + val)
 
 
-def timed(experiment: Experiment, data: CrystalDataModule, clock: Callable[[], float]) -> Pace:
-    """Take some steps of a training; nothing of it is kept."""
-    module = experiment.data
-    module.share(data)
+def timed(experiments: Sequence[Experiment], data: CrystalDataModule, clock: Callable[[], float]) -> Pace:
+    """Take some steps of a training, or of several as one; nothing of it is kept.
+
+    Of several the pace is that of each, if all others are trained by turns.
+    """
+    for each in experiments:
+        each.data.share(data)
     steps = Steps(data.crystals.num_atoms, clock)
     wanted = ("accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val")
     trainer = pl.Trainer(
-        **{name: experiment.trainer[name] for name in wanted},
+        **{name: experiments[0].trainer[name] for name in wanted},
         devices=1,
         max_epochs=STEPS + 1,
         max_steps=STEPS + 1,
@@ -62,7 +72,13 @@ def timed(experiment: Experiment, data: CrystalDataModule, clock: Callable[[], f
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(experiment.task, datamodule=module)
+    if len(experiments) == 1:
+        trainer.fit(experiments[0].task, datamodule=experiments[0].data)
+    else:
+        members = [Member(each.task, each.data) for each in experiments]
+        for member in members:
+            member.join(trainer)
+        trainer.fit(Bundle(members), datamodule=Batches(members))
     return steps.pace(data.split.train)
 
 

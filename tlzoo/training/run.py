@@ -253,7 +253,10 @@ class Run:
         }
         was_training = task.training
         task.eval()
-        domain = self._kept_domain(task) or learned_domain(Model(task.backbone, task.head, card), train)
+        domain = self._kept_domain(task)
+        if domain is None:
+            store = data.store_of(data.split.train, task.backbone.graph)
+            domain = learned_domain(Model(task.backbone, task.head, card), train, store)
         task.train(was_training)
         checkpoint.save(self.model, task.backbone, task.head, card, domain=domain)
 

@@ -118,6 +118,7 @@ class Task(pl.LightningModule):
         self._frozen: list[nn.Module] = []
         self._metrics: dict[Stage, Any] = {}
         self._losses: dict[Stage, list[tuple[Tensor, int]]] = {}
+        self._outputs: dict[Stage, list[tuple[Tensor, Tensor]]] = {}
         self._parts: dict[Stage, list[Part]] = {}
         self._batch: Batch | None = None
 
@@ -174,6 +175,7 @@ class Task(pl.LightningModule):
             self.seed = distributed.gather(self.seed)[0]
         self._metrics = {part: self.head.metrics(data.targets) for part in STAGES}
         self._losses = {part: [] for part in STAGES}
+        self._outputs = {part: [] for part in STAGES}
         self._parts = {part: [] for part in STAGES}
         self.head.check(data.target_values(data.used_rows), data.targets)
         if stage == "fit":
@@ -299,7 +301,7 @@ class Task(pl.LightningModule):
         self._batch = None
         if together := distributed.together():
             together.settle()
-        self._record("train", batch, outputs["raw"], outputs["value"], outputs["part"])
+        self.record("train", batch, outputs["raw"], outputs["value"], outputs["part"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Accumulate the metrics of the validation part."""
@@ -311,11 +313,11 @@ class Task(pl.LightningModule):
 
     def _evaluate(self, stage: Stage, batch: Batch) -> None:
         raw, part = self._raw(batch)
-        self._record(stage, batch, raw, self._loss(raw, part, batch)[1], part)
+        self.record(stage, batch, raw, self._loss(raw, part, batch)[1], part)
 
-    def _record(self, stage: Stage, batch: Batch, raw: Tensor, loss: Tensor, part: Part | None) -> None:
-        with torch.no_grad():
-            self._metrics[stage].update(self.head.predict(raw.float()), batch[keys.TARGETS])
+    def record(self, stage: Stage, batch: Batch, raw: Tensor, loss: Tensor, part: Part | None = None) -> None:
+        """Keep what a batch gave until the epoch is measured."""
+        self._outputs[stage].append((raw.detach(), batch[keys.TARGETS]))
         self._losses[stage].append((loss.detach(), batch[keys.NUM_CRYSTALS]))
         if part is not None:
             self._parts[stage].append(Part(part.error.detach(), part.crystals))
@@ -334,21 +336,30 @@ class Task(pl.LightningModule):
 
     def _log_metrics(self, stage: Stage) -> None:
         # `self.log` of every step would take longer than a step of a small optimiser
+        for name, value in self.measured(stage).items():
+            shown = f"{stage}/loss" if stage == "train" else f"val/{self.head.monitor}"
+            self.log(name, value, prog_bar=name == shown)
+
+    def measured(self, stage: Stage) -> dict[str, Tensor]:
+        """Return the mean loss and the metrics of the batches since it was last asked, by name."""
         losses, crystals = zip(*self._losses[stage], strict=True)
         weights = torch.tensor(distributed.totals(crystals), dtype=losses[0].dtype, device=losses[0].device)
-        mean = (torch.stack(losses) * weights).sum() / weights.sum()
-        self.log(f"{stage}/loss", mean, prog_bar=stage == "train")
+        found = {f"{stage}/loss": (torch.stack(losses) * weights).sum() / weights.sum()}
         self._losses[stage].clear()
         if self._parts[stage]:
             errors, seen = (torch.stack(values) for values in zip(*self._parts[stage], strict=True))
             if total := seen.sum():  # the teacher may have seen no validation crystal
-                self.log(f"{stage}/teacher", (errors * seen).sum() / total)
+                found[f"{stage}/teacher"] = (errors * seen).sum() / total
             self._parts[stage].clear()
         metrics = self._metrics[stage]
+        raw, targets = (torch.cat(values) for values in zip(*self._outputs[stage], strict=True))
+        self._outputs[stage].clear()
+        with torch.no_grad():
+            metrics.update(self.head.predict(raw.float()), targets)
         metrics.pool()
-        for name, value in metrics.compute().items():
-            self.log(f"{stage}/{name}", value, prog_bar=stage == "val" and name == self.head.monitor)
+        found |= {f"{stage}/{name}": value for name, value in metrics.compute().items()}
         metrics.reset()
+        return found
 
     def spec(self) -> dict[str, Any]:
         """What the weights belong to, the graph of the backbone included, as plain data."""

@@ -1,13 +1,19 @@
 """What of a comparison fits into some minutes: fewer candidates, then fewer epochs, on both sides alike."""
 
+import heapq
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import torch
+
 from tlzoo.errors import UserError
+from tlzoo.machine import children
 from tlzoo.machine.files import write_text
-from tlzoo.transfer.finetune.duration import Durations, minutes, told
+from tlzoo.machine.runtime import usable_cores
+from tlzoo.training.bundle import bundles
+from tlzoo.transfer.finetune.duration import Durations, Tree, minutes, told
 from tlzoo.transfer.finetune.experiment import SIDES, Plan, Side
 from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import Recipe
@@ -22,13 +28,57 @@ SEVERAL: Final = ("devices", "num_nodes")
 
 
 def seconds(plan: Plan, durations: Durations, request: Request) -> dict[Side, float]:
-    """Estimate how long the trainings of each side take, those that repeat what was chosen included."""
-    found: dict[Side, float] = {}
-    for side in SIDES:
-        each = [durations.seconds(plan.trees[side, choice.start]) for choice in plan.choices[side]]
-        again = len(request.starts) - 1 if request.together and side == "scratch" else request.seeds - 1
-        found[side] = sum(each) + again * max(each)
+    """Estimate how long the trainings of each side take, those that repeat what was chosen included.
+
+    Trainings of both sides that are done together, or at the same time, count for each by what they would
+    take alone.
+    """
+    first = [(side, plan.trees[side, choice.start]) for side in SIDES for choice in plan.choices[side]]
+    alone: dict[Side, list[float]] = {side: [] for side in SIDES}
+    for side, tree in first:
+        alone[side].append(durations.seconds(tree))
+    rounds = [[tree for _, tree in first]]
+    again: dict[Side, int] = {
+        side: len(request.starts) - 1 if request.together and side == "scratch" else request.seeds - 1
+        for side in SIDES
+    }
+    longest = {side: max(trees, key=durations.seconds) for side, trees in _by_side(first).items()}
+    rounds.append([longest[side] for side in SIDES for _ in range(again[side])])
+    at_once = jobs(request, plan)
+    took = sum(_round(trees, durations, at_once) for trees in rounds if trees)
+    weight = {side: sum(alone[side]) + again[side] * max(alone[side]) for side in SIDES}
+    return {side: took * weight[side] / sum(weight.values()) for side in SIDES}
+
+
+def _by_side(trees: Iterable[tuple[Side, Tree]]) -> dict[Side, list[Tree]]:
+    found: dict[Side, list[Tree]] = {side: [] for side in SIDES}
+    for side, tree in trees:
+        found[side].append(tree)
     return found
+
+
+def _round(trees: Sequence[Tree], durations: Durations, at_once: int) -> float:
+    """Return the seconds of trainings that are begun together: the longest bundles first, to the idle."""
+    shapes = [durations.shape(tree) for tree in trees]
+    most = min(durations.most(tree) for tree in trees)
+    ends = [0.0] * at_once
+    costs = [
+        sum(durations.seconds(trees[i]) for i in bundle) * durations.share(trees[bundle[0]], len(bundle))
+        for bundle in bundles(shapes, at_once, most)
+    ]
+    for cost in sorted(costs, reverse=True):
+        heapq.heapreplace(ends, ends[0] + cost)
+    return max(ends)
+
+
+def jobs(request: Request, plan: Plan) -> int:
+    """Return how many trainings are done at a time: on an accelerator, or by several processes each, one."""
+    trainers = [tree["trainer"] for tree in plan.trees.values()]
+    shared = torch.accelerator.is_available() and any(each.get("accelerator") != "cpu" for each in trainers)
+    several = any(each.get(name, 1) not in (1, "1") for each in trainers for name in SEVERAL)
+    if shared or several or not children.FORKS:
+        return 1
+    return request.jobs or usable_cores()
 
 
 def total(found: Mapping[Side, float]) -> float:

@@ -1,8 +1,8 @@
-"""Trainings of an experiment, in this process, on data that are read once."""
+"""Trainings of an experiment, on data that are read once: of one shape as one, the others side by side."""
 
-import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.errors import DivergedError, UserError
+from tlzoo.errors import UserError
 from tlzoo.heads import Classification
+from tlzoo.machine import children
 from tlzoo.machine.files import read_table
+from tlzoo.model.trained import structure_keys
 from tlzoo.training import fitting, measuring
+from tlzoo.training.bundle import bundles, largest
 from tlzoo.training.configuration import Configuration
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune.experiment import Choice, Side, Tree
@@ -63,15 +66,6 @@ class Training:
         history = self.run.curves
         return int(np.nanargmin(history["val/mae" if "val/mae" in history else "val/loss"].to_numpy())) + 1
 
-    def fit(self, data: CrystalDataModule, told: Callable[[], None] | None = None) -> None:
-        """Train, or go on with it; a finished training stays as it is. What is told of it is each epoch.
-
-        Raises:
-            UserError: It was stopped, or the run directory holds another configuration.
-        """
-        with contextlib.suppress(DivergedError):
-            fitting.fit(self.tree, data=data, run_dir=self.run.path, quiet=True, told=told)
-
     def test(self, data: CrystalDataModule) -> Values:
         """Measure the epoch that was kept on the test part; return its errors with sign, ``(crystals,)``."""
         measuring.test(self.run, data=data)
@@ -83,6 +77,38 @@ class Training:
         rows = table[table["part"] == part]
         errors: Values = rows["prediction"].to_numpy() - rows["target"].to_numpy()
         return errors
+
+
+def fit(
+    trainings: Sequence[Training], data: CrystalDataModule, jobs: int, told: Callable[[int], None]
+) -> Iterator[int]:
+    """Train, or go on with it; a finished training stays as it is. Yield the number of each that is done.
+
+    Those of one shape are one training (:mod:`tlzoo.training.bundle`), several of which are done at a time,
+    in processes of their own.
+
+    Args:
+        trainings: What to train.
+        data: Their data.
+        jobs: Processes at a time; with 1 there is none but this one.
+        told: Called after each epoch of each with its number.
+
+    Raises:
+        UserError: It was stopped, or a run directory holds another configuration.
+    """
+    plans = [fitting.Planned.of(each.tree, each.run.path) for each in trainings]
+    # read once, for all processes to have
+    options = {each.experiment.task.backbone.graph for each in plans}
+    rows = max(data.rows_of_batch(each) for each in options)
+    structure_keys(data.crystals.select(data.split.train))
+    found = bundles([each.shape for each in plans], jobs, largest(rows, data.max_rows))
+
+    def work(numbers: list[int], tell: Callable[[int], None]) -> None:
+        fitting.fit_together([plans[i] for i in numbers], data=data, told=lambda i: tell(numbers[i]))
+
+    pieces = [partial(work, numbers) for numbers in found]
+    for number, _ in children.each(pieces, jobs, lambda _, training: told(training)):
+        yield from found[number]
 
 
 def read(tree: Tree) -> CrystalDataModule:

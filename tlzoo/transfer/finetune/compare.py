@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
@@ -23,6 +24,7 @@ from tlzoo.machine import latest
 from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
+from tlzoo.machine.runtime import single_threaded
 from tlzoo.model import answer_record, ensemble
 from tlzoo.model.answer_record import FROZEN, NETWORK, SHOWN
 from tlzoo.model.checkpoint import Loaded
@@ -33,8 +35,8 @@ from tlzoo.training.in_memory import Table, contents, stored
 from tlzoo.training.run import Run
 from tlzoo.transfer.features.layers import source
 from tlzoo.transfer.finetune import finished, verdict
-from tlzoo.transfer.finetune.budget import affordable
-from tlzoo.transfer.finetune.candidate import Training, read
+from tlzoo.transfer.finetune.budget import affordable, jobs
+from tlzoo.transfer.finetune.candidate import Training, fit, read
 from tlzoo.transfer.finetune.course import Course
 from tlzoo.transfer.finetune.decision import BOTH, Decision, decide
 from tlzoo.transfer.finetune.duration import Durations, told
@@ -48,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 # Fields of a request that `finetune` has arguments of its own for, those that are numbers, and lists.
 OURS = frozenset({"source", "target", "starts", "run_dir"})
-COUNTS = ("epochs", "batch_size", "seeds", "seed")
+COUNTS = ("epochs", "batch_size", "seeds", "seed", "jobs")
 LISTS = frozenset({"rates", "poolings", "strategies", "beside", "configs"})
 # The head of which there is a counterpart on frozen features.
 REGRESSION = "Regression"
@@ -199,13 +201,15 @@ class Comparison:
         if experiments.classes:
             say(_classes(data, labels))
         durations = Durations.begun(data, request.run_dir)
-        experiments, took = affordable(
-            request,
-            row,
-            durations,
-            lambda some: plan(request, starts, some, data.targets, classes=classes),
-            say,
-        )
+        # timed as it will be trained
+        with single_threaded() if jobs(request, experiments) > 1 else nullcontext():
+            experiments, took = affordable(
+                request,
+                row,
+                durations,
+                lambda some: plan(request, starts, some, data.targets, classes=classes),
+                say,
+            )
         durations.keep(request.run_dir)
         numbers = {side: len(experiments.choices[side]) for side in SIDES}
         again = len(starts) - 1 if request.together else len(SIDES) * (request.seeds - 1)
@@ -245,10 +249,13 @@ class Comparison:
         Raises:
             UserError: All trainings of a side diverged.
         """
-        tried = {}
+        wanted = [(side, choice, self.request.seed) for side in SIDES for choice in self.plan.choices[side]]
+        trained = self._trained(wanted)
+        tried: dict[Side, list[Training]] = {
+            side: [one for one in trained if one.side == side] for side in SIDES
+        }
         for side in SIDES:
-            tried[side] = [self._fitted(side, one, self.request.seed) for one in self.plan.choices[side]]
-            best(side, tried[side])  # the other side need not be trained if there is none
+            best(side, tried[side])
         return tried
 
     def answering(self, tried: Trainings) -> dict[Side, list[Training]]:
@@ -257,41 +264,77 @@ class Comparison:
         They are trained with what was chosen and several seeds; but if all models are to answer together,
         transfer has the best from each, whose number scratch has of seeds.
         """
-        if not self.request.together:
-            return {side: self._repeated(side, tried[side], self.request.seeds) for side in SIDES}
-        each = [
-            best("transfer", [one for one in tried["transfer"] if one.choice.start == start])
-            for start in self.request.starts
+        request = self.request
+        if request.together:
+            each = [
+                best("transfer", [one for one in tried["transfer"] if one.choice.start == start])
+                for start in request.starts
+            ]
+            first: dict[Side, list[Training]] = {
+                "transfer": sorted(each, key=lambda one: one.val),
+                "scratch": [best("scratch", tried["scratch"])],
+            }
+            number = {"transfer": 1, "scratch": len(each)}
+        else:
+            first = {side: [best(side, tried[side])] for side in SIDES}
+            number = dict.fromkeys(SIDES, request.seeds)
+        again = self._trained(
+            [
+                (side, first[side][0].choice, request.seed + i)
+                for side in SIDES
+                for i in range(1, number[side])
+            ]
+        )
+        for one in again:
+            best(one.side, [one])
+        return {side: [*first[side], *(one for one in again if one.side == side)] for side in SIDES}
+
+    def _trained(self, wanted: Sequence[tuple[Side, Choice, int]]) -> list[Training]:
+        """Train with choices and seeds, and say how each did, in this order."""
+        trainings = [
+            Training(side, choice, seed, self.plan.tree(side, choice, seed), self.request.run_dir)
+            for side, choice, seed in wanted
         ]
-        return {
-            "transfer": sorted(each, key=lambda training: training.val),
-            "scratch": self._repeated("scratch", tried["scratch"], len(each)),
-        }
+        if not trainings:
+            return []
+        first = self.course.begin([f"{one.side}, {one.choice}" for one in trainings])
+        done: set[int] = set()
+        told = 0
+        try:
+            for number in fit(
+                trainings, self.data, self.jobs, lambda number: self.course.epoch(first + number)
+            ):
+                self.course.end(first + number)
+                done.add(number)
+                while told in done:
+                    self._tell(trainings[told], first + told)
+                    told += 1
+        except KeyboardInterrupt as stop:
+            raise UserError(
+                f"stopped. All finished epochs are in {self.request.run_dir}; the same command goes on from "
+                "there"
+            ) from stop
+        return trainings
 
-    def _repeated(self, side: Side, tried: Sequence[Training], number: int) -> list[Training]:
-        """Train again with what did best and further seeds."""
-        first = best(side, tried)
-        seeds = range(self.request.seed + 1, self.request.seed + number)
-        return [first, *(best(side, [self._fitted(side, first.choice, seed)]) for seed in seeds)]
-
-    def _fitted(self, side: Side, choice: Choice, seed: int) -> Training:
-        tree = self.plan.tree(side, choice, seed)
-        training = Training(side, choice, seed, tree, self.request.run_dir)
-        self.course.begin(f"{side}, {choice}")
-        training.fit(self.data, self.course.epoch)
-        self.course.end()
+    def _tell(self, training: Training, number: int) -> None:
+        """Say how a training did."""
         chosen_by, unit = ("cross entropy", "") if self.plan.classes else ("MAE", self.data.units[0])
         result = (
             with_unit(f"validation {chosen_by} {training.val:.4g}", unit)
             if isfinite(training.val)
             else "diverged"
         )
+        side, choice, seed = training.side, training.choice, training.seed
         how = self.strategy if side == "transfer" else "everything"
         how = "" if choice.strategy else f"{how}, "  # the choice says it
         again = f", seed {seed}" if seed != self.request.seed else ""
-        which = f"{self.course.number}/{self.course.trainings}"
+        which = f"{number}/{self.course.trainings}"
         self.say(f"{which:6}{side:9}{how}{training.epochs} epochs, {choice}{again}: {result}")
-        return training
+
+    @property
+    def jobs(self) -> int:
+        """How many trainings are done at a time: one on an accelerator, which they would share."""
+        return jobs(self.request, self.plan)
 
     def judge(self, tried: Trainings, answering: Trainings, frozen: FrozenHead | None) -> verdict.Verdict:
         """Decide what answers, predict the test part, for the first time, and compare."""

@@ -1,5 +1,7 @@
 """How far a comparison is: which of how many trainings it is at, and when it may be done."""
 
+from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -11,12 +13,13 @@ class Course:
 
     Attributes:
         trainings: How many there are.
-        number: Which of them it is at, from 1; 0 before the first.
+        number: How many have begun.
     """
 
     def __init__(self, trainings: int, epochs: int) -> None:
         self.trainings, self.number = trainings, 0
-        self._epochs, self._left, self._total = epochs, 0, trainings * epochs
+        self._epochs, self._total = epochs, trainings * epochs
+        self._seen: Counter[int] = Counter()
         self._bar = tqdm(total=self._total, unit="epoch", disable=None, leave=False)
 
     def __enter__(self) -> Self:
@@ -29,18 +32,21 @@ class Course:
         """Take the bar away."""
         self._bar.close()
 
-    def begin(self, what: str) -> None:
-        """Begin with the next training."""
-        self.number, self._left = self.number + 1, self._epochs
-        self._bar.set_description(f"training {self.number} of {self.trainings}: {what}")
+    def begin(self, what: Sequence[str]) -> int:
+        """Begin with the next trainings, all at once; return the number of the first, from 1."""
+        first, self.number = self.number + 1, self.number + len(what)
+        which = f"training {first}" if len(what) == 1 else f"trainings {first} to {self.number}"
+        alone = f": {what[0]}" if len(what) == 1 else ""
+        self._bar.set_description(f"{which} of {self.trainings}{alone}")
+        return first
 
-    def epoch(self) -> None:
-        """Count an epoch."""
-        self._left -= 1
+    def epoch(self, number: int) -> None:
+        """Count an epoch of a training."""
+        self._seen[number] += 1
         self._bar.update()
 
-    def end(self) -> None:
+    def end(self, number: int) -> None:
         """End a training, which may have been finished before, or diverged: its time counts for none."""
-        self._total -= self._left
+        self._total -= self._epochs - self._seen[number]
         self._bar.total = self._total
         self._bar.clear()

@@ -6,22 +6,25 @@ import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.machine.files import write_text
 from tlzoo.model.description import describe
+from tlzoo.training.bundle import largest, shape
 from tlzoo.training.configuration import Configuration, Experiment
 from tlzoo.training.fitting import calm
-from tlzoo.training.pace import Pace, timed
+from tlzoo.training.pace import STEPS, Pace, timed
 
 Tree = dict[str, Any]
 
 # What was timed when a comparison began.
 FILE: Final = "paces.json"
 SMALL_RATE: Final = 1e-9
+# Networks of which one training is timed, to know what a further one costs.
+SEVERAL: Final = 4
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,25 @@ class Durations:
             write_text(folder / FILE, json.dumps(paces, indent=1) + "\n")
 
     def seconds(self, tree: Tree) -> float:
-        """Estimate how long the training of a configuration takes.
+        """Estimate how long the training of a configuration takes, alone.
 
         Raises:
             UserError: It cannot be built, or diverges at once.
         """
         split = self.data.split
         return self.pace(tree).seconds(len(split.train), len(split.val), int(tree["trainer"]["max_epochs"]))
+
+    def shape(self, tree: Tree) -> str | None:
+        """Return what a training has in common with those that are one with it; None if it goes alone."""
+        return self.pace(tree).shape
+
+    def most(self, tree: Tree) -> int:
+        """Return how many trainings are one at most."""
+        return self.pace(tree).most
+
+    def share(self, tree: Tree, networks: int) -> float:
+        """Return what part of their times alone so many trainings take together."""
+        return (1 + (networks - 1) * self.pace(tree).further) / networks
 
     def pace(self, tree: Tree) -> Pace:
         """Return what a training costs; learning rate, pooling and weights change nothing."""
@@ -81,12 +96,24 @@ class Durations:
         asked = hashlib.sha256(facts.encode()).hexdigest()
         if asked not in self.paces:
             with calm(quiet=True):
-                experiment = Configuration.parsed(tree).build()
-                kind = _kind(experiment, tree)
+                config = Configuration.parsed(tree)
+                experiment = config.build()
+                kind, alike = _kind(experiment, tree), shape(experiment, config.resolved)
+                rows = self.data.rows_of_batch(experiment.task.backbone.graph)
                 if kind not in self.kinds:
-                    self.kinds[kind] = timed(experiment, self.data, self.clock)
-            self.paces[asked] = self.kinds[kind]
+                    self.kinds[kind] = self._timed(config, experiment, together=alike is not None)
+            most = largest(rows, self.data.max_rows)
+            self.paces[asked] = replace(self.kinds[kind], shape=alike, most=most)
         return self.paces[asked]
+
+    def _timed(self, config: Configuration, experiment: Experiment, *, together: bool) -> Pace:
+        """Time a training, and if some can be one, that of several."""
+        alone = timed([experiment], self.data, self.clock)
+        if not together or alone.timed < STEPS:
+            return alone  # where a step takes seconds there is nothing to gain
+        several = timed([config.build() for _ in range(SEVERAL)], self.data, self.clock)
+        ratio = several.crystal / alone.crystal
+        return replace(alone, further=max(0.0, (SEVERAL * ratio - 1) / (SEVERAL - 1)))
 
 
 def told(seconds: float) -> str:

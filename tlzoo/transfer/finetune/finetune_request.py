@@ -49,6 +49,8 @@ class Request:
         seed: Seed of the first training; the others follow it.
         minutes: Train for so many minutes at most, as far as a few steps tell: with fewer learning rates and
             poolings to choose from, then with fewer epochs, unless they are asked for.
+        jobs: Processes that train, of one core each; by default one per core. Networks of one shape are one
+            training besides.
         configs: YAML to put on top of both experiments: split, columns, precision, logger …; may be repeated.
         run_dir: Directory for everything that is written; by default one for each request, and a link to
             the newest.
@@ -71,11 +73,12 @@ class Request:
     beside: tuple[str, ...] = ()
     seed: int = 0
     minutes: float | None = None
+    jobs: int | None = None
     configs: Sequence[Path] = ()
     run_dir: Path = LATEST
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "seeds", "minutes"):
+        for name in ("epochs", "batch_size", "seeds", "minutes", "jobs"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
@@ -110,7 +113,10 @@ class Request:
         """Return what is asked; an option that came later only where it is used: the others are as before."""
         later = {"strategies": None, "no_frozen": False, "beside": (), "minutes": None}
         return {
-            name: value for name, value in vars(self).items() if name not in later or value != later[name]
+            name: value
+            for name, value in vars(self).items()
+            # how many at a time changes nothing
+            if name != "jobs" and (name not in later or value != later[name])
         }
 
     def place(self) -> Path:

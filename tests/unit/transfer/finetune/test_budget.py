@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from tlzoo.errors import UserError
+from tlzoo.machine import children
 from tlzoo.model.checkpoint import Loaded
-from tlzoo.transfer.finetune.budget import FILE, affordable, least, seconds, within
+from tlzoo.transfer.finetune.budget import FILE, affordable, jobs, least, seconds, within
 from tlzoo.transfer.finetune.experiment import plan
 from tlzoo.transfer.finetune.finetune_request import Request
 from tlzoo.transfer.finetune.recipes import RECIPES
@@ -17,8 +18,19 @@ from tlzoo.transfer.finetune.recipes import RECIPES
 ROW = replace(RECIPES[0], epochs=60, rates=(1e-3, 3e-3, 1e-2), poolings=("mean", "max"))
 SPEC = {"class_path": "tlzoo.backbones.CGCNN", "init_args": {"dim": 8, "pooling": "mean"}}
 START = Loaded(None, None, {"spec": {"backbone": SPEC}})
-# A training takes as many seconds as it has epochs.
-DURATIONS = SimpleNamespace(seconds=lambda tree: float(tree["trainer"]["max_epochs"]))
+
+
+def durations(*, epoch=1.0, shape=None, further=1.0):
+    """A training takes as many seconds as it has epochs; those of one shape can be one."""
+    return SimpleNamespace(
+        seconds=lambda tree: epoch * float(tree["trainer"]["max_epochs"]),
+        shape=lambda _: shape,
+        most=lambda _: 12,
+        share=lambda _, networks: (1 + (networks - 1) * further) / networks,
+    )
+
+
+DURATIONS = durations()
 
 
 def cost(row):
@@ -30,7 +42,7 @@ def planner(request):
 
 
 def request_(folder, **changes):
-    return Request(**{"source": "mine.csv", "run_dir": folder, "starts": ("cgcnn-fe",), **changes})
+    return Request(**{"source": "mine.csv", "run_dir": folder, "starts": ("cgcnn-fe",), "jobs": 1, **changes})
 
 
 @pytest.mark.parametrize(
@@ -65,6 +77,26 @@ def test_seconds_are_those_of_all_trainings(tmp_path):
     assert seconds(planner(asked)(ROW), DURATIONS, asked) == {"transfer": 8 * 60, "scratch": 8 * 60}
 
 
+def test_trainings_at_a_time_and_as_one_take_less(tmp_path):
+    asked, config = request_(tmp_path, seeds=3), tmp_path / "cpu.yaml"
+    config.write_text("trainer: {accelerator: cpu}")
+    found = seconds(planner(asked)(ROW), durations(shape="one", further=0.25), asked)
+    # 12 as one cost as much as 3.75, then 4 as one as much as 1.75
+    assert sum(found.values()) == pytest.approx(60 * (3.75 + 1.75))
+    assert found["transfer"] == pytest.approx(found["scratch"])
+    several = replace(asked, jobs=5, configs=(config,))
+    # 12 by five, three times; then 4 at a time
+    wanted = 3 + 1 if children.FORKS else 16
+    assert sum(seconds(planner(several)(ROW), DURATIONS, several).values()) == pytest.approx(60 * wanted)
+
+
+def test_on_an_accelerator_and_with_several_processes_each_there_is_one_at_a_time(tmp_path):
+    config = tmp_path / "two.yaml"
+    config.write_text("trainer: {devices: 2, accelerator: cpu}")
+    asked = request_(tmp_path, jobs=4, configs=(config,))
+    assert jobs(asked, planner(asked)(ROW)) == 1
+
+
 def test_what_is_asked_for_by_name_stays(tmp_path):
     said = []
     asked = request_(tmp_path, minutes=8, rates=(1e-3, 3e-3), epochs=100)
@@ -89,7 +121,7 @@ def test_a_comparison_goes_on_with_what_it_began_with(tmp_path):
     asked = request_(tmp_path, minutes=1.5)
     first, _ = affordable(asked, ROW, DURATIONS, planner(asked), lambda _: None)
     assert json.loads((tmp_path / FILE).read_text())["epochs"] == 45
-    slower = SimpleNamespace(seconds=lambda tree: 10 * DURATIONS.seconds(tree))
+    slower = durations(epoch=10.0)
     again, took = affordable(asked, ROW, slower, planner(asked), lambda _: None)
     assert again == first
     assert took == 900
@@ -106,6 +138,13 @@ def test_of_several_processes_nothing_is_known(tmp_path):
     limited = replace(asked, minutes=5)
     with pytest.raises(UserError, match="--minutes is for one process"):
         affordable(limited, ROW, DURATIONS, planner(limited), pytest.fail)
+
+
+def test_jobs_do_not_move_directories():
+    assert Request(source="x.csv").run_dir == Request(source="x.csv", jobs=3).run_dir
+    assert "jobs" not in Request(source="x.csv", jobs=3).facts()
+    with pytest.raises(UserError, match=r"^jobs must be at least 1, got 0$"):
+        Request(source="x.csv", jobs=0)
 
 
 def test_minutes_do_not_move_directories():
