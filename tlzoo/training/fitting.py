@@ -182,7 +182,7 @@ def _bundled(
         for run, each, member in zip(runs, trainings, members, strict=True):
             member.join(trainer)
             locks.enter_context(run.held())
-            _opened(run, each.config, member.data, [], unnamed=False)
+            _opened(run, each.config, member.data, [], newest=False)
         try:
             with contextlib.suppress(DivergedError):  # all of them
                 trainer.fit(Bundle(members), datamodule=Batches(members))
