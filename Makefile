@@ -1,5 +1,5 @@
 # Verbs of the project. Each sets up what it needs: Python 3.11 or later and make are enough.
-.PHONY: setup quickstart checkpoints test test-docs test-slow test-lowest lint bench clean
+.PHONY: setup quickstart checkpoints test test-docs test-slow test-lowest docs lint bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +16,7 @@ endif
 endif
 
 # Networks this small lose more than they gain by sharing a batch among cores.
-quickstart test test-docs test-slow: export OMP_NUM_THREADS ?= 1
+quickstart test test-docs test-slow docs: export OMP_NUM_THREADS ?= 1
 
 setup: $(SET_UP)
 
@@ -89,6 +89,11 @@ test-docs: setup
 
 test-slow: setup
 	$(BIN)/pytest -m slow
+
+# The documentation as a site, build/site/index.html; whatever is amiss is an error. The tests of the documents do the same.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup
+	$(BIN)/python -m mkdocs build --strict
 
 # The wheel where nothing else is, with the lowest versions that pyproject.toml allows; warnings of those are not ours.
 test-lowest: $(LOWEST)

@@ -15,6 +15,27 @@ BEGIN: Final = "<!-- checkpoints: `python -m maintenance.checkpoints` writes wha
 END: Final = "<!-- checkpoints: end -->"
 ROOT: Final = Path(__file__).parents[1]
 NONE: Final = "There are no checkpoints yet."
+# What one may want, the checkpoint to take, and its targets that answer: of several that are tested on the
+# same crystals the one with the smallest error.
+WANTED: Final = (
+    (
+        "formation energy and computed (PBE) band gap of known or new crystals",
+        "cgcnn-fe-bg-all",
+        ("formation_energy", "band_gap"),
+    ),
+    (
+        "formation energy, computed band gap or shear modulus of new crystals",
+        "momentnet-u",
+        ("formation_energy", "band_gap", "log10_g_vrh"),
+    ),
+    ("measured band gap", "cgcnn-mpt", ("expt_gap",)),
+    (
+        "phonon frequencies and heat capacity, as the potential SevenNet-0 computes them",
+        "momentnet-u",
+        ("phonons.last_peak", "phonons.heat_capacity"),
+    ),
+    ("**anything else: start here and fine-tune on your labels**", "momentnet-u", ()),
+)
 
 INTRODUCTION: Final = """\
 # Checkpoints
@@ -24,8 +45,8 @@ data, recipe, errors, golden predictions, licence, SHA-256). `<name>.domain.safe
 `pretraining.structures.safetensors` tell crystals that a network has learned from, and those like them, from
 others; `python -m maintenance.domains` writes them. `tlzoo zoo list` names the networks, `tlzoo zoo info`
 shows a card, `tlzoo zoo verify` checks them. The weights of potentials come from packages; their cards are
-written by `python -m maintenance.potentials`. [docs/zoo.md](../docs/zoo.md) says how they are used. This file
-is written by `python -m maintenance.checkpoints`.
+written by `python -m maintenance.potentials`. [Choose and use a checkpoint](../docs/how-to/checkpoints.md)
+says how they are used. This file is written by `python -m maintenance.checkpoints`.
 """
 
 
@@ -50,7 +71,7 @@ def documents(root: Path, cards: Sequence[Card]) -> dict[Path, str]:
             [INTRODUCTION.rstrip(), table(cards), *map(_about, cards)]
         )
         + "\n",
-        readme: f"{before}{BEGIN}\n{overview(cards)}\n{END}{after}",
+        readme: f"{before}{BEGIN}\n{choice(cards)}\n{END}{after}",
     }
 
 
@@ -76,23 +97,32 @@ def _changes(root: Path, cards: Sequence[Card]) -> dict[Path, str]:
     }
 
 
-def overview(cards: Sequence[Card]) -> str:
-    """Return a row per checkpoint: its test MAE for each property."""
+def choice(cards: Sequence[Card]) -> str:
+    """Return a row for each thing one may want to predict: which checkpoint to take, and its test errors."""
     if not cards:
         return NONE
-    lines = ["| checkpoint | test MAE | trained on | size |", "|---|---|---|---|"]
-    for card in cards:
-        errors = ", ".join(
-            f"`{target}` {_unit(card.metrics[target].mae, unit, digits=3) if target in card.metrics else '?'}"
-            for target, unit in zip(card.targets, card.units, strict=True)
-        )
-        crystals = f"{card.training.train.crystals:,}" if card.training else ""
-        if card.package:
-            errors = f"a potential: `{card.package.command}`"
-        if folds := len(card.cross_validation):
-            errors += f" ({folds} folds)"
-        lines.append(f"| `{card.name}` | {errors} | {crystals} | {card.bytes / 1e6:.1f} MB |")
+    there = {card.name: card for card in cards}
+    lines = [
+        "| you want | checkpoint | mean absolute error | of crystals |",
+        "|---|---|---|---|",
+    ]
+    for want, name, targets in WANTED:
+        if name in there:
+            lines.append(f"| {want} | `{name}` | {' | '.join(_errors(there[name], targets))} |")
     return "\n".join(lines)
+
+
+def _errors(card: Card, targets: Sequence[str]) -> tuple[str, str]:
+    """Return the test errors for these targets, and of how many crystals they are."""
+    units = dict(zip(card.targets, card.units, strict=True))
+    measured = [card.metrics[target] for target in targets]
+    errors = ", ".join(
+        f"`{target}` {_unit(one.mae, units[target], digits=3)}"
+        for target, one in zip(targets, measured, strict=True)
+    )
+    how = f"{len(card.cross_validation)}-fold cross-validation" if card.cross_validation else "unseen"
+    tested = [f"{n:,}" for n in dict.fromkeys(one.n for one in measured)]
+    return errors, f"{' / '.join(tested)}, {how}" if measured else ""
 
 
 def table(cards: Sequence[Card]) -> str:

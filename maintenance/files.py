@@ -17,24 +17,25 @@ from tlzoo.machine.files import write_text
 
 ROOT: Final = Path(__file__).parents[1]
 CASES: Final = Path("tests", "cases")
-PAGE: Final = Path("docs", "files.md")
+PAGE: Final = Path("docs", "reference", "files.md")
 # Ids are shown of as few crystals.
 FEW: Final = 8
 # Å, farther than any atom of the files is from its nearest.
 REACH: Final = 6.0
 
 INTRODUCTION: Final = """\
-# What is read, what is refused, and what to do
+# Which files are read, and which are refused
 
-A file that is read wrongly does more harm than one that is refused. So tlzoo reads what a file says for
-certain, with a note where it is unusual. Where a file may mean several things it is refused, and the message
-says what would settle it: mostly a line to add to the file. [data.md](data.md) has the rules.
+A file that is read wrongly does more harm than one that is refused. tlzoo therefore reads only what a file
+states unambiguously, and adds a note where something is unusual. A file that could mean several things is
+refused, and the message says what would resolve the ambiguity: usually one line to add to the file.
+[Bring your own data](../how-to/data.md) has the rules.
 
-Here are files as people have them, with what was read (the atoms of the cell, density, shortest distance) and
-what `tlzoo data check FILE` says, without the name of the file. Where it says nothing, there is nothing to
-remark. An error stops training; `predict`, `embed`, `screen` and `fit` give the same notes.
+The tables below show files as people have them: what was read (atoms of the cell, density, shortest distance)
+and what `tlzoo data check FILE` reports, without the name of the file. An empty last column means that there
+is nothing to report. An error stops training; `predict`, `embed`, `screen` and `fit` give the same notes.
 
-`python -m maintenance.files` writes this page, from [tests/cases](../tests/cases).
+`python -m maintenance.files` writes this page from [tests/cases](../../tests/cases).
 """
 
 
@@ -86,7 +87,7 @@ def _split(text: str) -> tuple[str, list[str] | None]:
 
 def _link(text: str) -> str:
     file, targets = _split(text)
-    shown = f"[{Path(file).name}](../{CASES.as_posix()}/{file})"
+    shown = f"[{Path(file).name}](../../{CASES.as_posix()}/{file})"
     return f"{shown} `--target {targets[0]}`" if targets else shown
 
 

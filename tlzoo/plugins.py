@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 GROUP: Final = "tlzoo.plugins"
 _beside: set[str] = set()  # modules that lay beside configurations
-HOW: Final = f"an entry point in the group {GROUP!r} (docs/plugins.md)"
+HOW: Final = f"an entry point in the group {GROUP!r} (docs/how-to/plugins.md)"
 
 
 class Plugin(NamedTuple):

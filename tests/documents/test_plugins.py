@@ -66,7 +66,7 @@ def called(python, folder, *arguments):
 
 
 def test_the_page_shows_the_package():
-    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "plugins.md").read_text(encoding="utf-8")
     files = sorted(path for path in PACKAGE.iterdir() if path.is_file())
     assert len(files) == 4
     for path in files:

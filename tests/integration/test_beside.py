@@ -64,7 +64,7 @@ def test_a_network_beside_the_yaml_is_refused_before_it_trains(beside, tlzoo, tm
     assert answer.err.startswith(
         "tlzoo: lab_net.MyNet cannot be stored: only classes of tlzoo and of registered"
     )
-    assert "docs/plugins.md" in answer.err
+    assert "docs/how-to/plugins.md" in answer.err
     assert "--model.export false" in answer.err
     assert not run.exists()
 

@@ -1,4 +1,4 @@
-"""The story of docs/thermal.md on the real data, at small size."""
+"""The story of docs/results/thermal.md on the real data, at small size."""
 
 import json
 from pathlib import Path

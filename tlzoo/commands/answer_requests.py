@@ -130,7 +130,7 @@ class Embedded:
         layer: Name of the layer; by default the embedding, which the head reads, of descriptors both. A wrong
             name lists those there are.
         atoms: Write a folder with the numbers of each atom, of all layers of atoms or of the one named: what
-            a student learns (docs/pretraining.md). The same command goes on where it was stopped.
+            a student learns (docs/how-to/pretraining.md). The same command goes on where it was stopped.
         whiten: Of these, only so many principal components, of unit variance over a sample of the atoms.
         jobs: Processes and threads of `--atoms`; by default one per core.
     """

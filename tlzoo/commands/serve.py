@@ -1,7 +1,7 @@
 """`tlzoo serve [MODEL …]`: a page in the browser that predicts properties of the crystals dropped on it.
 
-And an HTTP API for programs (docs/serve.md). What is sent stays in memory and is forgotten with the answer.
-Ctrl-C ends it.
+And an HTTP API for programs (docs/how-to/serve.md). What is sent stays in memory and is forgotten with the
+answer. Ctrl-C ends it.
 """
 
 import importlib.util

@@ -37,7 +37,7 @@ class Options:
         top: Keep the first so many; by default all.
         ascending: Put the smallest first.
         jobs: Processes and threads; by default one per core.
-        engine: Who computes: this machine, or a Ray cluster, see docs/cluster.md.
+        engine: Who computes: this machine, or a Ray cluster, see docs/how-to/cluster.md.
     """
 
     output: Path

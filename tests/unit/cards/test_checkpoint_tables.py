@@ -31,9 +31,24 @@ def test_rows(card):
     assert second == "|  | `density` |  |  |  |  |  |  |"
 
 
-def test_one_row_per_checkpoint(card):
-    _, _, row = listing.overview([card]).splitlines()
-    assert row == "| `tiny-gap` | `gap` 0.25 eV, `density` ? | 8,000 | 0.1 MB |"
+def test_a_row_for_each_want(card, monkeypatch):
+    wanted = (("a gap", "tiny-gap", ("gap",)), ("nothing", "not-there", ("x",)), ("a start", "tiny-gap", ()))
+    monkeypatch.setattr(listing, "WANTED", wanted)
+    _, _, gap, start = listing.choice([card]).splitlines()
+    assert gap == "| a gap | `tiny-gap` | `gap` 0.25 eV | 990, unseen |"
+    assert start == "| a start | `tiny-gap` |  |  |"
+
+
+def test_the_table_names_the_best_checkpoint_of_this_repository():
+    folder = library.repository() / "checkpoints"
+    cards = {name: Card.read(folder / f"{name}.json") for name in library.names(folder)}
+    assert {name for _, name, _ in listing.WANTED} <= set(cards)
+    for want, name, targets in listing.WANTED:
+        for target in targets:
+            mine = cards[name].metrics[target]
+            others = [card.metrics[target] for card in cards.values() if target in card.metrics]
+            same = [other.mae for other in others if other.n == mine.n]
+            assert mine.mae == min(same), f"{want}: {target}"
 
 
 def test_no_checkpoints(root):
@@ -47,7 +62,7 @@ def test_written_once(root, card):
     listing.write(root, [card])
     assert listing.write(root, [card]) == []
     text = (root / "README.md").read_text()
-    assert text.startswith(f"# Title\n\n{listing.BEGIN}\n| checkpoint |")
+    assert text.startswith(f"# Title\n\n{listing.BEGIN}\n| you want |")
     assert text.endswith(f"|\n{listing.END}\n\nMore.\n")
     about = (root / "checkpoints" / "README.md").read_text()
     for part in (

@@ -35,7 +35,7 @@ def root(tmp_path):
     cases = [{"title": "Salt", "rows": [{"what": "one", "files": "nacl-c-plain.cif"}]}]
     cases[0]["rows"].append({"what": "other", "files": "nacl-g-none.cif"})
     (folder / "cases.yaml").write_text(yaml.safe_dump(cases))
-    (tmp_path / "docs").mkdir()
+    (tmp_path / files.PAGE).parent.mkdir(parents=True)
     return tmp_path
 
 

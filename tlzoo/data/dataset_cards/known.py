@@ -192,7 +192,7 @@ _PRETRAINING = DatasetCard(
     licence=_MP,
     sources=_SOURCES,
     transformation=(
-        "rows with the same cell are one row; what a test set has is left out, see docs/pretraining.md"
+        "rows with the same cell are one row; what a test set has is left out, see docs/how-to/pretraining.md"
     ),
     notes="column 'part' is its split, the same for every network: divide it with Pretraining, not otherwise",
 )

@@ -96,7 +96,7 @@ class Score:
     def answer(self) -> str | None:
         """The model's target that comes nearest, if as it is it is nearer than the regression; else None.
 
-        Then the trained head is worth keeping (docs/findings.md).
+        Then the trained head is worth keeping (docs/results/devi2024.md).
         """
         if self.nearest >= self.mae:
             return None
