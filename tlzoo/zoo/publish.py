@@ -15,6 +15,7 @@ from tlzoo.cards.beside import files
 from tlzoo.cards.card import NAME
 from tlzoo.data import named
 from tlzoo.data.joined_table import base_of
+from tlzoo.data.perturbed import MARK
 from tlzoo.data.splits.ids import ids_sha256
 from tlzoo.data.splits.splitter import PARTS
 from tlzoo.errors import UserError
@@ -147,14 +148,20 @@ def _training(run: Run, environment: Mapping[str, Any], recipe: Mapping[str, Any
 
 
 def _origin(run: Run, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Say of a run that training started from if it has learned from nothing else: nobody else has it."""
+    """Say of a run that training started from if it has learned from nothing else: nobody else has it.
+
+    Perturbed copies count as the crystals that they are copies of.
+    """
     before = Run(Path(origin["name"]))
     card = before.model.with_suffix(".json")
     if not all(path.is_file() for path in (card, before.split, before.environment)):
         return dict(origin)
     facts, ours, theirs = read_json(card), read_json(run.environment), read_json(before.environment)
     same = facts["sha256"] == origin["sha256"] and theirs["data_sha256"] == ours["data_sha256"]
-    learned = set(read_json(before.split)["train"]).issubset(read_json(run.split)["train"])
+    known = set(read_json(run.split)["train"])
+    learned = all(
+        name in known or name.rpartition(MARK)[0] in known for name in read_json(before.split)["train"]
+    )
     within = same and learned and not facts["started_from"]
     return {**origin, **({"within": True} if within else {})}
 
