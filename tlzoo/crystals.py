@@ -316,16 +316,26 @@ class Crystals:
         """Build the table from ordered pymatgen structures, layers and chains set apart (`set_apart`).
 
         Raises:
-            UserError: A structure is empty, disordered, not periodic, or has sites that are no element; the
-                message names it.
+            UserError: A structure is none, empty, disordered, not periodic, or has sites that are no element;
+                the message names it. Or there are not as many ids, or values of a column.
         """
-        from pymatgen.core import DummySpecies
+        from pymatgen.core import DummySpecies, IStructure
 
+        if isinstance(structures, IStructure):
+            raise UserError("wanted a list of pymatgen structures, got one structure: write [structure]")
         ids = [str(i) for i in (range(len(structures)) if ids is None else ids)]
+        for name, values in {"ids": ids, **{f"column {n!r}": v for n, v in (columns or {}).items()}}.items():
+            if len(values) != len(structures):
+                raise UserError(f"{name}: there are {len(values)} for {len(structures)} structures")
         numbers: list[list[int]] = []
         lattices, frac_coords, notes = [], [], []
         for row, structure in enumerate(structures):
             name = origins[row] if origins else f"structure {ids[row]!r}"
+            if not isinstance(structure, IStructure):
+                kind = type(structure).__name__
+                raise UserError(
+                    f"{name} is no pymatgen structure but of type {kind}; tlzoo.read takes other kinds, too"
+                )
             if len(structure) == 0:
                 raise UserError(f"{name} has no atoms")
             if not structure.is_ordered:

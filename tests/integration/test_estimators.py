@@ -141,6 +141,10 @@ def test_what_is_no_structure_is_told(data, message, fitted):
     [
         ({}, 2, "wanted 3 crystals or more, .* got n_samples = 2"),
         ({"validation": 0}, 24, "validation must be above 0"),
+        ({"validation": "half"}, 24, "validation must be above 0: it chooses the epoch, got 'half'"),
+        ({"learning_rate": -1}, 24, "learning_rate must be a number above 0, got -1"),
+        ({"learning_rate": "fast"}, 24, "learning_rate must be a number above 0, got 'fast'"),
+        ({"pooling": "maen"}, 24, "there is no pooling 'maen'; there are: mean, .*did you mean 'mean'"),
         ({"epochs": 0}, 24, "epochs must be a whole number, 1 or more, got 0"),
         ({"backbone": None, "from_": None}, 24, "name the model to start from as from_"),
         ({"strategy": "halves", "backbone": None}, 24, "there is no strategy 'halves'"),
@@ -266,6 +270,12 @@ def test_a_damaged_estimator_is_told(change, message, fitted, tmp_path):
         package.load(folder)
 
 
+@pytest.mark.parametrize("nothing", [None, 3, ["cgcnn-bg"]])
+def test_what_names_no_model_is_told(nothing):
+    with pytest.raises(UserError, match=r"wanted the name of a checkpoint .* got (NoneType|int|list)$"):
+        package.load(nothing)
+
+
 def test_an_estimator_is_not_written_over_something_else(fitted, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds something else; choose another folder"):
@@ -319,6 +329,8 @@ def test_fit_learns_classes_where_labels_are_0_and_1(crystals, tmp_path):
         ({"data": "semiconductors"}, "data goes with an experiment"),
         ({"target": "gap"}, "there is no column 'gap'"),
         ({"target": "band_gap", "patience": 0}, "patience must be a whole number"),
+        ({"target": "band_gap", "pooling": "maen"}, "there is no pooling 'maen'"),
+        ({"target": "band_gap", "learning_rate": 0}, "learning_rate must be a number above 0"),
     ],
 )
 def test_wrong_arguments_of_fit_are_told(arguments, message, crystals, tmp_path):

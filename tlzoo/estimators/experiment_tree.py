@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
+from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from tlzoo import heads
 from tlzoo.data import splits
@@ -69,6 +70,11 @@ class Plain:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise UserError(f"{name} must be a whole number, 1 or more, got {value!r}")
+        rate = self.learning_rate
+        if not isinstance(rate, Real) or not 0 < rate < inf:
+            raise UserError(f"learning_rate must be a number above 0, got {rate!r}")
+        if self.pooling is not None and self.pooling not in get_args(AnyPooling):
+            raise UserError(no_such("pooling", self.pooling, get_args(AnyPooling)))
         usual = recipe(crystals)
         optimizer = {"lr": self.learning_rate, "weight_decay": 1e-4}
         model: Tree = {

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,8 +87,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
                 f"wanted {LEAST} crystals or more, to learn from some and to validate with others, got "
                 f"n_samples = {len(crystals)}"
             )
-        if not self.validation > 0:
-            raise UserError(f"validation must be above 0: it chooses the epoch, got {self.validation}")
+        if not isinstance(self.validation, Real) or not self.validation > 0:
+            raise UserError(f"validation must be above 0: it chooses the epoch, got {self.validation!r}")
         seed = _seed(self.random_state)
         module, split = _divided(replace(crystals, columns={name: y}), name, self.validation, seed)
         plain = Plain(

@@ -30,6 +30,11 @@ def load(name: str | PathLike[str]) -> "Model | SavedFeatures | chosen.Chosen | 
     Raises:
         UserError: There is no such model, it cannot be fetched, or it is damaged.
     """
+    if not isinstance(name, str | PathLike):
+        raise UserError(
+            "wanted the name of a checkpoint (tlzoo.list_checkpoints()) or the path of a model, got "
+            f"{type(name).__name__}"
+        )
     folder = Path(fspath(name))
     if not estimator_file.is_estimator(folder):
         return chosen.load(fspath(name))
