@@ -221,6 +221,9 @@ def test_classes_have_any_labels(names, structures, gaps):
     assert probability.shape == (24, len(names))
     np.testing.assert_allclose(probability.sum(axis=1), 1)
     assert (one.predict(structures) == one.classes_[probability.argmax(axis=1)]).all()
+    # the network knows numbers alone
+    told = ", ".join(f"{number} for {name!r}" for number, name in enumerate(sorted(names)))
+    assert f"24 crystals, given to TransferClassifier, of class {told}: " in repr(one.model_)
     with pytest.raises(UserError, match="two classes or more, got one class"):
         TransferClassifier(**SHORT).fit(structures, [names[0]] * 24)
 
@@ -271,9 +274,17 @@ def test_a_damaged_estimator_is_told(change, message, fitted, tmp_path):
 
 
 @pytest.mark.parametrize("nothing", [None, 3, ["cgcnn-bg"]])
-def test_what_names_no_model_is_told(nothing):
-    with pytest.raises(UserError, match=r"wanted the name of a checkpoint .* got (NoneType|int|list)$"):
+def test_what_names_no_model_is_told(nothing, structures, gaps):
+    with pytest.raises(UserError, match=r"wanted the name of a checkpoint .* type (NoneType|int|list)$"):
         package.load(nothing)
+    message = "wanted the name of a checkpoint"
+    if nothing is not None:  # which asks TransferRegressor to train a new network
+        with pytest.raises(UserError, match=message):
+            TransferRegressor(nothing).fit(structures, gaps)
+    with pytest.raises(UserError, match=message):
+        CrystalEmbedding(nothing).fit(structures)
+    with pytest.raises(UserError, match=message):
+        package.finetune("semiconductors", from_=[3] if isinstance(nothing, list) else nothing)
 
 
 def test_an_estimator_is_not_written_over_something_else(fitted, tmp_path):

@@ -364,6 +364,7 @@ def test_mistakes_on_the_command_line(tlzoo, monkeypatch):
         "takes a free one) or --host\n"
     )
     assert tlzoo("serve", "--port", "99999").err == "tlzoo: --port must be between 0 and 65535, got 99999\n"
+    assert tlzoo("serve", "--host", "").err.startswith("tlzoo: --host must be an address or a name, got none")
     assert "there is no model" in tlzoo("serve", "--port", "0", "cgcnn-gb.safetensors").err
     monkeypatch.setitem(sys.modules, "fastapi", None)
     answer = tlzoo("serve")

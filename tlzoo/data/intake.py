@@ -129,9 +129,14 @@ def _plain(data: Any) -> Any:  # noqa: ANN401 (whatever a user gives)
         return data
     if hasattr(data, "to_frame"):  # a column of a data frame
         return data.to_frame("structure" if data.name is None else str(data.name))
+    return _items(data)
+
+
+def _items(data: Any) -> list[Any]:  # noqa: ANN401 (whatever a user gives)
+    """Return what may be one crystal each."""
     if isinstance(data, np.ndarray):
         data = data.reshape(-1) if data.shape[1:] == (1,) else data
-    elif isinstance(data, Mapping) or not isinstance(data, Iterable):
+    elif isinstance(data, Mapping | bytes | bytearray) or not isinstance(data, Iterable):
         raise UserError(f"no crystals can be made of a value of type {_kind(data)}; {WANTED}")
     items = list(data)
     for number, item in enumerate(items, start=1):

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 from numbers import Real
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from tlzoo import heads
+from tlzoo.cards.library import spelled
 from tlzoo.data import splits
 from tlzoo.data.splits import Splitter
 from tlzoo.errors import UserError, no_such
@@ -102,7 +103,7 @@ class Plain:
             return described(self.backbone)
         if self.from_ is None:
             raise UserError("name the model to start from as from_, or a new network as backbone: 'CGCNN'")
-        start = {"name": fspath(self.from_), **({"pooling": self.pooling} if self.pooling else {})}
+        start = {"name": spelled(self.from_), **({"pooling": self.pooling} if self.pooling else {})}
         return {"class_path": "tlzoo.zoo.backbone", "init_args": start}
 
 

@@ -93,6 +93,7 @@ def test_what_is_known_by_name_path_or_already_read(tmp_path):
             r"no crystals can be made of a value of type int; wanted the name of a data set, a path, a Cr",
         ),
         ([1, 2], {}, "of a value of type list of int"),
+        (b"data_", {}, "of a value of type bytes;"),
         ([STRUCTURES[0], Molecule(["H"], [[0, 0, 0]])], {}, "of type list of Molecule"),
         ([], {}, "the list of structures holds no crystals"),
         (STRUCTURES, {"targets": ["gap"]}, "there is no column 'gap'; there are: none"),
