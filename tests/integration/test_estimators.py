@@ -340,6 +340,13 @@ def test_fit_learns_classes_where_labels_are_0_and_1(crystals, tmp_path):
         ({"data": "semiconductors"}, "data goes with an experiment"),
         ({"target": "gap"}, "there is no column 'gap'"),
         ({"target": "band_gap", "patience": 0}, "patience must be a whole number"),
+        ({"target": 3}, "target must be the name of a column or a list of names, got 3"),
+        ({"target": ["band_gap", 3]}, "target must be the name of a column or a list of names"),
+        (
+            {"target": "band_gap", "test": "few"},
+            "test must be a fraction from 0 to 1 .* got 'few'",
+        ),
+        ({"target": "band_gap", "seed": "x"}, "seed must be a whole number, got 'x'"),
         ({"target": "band_gap", "pooling": "maen"}, "there is no pooling 'maen'"),
         ({"target": "band_gap", "learning_rate": 0}, "learning_rate must be a number above 0"),
     ],

@@ -1,9 +1,9 @@
 """The configuration of one training, from plain arguments: what `tlzoo fit` would read from a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
-from numbers import Real
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -120,10 +120,15 @@ def splitter(name: str, *, validation: float, test: float, seed: int) -> tuple[S
     """Return how crystals are divided, built and as a part of a configuration.
 
     Raises:
-        UserError: There is no such way.
+        UserError: There is no such way, or a number is none.
     """
     if name not in SPLITTERS:
         raise UserError(no_such("split", name, SPLITTERS))
+    if not isinstance(seed, Integral):
+        raise UserError(f"seed must be a whole number, got {seed!r}")
+    for part, size in (("validation", validation), ("test", test)):
+        if not isinstance(size, Real):
+            raise UserError(f"{part} must be a fraction from 0 to 1 or a count of crystals, got {size!r}")
     sizes = {"val": validation, "test": test, "seed": seed}
     return getattr(splits, name)(**sizes), {"class_path": name, "init_args": sizes}
 
@@ -138,5 +143,14 @@ def learned_from(crystals: int, validation: float, test: float) -> int:
 
 
 def names_of(target: str | Sequence[str] | None) -> list[str] | None:
-    """Return the columns to learn as a list; None where none is named."""
-    return [target] if isinstance(target, str) else None if target is None else list(target)
+    """Return the columns to learn as a list; None where none is named.
+
+    Raises:
+        UserError: It is no name and no names.
+    """
+    if target is None:
+        return None
+    names = [target] if isinstance(target, str) else target
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"target must be the name of a column or a list of names, got {target!r}")
+    return list(names)
