@@ -316,26 +316,16 @@ class Crystals:
         """Build the table from ordered pymatgen structures, layers and chains set apart (`set_apart`).
 
         Raises:
-            UserError: A structure is empty, disordered, not periodic, or has sites that are no element; the
-                message names it.
+            UserError: A structure is none, empty, disordered, not periodic, or has sites that are no element;
+                the message names it. Or there are not as many ids, or values of a column.
         """
-        from pymatgen.core import DummySpecies
-
         ids = [str(i) for i in (range(len(structures)) if ids is None else ids)]
+        _check_lengths(structures, ids, columns or {})
         numbers: list[list[int]] = []
         lattices, frac_coords, notes = [], [], []
         for row, structure in enumerate(structures):
             name = origins[row] if origins else f"structure {ids[row]!r}"
-            if len(structure) == 0:
-                raise UserError(f"{name} has no atoms")
-            if not structure.is_ordered:
-                raise UserError(
-                    f"{name} ({structure.formula}) has sites with partial occupancy; "
-                    "tlzoo needs ordered structures: choose one ordering, for example with pymatgen's "
-                    "OrderDisorderedStructureTransformation"
-                )
-            if any(isinstance(site.specie, DummySpecies) for site in structure):
-                raise UserError(f"{name} ({structure.formula}) has sites that are no element")
+            _check_structure(name, structure)
             numbers.append([site.specie.Z for site in structure])
             lattice, coords = structure.lattice.matrix, structure.frac_coords
             if not all(structure.lattice.pbc):
@@ -520,6 +510,38 @@ def with_unit(text: str, unit: str, form: str = "{} {}") -> str:
     ('0.028 eV', '0.028', 'gap (eV)')
     """
     return text if unit in {"", "1"} else form.format(text, unit)
+
+
+def _check_lengths(
+    structures: Sequence[Structure], ids: Sequence[str], columns: Mapping[str, Sequence[Any]]
+) -> None:
+    from pymatgen.core import IStructure
+
+    if isinstance(structures, IStructure):
+        raise UserError("wanted a list of pymatgen structures, got one structure: write [structure]")
+    for name, values in {"ids": ids, **{f"column {name!r}": v for name, v in columns.items()}}.items():
+        if len(values) != len(structures):
+            raise UserError(f"{name}: there are {len(values)} for {len(structures)} structures")
+
+
+def _check_structure(name: str, structure: object) -> None:
+    from pymatgen.core import DummySpecies, IStructure
+
+    if not isinstance(structure, IStructure):
+        kind = type(structure).__name__
+        raise UserError(
+            f"{name} is no pymatgen structure but of type {kind}; tlzoo.read takes other kinds, too"
+        )
+    if len(structure) == 0:
+        raise UserError(f"{name} has no atoms")
+    if not structure.is_ordered:
+        raise UserError(
+            f"{name} ({structure.formula}) has sites with partial occupancy; "
+            "tlzoo needs ordered structures: choose one ordering, for example with pymatgen's "
+            "OrderDisorderedStructureTransformation"
+        )
+    if any(isinstance(site.specie, DummySpecies) for site in structure):
+        raise UserError(f"{name} ({structure.formula}) has sites that are no element")
 
 
 def known_values(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -141,6 +141,10 @@ def test_what_is_no_structure_is_told(data, message, fitted):
     [
         ({}, 2, "wanted 3 crystals or more, .* got n_samples = 2"),
         ({"validation": 0}, 24, "validation must be above 0"),
+        ({"validation": "half"}, 24, "validation must be above 0: it chooses the epoch, got 'half'"),
+        ({"learning_rate": -1}, 24, "learning_rate must be a number above 0, got -1"),
+        ({"learning_rate": "fast"}, 24, "learning_rate must be a number above 0, got 'fast'"),
+        ({"pooling": "maen"}, 24, "there is no pooling 'maen'; there are: mean, .*did you mean 'mean'"),
         ({"epochs": 0}, 24, "epochs must be a whole number, 1 or more, got 0"),
         ({"backbone": None, "from_": None}, 24, "name the model to start from as from_"),
         ({"strategy": "halves", "backbone": None}, 24, "there is no strategy 'halves'"),
@@ -217,6 +221,9 @@ def test_classes_have_any_labels(names, structures, gaps):
     assert probability.shape == (24, len(names))
     np.testing.assert_allclose(probability.sum(axis=1), 1)
     assert (one.predict(structures) == one.classes_[probability.argmax(axis=1)]).all()
+    # the network knows numbers alone
+    told = ", ".join(f"{number} for {name!r}" for number, name in enumerate(sorted(names)))
+    assert f"24 crystals, given to TransferClassifier, of class {told}: " in repr(one.model_)
     with pytest.raises(UserError, match="two classes or more, got one class"):
         TransferClassifier(**SHORT).fit(structures, [names[0]] * 24)
 
@@ -264,6 +271,20 @@ def test_a_damaged_estimator_is_told(change, message, fitted, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=message):
         package.load(folder)
+
+
+@pytest.mark.parametrize("nothing", [None, 3, ["cgcnn-bg"]])
+def test_what_names_no_model_is_told(nothing, structures, gaps):
+    with pytest.raises(UserError, match=r"wanted the name of a checkpoint .* type (NoneType|int|list)$"):
+        package.load(nothing)
+    message = "wanted the name of a checkpoint"
+    if nothing is not None:  # which asks TransferRegressor to train a new network
+        with pytest.raises(UserError, match=message):
+            TransferRegressor(nothing).fit(structures, gaps)
+    with pytest.raises(UserError, match=message):
+        CrystalEmbedding(nothing).fit(structures)
+    with pytest.raises(UserError, match=message):
+        package.finetune("semiconductors", from_=[3] if isinstance(nothing, list) else nothing)
 
 
 def test_an_estimator_is_not_written_over_something_else(fitted, tmp_path):
@@ -319,6 +340,15 @@ def test_fit_learns_classes_where_labels_are_0_and_1(crystals, tmp_path):
         ({"data": "semiconductors"}, "data goes with an experiment"),
         ({"target": "gap"}, "there is no column 'gap'"),
         ({"target": "band_gap", "patience": 0}, "patience must be a whole number"),
+        ({"target": 3}, "target must be the name of a column or a list of names, got 3"),
+        ({"target": ["band_gap", 3]}, "target must be the name of a column or a list of names"),
+        (
+            {"target": "band_gap", "test": "few"},
+            "test must be a fraction from 0 to 1 .* got 'few'",
+        ),
+        ({"target": "band_gap", "seed": "x"}, "seed must be a whole number, got 'x'"),
+        ({"target": "band_gap", "pooling": "maen"}, "there is no pooling 'maen'"),
+        ({"target": "band_gap", "learning_rate": 0}, "learning_rate must be a number above 0"),
     ],
 )
 def test_wrong_arguments_of_fit_are_told(arguments, message, crystals, tmp_path):

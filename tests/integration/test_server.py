@@ -325,6 +325,23 @@ def test_what_takes_too_long_is_ended(monkeypatch, cache):
     assert len(asyncio.run(asked())["crystals"]) == 1
 
 
+def test_a_start_that_nobody_waits_for_spoils_no_answer(cache):
+    async def asked():
+        asking = queue.Queue(MODELS[:1])
+        try:
+            first = asyncio.create_task(asking.ask([Document("a.cif", CIF)], MODELS[:1]))
+            while asking._process is None:
+                await asyncio.sleep(0.01)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            return await asking.ask([Document("a.cif", CIF)], MODELS[:1])
+        finally:
+            await asking.stop()
+
+    assert len(asyncio.run(asked())["crystals"]) == 1
+
+
 def test_ctrl_c_ends_it_and_its_process(tmp_path, cache):
     running = start(tmp_path, "--port", "0", "--host", "0.0.0.0", *MODELS[:1])  # noqa: S104 (what is tested)
     running.predict([("a.cif", CIF)])
@@ -347,6 +364,7 @@ def test_mistakes_on_the_command_line(tlzoo, monkeypatch):
         "takes a free one) or --host\n"
     )
     assert tlzoo("serve", "--port", "99999").err == "tlzoo: --port must be between 0 and 65535, got 99999\n"
+    assert tlzoo("serve", "--host", "").err.startswith("tlzoo: --host must be an address or a name, got none")
     assert "there is no model" in tlzoo("serve", "--port", "0", "cgcnn-gb.safetensors").err
     monkeypatch.setitem(sys.modules, "fastapi", None)
     answer = tlzoo("serve")

@@ -164,6 +164,24 @@ def test_disordered_and_empty_structures_are_named():
         Crystals.from_structures([Structure(Lattice.cubic(3), [], [])])
 
 
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (0, {}, r"wanted a list of pymatgen structures, got one structure: write \[structure\]"),
+        ([0, None], {"ids": ["a", "b"]}, "structure 'b' is no pymatgen structure but of type NoneType"),
+        (["Si.cif"], {}, r"structure '0' is no pymatgen structure but of type str; tlzoo\.read takes"),
+        ([0, 1], {"ids": ["a"]}, "ids: there are 1 for 2 structures"),
+        ([0, 1], {"columns": {"gap": [1.0, 2.0, 3.0]}}, "column 'gap': there are 3 for 2 structures"),
+    ],
+)
+def test_what_makes_no_table_is_told(given, options, message, structures):
+    def real(one):
+        return structures[one] if isinstance(one, int) else one
+
+    with pytest.raises(UserError, match=message):
+        Crystals.from_structures([*map(real, given)] if isinstance(given, list) else real(given), **options)
+
+
 def test_symbols_are_in_order_of_z():
     from pymatgen.core import Element
 

@@ -64,6 +64,21 @@ def list_checkpoints() -> list[str]:
     return names()
 
 
+def spelled(name: object) -> str:
+    """Return what a program gives for a model as text: a name, or a path of any kind.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if not isinstance(name, str | os.PathLike):
+        kind = type(name).__name__
+        raise UserError(
+            "wanted the name of a checkpoint (tlzoo.list_checkpoints()) or the path of a model, got a value "
+            f"of type {kind}"
+        )
+    return os.fspath(name)
+
+
 def find(name: str) -> Shelved:
     """Return a checkpoint: of several with one name that of the first folder.
 

@@ -35,6 +35,8 @@ class Served:
     def __post_init__(self) -> None:
         if not 0 <= self.port < 2**16:
             raise UserError(f"--port must be between 0 and 65535, got {self.port}")
+        if not self.host.strip():  # which sockets take for every address of the machine
+            raise UserError("--host must be an address or a name, got none; 0.0.0.0 is every address")
 
 
 def main(args: Sequence[str]) -> int:

@@ -94,8 +94,9 @@ def crystals_from(
     if isinstance(data, list):
         label, found = LIST, _records(data, labels or {})
     else:
-        units = {**data.attrs.get("units", {}), **(units or {})}
-        units = {name: unit for name, unit in units.items() if name in data.columns}
+        # those that the table brings along may be of columns that it has no more
+        known_units = data.attrs.get("units", {}).items()
+        units = {**{name: unit for name, unit in known_units if name in data.columns}, **(units or {})}
         known = Columns(id_column, structure_column)
         rows = _rows(data, known)
         places = numbered(TABLE, len(rows), "row")
@@ -104,21 +105,23 @@ def crystals_from(
 
 
 def as_table(data: Data) -> Crystals:
-    """Return crystals of which no column is asked for, as :func:`crystals_from` does; a list may be empty.
+    """Return crystals of which no column is asked for, as :func:`crystals_from` does.
+
+    A list or data frame may be empty, and have one id several times: the later ones get a number.
 
     Raises:
         UserError: It is no crystals, one cannot be read, or no solid can be like that.
     """
     data = _plain(data)
-    return (
-        Crystals.from_structures([])
-        if isinstance(data, list) and not data
-        else crystals_from(data, targets=())
-    )
+    if isinstance(data, str | Path | Crystals):
+        return crystals_from(data, targets=())
+    return crystals_from(data, targets=(), same_id="rename") if len(data) else Crystals.from_structures([])
 
 
 def _plain(data: Any) -> Any:  # noqa: ANN401 (whatever a user gives)
     """Return a name or path, crystals, a data frame, or a list of what may be one crystal each."""
+    if isinstance(data, str) and not data.strip():
+        raise UserError(f"no crystals can be made of an empty text; {WANTED}")
     if _is_one(data):
         text = isinstance(data, str) and is_structure_text(data)
         return [data] if text or not isinstance(data, str | Path) else data
@@ -126,9 +129,14 @@ def _plain(data: Any) -> Any:  # noqa: ANN401 (whatever a user gives)
         return data
     if hasattr(data, "to_frame"):  # a column of a data frame
         return data.to_frame("structure" if data.name is None else str(data.name))
+    return _items(data)
+
+
+def _items(data: Any) -> list[Any]:  # noqa: ANN401 (whatever a user gives)
+    """Return what may be one crystal each."""
     if isinstance(data, np.ndarray):
         data = data.reshape(-1) if data.shape[1:] == (1,) else data
-    elif isinstance(data, Mapping) or not isinstance(data, Iterable):
+    elif isinstance(data, Mapping | bytes | bytearray) or not isinstance(data, Iterable):
         raise UserError(f"no crystals can be made of a value of type {_kind(data)}; {WANTED}")
     items = list(data)
     for number, item in enumerate(items, start=1):
@@ -152,9 +160,8 @@ def _rows(table: pd.DataFrame, columns: Columns) -> list[Mapping[str, Any]]:
     if table.index.nlevels > 1 or table.index.name in table.columns:
         raise UserError(f"{TABLE} has an index that no column can hold: call reset_index(drop=True) on it")
     names = [str(name) for name in table.columns]
-    # an index that is not the number of the row is an id, as in a table that is read from a file
-    said = list(table.index) != list(range(len(table))) and not find_column(names, ID_NAMES)
-    if said if columns.id is None else columns.id == table.index.name:
+    # rows keep their names, also where these are numbers: parts of a table agree with the whole
+    if not find_column(names, ID_NAMES) if columns.id is None else columns.id == table.index.name:
         table, names = table.reset_index(), [columns.id or "index", *names]
     table = table.astype(object).where(table.notna(), None)
     return [dict(zip(names, row, strict=True)) for row in table.itertuples(index=False, name=None)]

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tlzoo.errors import UserError
 from tlzoo.estimators.crystal_input import crystals_of
 from tlzoo.estimators.network_estimator import NetworkEstimator, check_given, named
+from tlzoo.model.predictor import listed
 
 
 class TransferClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -42,6 +43,10 @@ class TransferClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[mis
         head = {"class_path": "Classification", "init_args": {"classes": len(self.classes_)}}
         self._train(crystals, numbers.astype(np.float64), named(y), head)
         return self
+
+    def _labels(self) -> str:
+        told = [f"{number} for {label!r}" for number, label in enumerate(self.classes_.tolist())]
+        return f", of class {listed(told)}"
 
     def _facts(self) -> dict[str, Any]:
         return {"classes": self.classes_.tolist()}

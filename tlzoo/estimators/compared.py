@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
 
+from tlzoo.cards.library import spelled
 from tlzoo.crystals import with_unit
 from tlzoo.data.intake import Data, crystals_from
 from tlzoo.errors import UserError, no_such
@@ -167,7 +168,7 @@ def finetune(
         UserError: The data, the model or an option cannot be used, the directory holds another comparison,
             training was stopped, or all trainings of a side diverge.
     """
-    starts = fspath(from_) if isinstance(from_, PathLike) else from_
+    starts = [spelled(one) for one in from_] if isinstance(from_, list | tuple) else spelled(from_)
     given = {"target": target, "from_": starts, "head": head, "epochs": epochs, **more}
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(data, str | Path):

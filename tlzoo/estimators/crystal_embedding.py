@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tlzoo.cards.beside import files
-from tlzoo.cards.library import locate
+from tlzoo.cards.library import locate, spelled
 from tlzoo.estimators import estimator_file
 from tlzoo.estimators.crystal_input import crystals_of
 from tlzoo.estimators.experiment_tree import START
@@ -60,7 +60,7 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         return self._loaded()
 
     def _loaded(self) -> Self:
-        found = source(fspath(self.from_))
+        found = source(spelled(self.from_))
         found.check(self.layer)
         self.source_ = found
         return self

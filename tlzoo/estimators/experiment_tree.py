@@ -1,13 +1,15 @@
 """The configuration of one training, from plain arguments: what `tlzoo fit` would read from a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
-from os import PathLike, fspath
+from math import ceil, inf
+from numbers import Integral, Real
+from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from tlzoo import heads
+from tlzoo.cards.library import spelled
 from tlzoo.data import splits
 from tlzoo.data.splits import Splitter
 from tlzoo.errors import UserError, no_such
@@ -69,6 +71,11 @@ class Plain:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise UserError(f"{name} must be a whole number, 1 or more, got {value!r}")
+        rate = self.learning_rate
+        if not isinstance(rate, Real) or not 0 < rate < inf:
+            raise UserError(f"learning_rate must be a number above 0, got {rate!r}")
+        if self.pooling is not None and self.pooling not in get_args(AnyPooling):
+            raise UserError(no_such("pooling", self.pooling, get_args(AnyPooling)))
         usual = recipe(crystals)
         optimizer = {"lr": self.learning_rate, "weight_decay": 1e-4}
         model: Tree = {
@@ -96,7 +103,7 @@ class Plain:
             return described(self.backbone)
         if self.from_ is None:
             raise UserError("name the model to start from as from_, or a new network as backbone: 'CGCNN'")
-        start = {"name": fspath(self.from_), **({"pooling": self.pooling} if self.pooling else {})}
+        start = {"name": spelled(self.from_), **({"pooling": self.pooling} if self.pooling else {})}
         return {"class_path": "tlzoo.zoo.backbone", "init_args": start}
 
 
@@ -113,10 +120,15 @@ def splitter(name: str, *, validation: float, test: float, seed: int) -> tuple[S
     """Return how crystals are divided, built and as a part of a configuration.
 
     Raises:
-        UserError: There is no such way.
+        UserError: There is no such way, or a number is none.
     """
     if name not in SPLITTERS:
         raise UserError(no_such("split", name, SPLITTERS))
+    if not isinstance(seed, Integral):
+        raise UserError(f"seed must be a whole number, got {seed!r}")
+    for part, size in (("validation", validation), ("test", test)):
+        if not isinstance(size, Real):
+            raise UserError(f"{part} must be a fraction from 0 to 1 or a count of crystals, got {size!r}")
     sizes = {"val": validation, "test": test, "seed": seed}
     return getattr(splits, name)(**sizes), {"class_path": name, "init_args": sizes}
 
@@ -131,5 +143,14 @@ def learned_from(crystals: int, validation: float, test: float) -> int:
 
 
 def names_of(target: str | Sequence[str] | None) -> list[str] | None:
-    """Return the columns to learn as a list; None where none is named."""
-    return [target] if isinstance(target, str) else None if target is None else list(target)
+    """Return the columns to learn as a list; None where none is named.
+
+    Raises:
+        UserError: It is no name and no names.
+    """
+    if target is None:
+        return None
+    names = [target] if isinstance(target, str) else target
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"target must be the name of a column or a list of names, got {target!r}")
+    return list(names)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ from tlzoo.estimators.crystal_input import crystals_of
 from tlzoo.estimators.experiment_tree import RATE, START, Described, Plain, Tree
 from tlzoo.machine.files import write_text
 from tlzoo.model import checkpoint
-from tlzoo.model.trained import load
+from tlzoo.model.trained import Model, load
 from tlzoo.nn import AnyPooling
 from tlzoo.training import fitting
 from tlzoo.training.run import Run
@@ -39,6 +40,9 @@ TARGET: Final = "target"
 
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """What the estimators of networks share; see :class:`~tlzoo.estimators.regressor.TransferRegressor`."""
+
+    model_: Model
+    history_: pd.DataFrame
 
     def __init__(
         self,
@@ -86,8 +90,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
                 f"wanted {LEAST} crystals or more, to learn from some and to validate with others, got "
                 f"n_samples = {len(crystals)}"
             )
-        if not self.validation > 0:
-            raise UserError(f"validation must be above 0: it chooses the epoch, got {self.validation}")
+        if not isinstance(self.validation, Real) or not self.validation > 0:
+            raise UserError(f"validation must be above 0: it chooses the epoch, got {self.validation!r}")
         seed = _seed(self.random_state)
         module, split = _divided(replace(crystals, columns={name: y}), name, self.validation, seed)
         plain = Plain(
@@ -111,7 +115,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             run = fitting.fit(tree, data=module, run_dir=Path(folder) / "run", quiet=not self.verbose)
             model, self.history_ = load(run.path), run.curves
             known = model.domain  # read before the folder goes
-        card = {**model.card, "source": f"{len(crystals):,} crystals, given to {type(self).__name__}"}
+        source = f"{len(crystals):,} crystals, given to {type(self).__name__}{self._labels()}"
+        card = {**model.card, "source": source}
         self.model_ = replace(model, card=card, weights=None, learned_from=known)
 
     def _said(self, X: Any) -> pd.DataFrame:  # noqa: ANN401, N803 (see crystals_of)
@@ -142,6 +147,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         checkpoint.save(place / "model", model.backbone, model.head, model.card, domain=model.domain)
         write_text(Run(place).history, self.history_.to_csv(index=False))
         return estimator_file.write(place, self, **self._facts())
+
+    def _labels(self) -> str:
+        """Say what the numbers stand for that the network learns, where they are not the labels."""
+        return ""
 
     def _facts(self) -> dict[str, Any]:
         """Return what was learned beside the network, as plain data."""

@@ -1,9 +1,10 @@
 """Whatever predicts, loaded again: models of every kind, and estimators that were saved into a folder."""
 
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlzoo.cards.library import spelled
 from tlzoo.errors import UserError, no_such
 from tlzoo.estimators import estimator_file
 from tlzoo.transfer.finetune import chosen
@@ -30,9 +31,9 @@ def load(name: str | PathLike[str]) -> "Model | SavedFeatures | chosen.Chosen | 
     Raises:
         UserError: There is no such model, it cannot be fetched, or it is damaged.
     """
-    folder = Path(fspath(name))
+    folder = Path(spelled(name))
     if not estimator_file.is_estimator(folder):
-        return chosen.load(fspath(name))
+        return chosen.load(spelled(name))
     # scikit-learn and lightning take seconds to import
     from tlzoo.estimators.classifier import TransferClassifier
     from tlzoo.estimators.crystal_embedding import CrystalEmbedding

@@ -42,7 +42,7 @@ class Queue:
             UserError: There is no such model, or the process has ended.
         """
         # of another session, so that Ctrl-C is this process's to handle
-        self._process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-c", CODE, *self.names),
             stdin=asyncio.subprocess.PIPE,
@@ -50,7 +50,13 @@ class Queue:
             start_new_session=True,
             limit=LINE,
         )
-        self.models = (await self._heard(self._process))["models"]
+        self._process = process
+        try:
+            self.models = (await self._heard(process))["models"]
+        except (UserError, asyncio.CancelledError):
+            # what it says of its models would be taken for an answer
+            await self.stop()
+            raise
 
     async def ask(self, files: Sequence[Document], models: Sequence[str]) -> dict[str, Any]:
         """Return what models say of the crystals in files; see :func:`tlzoo.server.oracle.answer`.

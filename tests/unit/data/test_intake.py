@@ -54,7 +54,8 @@ def test_a_data_frame_is_read_whatever_its_cells_are(frame):
 
 def test_ids_are_those_of_a_column_else_of_the_index():
     frame = pd.DataFrame({"structure": STRUCTURES, "gap": [1, 2, 3]})
-    assert crystals_from(frame).ids.tolist() == ["1", "2", "3"]
+    assert crystals_from(frame).ids.tolist() == ["0", "1", "2"]
+    assert crystals_from(frame[1:]).ids.tolist() == ["1", "2"]
     named_rows = frame.set_axis(["x", "y", "z"])
     assert crystals_from(named_rows).ids.tolist() == ["x", "y", "z"]
     assert list(crystals_from(named_rows).columns) == ["gap"]
@@ -92,6 +93,7 @@ def test_what_is_known_by_name_path_or_already_read(tmp_path):
             r"no crystals can be made of a value of type int; wanted the name of a data set, a path, a Cr",
         ),
         ([1, 2], {}, "of a value of type list of int"),
+        (b"data_", {}, "of a value of type bytes;"),
         ([STRUCTURES[0], Molecule(["H"], [[0, 0, 0]])], {}, "of type list of Molecule"),
         ([], {}, "the list of structures holds no crystals"),
         (STRUCTURES, {"targets": ["gap"]}, "there is no column 'gap'; there are: none"),
@@ -171,7 +173,33 @@ def test_one_crystal_is_a_table_of_one(tmp_path):
         np.testing.assert_allclose(crystals.lattice, EXPECTED.lattice[:1], atol=1e-6)
         assert crystals.numbers.tolist() == EXPECTED.numbers[:2].tolist()
     assert as_table(str(tmp_path / "Salt.cif")).ids.tolist() == ["Salt"]
-    assert as_table([]).ids.tolist() == []
+    frame = pd.DataFrame({"structure": STRUCTURES})
+    for nothing in ([], np.array([]), frame[:0], frame["structure"][:0]):
+        assert as_table(nothing).ids.tolist() == []
+
+
+def test_what_is_asked_about_may_have_one_id_several_times(tmp_path):
+    """As samples that are drawn with replacement do."""
+    STRUCTURES[0].to(filename=tmp_path / "a.cif")
+    path = str(tmp_path / "a.cif")
+    assert as_table([path, path]).ids.tolist() == [path, f"{path}-2"]
+    drawn = pd.DataFrame({"structure": STRUCTURES}, index=["x", "y", "z"]).loc[["x", "z", "x"]]
+    assert as_table(drawn).ids.tolist() == ["x", "z", "x-2"]
+    assert as_table(drawn["structure"]).ids.tolist() == ["x", "z", "x-2"]
+
+
+@pytest.mark.parametrize("nothing", ["", " \n"])
+def test_an_empty_text_is_not_the_folder_where_one_is(nothing):
+    with pytest.raises(UserError, match="no crystals can be made of an empty text; wanted the name of"):
+        as_table(nothing)
+
+
+def test_units_are_of_columns_that_there_are():
+    frame = pd.DataFrame({"structure": STRUCTURES, "gap": [1.0, 2.0, 3.0]})
+    frame.attrs["units"] = {"gap": "eV", "gone": "K"}
+    assert crystals_from(frame, units={"gap": "meV"}).units == {"gap": "meV"}
+    with pytest.raises(UserError, match="there is no column 'gpa'; there are: gap; did you mean 'gap'"):
+        crystals_from(frame, units={"gpa": "eV"})
 
 
 def test_a_list_holds_any_of_them(tmp_path):
@@ -195,7 +223,7 @@ def test_a_list_holds_any_of_them(tmp_path):
 def test_a_column_of_a_data_frame_brings_its_index():
     series = pd.Series(STRUCTURES, index=["x", "y", "z"], name="anything")
     assert crystals_from(series).ids.tolist() == ["x", "y", "z"]
-    assert crystals_from(pd.Series(STRUCTURES)).ids.tolist() == ["1", "2", "3"]
+    assert crystals_from(pd.Series(STRUCTURES)).ids.tolist() == ["0", "1", "2"]
     atoms = [AseAtomsAdaptor.get_atoms(one) for one in STRUCTURES]
     frame = pd.DataFrame({"relaxed": atoms, "gap": [1.0, 2.0, None]}, index=series.index)
     crystals = crystals_from(frame)
