@@ -109,22 +109,27 @@ def held(intervals: Intervals, head: Head, said: Said) -> dict[str, tuple[int, i
     return found
 
 
-def read(card: Mapping[str, Any], where: object) -> dict[str, Interval]:
-    """Return the intervals that a card states.
+def read(card: Mapping[str, Any], head: Head, where: object) -> dict[str, Interval]:
+    """Return the intervals that a card states of what a head predicts.
 
     Raises:
         UserError: It states something else.
     """
     try:
         found = parse(dict[str, Interval], card.get("intervals") or {})
+        _check(found, kinds(head, card["targets"]))
     except UserError as error:
         raise UserError(f"the card of {where} is damaged: intervals: {error}; restore it") from error
+    return found
+
+
+def _check(found: Intervals, right: Mapping[str, Kind]) -> None:
     for name, each in found.items():
         if lacking := [level for level in LEVELS if level not in each.widths]:
-            raise UserError(
-                f"the card of {where} is damaged: intervals.{name} lacks {lacking[0]}; restore it"
-            )
-    return found
+            raise UserError(f"{name} lacks {lacking[0]}")
+        if each.kind != right.get(name):
+            wanted = right.get(name) or f"those of {', '.join(right) or 'nothing: these are classes'}"
+            raise UserError(f"{name} is {each.kind}, wanted {wanted}")
 
 
 def _scores(kind: Kind, said: Mapping[str, Values]) -> Values:

@@ -45,6 +45,20 @@ def test_units_methods_errors_and_intervals():
     ]
 
 
+def test_what_intervals_held_of_test_crystals_and_where_errors_are_larger():
+    card = CARD | {"intervals": {"gap": {"test": {"held": 1234, "crystals": 1300}}}}
+    made = table(1, gap=[1.0], gap_q5=[0.5], gap_q95=[1.5])
+    far = "  expect larger errors where a crystal is out of domain or has unknown elements"
+    shown = answer_table.text("net", card, {"gap": "eV"}, made).splitlines()
+    assert shown[2].endswith("  mean error in the test  intervals held")
+    assert shown[3].endswith("  0.263                   1,234 of 1,300")
+    assert far not in shown
+    made[trust.TRUST][:] = trust.FAR
+    assert answer_table.text("net", card, {"gap": "eV"}, made).splitlines()[-1] == far
+    # several networks together have none, whatever the card of the first says
+    assert "held" not in answer_table.text("net", card, {"gap": "eV"}, table(1, gap=[1.0]))
+
+
 def test_an_interval_that_is_not_symmetric_is_shown_by_its_ends():
     shown = answer_table.text(
         "net", {}, {"gap": "eV"}, table(2, gap=[0.1, 3.0], gap_q5=[0.0, 2.5], gap_q95=[0.6, 3.5])
@@ -79,7 +93,7 @@ def test_the_properties_of_one_crystal_stand_below_each_other():
     made[trust.TRUST][0] = trust.IN
     shown = answer_table.text("net", CARD, {"gap": "eV", "k": "GPa"}, made)
     assert shown.splitlines() == [
-        "net: c0 (known: in training)",
+        "net: c0, known: in training",
         "",
         "property  value  unit  learned from  mean error in the test",
         "gap       1.500  eV    PBE(+U)       0.263",
