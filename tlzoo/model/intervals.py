@@ -116,20 +116,24 @@ def read(card: Mapping[str, Any], head: Head, where: object) -> dict[str, Interv
         UserError: It states something else.
     """
     try:
-        found = parse(dict[str, Interval], card.get("intervals") or {})
-        _check(found, kinds(head, card["targets"]))
+        stated = parse(dict[str, Any], card.get("intervals") or {})
+        right = kinds(head, card["targets"]) if stated else {}
+        return {name: _checked(name, one, right) for name, one in stated.items()}
     except UserError as error:
         raise UserError(f"the card of {where} is damaged: intervals: {error}; restore it") from error
+
+
+def _checked(name: str, stated: object, right: Mapping[str, Kind]) -> Interval:
+    try:
+        found = parse(Interval, stated)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    if lacking := [level for level in LEVELS if level not in found.widths]:
+        raise UserError(f"{name} lacks {lacking[0]}")
+    if found.kind != right.get(name):
+        wanted = right.get(name) or f"those of {', '.join(right) or 'nothing: these are classes'}"
+        raise UserError(f"{name} is {found.kind}, wanted {wanted}")
     return found
-
-
-def _check(found: Intervals, right: Mapping[str, Kind]) -> None:
-    for name, each in found.items():
-        if lacking := [level for level in LEVELS if level not in each.widths]:
-            raise UserError(f"{name} lacks {lacking[0]}")
-        if each.kind != right.get(name):
-            wanted = right.get(name) or f"those of {', '.join(right) or 'nothing: these are classes'}"
-            raise UserError(f"{name} is {each.kind}, wanted {wanted}")
 
 
 def _scores(kind: Kind, said: Mapping[str, Values]) -> Values:
