@@ -51,7 +51,7 @@ def test_a_terminal_shows_a_table(run, few):
     os.close(ours)
     lines = shown.decode().replace("\r\n", "\n").splitlines()
     assert lines[0].endswith(": 24 crystals")
-    assert lines[2].split() == ["property", "unit", "mean", "error", "in", "the", "test"]
+    assert lines[2].split() == ["property", "unit", "mean", "test", "error"]
     assert " ± " in lines[7]
     assert sum("known: in training" in line for line in lines) == 14
     assert "… and 4 more: -o FILE writes all" in lines
