@@ -15,7 +15,7 @@ PLAIN: Final = {"±": "+/-", "…": "...", "²": "2", "×": "x", "–": "-"}
 
 
 def prepare() -> None:
-    r"""Open what the caller has closed, and let every character pass: as ``+/-`` or ``\u2192`` where it must be.
+    r"""Open what the caller has closed, and let every character pass: as ``+/-`` or ``\u2192`` if need be.
 
     A file that is opened later would otherwise take the place of standard output, and get what is printed.
     """
