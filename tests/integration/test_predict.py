@@ -1,5 +1,6 @@
 """`tlzoo predict`: to the screen, into a pipe, into a file."""
 
+import json
 import os
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def test_a_terminal_shows_a_table(run, few):
     os.close(ours)
     lines = shown.decode().replace("\r\n", "\n").splitlines()
     assert lines[0].endswith(": 24 crystals")
-    assert lines[2].split() == ["property", "unit", "mean", "error", "in", "the", "test"]
+    assert lines[2].split() == ["property", "unit", "mean", "test", "error", "intervals", "held"]
     assert " ± " in lines[7]
     assert sum("known: in training" in line for line in lines) == 14
     assert "… and 4 more: -o FILE writes all" in lines
@@ -72,7 +73,6 @@ def test_a_device_that_is_not_there_is_refused(run, few, tlzoo):
 
 def test_intervals_are_those_of_the_run(run, few, tlzoo, tmp_path):
     """The card has them, the metrics what they held of the test part, and the screen says so."""
-    import json
 
     import pandas as pd
 
@@ -98,7 +98,6 @@ def test_intervals_are_those_of_the_run(run, few, tlzoo, tmp_path):
 
 
 def test_what_intervals_hold_of_other_crystals_is_counted(run, tlzoo, tmp_path):
-    import json
 
     import pandas as pd
 
@@ -117,7 +116,6 @@ def test_what_intervals_hold_of_other_crystals_is_counted(run, tlzoo, tmp_path):
 
 @pytest.mark.parametrize("head", ["Gaussian", "Quantile"])
 def test_heads_that_state_an_interval_have_it_corrected(head, few, tlzoo, config, tmp_path):
-    import json
 
     import numpy as np
     import pandas as pd

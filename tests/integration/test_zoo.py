@@ -169,6 +169,15 @@ def test_training_is_described(run, card, table):
     assert (card.citation, card.licence, card.started_from) == ("Somebody (2024)", "CC0", [])
 
 
+def test_intervals_come_along_with_what_they_held(run, card):
+    metrics = json.loads((run / "metrics.json").read_text())["intervals"]
+    assert list(card.intervals) == TARGETS
+    for name, interval in card.intervals.items():
+        assert interval.widths == metrics[name]["widths"]
+        assert interval.test.held == metrics[name]["test"]["held"]
+        assert interval.test.crystals == metrics[name]["test"]["crystals"]
+
+
 def test_named_data_bring_their_citation(run, shelf, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     environment = json.loads((copy / "environment.json").read_text())
@@ -188,6 +197,10 @@ def test_a_table_put_together_says_what_was_kept_out(run, shelf, table, tmp_path
     assert card.citation == named.find("pretraining").citation
     assert card.training.excluded.published_list == "tlzoo/data/pretraining/excluded.csv"
     assert card.training.source == str(together)
+    # without the table nobody knows, and the card must not say that nothing was
+    together.unlink()
+    with pytest.raises(UserError, match=r"are not there: .*together.parquet; publish where they are"):
+        publish(copy, "other", description="x", folder=tmp_path / "again", **RIGHTS)
 
 
 def test_golden_predictions_are_those_of_the_reference_crystals(shelf, card):

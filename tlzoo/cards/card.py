@@ -135,6 +135,22 @@ class Measured(Record, frozen=True, kw_only=True):
     n: Count
 
 
+class Held(Record, frozen=True, kw_only=True):
+    """How many test crystals the interval held that is to hold 90 %.
+
+    Attributes:
+        held: As many.
+        crystals: Of as many.
+    """
+
+    held: Size
+    crystals: Count
+
+    def __post_init__(self) -> None:
+        if self.held > self.crystals:
+            raise UserError(f"held is {self.held}, wanted at most crystals, {self.crystals}")
+
+
 class Interval(Record, frozen=True, kw_only=True):
     """How wide the interval around a prediction is, from crystals that were left out of training.
 
@@ -144,12 +160,24 @@ class Interval(Record, frozen=True, kw_only=True):
         widths: Half widths by the share of crystals that intervals hold, such as ``0.9``.
         crystals: How many were left out.
         left_out: Which ones.
+        test: What it held of the test part; null where there is none.
     """
 
     kind: Kind
     widths: dict[str, Finite]
     crystals: Count
     left_out: Text
+    test: Held | None = None
+
+    def __post_init__(self) -> None:
+        # quantiles that were too wide are drawn together; and 10**38 is the largest power in fp32
+        least, most = (
+            (-LARGEST if self.kind == "quantiles" else 0.0),
+            38.0 if self.kind == "factor" else LARGEST,
+        )
+        for level, width in self.widths.items():
+            if not least <= width <= most:
+                raise UserError(f"widths.{level} is {width}, wanted {least:g} to {most:g}")
 
 
 class Origin(Record, frozen=True, kw_only=True):
@@ -254,6 +282,9 @@ class Card(Record, frozen=True, kw_only=True):
         if not measured or (strange := set(self.metrics) - set(self.targets)):
             about = ", ".join(sorted(strange)) if self.metrics else "nothing"
             raise UserError(f"metrics is about {about}, wanted some of {', '.join(self.targets)}")
+        if strange := set(self.intervals) - set(self.targets):
+            about = ", ".join(sorted(strange))
+            raise UserError(f"intervals is about {about}, wanted some of {', '.join(self.targets)}")
         for crystal, predicted in self.golden.items():
             if lacking := [name for name in self.targets if name not in predicted]:
                 raise UserError(f"golden.{crystal} lacks {lacking[0]}")

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from operator import itemgetter
 from typing import Any, Final, Self
 
 from tlzoo.cards import library
@@ -83,25 +82,24 @@ class Catalogue:
     def best(self) -> Iterator[dict[str, Any]]:
         """Yield for each property the checkpoint with the least error on crystals that were left out.
 
-        To predict with, one that has learned from every crystal is taken, if there is one; for benchmarks
-        and as a start one that has not.
+        One that has learned from every crystal wins if its error is as small. To compare with others, and as
+        a start for crystals of test sets, take the best of those that have left these out.
         """
         for target, unit in dict.fromkeys(pair for card in self.cards for pair in self.targets(card)):
-            known = [(card.metrics[target].mae, card) for card in self.cards if target in card.metrics]
-            cards = [card for _, card in sorted(known, key=itemgetter(0))]
-            kinds = {
-                kind: [card for card in cards if kind_of(card) == kind] for kind in (PRODUCTION, BENCHMARK)
-            }
-            if not cards:
+            known = [card for card in self.cards if target in card.metrics]
+            if not known:
                 continue
-            predict = (kinds[PRODUCTION] or kinds[BENCHMARK])[0]
-            start = next(iter(kinds[BENCHMARK]), None)
+            predict = min(known, key=lambda card: (card.metrics[target].mae, kind_of(card) != PRODUCTION))
+            others = [card for card in known if kind_of(card) == BENCHMARK]
+            start = min(others, key=lambda card: card.metrics[target].mae, default=None)
             yield {
                 "property": target,
                 "unit": unit,
                 "theory": predict.theory.get(target, ""),
                 "predict": predict.name,
                 "predict_mae": predict.metrics[target].mae,
+                "predict_r2": predict.metrics[target].r2,
+                "left_out": left_out(predict),
                 "benchmark": start.name if start else None,
                 "benchmark_mae": start.metrics[target].mae if start else None,
             }
@@ -117,6 +115,13 @@ def kind_of(card: Card) -> str:
     if card.package:
         return POTENTIAL
     return PRODUCTION if card.cross_validation else BENCHMARK
+
+
+def left_out(card: Card) -> int | None:
+    """Return how many crystals of test sets a network has not learned from; None if only its maker knows."""
+    if card.training is None:
+        return None
+    return card.training.test.crystals + (card.training.excluded.crystals if card.training.excluded else 0)
 
 
 def content(card: Card) -> dict[str, Any]:
@@ -136,6 +141,7 @@ def content(card: Card) -> dict[str, Any]:
         if card.package
         else "",
         "training_crystals": card.training.train.crystals if card.training else None,
+        "left_out": left_out(card),
         "started_from": [origin.name for origin in card.started_from],
         "licence": card.licence,
         "needs": card.package.lacking if card.package else "",

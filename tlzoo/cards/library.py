@@ -117,6 +117,7 @@ def locate(name: str) -> Path:
         given = trained(name)
         if not given.is_dir():
             raise UserError(message(name))
+    refuse_dangling(given)
     file = given / "model.safetensors" if given.is_dir() else given
     refuse_pickles(file)
     if file.suffix != ".safetensors":
@@ -127,6 +128,19 @@ def locate(name: str) -> Path:
     if not file.is_file():
         raise UserError(f"there is no model {file}; a run directory holds one once `tlzoo fit` has finished")
     return file
+
+
+def refuse_dangling(path: Path) -> None:
+    """Refuse a link, such as ``runs/latest``, to what has been deleted or moved.
+
+    Raises:
+        UserError: It is one.
+    """
+    if path.is_symlink() and not path.exists():
+        raise UserError(
+            f"{path} leads to {path.readlink()}, which is not there any more; name where it is now, or the "
+            "directory of another run"
+        )
 
 
 def refuse_pickles(path: Path) -> None:

@@ -19,7 +19,7 @@ class Removed(NamedTuple):
 TAKE: Final = "momentnet-u"
 REMOVED: Final = {
     "alignn-s-mpt-no-ph": Removed("af6a10b3ca7969a118a33083115fb5bcf0074940d8034788d13bbd6306707c91", TAKE),
-    "cgcnn-fe-bg": Removed("dafb649e8b474321a86780c6432560521ec288e9366f70b97c5fba2590a3e0b8", "cgcnn-mpt"),
+    "cgcnn-fe-bg": Removed("dafb649e8b474321a86780c6432560521ec288e9366f70b97c5fba2590a3e0b8", TAKE),
     "cgcnn-gv-taught": Removed("f8da0ccb22aae8ce6fa2c04547f27160883a17720f566e0dbad3ffcc8025465c", TAKE),
     "cgcnn-mpt-no-bg": Removed("33b03d70df0bfe6218089c80e9b43ef91e318b41731c6396a1e71a5ecf05df4f", TAKE),
     "cgcnn-mpt-no-dc": Removed("8ac6fe2a3022dbaa54eb914b6d63a5d2da0acd09b23ae209392a075155005d59", TAKE),

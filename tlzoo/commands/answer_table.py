@@ -1,7 +1,8 @@
 """Answers as a table for people: properties with units, intervals, and what is known of each crystal."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Any, Final
 
 import numpy as np
@@ -32,42 +33,52 @@ def text(model: str, card: Mapping[str, Any], units: Mapping[str, str], table: T
     *_, word, unseen, distance = names
     some = {name: values[:ROWS] for name, values in table.items()}
     notes = list(map(_note, some[word], some[unseen], some[distance]))
+    stated = [name for name in units if any(f"{name}_{end}" in table for end in ENDS)]
+    held = {name: _held(card, name) for name in stated}
     columns = list(_columns(some, names[1 : -len((word, unseen, distance))], units))
     if total == 1:
-        note = f" ({notes[0]})" if notes[0] else ""
-        lines = [f"{model}: {some['id'][0]}{note}", "", *_properties(card, units, columns)]
+        note = f", {notes[0]}" if notes[0] else ""
+        lines = [f"{model}: {some['id'][0]}{note}", "", *_properties(card, units, held, columns)]
     else:
-        lines = [f"{model}: {total:,} crystals", "", *_properties(card, units)]
+        lines = [f"{model}: {total:,} crystals", "", *_properties(card, units, held)]
         ids = ["", "id", *map(_short, some["id"])]
-        lines += _blocks(ids, [*columns, ["", "", *notes]] if any(notes) else columns)
+        columns += [["", "", *notes]] if any(notes) else []
+        # notes and words are read from the left, numbers from the right
+        lines += _blocks(ids, columns, lambda column: "<" if column[:2] == ["", ""] else ">")
     lines += [f"… and {total - ROWS:,} more: -o FILE writes all"] if total > ROWS else []
-    if any(f"{name}_{end}" in table for name in units for end in ENDS):
+    if stated:
         lines += [
             "",
-            "± and […]: the interval is to hold 90 % of crystals like those that it was measured on",
+            *_filled("± and […]: to hold 90 % of crystals like those that they were measured on"),
         ]
+    if stated and {trust.FAR, trust.ELEMENTS} & {*table[word]}:
+        lines += _filled("Expect larger errors where a crystal is out of domain or has unknown elements")
     return "\n".join(lines)
 
 
 def _properties(
-    card: Mapping[str, Any], units: Mapping[str, str], columns: Sequence[Sequence[str]] = ()
+    card: Mapping[str, Any],
+    units: Mapping[str, str],
+    held: Mapping[str, str],
+    columns: Sequence[Sequence[str]] = (),
 ) -> list[str]:
     """Say what each property is: unit, by which method labels were had, how far off answers are.
 
-    ``columns`` are the answers for the only crystal, if they belong here.
+    ``held`` is what intervals held; ``columns`` are the answers for the only crystal, if they belong here.
     """
-    rows = [["property", "unit", "learned from", "mean error in the test"]]
+    rows = [["property", "unit", "learned from", "mean test error", "intervals held"]]
     for name, unit in units.items():
         error = error_of(card, name)
         theory = (card.get("theory") or {}).get(name, "")
         rows.append([name, "" if unit == "1" else unit, theory, "" if error is None else f"{error:.3g}"])
+        rows[-1].append(held.get(name, ""))
     if columns:
         about = {row[0]: row[2:] for row in rows}
         rows = [["property", "value", "unit", *about["property"]]]
-        rows += [[name, value, unit, *about.get(name, ["", ""])] for name, unit, value in columns]
+        rows += [[name, value, unit, *about.get(name, ["", "", ""])] for name, unit, value in columns]
     kept = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    sides = "".join(">" if column[0] == "value" else "<" for column in kept)
-    return [line.rstrip() for line in aligned(list(zip(*kept, strict=True)), sides)]
+    names, *others = map(list, kept)
+    return list(_blocks(names, others, lambda column: ">" if column[0] == "value" else "<"))[1:]
 
 
 def error_of(card: Mapping[str, Any], name: str) -> float | None:
@@ -75,6 +86,16 @@ def error_of(card: Mapping[str, Any], name: str) -> float | None:
     metrics = card.get("metrics") or {}
     found = metrics.get(name) or metrics.get("test") or {}
     return found.get("mae", found.get(f"mae_{name}"))
+
+
+def _filled(text: str) -> list[str]:
+    return wrap(text, max(20, shutil.get_terminal_size().columns))
+
+
+def _held(card: Mapping[str, Any], name: str) -> str:
+    """Say how many test crystals the interval of a property held, as far as a card says."""
+    test = ((card.get("intervals") or {}).get(name) or {}).get("test")
+    return f"{test['held']:,} of {test['crystals']:,}" if test else ""
 
 
 def _columns(table: Table, names: Sequence[str], units: Mapping[str, str]) -> Iterator[list[str]]:
@@ -127,15 +148,14 @@ def _short(name: object) -> str:
     return text if len(text) <= ID_WIDTH else f"{text[: ID_WIDTH - 1]}…"
 
 
-def _blocks(ids: list[str], columns: Sequence[list[str]]) -> Iterator[str]:
+def _blocks(ids: list[str], columns: Sequence[list[str]], side: Callable[[list[str]], str]) -> Iterator[str]:
     """Yield the lines of the table; columns beyond the width of the terminal go below, with the ids again."""
     width, left = shutil.get_terminal_size().columns, list(columns)
     while left:
         taken = [left.pop(0)]
-        room = width - max(map(len, ids)) - 2
-        while left and sum(2 + max(map(len, column)) for column in [*taken, left[0]]) <= room + 2:
+        room = width - max(map(len, ids))
+        while left and sum(2 + max(map(len, column)) for column in [*taken, left[0]]) <= room:
             taken.append(left.pop(0))
-        # notes and words are read from the left, numbers from the right
-        sides = "<" + "".join("<" if column[:2] == ["", ""] else ">" for column in taken)
+        sides = "<" + "".join(map(side, taken))
         yield ""
         yield from (line.rstrip() for line in aligned(list(zip(ids, *taken, strict=True)), sides))

@@ -23,6 +23,8 @@ SEVERAL: Final = frozenset({"data", "study", "zoo"})
 TRAINING: Final = frozenset({"fit", "validate", "test"})
 # What stands for models, and for data: they are names, or files.
 MODELS: Final = frozenset({"MODEL", "MODEL,…", "NAME,…"})
+# of these commands NAME by its place is a checkpoint; elsewhere it is whatever one likes
+NAMED: Final = frozenset({"info", "verify", "pull", "path"})
 DATA: Final = frozenset({"DATA", "INPUT", "POOL"})
 BY_PLACE: Final = {"validate": ["RUN"], "test": ["MODEL"]}
 
@@ -66,7 +68,10 @@ def main(args: Sequence[str], names: Sequence[str] = (), run: Run = lambda _: 0)
         if name in SEVERAL:
             below = command.add_subparsers()
             for each, about in COMMAND.findall(text):
-                _fill(below.add_parser(each, help=about), told(run, name, each), models, data)
+                below_it = told(run, name, each)
+                if each in NAMED:
+                    below_it = below_it.replace("\n  NAME ", "\n  MODEL ")
+                _fill(below.add_parser(each, help=about), below_it, models, data)
         else:
             _fill(command, text, models, data, BY_PLACE.get(name, ()))
     preamble = "\n".join(each.functions.get(asked.shell, "") for each in (models, data))
@@ -134,7 +139,7 @@ def _fill(
         elif metavar.startswith("{"):
             parser.add_argument(*flags, choices=metavar[1:-1].split(","), help=about)
         else:
-            completed(parser.add_argument(*flags, help=about), metavar)
+            completed(parser.add_argument(*flags, help=about), "MODEL" if "--from" in flags else metavar)
 
 
 def _flags(spelled: str) -> tuple[list[str], str]:

@@ -25,7 +25,7 @@ What people set first:
   --model.freezing CLASS     what is trained of a pretrained network; by default all
                              All, TwoBody, ThreeBody, LastLayer, NewHead, Only, Gradual, LoRA, LPFT
   --data.source DATA         named data set, folder, zip, table, extxyz or ASE database
-  --data.targets [COL,…]     columns to learn; not needed if there is only one
+  --data.targets COL,…       columns to learn; not needed if there is only one
   --data.units {COL: UNIT}   their units, where the data do not say
   --data.split CLASS         training, validation and test part; by default 80/10/10 at random
                              Random, ByComposition, LeaveElementOut, KFold, FromColumn, FromFile
@@ -37,11 +37,12 @@ What people set first:
   --trainer.accelerator NAME cpu, gpu or mps (default: auto)
   --trainer.devices N        processes, or GPUs (default: 1)
   --trainer.precision NAME   32-true, or bf16-mixed on a GPU; by default 32-true
-  --trainer.logger NAME,…    where curves and results go besides the run directory; --logger for short
+  --trainer.logger NAME,…    where curves and results go besides the run directory
                              wandb, tensorboard, mlflow; csv is history.csv, which every run keeps
   --ckpt-path FILE           resume file to go on from, of another run directory
   --from NAME                start from a checkpoint (tlzoo zoo list), run directory or .safetensors file
   --target COL,…             the same as --data.targets, as other commands call it
+  --logger NAME,…            the same as --trainer.logger
 
 tlzoo fit --help all lists all options, --model.backbone.help CLASS those of a class.
 --print_config shows the configuration in full, and does nothing else.
@@ -113,7 +114,7 @@ def spelled(args: Sequence[str]) -> list[str]:
     refuse_repeated(args)
     words: list[str] = []
     short: dict[str, list[str]] = {"--from": [], "--target": [], "--logger": []}
-    given = iter(_with_logger_names(args))
+    given = iter(_with_short_words(args))
     for word in given:
         name, equals, value = word.partition("=")
         if name in short:
@@ -141,16 +142,28 @@ def spelled(args: Sequence[str]) -> list[str]:
     ]
 
 
-def _with_logger_names(args: Sequence[str]) -> list[str]:
-    """Return arguments with ``--logger NAME`` where a logger is given by its name and not by its class."""
+def _with_short_words(args: Sequence[str]) -> list[str]:
+    """Return arguments with ``--logger NAME`` for one by its name, and ``--target COL`` for plain columns.
+
+    >>> _with_short_words(["--trainer.logger=csv", "--data.targets", "gap,k", "--data.targets=[gap]"])
+    ['--logger=csv', '--target', 'gap,k', '--data.targets=[gap]']
+    """
     words = list(args)
     for place, word in enumerate(args):
         name, equals, value = word.partition("=")
-        if _underscored(name) == "--trainer.logger" and is_name(
-            value if equals else "".join(args[place + 1 : place + 2])
-        ):
-            words[place] = f"--logger{equals}{value}"
+        value = value if equals else "".join(args[place + 1 : place + 2])
+        if _underscored(name) == "--trainer.logger" and _is_word(value):
+            words[place] = word.replace(name, "--logger", 1)
+        elif name == "--data.targets" and value[:1] not in ("", "[", "-") and value != "null":
+            words[place] = word.replace(name, "--target", 1)
     return words
+
+
+def _is_word(logger: str) -> bool:
+    """Whether a logger is given by a name, right or misspelt, and not by a class, nor switched on or off."""
+    words = logger.split(",")
+    plain = all(word.isalpha() and word.islower() for word in words)
+    return is_name(logger) or (plain and logger not in ("true", "false", "null"))
 
 
 def refuse_repeated(args: Sequence[str]) -> None:

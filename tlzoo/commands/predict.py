@@ -12,7 +12,7 @@ from tlzoo.commands.answer_requests import Inputs, Predicted, Shown
 from tlzoo.errors import UserError
 from tlzoo.transfer import features
 
-EXAMPLE = "tlzoo predict cgcnn-fe-bg-all Si.cif crystals/ -o predictions.csv"
+EXAMPLE = "tlzoo predict momentnet-u Si.cif crystals/ -o predictions.csv"
 
 
 def main(args: Sequence[str]) -> int:

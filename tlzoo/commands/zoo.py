@@ -1,9 +1,11 @@
 """`tlzoo zoo list|info|verify|pull|path|publish`: the published checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
-from typing import Any, Final, Literal
+from textwrap import fill
+from typing import Final, Literal
 
 from tlzoo.cards import Card, catalogue, library
 from tlzoo.cards.catalogue import Catalogue
@@ -72,23 +74,31 @@ def _list(card: Card, among: Catalogue) -> None:
 
 
 def _best(among: Catalogue) -> list[str]:
-    """Return a table: for each property the checkpoint to predict with, and the one to compare with."""
+    """Return a table: for each property the checkpoint that errs least, and how to use it."""
     from tlzoo.evaluation.results import aligned
 
-    rows = [("best for", "learned from", "to predict", "MAE", "benchmark, fine-tune", "MAE", "")]
-    for best in among.best():
-        errors = (best["predict_mae"], best["benchmark_mae"])
-        first, second = ("" if error is None else f"{error:.3g}" for error in errors)
-        names = (best["predict"], first, best["benchmark"] or "", second)
-        unit = "" if best["unit"] == "1" else best["unit"]
-        rows.append((best["property"], best["theory"], *names, unit))
-    if len(rows) == 1:
+    best = list(among.best())
+    if not best:
         return []
+    rows = [("best for", "labels", "take", "MAE", "", "R²", "left out", "of these, best")]
+    for each in best:
+        unit = "" if each["unit"] == "1" else each["unit"]
+        r2, left_out = each["predict_r2"], each["left_out"]
+        other = each["benchmark"] if each["benchmark"] != each["predict"] else ""
+        rows.append(
+            (
+                *(each["property"], each["theory"], each["predict"], f"{each['predict_mae']:.3g}", unit),
+                *("" if r2 is None else f"{r2:.2f}", "" if left_out is None else f"{left_out:,}"),
+                f"{other} ({each['benchmark_mae']:.3g})" if other else "",
+            )
+        )
+    # only where the best one has learned from crystals of test sets is there another to compare with
+    last = None if any(row[-1] for row in rows[1:]) else -1
+    first = Counter(each["predict"] for each in best).most_common(1)[0][0]
     return [
-        *(line.rstrip() for line in aligned(rows, "<<<><><")),
-        "MAE on crystals that were left out of training. To predict, take a checkpoint that has learned from",
-        "every crystal, where there is one. The others have not seen crystals of test sets; one of them",
-        "that errs much less is the better one for crystals that nobody has computed yet.",
+        *(line.rstrip() for line in aligned([row[:last] for row in rows], "<<<><>><"[:last])),
+        "MAE and R² (0: no better than one number for all) on crystals that were left out of training;",
+        f"left out: crystals of test sets, which it has not seen.  tlzoo predict {first} FILE",
     ]
 
 
@@ -104,18 +114,15 @@ def info(name: str, *, json: bool = False) -> int:
         content = {**catalogue.content(found.card), "weights": str(found.path)}
         say(dumps(content, indent=1, ensure_ascii=False))
         return 0
-    best = [each for each in Catalogue.read().best() if name in (each["predict"], each["benchmark"])]
-    told = [f"{each['property']} ({' and '.join(_uses(each, name))})" for each in best]
     lines = [found.card.text()]
-    lines += [f"  {'best for':<9} {', '.join(told)}"] if told else []
+    for use, key in (("to predict", "predict"), ("to fine-tune from, and to compare with", "benchmark")):
+        if told := ", ".join(each["property"] for each in Catalogue.read().best() if each[key] == name):
+            lines += fill(
+                f"{use}: {told}", 100, initial_indent="  best      ", subsequent_indent=" " * 12
+            ).splitlines()
     lines += [] if found.card.package else [f"  {'weights':<9} {found.path}"]
     say("\n".join(lines))
     return 0
-
-
-def _uses(best: Mapping[str, Any], name: str) -> list[str]:
-    words = {"predict": "to predict", "benchmark": "to benchmark and to fine-tune"}
-    return [word for key, word in words.items() if best[key] == name]
 
 
 def verify(

@@ -1,16 +1,21 @@
 """Standard input, output and error: always there, never in the way of an answer."""
 
+import codecs
 import io
 import os
 import sys
 from contextlib import suppress
+from typing import Final
 
 STOPPED = 130  # exit code after Ctrl-C, as shells have it: 128 + SIGINT
 UNREAD = 141  # exit code when nobody reads the output any more, as in `… | head -1`: 128 + SIGPIPE
 
+# What tables of answers and metrics are made of, for terminals that do not know it.
+PLAIN: Final = {"±": "+/-", "…": "...", "²": "2", "×": "x", "–": "-"}
+
 
 def prepare() -> None:
-    r"""Open what the caller has closed, and let every character pass: ``→`` as ``\u2192`` where it must be.
+    r"""Open what the caller has closed, and let every character pass: as ``+/-`` or ``\u2192`` if need be.
 
     A file that is opened later would otherwise take the place of standard output, and get what is printed.
     """
@@ -19,12 +24,22 @@ def prepare() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    codecs.register_error("plain", _plain)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 (for good)
         elif isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return what stands for characters that an encoding lacks, and where it goes on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    plain = (PLAIN.get(each) or each.encode("ascii", "backslashreplace").decode() for each in lacking)
+    return "".join(plain), error.end
 
 
 def abandon() -> None:

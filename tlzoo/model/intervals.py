@@ -109,21 +109,30 @@ def held(intervals: Intervals, head: Head, said: Said) -> dict[str, tuple[int, i
     return found
 
 
-def read(card: Mapping[str, Any], where: object) -> dict[str, Interval]:
-    """Return the intervals that a card states.
+def read(card: Mapping[str, Any], head: Head, where: object) -> dict[str, Interval]:
+    """Return the intervals that a card states of what a head predicts.
 
     Raises:
         UserError: It states something else.
     """
     try:
-        found = parse(dict[str, Interval], card.get("intervals") or {})
+        stated = parse(dict[str, Any], card.get("intervals") or {})
+        right = kinds(head, card["targets"]) if stated else {}
+        return {name: _checked(name, one, right) for name, one in stated.items()}
     except UserError as error:
         raise UserError(f"the card of {where} is damaged: intervals: {error}; restore it") from error
-    for name, each in found.items():
-        if lacking := [level for level in LEVELS if level not in each.widths]:
-            raise UserError(
-                f"the card of {where} is damaged: intervals.{name} lacks {lacking[0]}; restore it"
-            )
+
+
+def _checked(name: str, stated: object, right: Mapping[str, Kind]) -> Interval:
+    try:
+        found = parse(Interval, stated)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    if lacking := [level for level in LEVELS if level not in found.widths]:
+        raise UserError(f"{name} lacks {lacking[0]}")
+    if found.kind != right.get(name):
+        wanted = right.get(name) or f"those of {', '.join(right) or 'nothing: these are classes'}"
+        raise UserError(f"{name} is {found.kind}, wanted {wanted}")
     return found
 
 

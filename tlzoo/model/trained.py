@@ -292,7 +292,7 @@ def load(name: str | Path) -> Model:
     record = answer_record.read(path)
     if record is None:
         # those of one training are not those of several together
-        intervals = {} if others else read_intervals(first.card, path)
+        intervals = {} if others else read_intervals(first.card, first.head, path)
     else:
         intervals = {} if answer_record.FROZEN in record.parts else record.intervals(first.card["targets"])
     return replace(first, others=tuple(others), intervals=intervals)

@@ -67,7 +67,7 @@ def publish(
     if isinstance(loaded.head, Classification):
         raise UserError("a classification has no MAE in units: only regressions become checkpoints")
     environment = read_json(run.environment)
-    base = base_of(environment["source"])
+    base = _base(environment["source"], directory)
     known = named.find(base) if named.known(base) else None
     rights = {
         "citation": citation or (known.citation if known else ""),
@@ -105,6 +105,14 @@ def publish(
         for tracker in tracking.configured(recipe):
             tracker.log_checkpoint(run, folder / f"{name}.safetensors")
     return card
+
+
+def _base(source: str, directory: str | Path) -> str:
+    """Return the data set that a run learned from, or the one its file was joined to."""
+    # only the file says which one that is: without it the card would not say what was kept out
+    if not named.known(source) and not Path(source).exists():
+        raise UserError(f"the data of {directory} are not there: {source}; publish where they are")
+    return base_of(source)
 
 
 def _of_control(description: str, directory: str | Path, *, wanted: bool) -> str:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from tlzoo.cards import library
 from tlzoo.cards.catalogue import BENCHMARK, POTENTIAL, PRODUCTION, Catalogue, kind_of
@@ -36,12 +37,33 @@ def test_the_best_for_a_property():
         }
         assert each["benchmark"] == min(measured, key=measured.get)
         assert each["benchmark_mae"] == min(measured.values())
-    # it has learned from every crystal
-    assert best["band_gap"]["predict"] == "cgcnn-fe-bg-all"
-    # of shear moduli no such checkpoint is there
-    assert best["log10_g_vrh"]["predict"] == best["log10_g_vrh"]["benchmark"]
+        everybody = {name: card.metrics[target].mae for name, card in cards.items() if target in card.metrics}
+        assert each["predict_mae"] == everybody[each["predict"]] == min(everybody.values())
+    for target in ("formation_energy", "band_gap", "log10_g_vrh"):
+        assert best[target]["predict"] == "momentnet-u"
+    training = cards["momentnet-u"].training
+    assert best["band_gap"]["left_out"] == training.test.crystals + training.excluded.crystals
     # nobody has measured the energies of potentials
     assert "energy" not in best
+
+
+def test_one_that_has_learned_from_every_crystal_wins_if_it_errs_as_little():
+    cards = {card.name: card for card in Catalogue.read().cards}
+    every, other = cards["cgcnn-fe-bg-all"], cards["cgcnn-mpt"]
+    for error, wins in ((0.2788, every), (0.2789, other)):
+        gaps = [
+            replace(card, metrics={"band_gap": replace(card.metrics["band_gap"], mae=mae)})
+            for card, mae in ((other, 0.2788), (every, error))
+        ]
+        (best,) = Catalogue(gaps, properties="band_gap").best()
+        assert (best["predict"], best["benchmark"]) == (wins.name, other.name)
+
+
+def test_the_table_says_what_to_take_and_how(tlzoo):
+    said = tlzoo("zoo", "list", "--property", "eij_max").out
+    # no better than the mean, which the error alone does not say
+    assert "eij_max   DFPT, PBE(+U)  alignn-s-mpt  0.798  C/m^2  0.02    38,592" in said
+    assert "tlzoo predict alignn-s-mpt FILE" in said
 
 
 def test_narrowed(tlzoo):
@@ -92,7 +114,7 @@ def test_json(tlzoo):
 
 
 def test_a_card_says_what_it_is_best_for(tlzoo):
-    best = {each["property"]: each for each in Catalogue.read().best()}["formation_energy"]
-    assert "formation_energy (to predict)" in tlzoo("zoo", "info", best["predict"]).out
-    told = tlzoo("zoo", "info", best["benchmark"]).out
-    assert "formation_energy (to benchmark and to fine-tune)" in told
+    said = tlzoo("zoo", "info", "momentnet-u").out
+    assert "  best      to predict: " in said
+    assert "  best      to fine-tune from, and to compare with: " in said
+    assert "  best  " not in tlzoo("zoo", "info", "cgcnn-fe-bg-all").out

@@ -208,3 +208,10 @@ def test_a_package_elsewhere_is_no_repository(monkeypatch, tmp_path):
 def test_home_is_understood(monkeypatch):
     monkeypatch.setenv("TLZOO_CHECKPOINTS", "~/zoo")
     assert library.folders()[0] == Path(os.path.expanduser("~/zoo"))  # noqa: PTH111 (the oracle)
+
+
+def test_a_link_to_what_is_gone_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "latest").symlink_to("gone", target_is_directory=True)
+    with pytest.raises(UserError, match=r"^latest leads to gone, which is not there any more; name where"):
+        library.locate("latest")

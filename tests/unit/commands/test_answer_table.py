@@ -33,7 +33,7 @@ def test_units_methods_errors_and_intervals():
     assert shown.splitlines() == [
         "net: 2 crystals",
         "",
-        "property  unit  learned from  mean error in the test",
+        "property  unit  learned from  mean test error",
         "gap       eV    PBE(+U)       0.263",
         "",
         "             gap",
@@ -41,8 +41,40 @@ def test_units_methods_errors_and_intervals():
         "c0   0.50 ± 0.40",
         "c1  12.25 ± 0.40",
         "",
-        "± and […]: the interval is to hold 90 % of crystals like those that it was measured on",
+        "± and […]: to hold 90 % of crystals like those that they were measured on",
     ]
+
+
+def test_what_intervals_held_of_test_crystals_and_where_errors_are_larger(monkeypatch):
+    card = CARD | {"intervals": {"gap": {"test": {"held": 1234, "crystals": 1300}}}}
+    monkeypatch.setenv("COLUMNS", "100")
+    made = table(1, gap=[1.0], gap_q5=[0.5], gap_q95=[1.5])
+    far = "Expect larger errors where a crystal is out of domain or has unknown elements"
+    shown = answer_table.text("net", card, {"gap": "eV"}, made).splitlines()
+    assert shown[2].endswith("  mean test error  intervals held")
+    assert shown[3].endswith("  0.263            1,234 of 1,300")
+    assert far not in shown
+    made[trust.TRUST][:] = trust.FAR
+    assert answer_table.text("net", card, {"gap": "eV"}, made).splitlines()[-1] == far
+    # several networks together have none, whatever the card of the first says
+    assert "held" not in answer_table.text("net", card, {"gap": "eV"}, table(1, gap=[1.0]))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_nothing_is_wider_than_the_terminal(rows, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    names = [f"elastic.log10_g_{i}" for i in range(6)]
+    card = {
+        "theory": dict.fromkeys(names, "SevenNet-0"),
+        "metrics": {name: {"mae": 0.0977} for name in names},
+        "intervals": {name: {"test": {"held": 20_000, "crystals": 21_000}} for name in names},
+    }
+    made = table(rows, **{name + end: np.ones(rows) for name in names for end in ("", "_q5", "_q95")})
+    made[trust.TRUST][:] = trust.FAR
+    lines = answer_table.text("net", card, dict.fromkeys(names, "log10(GPa)"), made).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert sum(line.count("20,000 of 21,000") for line in lines) == len(names)
+    assert "" not in (lines[0], lines[-1])
 
 
 def test_an_interval_that_is_not_symmetric_is_shown_by_its_ends():
@@ -79,9 +111,9 @@ def test_the_properties_of_one_crystal_stand_below_each_other():
     made[trust.TRUST][0] = trust.IN
     shown = answer_table.text("net", CARD, {"gap": "eV", "k": "GPa"}, made)
     assert shown.splitlines() == [
-        "net: c0 (known: in training)",
+        "net: c0, known: in training",
         "",
-        "property  value  unit  learned from  mean error in the test",
+        "property  value  unit  learned from  mean test error",
         "gap       1.500  eV    PBE(+U)       0.263",
         "k         200.0  GPa",
     ]

@@ -32,7 +32,7 @@ class Option(NamedTuple):
 def options(command):
     for told in re.split(r"\n  --", help_text(command).partition("What people set first:")[2])[1:]:
         lines = told.partition("\n\n")[0].splitlines()
-        if lines[0].split()[0] not in {"from", "target"}:
+        if lines[0].split()[0] not in {"from", "target", "logger"}:
             key = lines[0].split()[0].replace("-", "_")
             default = re.search(r"\(default: (.*)\)$", lines[0])
             classes = tuple(lines[1].strip().split(", ")) if len(lines) > 1 else ()
@@ -137,6 +137,21 @@ def test_a_start_as_elsewhere():
 def test_an_option_is_given_once(words, message):
     with pytest.raises(UserError, match=message):
         spelled(words)
+
+
+@pytest.mark.parametrize("columns", ["gap", "gap,k", "[gap]", '["gap","k"]', "null"])
+@pytest.mark.parametrize("joined", [True, False])
+def test_columns_may_be_typed_without_brackets(columns, joined):
+    words = [f"--data.targets={columns}"] if joined else ["--data.targets", columns]
+    wanted = {"null": None}.get(columns, ["gap", "k"] if "k" in columns else ["gap"])
+    assert read(*words).values.data.targets == wanted
+
+
+def test_a_logger_that_is_not_there_is_told_apart_from_a_class():
+    with pytest.raises(UserError, match=r"no logger 'tensorbord'; .* did you mean 'tensorboard'"):
+        spelled(["--trainer.logger", "tensorbord"])
+    for word in ("TensorBoardLogger", "my.Logger", "false", "null", "true"):
+        assert spelled([f"--trainer.logger={word}"]) == [f"--trainer.logger={word}"]
 
 
 def test_what_may_be_repeated_still_may():

@@ -96,16 +96,44 @@ def test_classes_have_no_intervals():
     assert intervals.measured(head.bind(4), {"metal": columns(np.random.default_rng(0), 9)}, "out") == {}
 
 
+SOUND = {
+    "kind": "absolute",
+    "widths": {"0.68": 0.1, "0.9": 0.2, "0.95": 0.3},
+    "crystals": 30,
+    "left_out": "some",
+}
+
+
+def wide(width, kind="absolute"):
+    return {"gap": SOUND | {"kind": kind, "widths": SOUND["widths"] | {"0.9": width}}}
+
+
 @pytest.mark.parametrize(
     ("stated", "said"),
     [
-        ({"gap": {"kind": "wide"}}, "gap.crystals is missing|gap.widths is missing|gap.kind"),
-        (
-            {"gap": {"kind": "absolute", "widths": {"0.5": 1.0}, "crystals": 3, "left_out": "some"}},
-            r"intervals\.gap lacks 0\.68",
-        ),
+        ({"gap": {"kind": "wide"}}, r"gap: (crystals is missing|widths is missing|kind)"),
+        ({"gap": SOUND | {"widths": {"0.5": 1.0}}}, r"gap lacks 0\.68"),
+        (wide(float("nan")), "gap: widths.0.9 is nan, wanted a finite number"),
+        (wide(float("inf")), "finite number"),
+        (wide(-0.1), "gap: widths.0.9 is -0.1, wanted 0 to"),
+        (wide("0.2"), "finite number"),
+        (wide(39.0, "factor"), "is 39.0, wanted 0 to 38"),
+        (wide(0.2, "std"), "gap is std, wanted absolute"),
+        ({"volume": SOUND}, "volume is absolute, wanted those of gap"),
+        ({"gap": SOUND | {"test": {"held": 3, "crystals": 2}}}, "held is 3, wanted at most crystals, 2"),
+        ([SOUND], "wanted"),
+        ({"gap": [1]}, "gap: "),
     ],
 )
 def test_a_card_with_something_else_is_refused(stated, said):
-    with pytest.raises(UserError, match=f"card of net is damaged.*({said})"):
-        intervals.read({"intervals": stated}, "net")
+    head = fitted(Regression(), [1.0, 2.0])
+    with pytest.raises(UserError, match=f"card of net is damaged: intervals: .*({said})"):
+        intervals.read({"targets": ["gap"], "intervals": stated}, head, "net")
+
+
+def test_what_a_card_states_is_read():
+    head = fitted(Regression(), [1.0, 2.0])
+    tested = {"gap": SOUND | {"test": {"held": 0, "crystals": 2}}}
+    found = intervals.read({"targets": ["gap"], "intervals": tested}, head, "net")
+    assert found["gap"].test.crystals == 2
+    assert intervals.read({"targets": ["gap"]}, head, "net") == {}
