@@ -40,7 +40,7 @@ def test_tensorboard(option, tlzoo, config, tmp_path):
     history = pd.read_csv(run / "history.csv")
     for name in ("train/loss", "val/mae"):
         told = {step: value.simple_value for step, value in found[name].items()}
-        assert told == pytest.approx(dict(zip(history["epoch"] + 1, history[name], strict=True)))
+        assert told == pytest.approx(dict(zip(history["epoch"], history[name], strict=True)))
     metrics = loggers.Run(run).metrics
     for part in ("train", "val", "test"):
         ((step, value),) = found[f"results/{part}/mae"].items()
@@ -65,7 +65,7 @@ def test_a_stopped_training_goes_on_in_the_same_curves(tlzoo, config, tmp_path):
 
 def test_csv_is_what_every_run_keeps(tlzoo, config, tmp_path):
     assert tlzoo("fit", "--config", config(), "--run_dir", tmp_path / "run", "--logger", "csv").code == 0
-    assert list(pd.read_csv(tmp_path / "run" / "history.csv")["epoch"]) == [0, 1]
+    assert list(pd.read_csv(tmp_path / "run" / "history.csv")["epoch"]) == [1, 2]
     assert not list((tmp_path / "run").glob("lightning_logs"))
 
 
@@ -116,7 +116,7 @@ def test_mlflow(tlzoo, config, tmp_path, monkeypatch):
     assert run.data.params["units/band_gap"] == "eV"
     history = pd.read_csv("runs/a/history.csv")
     curve = {point.step: point.value for point in client.get_metric_history(run.info.run_id, "val/mae")}
-    assert curve == pytest.approx(dict(zip(history["epoch"] + 1, history["val/mae"], strict=True)))
+    assert curve == pytest.approx(dict(zip(history["epoch"], history["val/mae"], strict=True)))
     metrics = loggers.Run(Path("runs/a")).metrics
     assert run.data.metrics["results/test/mae"] == pytest.approx(metrics["test"]["mae"])
     assert {"predictions.csv", "model.safetensors"} <= {

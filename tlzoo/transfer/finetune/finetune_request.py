@@ -59,7 +59,7 @@ class Request:
     source: str
     target: str | None = None
     unit: str | None = None
-    starts: tuple[str, ...] = ("cgcnn-mpt",)
+    starts: tuple[str, ...] = ("momentnet-u",)
     strategy: Strategy | None = None
     strategies: tuple[Strategy, ...] | None = None
     head: str | None = None
