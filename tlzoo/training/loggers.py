@@ -7,6 +7,7 @@ configuration with the units of the properties; and in the end, as ``results/PAR
 
 import importlib.metadata
 import os
+import time
 from abc import abstractmethod
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -132,7 +133,11 @@ class TensorBoard(Beside):
 
     def opened(self, run: Run) -> TensorBoardLogger:
         """Return Lightning's logger."""
-        return TensorBoardLogger(run.path, name="tensorboard", version="", default_hp_metric=False)
+        # a file's name has the second in which it was opened: without more a test would write over a fit as fast
+        own = f".{time.time_ns()}"
+        return TensorBoardLogger(
+            run.path, name="tensorboard", version="", default_hp_metric=False, filename_suffix=own
+        )
 
     def log_files(self, run: Run, epochs: int) -> None:
         """Log the plots, and the units in words."""
