@@ -133,7 +133,7 @@ class TensorBoard(Beside):
 
     def opened(self, run: Run) -> TensorBoardLogger:
         """Return Lightning's logger."""
-        # a file's name has the second in which it was opened: without more a test would write over a fit as fast
+        # named by the second in which it is opened: without more a test would write over a fit of that second
         own = f".{time.time_ns()}"
         return TensorBoardLogger(
             run.path, name="tensorboard", version="", default_hp_metric=False, filename_suffix=own
