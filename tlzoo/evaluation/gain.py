@@ -10,6 +10,8 @@ Values = NDArray[np.float64]
 
 LEVEL: Final = 0.95
 RESAMPLES: Final = 10_000
+# Four crystals have 35 different draws, fewer than the 40 that a tail of 2.5 % takes; five have 126.
+LEAST: Final = 5
 # Resamples drawn at a time, so that memory does not grow with their number.
 CHUNK: Final = 500
 
@@ -20,7 +22,7 @@ class Gain:
 
     Attributes:
         value: 0.2 is an error one fifth lower; negative if the model is worse. NaN if the reference is exact.
-        low: Lower end of the confidence interval; NaN if it cannot be told.
+        low: Lower end of the confidence interval; NaN if it cannot be told, as of fewer than five crystals.
         high: Its upper end.
     """
 
@@ -72,7 +74,9 @@ def gain(
         values = 1 - np.divide(*np.concatenate(drawn).T)
         value = 1 - np.divide(*pairs.sum(axis=0))
     tail = 50 * (1 - level)
-    if np.isfinite(values).all():
+    if count < LEAST:
+        ends = np.array([np.nan, np.nan])
+    elif np.isfinite(values).all():
         ends = np.percentile(values, [tail, 100 - tail])
     elif np.isnan(value):
         ends = np.array([np.nan, np.nan])

@@ -43,9 +43,15 @@ def test_the_level_and_the_number_of_draws_matter():
     assert gain(errors, reference, resamples=1300) == gain(errors, reference, resamples=1300)
 
 
-def test_one_crystal_has_no_spread():
-    found = gain(np.array([1.0]), np.array([2.0]))
-    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+def test_so_few_crystals_have_no_interval():
+    """However much better a model is: a draw of one crystal is always that crystal."""
+    for count in range(1, 5):
+        found = gain(np.linspace(1, 2, count), np.linspace(2, 5, count))
+        assert found.value >= 0.5
+        assert np.isnan([found.low, found.high]).all()
+        assert not found.certain
+    found = gain(np.linspace(1, 2, 5), np.linspace(2, 5, 5))
+    assert 0 < found.low < found.value < found.high
 
 
 def test_an_exact_reference_has_no_gain():

@@ -267,9 +267,10 @@ class Verdict:
                 + " another checkpoint (`tlzoo recommend`) or another --strategy."
             )
         if not self.gain.certain:
+            zero = "" if isnan(self.gain.high) else "the interval includes zero: "
             found.append(
-                f"the interval includes zero: with {self.test_crystals} test crystals the difference between "
-                "transfer and scratch may be chance. More test crystals narrow it."
+                f"{zero}with {self.test_crystals} test crystals the difference between transfer and scratch "
+                "may be chance. More test crystals narrow the interval."
             )
         ours, others = next(row for row in self.rows if row.name == self.answering), self.rows[1:]
         if any(row.name == AS_IT_IS and row.mae <= ours.mae for row in others):
