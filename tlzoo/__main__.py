@@ -8,7 +8,7 @@ from contextlib import suppress
 import tlzoo
 from tlzoo.commands import fit_options
 from tlzoo.errors import UserError, no_such, printable, redacted
-from tlzoo.machine import runtime, streams
+from tlzoo.machine import interruption, runtime, streams
 from tlzoo.machine.files import refused
 from tlzoo.machine.remarks import once
 
@@ -63,6 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0, or 2 for a mistake the user can mend, 130 after Ctrl-C."""
     streams.prepare()
     args = list(sys.argv[1:] if arguments is None else arguments)
+    with interruption.noticed() as stopped:
+        try:
+            return ended(args)
+        except Exception:
+            if stopped():
+                return fail("stopped", streams.STOPPED)
+            raise
+
+
+def ended(args: Sequence[str]) -> int:
+    """Run a command, and say what is wrong if the user can mend it."""
     try:
         try:
             with once():

@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole, write_text
 from tlzoo.model.description import differences
+
+# Which of our versions wrote a shard is kept, and hinders nobody: where answers change, the format does.
+OURS: Final = "versions.tlzoo"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Shards:
             write_text(path, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
             return
         changed = differences(json.loads(path.read_text(encoding="utf-8")), manifest)
+        changed.pop(OURS, None)
         if changed:
             lines = "\n  ".join(f"{key}: {change}" for key, change in changed.items())
             raise UserError(
