@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from tlzoo.cards.beside import files
 from tlzoo.cards.library import locate, spelled
 from tlzoo.estimators import estimator_file
-from tlzoo.estimators.crystal_input import crystals_of
+from tlzoo.estimators.crystal_input import crystals_of, of_structures
 from tlzoo.estimators.experiment_tree import START
 from tlzoo.machine.files import whole
 from tlzoo.transfer.features.frozen import values_of
@@ -44,9 +44,7 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 (scikit-learn has no types)
         """Say that X holds structures, not numbers in two dimensions, and that fitting learns nothing."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.one_d_array = False, True
-        tags.input_tags.string = True  # names of files
+        tags = of_structures(super().__sklearn_tags__())
         tags.requires_fit = False
         tags.transformer_tags.preserves_dtype = []
         return tags

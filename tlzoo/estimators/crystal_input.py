@@ -1,5 +1,6 @@
 """What scikit-learn hands on as X: one crystal a row, in a list, an array or a column of a data frame."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,11 @@ def crystals_of(X: Any) -> Crystals:  # noqa: ANN401, N803 (whatever a user give
         X = X.to_numpy()  # noqa: N806 (ids are none: two rows may have one)
     table = X if isinstance(X, Crystals) else as_table(X)
     ids = np.array([str(row) for row in range(len(table))], dtype=object)
-    return Crystals(
-        ids=ids,
-        lattice=table.lattice,
-        offsets=table.offsets,
-        numbers=table.numbers,
-        frac_coords=table.frac_coords,
-        origins=table.origins,
-    )
+    return replace(table, ids=ids, columns={}, units={})
+
+
+def of_structures(tags: Any) -> Any:  # noqa: ANN401 (scikit-learn has no types)
+    """Return the tags of an estimator after saying that X holds structures, not numbers in two dimensions."""
+    tags.input_tags.two_d_array, tags.input_tags.one_d_array = False, True
+    tags.input_tags.string = True  # names of files
+    return tags

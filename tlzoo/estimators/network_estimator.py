@@ -21,7 +21,7 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import Random
 from tlzoo.errors import UserError
 from tlzoo.estimators import estimator_file
-from tlzoo.estimators.crystal_input import crystals_of
+from tlzoo.estimators.crystal_input import crystals_of, of_structures
 from tlzoo.estimators.experiment_tree import RATE, START, Described, Plain, Tree
 from tlzoo.machine.files import write_text
 from tlzoo.model import checkpoint
@@ -75,9 +75,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 (scikit-learn has no types)
         """Say that X holds structures, not numbers in two dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.one_d_array = False, True
-        tags.input_tags.string = True  # names of files
+        tags = of_structures(super().__sklearn_tags__())
         tags.target_tags.required = True
         tags.non_deterministic = False
         return tags

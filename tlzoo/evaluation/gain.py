@@ -74,12 +74,10 @@ def gain(
         values = 1 - np.divide(*np.concatenate(drawn).T)
         value = 1 - np.divide(*pairs.sum(axis=0))
     tail = 50 * (1 - level)
-    if count < LEAST:
+    if count < LEAST or np.isnan(value):
         ends = np.array([np.nan, np.nan])
     elif np.isfinite(values).all():
         ends = np.percentile(values, [tail, 100 - tail])
-    elif np.isnan(value):
-        ends = np.array([np.nan, np.nan])
     else:
         # draws in which the reference makes no error: none has gained, or the model has lost without limit
         values = np.where(np.isnan(values), 0.0, values)
