@@ -337,7 +337,7 @@ def test_labels_are_those_of_the_sources(crystals, sources):
 
 
 def test_the_document_has_the_counts(crystals):
-    text = (Path(__file__).parents[3] / "docs" / "pretraining.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "how-to" / "pretraining.md").read_text(encoding="utf-8")
     counts = search.counts(exclusions.read())
     for reason, numbers in counts.iterrows():
         assert f"| `{reason}` | {' | '.join(f'{number:,}' for number in numbers)} |" in text
