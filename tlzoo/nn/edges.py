@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +34,16 @@ class Edges:
     by_source: Int[Tensor, " nodes_plus_1"]
     order: Int[Tensor, " edges"]
     rows: Rows
+
+    @cached_property
+    def each(self) -> Int[Tensor, " edges"]:
+        """The number of each edge."""
+        return torch.arange(len(self.target), device=self.target.device)
+
+    @cached_property
+    def pairs(self) -> Int[Tensor, "edges 2"]:
+        """The two ends of each edge among rows of which two belong to each node: to its target, its source."""
+        return torch.stack([2 * self.target, 2 * self.source + 1], dim=1)
 
     @classmethod
     def of(

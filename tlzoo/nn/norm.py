@@ -1,5 +1,7 @@
 """The normalisation of a layer, by name."""
 
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -59,6 +61,11 @@ class BatchNorm(nn.BatchNorm1d):
     num_batches_tracked: Tensor
     momentum: float
 
+    @property
+    def live(self) -> bool:
+        """Whether statistics are those of the batch."""
+        return self.training
+
     def forward(  # type: ignore[override]
         self, x: Float[Tensor, "rows dim"], rows: Rows
     ) -> Float[Tensor, "rows dim"]:
@@ -68,7 +75,9 @@ class BatchNorm(nn.BatchNorm1d):
             shift = torch.addcmul(self.bias, self.running_mean, scale, value=-1.0)
             return torch.addcmul(shift, x, scale)
         together = distributed.together()
-        with torch.autocast(x.device.type, enabled=False):
+        # to turn off what is off takes as long as to normalise a small batch
+        low = torch.is_autocast_enabled(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if low else nullcontext():
             result: tuple[Tensor, Tensor, Tensor] = _BatchNorm.apply(
                 x, self.weight, self.bias, rows.share, rows.total, self.eps, together
             )  # type: ignore[no-untyped-call]
@@ -78,6 +87,14 @@ class BatchNorm(nn.BatchNorm1d):
         else:
             together.later(partial(self._take_in, mean, variance, self.momentum))
         return y
+
+    @staticmethod
+    @torch.no_grad()
+    def take_in(norms: Sequence["BatchNorm"], found: Sequence[Tensor]) -> None:
+        """Let several with one momentum take in mean and unbiased variance each, one after the other."""
+        torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)
+        kept = [kept for norm in norms for kept in (norm.running_mean, norm.running_var)]
+        torch._foreach_lerp_(kept, list(found), norms[0].momentum)
 
     @torch.no_grad()
     def _take_in(self, mean: Tensor, variance: Tensor, momentum: float) -> None:
@@ -130,3 +147,66 @@ class _BatchNorm(torch.autograd.Function):
         torch.mul(dy, scale, out=dx)
         dx.sub_(normal.mul_(scale * weight_sum).add_(scale * bias_sum).mul_(share[:, None]))
         return dx, dweight, dbias, None, None, None, None
+
+
+def normalised(
+    x: Float[Tensor, "rows dim"],
+    weight: Float[Tensor, "*networks dim"],
+    bias: Float[Tensor, "*networks dim"],
+    rows: Rows,
+    eps: float,
+) -> tuple[Float[Tensor, "rows dim"], Tensor, Tensor, Tensor]:
+    """Normalise with batch statistics, without a derivative; ``x`` becomes its distance from the mean.
+
+    Returns:
+        The result, and mean, variance and the inverse of the standard deviation, ``(*networks, dim)``.
+    """
+    y = torch.empty_like(x)
+    found = []
+    for part, w, b, share, result in _of_each(rows, x, (weight, bias), rows.share.to(x.dtype), y):
+        mean = share @ part
+        part.sub_(mean)
+        variance = share @ (part * part)
+        inverse = (variance + eps).rsqrt_()
+        torch.addcmul(b, part, w * inverse, out=result)
+        found.append((mean, variance, inverse))
+    if rows.blocks is None:
+        return y, *found[0]
+    mean, variance, inverse = (torch.stack(each) for each in zip(*found, strict=True))
+    return y, mean, variance, inverse
+
+
+def normalised_backward(
+    dy: Float[Tensor, "rows dim"],
+    centred: Float[Tensor, "rows dim"],
+    weight: Float[Tensor, "*networks dim"],
+    inverse: Float[Tensor, "*networks dim"],
+    rows: Rows,
+) -> tuple[Float[Tensor, "*networks dim"], Float[Tensor, "*networks dim"]]:
+    """Turn the derivative by the result of :func:`normalised` into that by what it read, in place.
+
+    Returns:
+        The derivatives by weight and bias.
+    """
+    found = []
+    for slope, w, r, share, part in _of_each(rows, dy, (weight, inverse), rows.share.to(dy.dtype), centred):
+        product = slope * part
+        dbias = slope.sum(0)
+        dweight = product.sum(0).mul_(r)
+        torch.addcmul(dbias, part, dweight * r, out=product)
+        slope.sub_(product.mul_(share[:, None])).mul_(w * r)
+        found.append((dweight, dbias))
+    if rows.blocks is None:
+        return found[0]
+    dweight, dbias = (torch.stack(each) for each in zip(*found, strict=True))
+    return dweight, dbias
+
+
+def _of_each(
+    rows: Rows, x: Tensor, of_networks: tuple[Tensor, Tensor], share: Tensor, y: Tensor
+) -> Iterable[tuple[Tensor, ...]]:
+    """Return what belongs to each network, or to the one."""
+    if rows.blocks is None:
+        return [(x, *of_networks, share, y)]
+    sizes = rows.blocks.sizes
+    return zip(x.split(sizes), *of_networks, share.split(sizes), y.split(sizes), strict=True)

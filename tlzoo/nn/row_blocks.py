@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from tlzoo.nn.segment import sum_rows
 
@@ -117,6 +118,37 @@ class Blocks:
         if self.size is not None:
             return torch.bmm(self.view(rows), weight).flatten(0, 1)
         return self.add_products(rows.new_zeros(len(rows), weight.shape[2]), rows, weight)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """How many rows each network has."""
+        return [stop - start for start, stop in pairwise(self.starts)]
+
+    @staticmethod
+    def linear(
+        rows: Float[Tensor, "rows dim"],
+        weight: Float[Tensor, "*networks out dim"],
+        bias: Float[Tensor, "*networks out"] | None,
+        blocks: Blocks | None,
+    ) -> Float[Tensor, "rows out"]:
+        """Return a linear layer of each row, or that of its network if there are several."""
+        if blocks is None:
+            return F.linear(rows, weight, bias)
+        found = rows.new_empty(len(rows), weight.shape[1])
+        biases = weight if bias is None else bias
+        for x, w, b, y in zip(rows.split(blocks.sizes), weight, biases, found.split(blocks.sizes), strict=True):
+            if bias is None:
+                torch.mm(x, w.t(), out=y)
+            else:
+                torch.addmm(b, x, w.t(), out=y)
+        return found
+
+    @staticmethod
+    def derivative(
+        left: Float[Tensor, "rows out"], right: Float[Tensor, "rows dim"], blocks: Blocks | None
+    ) -> Float[Tensor, "*networks out dim"]:
+        """Return the derivative by the weight of a linear layer, of each network if there are several."""
+        return left.t() @ right if blocks is None else blocks.outer(left, right)
 
     def outer(
         self, left: Float[Tensor, "rows out"], right: Float[Tensor, "rows dim"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from jaxtyping import Float
 from torch import Tensor
@@ -27,6 +28,11 @@ class Rows:
     share: Float[Tensor, " rows"]
     total: Float[Tensor, "*networks"]
     blocks: Blocks | None = None
+
+    @cached_property
+    def unbiased(self) -> Float[Tensor, "*networks 1"]:
+        """What a variance is times as large that is unbiased, as running statistics are; of one row nothing."""
+        return (self.total / (self.total - 1).clamp(min=1.0))[..., None]
 
     @classmethod
     def of(cls, count: Float[Tensor, " rows"], blocks: Blocks | None = None) -> Rows:

@@ -84,6 +84,11 @@ class StackedBatchNorm(BatchNorm):
         self.norms, self.eps, self.momentum = tuple(norms), norms[0].eps, norms[0].momentum
         share(self, norms, "weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
+    @property
+    def live(self) -> bool:
+        """Whether the statistics of all are those of the batch."""
+        return all(norm.training for norm in self.norms)
+
     def forward(  # type: ignore[override]
         self, x: Float[Tensor, "rows dim"], rows: Rows
     ) -> Float[Tensor, "rows dim"]:

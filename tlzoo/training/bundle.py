@@ -31,6 +31,7 @@ from tlzoo.model.description import describe
 from tlzoo.nn.row_blocks import Blocks
 from tlzoo.nn.stacked import StackedLinear, parts, stacked
 from tlzoo.training.configuration import Experiment, Tree
+from tlzoo.training.fused_adamw import Fused, fused
 from tlzoo.training.task import Stage, Task
 
 # Networks in one training, at most: with 12, CGCNN takes a third of the time of one by one, and with 16, too.
@@ -393,9 +394,11 @@ class Optimizers(torch.optim.Optimizer):
         super().__init__([p for member in bundle.members for p in member.task.parameters()], {})
 
     def step(self, closure: Any = None) -> Any:  # noqa: ANN401 (torch's own)
-        """Compute the gradients and take a step with each."""
-        with torch.enable_grad():
-            loss = closure()
+        """Take a step with each, after the gradients are computed."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for member in self.bundle.alive:
             if member.groups is None:
                 member.optimizer.step()  # what was released in this epoch gets its state
@@ -411,62 +414,6 @@ class Optimizers(torch.optim.Optimizer):
         """Set the gradients to zero, where they are: those of each network are views of them."""
         if self.bundle._gradients:
             torch._foreach_zero_(self.bundle._gradients)
-
-
-@dataclass(frozen=True, eq=False)
-class Fused:
-    """Parameters that AdamW treats alike: one operation for all of them, not one for each group."""
-
-    group: dict[str, Any]
-    parameters: list[Tensor]
-    gradients: list[Tensor]
-    means: list[Tensor]
-    squares: list[Tensor]
-    steps: list[Tensor]
-
-    def step(self) -> None:
-        """Take a step, to the bit as the optimiser would."""
-        group = self.group
-        torch._foreach_add_(self.steps, 1)
-        torch._fused_adamw_(
-            self.parameters,
-            self.gradients,
-            self.means,
-            self.squares,
-            [],
-            self.steps,
-            amsgrad=False,
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=False,
-        )
-
-
-def fused(optimizer: torch.optim.Optimizer) -> list[Fused]:
-    """Return groups that an optimiser treats alike as one each; empty if it is none that is known.
-
-    Which parameters have gradients must stay as it is.
-    """
-    plain = type(optimizer) is torch.optim.AdamW and all(
-        group["fused"] and not (group["amsgrad"] or group["maximize"] or group["capturable"])
-        for group in optimizer.param_groups
-    )
-    if not plain:
-        return []
-    alike: dict[str, tuple[dict[str, Any], list[Tensor]]] = {}
-    for group in optimizer.param_groups:
-        own = repr([group[name] for name in ("initial_lr", "betas", "weight_decay", "eps")])
-        alike.setdefault(own, (group, []))[1].extend(p for p in group["params"] if p.grad is not None)
-    found = []
-    for group, some in alike.values():
-        states = [optimizer.state[p] for p in some]
-        first, second, steps = ([s[name] for s in states] for name in ("exp_avg", "exp_avg_sq", "step"))
-        gradients = [p.grad for p in some if p.grad is not None]
-        found += [Fused(group, some, gradients, first, second, steps)] if some else []
-    return found
 
 
 class Schedulers:

@@ -25,6 +25,7 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, first_line, no_such
 from tlzoo.machine import yaml_text
 from tlzoo.training import distillation, logger_names, tracking  # noqa: F401
+from tlzoo.training.epoch_loop import EpochLoop
 from tlzoo.training.explanation import explained
 from tlzoo.training.run import Run
 from tlzoo.training.task import Task
@@ -186,11 +187,13 @@ def trainer_of(
     given = {name: _listed(experiment.trainer[name]) for name in ("callbacks", "plugins")}
     ours = {"callbacks": [*given["callbacks"], *callbacks], "plugins": [*plugins, *given["plugins"]]}
     try:
-        return pl.Trainer(**{**experiment.trainer, **settings, **ours})
+        trainer = pl.Trainer(**{**experiment.trainer, **settings, **ours})
     except (MisconfigurationException, ImportError) as error:
         absent = "No supported gpu backend" in str(error)
         remedy = " This machine has none: --trainer.accelerator cpu, or leave it out" if absent else ""
         raise UserError(f"trainer: {error}{remedy}") from error
+    EpochLoop.put_into(trainer)
+    return trainer
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (a tree)

@@ -14,6 +14,7 @@ from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.training.bundle import Batches, Bundle, Member
 from tlzoo.training.configuration import Experiment
+from tlzoo.training.epoch_loop import EpochLoop
 
 # Steps that are timed, after the first, which has memory to get. Of large networks fewer: two steps of theirs
 # may take longer than these seconds.
@@ -72,6 +73,7 @@ def timed(experiments: Sequence[Experiment], data: CrystalDataModule, clock: Cal
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    EpochLoop.put_into(trainer)
     if len(experiments) == 1:
         trainer.fit(experiments[0].task, datamodule=experiments[0].data)
     else:

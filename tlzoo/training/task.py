@@ -402,7 +402,7 @@ class Task(pl.LightningModule):
                 # torch's own choice on a CPU is a loop over the parameters, 3 to 7 times slower
                 group["fused"] = group["fused"] is not False
         total = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step, total))
+        scheduler = Course(optimizer, lambda step: self.rate(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def rate(self, step: int, total: int) -> float:
@@ -413,6 +413,15 @@ class Task(pl.LightningModule):
         if step < warm:
             return (step + 1) / warm
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+
+
+class Course(torch.optim.lr_scheduler.LambdaLR):
+    """A course of the learning rate that is the same, as a part of its own rate, for all groups."""
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the rate of each group."""
+        part = self.lr_lambdas[0](self.last_epoch)
+        return [rate * part for rate in self.base_lrs]
 
 
 def _check_l2_sp(l2_sp: float, backbone: Backbone, *, adapted: bool) -> None:
