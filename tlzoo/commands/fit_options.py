@@ -33,6 +33,9 @@ What people set first:
   --trainer.max-epochs N     passes over the training part
   --model.optimizer CLASS    with its learning rate as --model.optimizer.lr X (default: torch.optim.AdamW)
   --model.schedule NAME      course of the learning rate: one-cycle, cosine or constant (default: one-cycle)
+  --folds K                  train K times, each time without another part of the crystals, and let all K
+                             models answer together; a test part that data.split names is in no fold
+  --jobs N                   folds that are trained at a time (default: one per core)
   --seed-everything N        seed of weights and batches (default: 0)
   --trainer.accelerator NAME cpu, gpu or mps (default: auto)
   --trainer.devices N        processes, or GPUs (default: 1)

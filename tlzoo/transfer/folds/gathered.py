@@ -1,0 +1,270 @@
+"""What models that have each left out a fold are worth together, and the directory that they answer from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from tlzoo.cards.card import Kind
+from tlzoo.crystals import with_unit
+from tlzoo.data.known_elements import symbols
+from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.splits import FoldOf, Split
+from tlzoo.descriptors.stores import Options, Store, open_store
+from tlzoo.errors import UserError
+from tlzoo.evaluation.results import error_text
+from tlzoo.machine.files import write_text
+from tlzoo.model import checkpoint, intervals
+from tlzoo.model.answer_record import SHOWN
+from tlzoo.model.cross_conformal import ENOUGH, CrossConformal, FoldRecord
+from tlzoo.model.description import plain
+from tlzoo.model.domain import Domain
+from tlzoo.model.intervals import ENDS
+from tlzoo.model.trained import Model, structure_keys
+from tlzoo.training.run import Run, long_table
+from tlzoo.transfer.finetune import chosen
+from tlzoo.transfer.finetune.chosen import Chosen
+from tlzoo.transfer.finetune.folded import Folded, said
+
+Rows = NDArray[np.int64]
+Values = NDArray[np.float64]
+Tree = dict[str, Any]
+
+# Splitters that deal all crystals to folds themselves.
+DEALING: Final = ("KFold", "RepeatedKFold")
+MOST: Final = 50  # folds; each is a whole training
+# Predictions of the crystals that are in no fold.
+TESTED: Final = "test-predictions.csv"
+
+
+def check_number(folds: object) -> int:
+    """Return a number of folds.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not isinstance(folds, int) or isinstance(folds, bool) or not 2 <= folds <= MOST:
+        raise UserError(f"--folds must be a whole number from 2 to {MOST}, got {folds!r}")
+    return folds
+
+
+def sections(split: Mapping[str, Any] | None, folds: int, *, val: float) -> list[Tree]:
+    """Return the section ``split`` of each fold, for a configuration that has this one.
+
+    The test part of that split is in no fold; where it is itself of folds, or none, all crystals are.
+    """
+    given = dict((split or {}).get("init_args") or {})
+    name = str((split or {}).get("class_path", "")).rpartition(".")[2]
+    of: Tree = dict(split or {})
+    if name == FoldOf.__name__:
+        of = dict(given["of"])
+    elif not name or name in DEALING:
+        kept = {key: given[key] for key in ("keep_duplicates_together",) if key in given}
+        of = {"class_path": "Random", "init_args": {"test": 0, "seed": given.get("seed", 0), **kept}}
+    drawn = {"folds": folds, "val": given.get("val") or val, "seed": given.get("seed", 0), "of": of}
+    return [{"class_path": "FoldOf", "init_args": {**drawn, "fold": fold}} for fold in range(folds)]
+
+
+def kept_out(data: CrystalDataModule) -> Split | None:
+    """Return the split whose test part is in none of the folds; None if it has none."""
+    splitter = data.table.splitter
+    assert isinstance(splitter, FoldOf)
+    other = CrystalDataModule(data.source, data.targets, splitter.of)
+    other.share(data, split=False)
+    return other.split if len(other.split.test) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """All folds together.
+
+    Attributes:
+        folded: The models.
+        metrics: Errors of all crystals, each predicted by the model that left it out.
+        tested: Errors of the crystals in no fold, which all models predict together; None if there are none.
+        held: By property what intervals held: ``in turn``, of the crystals left out, as wide as the errors of
+            the other folds ask for; ``test``, of those in no fold. How many of how many.
+        half_widths: By property half of the width of most intervals around the crystals left out.
+    """
+
+    folded: Folded
+    metrics: Mapping[str, float]
+    tested: Mapping[str, float] | None
+    held: Mapping[str, Mapping[str, tuple[int, int]]]
+    half_widths: Mapping[str, float]
+
+    @property
+    def crystals(self) -> int:
+        """How many were left out, each once."""
+        return int(self.metrics["crystals"])
+
+    def told(self) -> Iterator[str]:
+        """Say how wide intervals are, by property, and what they held."""
+        for name, one in self.folded.record.intervals.items():
+            held = self.held[name]
+            width = with_unit(f"±{self.half_widths[name]:.3g}", self.folded.units[name])
+            few = f"; too few for 90 %: the largest error of {one.crystals} counts" * (one.crystals < ENOUGH)
+            yield (
+                f"{name}: `tlzoo predict` gives 90 % intervals, in the middle {width}, by the errors of "
+                f"{one.crystals:,} crystals left out (CV+){few}. {_share(*held['in turn'])} of these were in "
+                "intervals as wide as the errors of the other folds"
+                + (
+                    f", and {_share(*held['test'])} of the test part, which is in no fold, in those of all together."
+                    if "test" in held
+                    else "."
+                )
+            )
+
+    @property
+    def facts(self) -> Tree:
+        """The same as plain data."""
+        found: Tree = plain(
+            {
+                "left_out": dict(self.metrics),
+                "test": None if self.tested is None else dict(self.tested),
+                "held": {name: {key: list(pair) for key, pair in each.items()} for name, each in self.held.items()},
+                "half_widths": dict(self.half_widths),
+            },
+            "folds",
+        )
+        return found
+
+
+def gather(
+    folder: Path,
+    names: Sequence[str],
+    modules: Sequence[CrystalDataModule],
+    test: Rows,
+    *,
+    kind: Kind | None = None,
+) -> Gathered:
+    """Predict with each model the crystals that it has left out, and write what all answer from together.
+
+    Args:
+        folder: The directory of all.
+        names: Those of the models in it, a fold each.
+        modules: The data of each fold.
+        test: Crystals that are in no fold.
+        kind: Of the scores of intervals; by default what suits the head.
+
+    Raises:
+        UserError: A model cannot be read, or the directory cannot be written.
+    """
+    first, used = modules[0], modules[0].used_rows
+    members = [chosen.load(folder / name) for name in names]
+    models = [one for one in members if isinstance(one, Model | Chosen)]
+    network = models[0] if isinstance(models[0], Model) else models[0].network
+    card = {**network.card, "elements": symbols(first.crystals.select(used)), "intervals": {}, "metrics": {}}
+    card["split"] = f"{len(used):,} crystals in {len(names)} folds, each of which one model has left out"
+    weights = Run(folder).model.with_suffix(".safetensors")
+    draft = Folded.of(models, card, FoldRecord(names, {}, {}), weights)
+    stores = _stores(first, used, draft.options)
+    tables, scores = [], dict[str, list[Values]]()
+    kinds: dict[str, Kind] = {} if kind is None else dict.fromkeys(first.targets, kind)
+    kinds = kinds or intervals.kinds(draft.head, first.targets)
+    for number, (model, module) in enumerate(zip(draft.members, modules, strict=True), start=1):
+        rows = module.split.test
+        places = np.searchsorted(used, rows)
+        columns = model.answers({each: store.select(places) for each, store in stores.items()})
+        truth = module.target_values(rows).numpy()
+        tables.append(_table(draft, first, rows, columns, truth).assign(fold=number))
+        for at, name in enumerate(first.targets if kinds else ()):
+            about = {"target": truth[:, at].astype(np.float64), **said(columns, name)}
+            found = intervals.scores(kinds[name], about)
+            scores.setdefault(name, []).append(found[np.isfinite(found)])
+    crossed = {
+        name: CrossConformal(kinds[name], each) for name, each in scores.items() if any(map(len, each))
+    }
+    everything = pd.concat(tables, ignore_index=True)
+    metrics = _metrics(draft, everything)
+    record = FoldRecord(names, crossed, {})
+    folded = Folded.of(models, {**card, "metrics": {"test": metrics}}, record, weights)
+    held = {name: {"in turn": (one.held_in_turn(float(SHOWN)), one.crystals)} for name, one in crossed.items()}
+    domain = network.domain if network.domain.measures else Domain.unknown(network.domain.reason)
+    keys = structure_keys(first.crystals.select(used))
+    checkpoint.save(
+        folder / "model",
+        network.backbone,
+        network.head,
+        folded.card,
+        domain=Domain(domain.points, domain.scale, domain.usual, keys, domain.reason),
+    )
+    write_text(Run(folder).predictions, everything.to_csv(index=False))
+    tested = None
+    if len(test):
+        answers = folded.answers(_stores(first, test, folded.options))
+        truth = first.target_values(test).numpy()
+        table = _table(folded, first, test, answers, truth)
+        write_text(folder / TESTED, table.to_csv(index=False))
+        tested = _metrics(folded, table)
+        for name, each in held.items():
+            each["test"] = _held(answers, name, truth[:, first.targets.index(name)])
+    return Gathered(folded, metrics, tested, held, _half_widths(folded, stores))
+
+
+def summarised(values: Sequence[float]) -> str:
+    """Return mean and standard deviation over folds.
+
+    >>> summarised([0.5, 0.52, 0.54]), summarised([0.5])
+    ('0.52 ± 0.02', '0.5')
+    """
+    known = [value for value in values if np.isfinite(value)]
+    if not known:
+        return ""
+    return error_text(fmean(known), stdev(known) if len(known) > 1 else None)
+
+
+def _stores(data: CrystalDataModule, rows: Rows, options: Sequence[Options]) -> dict[Options, Store]:
+    crystals = data.crystals.select(rows)
+    return {each: open_store(crystals, each, cache_dir=data.cache_dir) for each in options}
+
+
+def _table(
+    folded: Folded, data: CrystalDataModule, rows: Rows, columns: Mapping[str, NDArray[Any]], truth: NDArray[Any]
+) -> pd.DataFrame:
+    """Return a row per crystal and property, as a run has it."""
+    names = folded.head.columns(list(folded.units))
+    predicted = np.stack([columns[name] for name in names], axis=1).astype(np.float32)
+    return long_table(folded.head, data.crystals.ids[rows], "test", folded.units, truth, predicted)
+
+
+def _metrics(folded: Folded, table: pd.DataFrame) -> dict[str, float]:
+    """Return the errors of a table that holds the predictions of each property below each other."""
+    targets = list(folded.units)
+    columns = folded.head.columns(targets)
+    each = {name: some.reset_index(drop=True) for name, some in table.groupby("property", sort=False)}
+    truth = np.stack([each[name]["target"].to_numpy(np.float32) for name in targets], axis=1)
+    predicted = []
+    for at, column in enumerate(columns):
+        target = next(name for name in sorted(targets, key=len, reverse=True) if column.startswith(name))
+        key = "prediction" if at < len(targets) else column.removeprefix(f"{target}_")
+        some = each[targets[at]] if at < len(targets) else each[target]
+        predicted.append(some[key].to_numpy(np.float32))
+    metrics = folded.head.metrics(targets)
+    metrics.update(torch.from_numpy(np.stack(predicted, axis=1)), torch.from_numpy(truth))
+    crystals = len(each[targets[0]])
+    return {"crystals": crystals, **{name: float(value) for name, value in metrics.compute().items()}}
+
+
+def _held(answers: Mapping[str, NDArray[Any]], name: str, truth: NDArray[Any]) -> tuple[int, int]:
+    low, high = (answers[f"{name}_{end}"] for end in ENDS)
+    return int(((low <= truth) & (truth <= high)).sum()), int(np.isfinite(truth).sum())
+
+
+def _half_widths(folded: Folded, stores: Mapping[Options, Store]) -> dict[str, float]:
+    """Return half of the median width of the intervals around crystals that were left out, by property."""
+    if not folded.record.intervals:
+        return {}
+    answers = folded.answers(stores)
+    ends = {name: [answers[f"{name}_{end}"] for end in ENDS] for name in folded.record.intervals}
+    return {name: float(np.median(high - low) / 2) for name, (low, high) in ends.items()}
+
+
+def _share(held: int, of: int) -> str:
+    return f"{held:,} of {of:,} ({held / of:.0%})".replace("%", " %")
