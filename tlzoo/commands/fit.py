@@ -11,6 +11,7 @@ from tlzoo.commands import say
 from tlzoo.errors import UserError
 from tlzoo.evaluation.results import intervals_text, results_table
 from tlzoo.machine import distributed, latest
+from tlzoo.model.cross_conformal import is_folds
 from tlzoo.training import fitting, measuring
 from tlzoo.training.configuration import RUN_DIR, Configuration
 from tlzoo.training.resume import directory
@@ -136,7 +137,8 @@ def comparison(run: Run) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     text = "".join(letter for letter in text if letter.isprintable() or letter == "\n")
+    kind = "has folds, each" if is_folds(run.path) else "is a comparison,"
     return (
-        f"{text}\n\n{run.path} is a comparison, measured when it was made: nothing was computed. On other "
+        f"{text}\n\n{run.path} {kind} measured when it was made: nothing was computed. On other "
         f"labelled crystals: tlzoo test {run.path} --on DATA"
     )

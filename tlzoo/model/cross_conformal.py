@@ -2,11 +2,11 @@ r"""Intervals of models that each have left out another part of the crystals, an
 
 Crystal i of n was predicted by the model that has not seen it, and has a score :math:`s_i` there, which
 :mod:`tlzoo.model.intervals` defines. Of a new crystal each model says where an interval with that score would
-end: for absolute errors at :math:`\hat y_{(i)} \pm s_i`, with what the model of crystal i says of the new one.
-The interval reaches from the :math:`\lfloor \alpha (n + 1) \rfloor`-th smallest lower end to the
+end: for absolute errors at :math:`\hat y_{(i)} \pm s_i`, with what the model of crystal i says of the new
+one. The interval reaches from the :math:`\lfloor \alpha (n + 1) \rfloor`-th smallest lower end to the
 :math:`\lceil (1 - \alpha)(n + 1) \rceil`-th smallest upper end: CV+ (Barber, Candès, Ramdas & Tibshirani,
-Ann. Stat. 49, 486, 2021). However errors are distributed, it holds a new crystal like these with a probability
-of at least about :math:`1 - 2 \alpha`; usually it is :math:`1 - \alpha`, or a little more.
+Ann. Stat. 49, 486, 2021). However errors are distributed, it holds a new crystal like these with a
+probability of at least about :math:`1 - 2 \alpha`; usually it is :math:`1 - \alpha`, or a little more.
 
 ``folds.json`` in the directory of the models has the scores.
 """
@@ -64,8 +64,8 @@ class CrossConformal:
         size = max(1, CHUNK // max(1, self.crystals))
         parts = [self._ends(said, slice(at, at + size), level) for at in range(0, count, size)]
         none = np.empty(0)
-        low, high = (np.concatenate([none, *each]) for each in zip(*parts, strict=True)) if parts else (none,) * 2
-        return low, high
+        lows, highs = [low for low, _ in parts], [high for _, high in parts]
+        return np.concatenate([none, *lows]), np.concatenate([none, *highs])
 
     def _ends(self, said: Sequence[Said], rows: slice, level: float) -> tuple[Values, Values]:
         pairs = [
@@ -73,9 +73,9 @@ class CrossConformal:
             for scores, one in zip(self.scores, said, strict=True)
         ]
         low, high = (np.concatenate(each, axis=1) for each in zip(*pairs, strict=True))
-        n = self.crystals
-        rank = min(n, int(np.ceil((n + 1) * level - 1e-9)))
-        return np.partition(low, n - rank, axis=1)[:, n - rank], np.partition(high, rank - 1, axis=1)[:, rank - 1]
+        n, rank = self.crystals, _rank(self.crystals, level)
+        lows, highs = np.partition(low, n - rank, axis=1), np.partition(high, rank - 1, axis=1)
+        return lows[:, n - rank], highs[:, rank - 1]
 
     def held_in_turn(self, level: float) -> int:
         """Return how many crystals were within intervals as wide as the errors of the other folds ask for.
@@ -85,9 +85,13 @@ class CrossConformal:
         held = 0
         for number, own in enumerate(self.scores):
             others = np.sort(np.concatenate([each for i, each in enumerate(self.scores) if i != number]))
-            n = len(others)
-            held += int((own <= others[min(n, int(np.ceil((n + 1) * level - 1e-9))) - 1]).sum()) if n else 0
+            held += int((own <= others[_rank(len(others), level) - 1]).sum()) if len(others) else 0
         return held
+
+
+def _rank(count: int, level: float) -> int:
+    """Return which of so many scores, in ascending order, the next one does not exceed; at most the last."""
+    return min(count, int(np.ceil((count + 1) * level - 1e-9)))
 
 
 def _reach(kind: Kind, scores: Values, said: Said) -> tuple[Values, Values]:
@@ -147,7 +151,9 @@ def read(folder: Path) -> FoldRecord:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         version, folds = content["format"], [str(name) for name in content["folds"]]
         intervals = {
-            str(name): CrossConformal(one["kind"], [np.array(each, dtype=np.float64) for each in one["scores"]])
+            str(name): CrossConformal(
+                one["kind"], [np.array(each, dtype=np.float64) for each in one["scores"]]
+            )
             for name, one in content["intervals"].items()
         }
         sound = bool(folds) and all(
@@ -160,7 +166,7 @@ def read(folder: Path) -> FoldRecord:
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged; {again}") from error
     if version != FORMAT:
-        raise UserError(f"{path} has format {version}, this tlzoo reads format {FORMAT}; update tlzoo to read it")
+        raise UserError(f"{path} has format {version}, this tlzoo reads format {FORMAT}: update tlzoo")
     if not sound:
         raise UserError(f"{path} is damaged; {again}")
     for name in folds:

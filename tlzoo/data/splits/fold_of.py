@@ -40,7 +40,8 @@ class FoldOf(Splitter):
             raise UserError("of must be a split that is no fold itself, got FoldOf")
         if getattr(self.of, "duplicates", None) == "drop":
             raise UserError(
-                "duplicates: drop cannot be divided into folds; name the crystals to leave out in data.exclude"
+                "duplicates: drop cannot be divided into folds; name the crystals to leave out in "
+                "data.exclude"
             )
 
     @property

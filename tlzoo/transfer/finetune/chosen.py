@@ -180,6 +180,8 @@ def _folded(folder: Path) -> Folded:
     for place in (folder / name for name in record.folds):
         one = load(place) if not cross_conformal.is_folds(place) else None
         if not isinstance(one, Model | Chosen):
-            raise UserError(f"{place} is no model of a fold; restore it, or run the same command with --folds")
+            raise UserError(
+                f"{place} is no model of a fold: restore it, or run the command with --folds again"
+            )
         members.append(one)
     return Folded.of(members, card, record, weights)

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, no_such
 from tlzoo.evaluation.baselines import classifications, composition_features, regressions
 from tlzoo.machine import latest
-from tlzoo.machine.files import write_text
+from tlzoo.machine.files import write_table, write_text
 from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
 from tlzoo.machine.runtime import single_threaded
@@ -107,32 +108,39 @@ def finetune(
     return found
 
 
-def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdict.Verdict:
+def compare(
+    request: Request,
+    say: Callable[[str], None] = logger.info,
+    known: CrystalDataModule | None = None,
+) -> verdict.Verdict:
     """Fine-tune, train from scratch, test both and write everything into one directory.
 
     Both sides see the same split, as many epochs and the same learning rates and poolings, of which
     validation chooses (a trained head that is kept has its own, unless the request names some); the test
-    part is predicted only when both choices are made. What is finished is not computed again.
+    part is predicted only when both choices are made. What is finished is not computed again. ``known`` are
+    the same data, perhaps split otherwise, which need not be read again.
 
     Raises:
         UserError: The model or the data cannot be read, the directory holds another comparison, training was
             stopped, or all trainings of a side diverge.
     """
     with held(request.run_dir, "choose another --run-dir"):
-        found = _compared(request, say)
+        found = _compared(request, say, known)
         if request.run_dir == request.place():
             latest.point(LATEST, request.run_dir)
         return found
 
 
-def _compared(request: Request, say: Callable[[str], None]) -> verdict.Verdict:
+def _compared(
+    request: Request, say: Callable[[str], None], known: CrystalDataModule | None
+) -> verdict.Verdict:
     said: list[str] = []
 
     def tell(text: str) -> None:
         said.append(text)
         say(text)
 
-    comparison = Comparison.prepare(request, tell)
+    comparison = Comparison.prepare(request, tell, known)
     frozen = comparison.frozen()
     with comparison.course:
         tried = comparison.tune()
@@ -175,7 +183,9 @@ class Comparison:
     course: Course
 
     @classmethod
-    def prepare(cls, request: Request, say: Callable[[str], None]) -> "Comparison":
+    def prepare(
+        cls, request: Request, say: Callable[[str], None], known: CrystalDataModule | None = None
+    ) -> "Comparison":
         """Read model and data, and decide by the number of crystals what was not asked."""
         starts = request.start_models()
         # what cannot be trained is refused before the data are read, which may take minutes
@@ -183,7 +193,7 @@ class Comparison:
         for side, choices in asked.choices.items():
             for choice in {choice.start: choice for choice in choices}.values():
                 Configuration.parsed(asked.tree(side, choice, request.seed)).build()
-        data = read(draft(request, next(iter(starts.values()))))
+        data = read(draft(request, next(iter(starts.values()))), known)
         if not len(data.split.test):
             raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
         row = recipe(len(data.split.train))
@@ -355,6 +365,8 @@ class Comparison:
         known = known_crystals([*starts, *read], self.data.crystals, test, self.request.source)
         best_scratch = answering["scratch"][0].choice
         measure = Measure(self._labels(test), self.plan.classes)
+        everything = errors | self._as_it_is(list(starts)) | self._baselines()
+        self._write(everything)
         answers = model if decision is None or decision.answers == NETWORK else decision.answers
         return verdict.Verdict(
             source=self.request.source,
@@ -372,7 +384,7 @@ class Comparison:
             trainings=len(answering["transfer"]),
             sides={side: self._side(side, tried[side], answering[side][0]) for side in SIDES},
             rows=verdict.rows(
-                errors | self._as_it_is(list(starts)) | self._baselines(),
+                everything,
                 chosen=answers,
                 measure=measure,
             ),
@@ -384,6 +396,14 @@ class Comparison:
             held=_held(together, decision, model),
             neglected=neglected(self.plan, recipe(len(split.train)), best_scratch),
         )
+
+    def _write(self, errors: Mapping[str, Values]) -> None:
+        """Keep what each model predicts for the test part: of several trainings the mean."""
+        test = self.data.split.test
+        known = self._labels(test)
+        said = {name: known + values.mean(axis=0) for name, values in errors.items()}
+        table = pd.DataFrame({"id": self.data.crystals.ids[test], "known": known, **said})
+        write_table(table, self.request.run_dir / finished.TESTED)
 
     def _decided(self, answering: Sequence[Training], frozen: FrozenHead | None) -> Decision | None:
         """Return what answers; None where there is no number that could have an interval."""

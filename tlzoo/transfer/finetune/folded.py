@@ -61,8 +61,8 @@ class Folded(Predictor):
         for one in plain:
             if one.units != plain[0].units or _named(one) != _named(plain[0]):
                 raise UserError(
-                    f"the models of {weights.parent / FILE} predict different things; restore the directory, or "
-                    "run the same command with --folds again"
+                    f"the models of {weights.parent / FILE} predict different things: restore the "
+                    "directory, or run the command with --folds again"
                 )
         return cls(plain, card, record, weights)
 
@@ -148,13 +148,11 @@ class Folded(Predictor):
 
     def judged(self, crystals: Crystals, stores: Stores, **limits: int) -> Columns:
         """Predict, and say of each prediction what is known of it; see :func:`tlzoo.model.trust.columns`."""
-        answers, embedding = self.told(stores, **limits)
+        answers, embedding = self.told(stores, SHOWN, **limits)
         known = trust.columns(self.domain, self.card.get("elements"), crystals, embedding)
         return trust.beside(answers, known)
 
-    def told(
-        self, stores: Stores, *, level: str = SHOWN, **limits: int
-    ) -> tuple[Columns, NDArray[np.float32]]:
+    def told(self, stores: Stores, level: str = SHOWN, **limits: int) -> tuple[Columns, NDArray[np.float32]]:
         """Return predictions as :meth:`answers` does, and what distances are of, ``(crystals, dim)``."""
         first, embedding = self.members[0].told(stores, **limits)
         each = [first, *(one.answers(stores, **limits) for one in self.members[1:])]
@@ -186,8 +184,7 @@ def said(columns: Mapping[str, NDArray[Any]], name: str) -> dict[str, Values]:
     """Return what a model says of a property: the prediction, and what else its head states of it."""
     further = {part: f"{name}_{part}" for part in ("std", *ENDS) if f"{name}_{part}" in columns}
     return {
-        part: columns[column].astype(np.float64)
-        for part, column in {"prediction": name, **further}.items()
+        part: columns[column].astype(np.float64) for part, column in {"prediction": name, **further}.items()
     }
 
 

@@ -25,14 +25,19 @@ from tlzoo.training.configuration import RUN_DIR, Configuration
 from tlzoo.training.resume import FREE_KEYS, refuse_changes
 from tlzoo.training.run import Run, digests, read_json
 from tlzoo.transfer.finetune.course import Course
-from tlzoo.transfer.folds.gathered import Gathered, check_number, gather, kept_out, sections, summarised
+from tlzoo.transfer.finetune.finetune_request import check_folds
+from tlzoo.transfer.folds.gathered import Gathered, gather, kept_out, sections, summarised
 
 logger = logging.getLogger(__name__)
 
 # Validation part of the other folds, where the configuration does not say.
 VAL: Final = 0.1
 # Of a trainer, what one process cannot have, with what it is without.
-ALONE: Final[Mapping[str, tuple[Any, ...]]] = {"devices": (1, "1", "auto"), "num_nodes": (1,), "fast_dev_run": (False,)}
+ALONE: Final[Mapping[str, tuple[Any, ...]]] = {
+    "devices": (1, "1", "auto"),
+    "num_nodes": (1,),
+    "fast_dev_run": (False,),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +72,14 @@ def fit_folds(
         config: The experiment; the test part of its split is in no fold, and measured by all together.
         folds: How many.
         jobs: Trainings at a time; by default as many as there are cores, on a GPU one.
-        known: The data module of a configuration with the same section ``data``, so that nothing is read anew.
+        known: The data module of a configuration with the same section ``data``: nothing is read again.
         say: Is told what is done.
 
     Raises:
         UserError: The experiment or the data cannot be used, the directory holds something else, or training
             was stopped or diverged.
     """
-    check_number(folds)
+    check_folds(folds)
     if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
         raise UserError(f"--jobs must be at least 1, got {jobs!r}")
     tree = config.resolved
@@ -107,7 +112,9 @@ def _check(config: Configuration, tree: Mapping[str, Any]) -> None:
 def _check_folder(folder: Path, folds: int) -> None:
     """Refuse a directory that holds one training, a comparison, or another number of folds."""
     if (folder / "config.yaml").exists() or (folder / "verdict.json").exists():
-        raise UserError(f"{folder} holds another run, without folds; choose another --run-dir, or delete that one")
+        raise UserError(
+            f"{folder} holds another run, without folds; choose another --run-dir, or delete that"
+        )
     there = len([path for path in folder.glob("fold-*") if path.is_dir()])
     if there > folds or (folder / f"fold-{folds + 1}").exists():
         raise UserError(
@@ -127,10 +134,10 @@ def _fitted(
     names = [f"fold-{number}" for number in range(1, folds + 1)]
     splits = sections(tree["data"].get("split"), folds, val=VAL)
     with fitting.calm(quiet=True):
-        configs = [
-            Configuration.parsed({**tree, "run_dir": str(folder / name), "data": {**tree["data"], "split": split}})
-            for name, split in zip(names, splits, strict=True)
-        ]
+        configs = []
+        for name, split in zip(names, splits, strict=True):
+            data = {**tree["data"], "split": split}
+            configs.append(Configuration.parsed({**tree, "run_dir": str(folder / name), "data": data}))
         experiments = [one.build() for one in configs]
     modules = [each.data for each in experiments]
     if known is not None:
@@ -140,18 +147,22 @@ def _fitted(
     modules[0].open_graphs(experiments[0].task.backbone.graph)
     for each in modules[1:]:
         each.share(modules[0], split=False)
-    total = len(modules[0].used_rows)
-    sizes = " and ".join(dict.fromkeys(f"{len(each.split.test):,}" for each in modules))
+    first = modules[0].split
+    sizes = " or ".join(dict.fromkeys(f"{len(each.split.test):,}" for each in modules))
     say(
-        f"{folds} folds of {total:,} crystals of {modules[0].source}, {sizes} in each; {len(modules[0].split.val):,} "
-        f"of the others validate, {len(modules[0].split.train):,} train"
+        f"{len(modules[0].used_rows):,} crystals of {modules[0].source} in {folds} folds of {sizes}; of the "
+        f"others {len(first.val):,} validate and {len(first.train):,} train"
         + (f"; the {len(test):,} of the test part are in no fold" if len(test) else "")
     )
     if other is not None and other.warning:
         say(f"WARNING: {other.warning}")
     runs = [Run(folder / name) for name in names]
-    left = [i for i in range(folds) if not _done(runs[i], configs[i], modules[i])]
-    _train([(configs[i], modules[i]) for i in left], _jobs(jobs, tree, len(left)), say, [i + 1 for i in left], folds)
+    left = {
+        number: (config, module)
+        for number, (run, config, module) in enumerate(zip(runs, configs, modules, strict=True), start=1)
+        if not _done(run, config, module)
+    }
+    _train(left, _jobs(jobs, tree, len(left)), say, folds)
     say("predicting with each what it has left out")
     found = gather(folder, names, modules, test)
     text = _text(runs, found, folds)
@@ -163,15 +174,15 @@ def _fitted(
 
 
 def _train(
-    wanted: Sequence[tuple[Configuration, CrystalDataModule]],
+    left: Mapping[int, tuple[Configuration, CrystalDataModule]],
     jobs: int,
     say: Callable[[str], None],
-    numbers: Sequence[int],
     folds: int,
 ) -> None:
-    """Train and test what is not finished."""
-    if not wanted:
+    """Train and test what is not finished, by the number of the fold."""
+    if not left:
         return
+    numbers, wanted = list(left), list(left.values())
     epochs = int(wanted[0][0].values.trainer.max_epochs or 0)
 
     def work(config: Configuration, data: CrystalDataModule, tell: Callable[[None], None]) -> dict[str, Any]:
@@ -236,16 +247,18 @@ def _text(runs: Sequence[Run], found: Gathered, folds: int) -> str:
     by_fold = _by_fold(runs)
     measures = list(dict.fromkeys(name for row in by_fold.values() for name in row))
     table = [["", *measures]]
-    table += [[label, *(summarised(row.get(name, [])) for name in measures)] for label, row in by_fold.items()]
-    several = len(found.folded.units) > 1
-    for label, metrics in (("all left out, at once", found.metrics), ("test part, together", found.tested or {})):
-        if metrics and not several:
+    for label, row in by_fold.items():
+        table.append([label, *(summarised(row.get(name, [])) for name in measures)])
+    whole = {"all left out, at once": found.metrics, "test part, all together": found.tested or {}}
+    for label, metrics in whole.items():
+        # of several targets measures have other names here
+        if metrics and len(found.folded.units) == 1:
             table.append([label, *(f"{metrics[name]:.4g}" if name in metrics else "" for name in measures)])
     units = ", ".join(f"{name} in {unit}" if unit else name for name, unit in found.folded.units.items())
     lines = [line.rstrip() for line in aligned(table, "<" + ">" * len(measures))]
     lines.append(
-        f"({units}; mean ± standard deviation over {folds} folds: each of the {found.crystals:,} crystals was "
-        "left out once)"
+        f"({units}; mean ± standard deviation over {folds} folds; each of {found.crystals:,} crystals was left "
+        "out once)"
     )
     return "\n".join([*lines, *found.told()])
 

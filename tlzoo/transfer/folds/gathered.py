@@ -17,7 +17,6 @@ from tlzoo.data.known_elements import symbols
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits import FoldOf, Split
 from tlzoo.descriptors.stores import Options, Store, open_store
-from tlzoo.errors import UserError
 from tlzoo.evaluation.results import error_text
 from tlzoo.machine.files import write_text
 from tlzoo.model import checkpoint, intervals
@@ -38,20 +37,9 @@ Tree = dict[str, Any]
 
 # Splitters that deal all crystals to folds themselves.
 DEALING: Final = ("KFold", "RepeatedKFold")
-MOST: Final = 50  # folds; each is a whole training
+TOGETHER: Final = "keep_duplicates_together"
 # Predictions of the crystals that are in no fold.
 TESTED: Final = "test-predictions.csv"
-
-
-def check_number(folds: object) -> int:
-    """Return a number of folds.
-
-    Raises:
-        UserError: It is none.
-    """
-    if not isinstance(folds, int) or isinstance(folds, bool) or not 2 <= folds <= MOST:
-        raise UserError(f"--folds must be a whole number from 2 to {MOST}, got {folds!r}")
-    return folds
 
 
 def sections(split: Mapping[str, Any] | None, folds: int, *, val: float) -> list[Tree]:
@@ -65,8 +53,9 @@ def sections(split: Mapping[str, Any] | None, folds: int, *, val: float) -> list
     if name == FoldOf.__name__:
         of = dict(given["of"])
     elif not name or name in DEALING:
-        kept = {key: given[key] for key in ("keep_duplicates_together",) if key in given}
-        of = {"class_path": "Random", "init_args": {"test": 0, "seed": given.get("seed", 0), **kept}}
+        # of a splitter by folds what holds for all of them
+        kept = {key: value for key, value in given.items() if not name or key in ("seed", TOGETHER)}
+        of = {"class_path": "Random", "init_args": {"test": 0, **kept}}
     drawn = {"folds": folds, "val": given.get("val") or val, "seed": given.get("seed", 0), "of": of}
     return [{"class_path": "FoldOf", "init_args": {**drawn, "fold": fold}} for fold in range(folds)]
 
@@ -112,13 +101,14 @@ class Gathered:
             few = f"; too few for 90 %: the largest error of {one.crystals} counts" * (one.crystals < ENOUGH)
             yield (
                 f"{name}: `tlzoo predict` gives 90 % intervals, in the middle {width}, by the errors of "
-                f"{one.crystals:,} crystals left out (CV+){few}. {_share(*held['in turn'])} of these were in "
-                "intervals as wide as the errors of the other folds"
+                f"{one.crystals:,} crystals left out (CV+){few}. Intervals as wide as the errors of the other "
+                f"folds held {_share(*held['in turn'])} of the crystals of a fold"
                 + (
-                    f", and {_share(*held['test'])} of the test part, which is in no fold, in those of all together."
+                    f"; those of all together, {_share(*held['test'])} of the test part"
                     if "test" in held
-                    else "."
+                    else ""
                 )
+                + "."
             )
 
     @property
@@ -128,7 +118,7 @@ class Gathered:
             {
                 "left_out": dict(self.metrics),
                 "test": None if self.tested is None else dict(self.tested),
-                "held": {name: {key: list(pair) for key, pair in each.items()} for name, each in self.held.items()},
+                "held": {name: dict(each) for name, each in self.held.items()},
                 "half_widths": dict(self.half_widths),
             },
             "folds",
@@ -141,8 +131,6 @@ def gather(
     names: Sequence[str],
     modules: Sequence[CrystalDataModule],
     test: Rows,
-    *,
-    kind: Kind | None = None,
 ) -> Gathered:
     """Predict with each model the crystals that it has left out, and write what all answer from together.
 
@@ -151,7 +139,6 @@ def gather(
         names: Those of the models in it, a fold each.
         modules: The data of each fold.
         test: Crystals that are in no fold.
-        kind: Of the scores of intervals; by default what suits the head.
 
     Raises:
         UserError: A model cannot be read, or the directory cannot be written.
@@ -165,15 +152,17 @@ def gather(
     weights = Run(folder).model.with_suffix(".safetensors")
     draft = Folded.of(models, card, FoldRecord(names, {}, {}), weights)
     stores = _stores(first, used, draft.options)
-    tables, scores = [], dict[str, list[Values]]()
-    kinds: dict[str, Kind] = {} if kind is None else dict.fromkeys(first.targets, kind)
-    kinds = kinds or intervals.kinds(draft.head, first.targets)
+    tables, parts, scores = [], [], dict[str, list[Values]]()
+    kinds: Mapping[str, Kind] = intervals.kinds(draft.head, first.targets)
+    if not all(isinstance(one, Model) for one in models):
+        kinds = dict.fromkeys(kinds, "absolute")  # a head on frozen features takes part, which states no more
     for number, (model, module) in enumerate(zip(draft.members, modules, strict=True), start=1):
         rows = module.split.test
         places = np.searchsorted(used, rows)
         columns = model.answers({each: store.select(places) for each, store in stores.items()})
         truth = module.target_values(rows).numpy()
-        tables.append(_table(draft, first, rows, columns, truth).assign(fold=number))
+        parts.append((_matrix(draft, columns), truth))
+        tables.append(_table(draft, first, rows, *parts[-1]).assign(fold=number))
         for at, name in enumerate(first.targets if kinds else ()):
             about = {"target": truth[:, at].astype(np.float64), **said(columns, name)}
             found = intervals.scores(kinds[name], about)
@@ -182,10 +171,11 @@ def gather(
         name: CrossConformal(kinds[name], each) for name, each in scores.items() if any(map(len, each))
     }
     everything = pd.concat(tables, ignore_index=True)
-    metrics = _metrics(draft, everything)
+    metrics = _metrics(draft, *map(np.concatenate, zip(*parts, strict=True)))
     record = FoldRecord(names, crossed, {})
     folded = Folded.of(models, {**card, "metrics": {"test": metrics}}, record, weights)
-    held = {name: {"in turn": (one.held_in_turn(float(SHOWN)), one.crystals)} for name, one in crossed.items()}
+    level = float(SHOWN)
+    held = {name: {"in turn": (one.held_in_turn(level), one.crystals)} for name, one in crossed.items()}
     domain = network.domain if network.domain.measures else Domain.unknown(network.domain.reason)
     keys = structure_keys(first.crystals.select(used))
     checkpoint.save(
@@ -200,9 +190,10 @@ def gather(
     if len(test):
         answers = folded.answers(_stores(first, test, folded.options))
         truth = first.target_values(test).numpy()
-        table = _table(folded, first, test, answers, truth)
+        predicted = _matrix(folded, answers)
+        table = _table(folded, first, test, predicted, truth)
         write_text(folder / TESTED, table.to_csv(index=False))
-        tested = _metrics(folded, table)
+        tested = _metrics(folded, predicted, truth)
         for name, each in held.items():
             each["test"] = _held(answers, name, truth[:, first.targets.index(name)])
     return Gathered(folded, metrics, tested, held, _half_widths(folded, stores))
@@ -225,31 +216,27 @@ def _stores(data: CrystalDataModule, rows: Rows, options: Sequence[Options]) -> 
     return {each: open_store(crystals, each, cache_dir=data.cache_dir) for each in options}
 
 
+def _matrix(folded: Folded, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """Return the columns that the head names, ``(crystals, columns)``."""
+    names = folded.head.columns(list(folded.units))
+    return np.stack([columns[name] for name in names], axis=1).astype(np.float32)
+
+
 def _table(
-    folded: Folded, data: CrystalDataModule, rows: Rows, columns: Mapping[str, NDArray[Any]], truth: NDArray[Any]
+    folded: Folded,
+    data: CrystalDataModule,
+    rows: Rows,
+    predicted: NDArray[np.float32],
+    truth: NDArray[np.float32],
 ) -> pd.DataFrame:
     """Return a row per crystal and property, as a run has it."""
-    names = folded.head.columns(list(folded.units))
-    predicted = np.stack([columns[name] for name in names], axis=1).astype(np.float32)
     return long_table(folded.head, data.crystals.ids[rows], "test", folded.units, truth, predicted)
 
 
-def _metrics(folded: Folded, table: pd.DataFrame) -> dict[str, float]:
-    """Return the errors of a table that holds the predictions of each property below each other."""
-    targets = list(folded.units)
-    columns = folded.head.columns(targets)
-    each = {name: some.reset_index(drop=True) for name, some in table.groupby("property", sort=False)}
-    truth = np.stack([each[name]["target"].to_numpy(np.float32) for name in targets], axis=1)
-    predicted = []
-    for at, column in enumerate(columns):
-        target = next(name for name in sorted(targets, key=len, reverse=True) if column.startswith(name))
-        key = "prediction" if at < len(targets) else column.removeprefix(f"{target}_")
-        some = each[targets[at]] if at < len(targets) else each[target]
-        predicted.append(some[key].to_numpy(np.float32))
-    metrics = folded.head.metrics(targets)
-    metrics.update(torch.from_numpy(np.stack(predicted, axis=1)), torch.from_numpy(truth))
-    crystals = len(each[targets[0]])
-    return {"crystals": crystals, **{name: float(value) for name, value in metrics.compute().items()}}
+def _metrics(folded: Folded, predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, float]:
+    metrics = folded.head.metrics(list(folded.units))
+    metrics.update(torch.from_numpy(predicted), torch.from_numpy(truth))
+    return {"crystals": len(truth), **{name: float(value) for name, value in metrics.compute().items()}}
 
 
 def _held(answers: Mapping[str, NDArray[Any]], name: str, truth: NDArray[Any]) -> tuple[int, int]:
