@@ -3,13 +3,13 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from tlzoo.crystals import with_unit
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, no_such
 from tlzoo.evaluation.baselines import classifications, composition_features, regressions
-from tlzoo.machine import latest
+from tlzoo.machine import argument_types, latest
 from tlzoo.machine.files import write_table, write_text
 from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
@@ -32,7 +32,7 @@ from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.known_crystals import known_crystals
 from tlzoo.model.trained import load
 from tlzoo.training.configuration import Configuration
-from tlzoo.training.in_memory import Table, contents, stored
+from tlzoo.training.in_memory import Table, contents, kept
 from tlzoo.training.run import Run
 from tlzoo.transfer.features.layers import source
 from tlzoo.transfer.finetune import finished, verdict
@@ -49,9 +49,8 @@ from tlzoo.transfer.finetune.recipes import recipe
 
 logger = logging.getLogger(__name__)
 
-# Fields of a request that `finetune` has arguments of its own for, those that are numbers, and lists.
+# Fields of a request that `finetune` has arguments of its own for, and lists.
 OURS = frozenset({"source", "target", "starts", "run_dir"})
-COUNTS = ("epochs", "batch_size", "seeds", "seed", "jobs")
 LISTS = frozenset({"rates", "poolings", "strategies", "beside", "configs"})
 # The head of which there is a counterpart on frozen features.
 REGRESSION = "Regression"
@@ -88,24 +87,51 @@ def finetune(
     Raises:
         UserError: As :func:`compare`, or there is no such field.
     """
-    folder = Path(run_dir)
-    if folder == LATEST and not isinstance(data, str | Path):
-        folder = latest.folder(folder, ["finetune", target or ""], [contents(data), target, from_, more])
-    source = str(data) if isinstance(data, str | Path) else stored(data, folder)
+    with asked(data, target=target, from_=from_, run_dir=run_dir, **more) as request:
+        return compare(request)
+
+
+@contextmanager
+def asked(
+    data: Table | str | Path,
+    *,
+    target: str | None = None,
+    from_: str | Path | Sequence[str] | None = None,
+    run_dir: str | Path = LATEST,
+    **more: Any,  # noqa: ANN401 (fields of the request)
+) -> Iterator[Request]:
+    """Yield the request of :func:`finetune`; crystals in memory are kept if something comes of it.
+
+    Raises:
+        UserError: There is no such field, or it has no such value.
+    """
+    hints, facts = get_type_hints(Request), [target, from_, dict(more)]
     known = [field.name for field in fields(Request) if field.name not in OURS]
     if unknown := [name for name in more if name not in known]:
         raise UserError(no_such("option", unknown[0], known))
-    if wrong := [name for name in COUNTS if not isinstance(more.get(name) or 0, int)]:
-        raise UserError(f"{wrong[0]}: wanted a whole number, got {more[wrong[0]]!r}")
-    for name in LISTS & set(more):
-        if more[name] is not None and not isinstance(more[name], list | tuple):
-            more[name] = (more[name],)
+    for name, value in more.items():
+        one = name in LISTS and value is not None and not isinstance(value, list | tuple)
+        argument_types.check(name, (value,) if one else value, hints[name])
+        if name in LISTS and value is not None:
+            more[name] = (value,) if one else tuple(value)
+    argument_types.check("target", target, hints["target"])
+    argument_types.check("run_dir", run_dir, str | Path)
+    folder = Path(run_dir)
     if from_ is not None:
+        argument_types.check("from_", from_, str | Path | Sequence[str | Path])
         more["starts"] = (str(from_),) if isinstance(from_, str | Path) else tuple(map(str, from_))
-    found = compare(Request(source=source, target=target, run_dir=folder, **more))
-    if Path(run_dir) == LATEST != folder:
+    given = {"target": target, **more}
+    if isinstance(data, str | Path):
+        yield Request(source=str(data), run_dir=folder, **given)
+        return
+    unnamed = folder == LATEST
+    if unnamed:
+        folder = latest.folder(folder, ["finetune", target or ""], [contents(data), *facts])
+    Request(source="crystals in memory", run_dir=folder, **given)  # refused before anything is written
+    with kept(data, folder) as source:
+        yield Request(source=source, run_dir=folder, **given)
+    if unnamed:
         latest.point(LATEST, folder)
-    return found
 
 
 def compare(

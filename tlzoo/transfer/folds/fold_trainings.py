@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Validation part of the other folds, where the configuration does not say.
 VAL: Final = 0.1
+# Ctrl-C, and what a cluster sends before the time is over.
+STOPPED: Final = (KeyboardInterrupt, SystemExit)
 # Of a trainer, what one process cannot have, with what it is without.
 ALONE: Final[Mapping[str, tuple[Any, ...]]] = {
     "devices": (1, "1", "auto"),
@@ -199,7 +201,9 @@ def _train(
                 errors = {name: value for name, value in metrics["test"].items() if name != "crystals"}
                 told = ", ".join(f"{name} {value:.4g}" for name, value in errors.items())
                 say(f"fold {numbers[at]} of {folds}: {told}")
-        except KeyboardInterrupt as stop:
+        except (KeyboardInterrupt, UserError) as stop:
+            if not isinstance(stop, KeyboardInterrupt) and not isinstance(stop.__cause__, STOPPED):
+                raise
             folder = wanted[0][0].run.path.parent
             raise UserError(
                 f"stopped. All finished epochs are in {folder}; the same command goes on from there"
@@ -257,8 +261,8 @@ def _text(runs: Sequence[Run], found: Gathered, folds: int) -> str:
     units = ", ".join(f"{name} in {unit}" if unit else name for name, unit in found.folded.units.items())
     lines = [line.rstrip() for line in aligned(table, "<" + ">" * len(measures))]
     lines.append(
-        f"({units}; mean ± standard deviation over {folds} folds; each of {found.crystals:,} crystals was left "
-        "out once)"
+        f"({units}; mean ± standard deviation over {folds} folds; each of {found.crystals:,} crystals was "
+        "left out once)"
     )
     return "\n".join([*lines, *found.told()])
 

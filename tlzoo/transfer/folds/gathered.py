@@ -1,10 +1,10 @@
 """What models that have each left out a fold are worth together, and the directory that they answer from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,9 @@ from tlzoo.evaluation.results import error_text
 from tlzoo.machine.files import write_text
 from tlzoo.model import checkpoint, intervals
 from tlzoo.model.answer_record import SHOWN
+from tlzoo.model.answering import Columns
 from tlzoo.model.cross_conformal import ENOUGH, CrossConformal, FoldRecord
 from tlzoo.model.description import plain
-from tlzoo.model.domain import Domain
 from tlzoo.model.intervals import ENDS
 from tlzoo.model.trained import Model, structure_keys
 from tlzoo.training.run import Run, long_table
@@ -99,17 +99,14 @@ class Gathered:
             held = self.held[name]
             width = with_unit(f"±{self.half_widths[name]:.3g}", self.folded.units[name])
             few = f"; too few for 90 %: the largest error of {one.crystals} counts" * (one.crystals < ENOUGH)
-            yield (
+            told = (
                 f"{name}: `tlzoo predict` gives 90 % intervals, in the middle {width}, by the errors of "
-                f"{one.crystals:,} crystals left out (CV+){few}. Intervals as wide as the errors of the other "
-                f"folds held {_share(*held['in turn'])} of the crystals of a fold"
-                + (
-                    f"; those of all together, {_share(*held['test'])} of the test part"
-                    if "test" in held
-                    else ""
-                )
-                + "."
+                f"{one.crystals:,} crystals left out (CV+){few}. Intervals as wide as the errors of the "
+                f"other folds held {_share(*held['in turn'])} of these"
             )
+            if "test" in held:
+                told += f"; those of all together, {_share(*held['test'])} of the test part"
+            yield f"{told}."
 
     @property
     def facts(self) -> Tree:
@@ -144,59 +141,87 @@ def gather(
         UserError: A model cannot be read, or the directory cannot be written.
     """
     first, used = modules[0], modules[0].used_rows
-    members = [chosen.load(folder / name) for name in names]
-    models = [one for one in members if isinstance(one, Model | Chosen)]
-    network = models[0] if isinstance(models[0], Model) else models[0].network
+    models = [chosen.load(folder / name) for name in names]
+    members = [one for one in models if isinstance(one, Model | Chosen)]
+    network = members[0] if isinstance(members[0], Model) else members[0].network
     card = {**network.card, "elements": symbols(first.crystals.select(used)), "intervals": {}, "metrics": {}}
     card["split"] = f"{len(used):,} crystals in {len(names)} folds, each of which one model has left out"
     weights = Run(folder).model.with_suffix(".safetensors")
-    draft = Folded.of(models, card, FoldRecord(names, {}, {}), weights)
-    stores = _stores(first, used, draft.options)
-    tables, parts, scores = [], [], dict[str, list[Values]]()
-    kinds: Mapping[str, Kind] = intervals.kinds(draft.head, first.targets)
-    if not all(isinstance(one, Model) for one in models):
-        kinds = dict.fromkeys(kinds, "absolute")  # a head on frozen features takes part, which states no more
-    for number, (model, module) in enumerate(zip(draft.members, modules, strict=True), start=1):
-        rows = module.split.test
-        places = np.searchsorted(used, rows)
-        columns = model.answers({each: store.select(places) for each, store in stores.items()})
-        truth = module.target_values(rows).numpy()
-        parts.append((_matrix(draft, columns), truth))
-        tables.append(_table(draft, first, rows, *parts[-1]).assign(fold=number))
-        for at, name in enumerate(first.targets if kinds else ()):
-            about = {"target": truth[:, at].astype(np.float64), **said(columns, name)}
-            found = intervals.scores(kinds[name], about)
-            scores.setdefault(name, []).append(found[np.isfinite(found)])
-    crossed = {
-        name: CrossConformal(kinds[name], each) for name, each in scores.items() if any(map(len, each))
-    }
-    everything = pd.concat(tables, ignore_index=True)
-    metrics = _metrics(draft, *map(np.concatenate, zip(*parts, strict=True)))
-    record = FoldRecord(names, crossed, {})
-    folded = Folded.of(models, {**card, "metrics": {"test": metrics}}, record, weights)
+    alone = Folded.of(members, card, FoldRecord(names, {}, {}), weights)
+    stores = _stores(first, used, alone.options)
+    left_out = LeftOut.of(alone, modules, stores)
+    record = FoldRecord(names, left_out.scored(alone, first.targets), {})
+    folded = replace(alone, card={**card, "metrics": {"test": left_out.metrics}}, record=record)
+    domain = replace(network.domain, keys=structure_keys(first.crystals.select(used)))
+    checkpoint.save(folder / "model", network.backbone, network.head, folded.card, domain=domain)
+    write_text(Run(folder).predictions, left_out.table.to_csv(index=False))
     level = float(SHOWN)
-    held = {name: {"in turn": (one.held_in_turn(level), one.crystals)} for name, one in crossed.items()}
-    domain = network.domain if network.domain.measures else Domain.unknown(network.domain.reason)
-    keys = structure_keys(first.crystals.select(used))
-    checkpoint.save(
-        folder / "model",
-        network.backbone,
-        network.head,
-        folded.card,
-        domain=Domain(domain.points, domain.scale, domain.usual, keys, domain.reason),
-    )
-    write_text(Run(folder).predictions, everything.to_csv(index=False))
+    held = {
+        name: {"in turn": (one.held_in_turn(level), one.crystals)} for name, one in record.intervals.items()
+    }
     tested = None
     if len(test):
         answers = folded.answers(_stores(first, test, folded.options))
-        truth = first.target_values(test).numpy()
-        predicted = _matrix(folded, answers)
-        table = _table(folded, first, test, predicted, truth)
+        predicted, truth = _matrix(folded, answers), first.target_values(test).numpy()
+        table = long_table(folded.head, first.crystals.ids[test], "test", folded.units, truth, predicted)
         write_text(folder / TESTED, table.to_csv(index=False))
         tested = _metrics(folded, predicted, truth)
         for name, each in held.items():
             each["test"] = _held(answers, name, truth[:, first.targets.index(name)])
-    return Gathered(folded, metrics, tested, held, _half_widths(folded, stores))
+    return Gathered(folded, left_out.metrics, tested, held, _half_widths(folded, stores))
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """What the models say of the crystals that they have left out.
+
+    Attributes:
+        said: By fold, the columns of its crystals.
+        truth: By fold, what is known of them, ``(crystals, targets)``.
+        table: A row per crystal and property, with the number of its fold.
+        metrics: Errors of all.
+    """
+
+    said: Sequence[Columns]
+    truth: Sequence[NDArray[np.float32]]
+    table: pd.DataFrame
+    metrics: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls, folded: Folded, modules: Sequence[CrystalDataModule], stores: Mapping[Options, Store]
+    ) -> Self:
+        """Predict; the stores hold what was made of all crystals in folds."""
+        used, ids = modules[0].used_rows, modules[0].crystals.ids
+        columns, known, tables = [], [], []
+        for number, (model, module) in enumerate(zip(folded.members, modules, strict=True), start=1):
+            rows = module.split.test
+            places = np.searchsorted(used, rows)
+            columns.append(model.answers({each: store.select(places) for each, store in stores.items()}))
+            known.append(module.target_values(rows).numpy())
+            predicted = _matrix(folded, columns[-1])
+            table = long_table(folded.head, ids[rows], "test", folded.units, known[-1], predicted)
+            tables.append(table.assign(fold=number))
+        everything = np.concatenate([_matrix(folded, each) for each in columns])
+        metrics = _metrics(folded, everything, np.concatenate(known))
+        return cls(columns, known, pd.concat(tables, ignore_index=True), metrics)
+
+    def scored(self, folded: Folded, targets: Sequence[str]) -> dict[str, CrossConformal]:
+        """Return the scores that intervals rest on, by property; none of classes."""
+        kinds: Mapping[str, Kind] = intervals.kinds(folded.head, targets)
+        if not all(isinstance(one, Model) for one in folded.members):
+            # a head on frozen features takes part, which states no more
+            kinds = dict.fromkeys(kinds, "absolute")
+        found = {}
+        for name, kind in kinds.items():
+            at, scores = targets.index(name), []
+            for columns, truth in zip(self.said, self.truth, strict=True):
+                about = {"target": truth[:, at].astype(np.float64), **said(columns, name)}
+                each = intervals.scores(kind, about)
+                scores.append(each[np.isfinite(each)])
+            if any(map(len, scores)):
+                found[name] = CrossConformal(kind, scores)
+        return found
 
 
 def summarised(values: Sequence[float]) -> str:
@@ -220,17 +245,6 @@ def _matrix(folded: Folded, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.f
     """Return the columns that the head names, ``(crystals, columns)``."""
     names = folded.head.columns(list(folded.units))
     return np.stack([columns[name] for name in names], axis=1).astype(np.float32)
-
-
-def _table(
-    folded: Folded,
-    data: CrystalDataModule,
-    rows: Rows,
-    predicted: NDArray[np.float32],
-    truth: NDArray[np.float32],
-) -> pd.DataFrame:
-    """Return a row per crystal and property, as a run has it."""
-    return long_table(folded.head, data.crystals.ids[rows], "test", folded.units, truth, predicted)
 
 
 def _metrics(folded: Folded, predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, float]:
