@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -166,35 +167,52 @@ def test_a_test_part_is_in_no_fold(fit, work):
 
 
 @pytest.mark.parametrize(
-    ("head", "columns"),
+    ("name", "columns"),
     [
-        ({"class_path": "Gaussian"}, ["band_gap", "band_gap_std", "band_gap_spread"]),
-        ({"class_path": "Quantile"}, ["band_gap", "band_gap_q5", "band_gap_q95"]),
-        (
-            {"class_path": "MultiProperty", "init_args": {"targets": ["band_gap", "handbook"]}},
-            ["band_gap", "handbook", "band_gap_spread", "handbook_spread"],
-        ),
+        ("Gaussian", ["band_gap", "band_gap_std", "band_gap_spread", "band_gap_q5", "band_gap_q95"]),
+        ("Quantile", ["band_gap", "band_gap_q5", "band_gap_q95", "band_gap_spread"]),
     ],
 )
-def test_heads_that_state_more(fit, tree, work, head, columns):
-    folder = work / head["class_path"]
-    targets = head.get("init_args", {}).get("targets", ["band_gap"])
-    data = {**tree["data"], "targets": targets}
-    answer = fit(folder, "--folds", 2, model={**NETWORK, "head": head}, data=data)
+def test_heads_that_state_more(fit, few, work, name, columns):
+    answer = fit(work / name, "--folds", 2, model={**NETWORK, "head": {"class_path": name}})
     assert answer.code == 0, answer.err
-    said = package.load(folder).predict("semiconductors")
-    assert list(said.columns)[1 : 1 + len(columns)] == columns
-    for name in targets:
-        assert (said[f"{name}_q5"] <= said[name]).all()
-        assert (said[name] <= said[f"{name}_q95"]).all()
+    said = package.load(work / name).predict(few)
+    assert list(said.columns)[1:] == columns
+    assert (said["band_gap_q5"] <= said["band_gap"]).all()
+    assert (said["band_gap"] <= said["band_gap_q95"]).all()
+    each = [package.load(work / name / f"fold-{k}").predict(few) for k in (1, 2)]
+    np.testing.assert_allclose(said["band_gap"], (each[0]["band_gap"] + each[1]["band_gap"]) / 2, rtol=1e-5)
+    if name == "Gaussian":  # the variance of a mixture: within, and between
+        within = np.mean([one["band_gap_std"] ** 2 for one in each], axis=0)
+        between = np.var([one["band_gap"] for one in each], axis=0)
+        np.testing.assert_allclose(said["band_gap_std"], np.sqrt(within + between), rtol=1e-4)
 
 
-def test_classes(fit, few, tree, work):
-    table = named.load("semiconductors").select(np.arange(24))
-    labels = (table.column("band_gap") > np.median(table.column("band_gap"))).astype(float)
-    package.Crystals.from_structures(
-        list(table.structures()), ids=list(table.ids), columns={"wide": labels}
-    ).write_parquet(work / "wide.parquet")
+def test_several_properties_some_of_them_unknown(fit, tree, work):
+    crystals = named.load("semiconductors").select(np.arange(24))
+    gaps = crystals.column("band_gap")
+    half = np.where(np.arange(24) % 2, gaps / 2, np.nan)
+    replace(crystals, columns={"gap": gaps, "half": half}).write_parquet(work / "two.parquet")
+    head = {"class_path": "MultiProperty", "init_args": {"targets": ["gap", "half"]}}
+    data = {**tree["data"], "source": str(work / "two.parquet"), "targets": ["gap", "half"]}
+    answer = fit(work / "two", "--folds", 2, model={**NETWORK, "head": head}, data=data)
+    assert answer.code == 0, answer.err
+    assert [line.split("  ")[0] for line in answer.out.splitlines() if line.startswith("left out")][:2] == [
+        "left out, gap",
+        "left out, half",
+    ]
+    record = cross_conformal.read(work / "two")
+    assert {name: one.crystals for name, one in record.intervals.items()} == {"gap": 24, "half": 12}
+    said = package.load(work / "two").predict(work / "two.parquet")
+    ends = [f"{name}_{end}" for name in ("gap", "half") for end in ("q5", "q95")]
+    assert list(said.columns)[1:] == ["gap", "half", "gap_spread", "half_spread", *ends]
+
+
+def test_classes(fit, tree, work):
+    crystals = named.load("semiconductors").select(np.arange(24))
+    gaps = crystals.column("band_gap")
+    wide = (gaps > np.median(gaps)).astype(float)
+    replace(crystals, columns={"wide": wide}).write_parquet(work / "wide.parquet")
     data = {**tree["data"], "source": str(work / "wide.parquet"), "targets": ["wide"]}
     model = {**NETWORK, "head": {"class_path": "Classification"}}
     answer = fit(work / "classes", "--folds", 2, model=model, data=data)
@@ -290,8 +308,8 @@ def test_compare_over_folds(tlzoo, done, few, work):
     (work / "fast.yaml").write_text("trainer: {accelerator: cpu}\ndata: {split: {init_args: {test: 4}}}\n")
     asked = (
         "finetune", few, "--target", "band_gap", "--from", done[0] / "fold-1", "--epochs", 1,
-        "--batch-size", 8, "--learning-rates", "1e-3", "--pooling", "mean", "--config", work / "fast.yaml", "--folds", 2,
-        "--run_dir", work / "compared",
+        "--batch-size", 8, "--learning-rates", "1e-3", "--pooling", "mean",
+        "--config", work / "fast.yaml", "--folds", 2, "--run_dir", work / "compared",
     )  # fmt: skip
     answer = tlzoo(*asked)
     assert answer.code == 0, answer.err

@@ -33,9 +33,6 @@ What people set first:
   --trainer.max-epochs N     passes over the training part
   --model.optimizer CLASS    with its learning rate as --model.optimizer.lr X (default: torch.optim.AdamW)
   --model.schedule NAME      course of the learning rate: one-cycle, cosine or constant (default: one-cycle)
-  --folds K                  train K times, each time without another part of the crystals, and let all K
-                             models answer together; a test part that data.split names is in no fold
-  --jobs N                   folds that are trained at a time (default: one per core)
   --seed-everything N        seed of weights and batches (default: 0)
   --trainer.accelerator NAME cpu, gpu or mps (default: auto)
   --trainer.devices N        processes, or GPUs (default: 1)
@@ -46,6 +43,8 @@ What people set first:
   --from NAME                start from a checkpoint (tlzoo zoo list), run directory or .safetensors file
   --target COL,…             the same as --data.targets, as other commands call it
   --logger NAME,…            the same as --trainer.logger
+  --folds K                  train K times, each without another part of the crystals; all answer together
+  --jobs N                   folds that are trained at a time (default: one per core)
 
 tlzoo fit --help all lists all options, --model.backbone.help CLASS those of a class.
 --print_config shows the configuration in full, and does nothing else.

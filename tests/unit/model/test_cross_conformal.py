@@ -49,7 +49,7 @@ def test_new_crystals_are_held(kind):
 
 
 def test_ends_are_those_of_the_paper():
-    """CV+ written out: the score of each crystal around what its own model says, then two order statistics."""
+    """CV+ written out: scores around what the model of each crystal says, then two order statistics."""
     rng = np.random.default_rng(1)
     each = [np.abs(rng.normal(size=n)) for n in (4, 6, 5)]
     predicted = rng.normal(size=(3, 7))
