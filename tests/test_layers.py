@@ -33,7 +33,7 @@ LAYERS = (
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # The same within a part that holds several.
-FLOORS = ("features", "finetune", "recommend")
+FLOORS = ("features", "finetune", "folds", "recommend")
 
 # Heavy or optional: who may import them, and whether only inside functions.
 ROOMS = {

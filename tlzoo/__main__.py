@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import tlzoo
@@ -65,15 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if arguments is None else arguments)
     with interruption.noticed() as stopped:
         try:
-            return ended(args)
+            return ended(args, stopped)
         except Exception:
             if stopped():
                 return fail("stopped", streams.STOPPED)
             raise
 
 
-def ended(args: Sequence[str]) -> int:
-    """Run a command, and say what is wrong if the user can mend it."""
+def ended(args: Sequence[str], stopped: Callable[[], bool]) -> int:
+    """Run a command, and say what is wrong if the user can mend it, who perhaps has ``stopped`` it."""
     try:
         try:
             with once():
@@ -81,7 +81,9 @@ def ended(args: Sequence[str]) -> int:
         finally:
             sys.stdout.flush()
     except UserError as error:
-        return fail(str(error))
+        # perhaps an import has taken Ctrl-C for a missing module, and the message speaks of that
+        swallowed = stopped() and not str(error).startswith("stopped")
+        return fail("stopped", streams.STOPPED) if swallowed else fail(str(error))
     except KeyboardInterrupt:
         return fail("stopped", streams.STOPPED)
     except BrokenPipeError:

@@ -30,7 +30,7 @@ FAST = "trainer: {accelerator: cpu}\ndata: {split: {init_args: {keep_duplicates_
 FILES = {
     *("answer.json", "comparison.json", "ensemble.json", "frozen", "verdict.json", "verdict.md"),
     *("model.json", "model.safetensors", "model.domain.safetensors", "paces.json"),
-    *("scratch", "scratch.yaml", "transfer", "transfer.yaml"),
+    *("scratch", "scratch.yaml", "transfer", "transfer.yaml", "test-predictions.csv"),
 }
 
 

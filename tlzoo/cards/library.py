@@ -126,7 +126,10 @@ def locate(name: str) -> Path:
             f"beside it; {there_are(name)}"
         )
     if not file.is_file():
-        raise UserError(f"there is no model {file}; a run directory holds one once `tlzoo fit` has finished")
+        finished = "a run directory holds one once `tlzoo fit` has finished"
+        estimator = "a CrystalEmbedding predicts nothing; tlzoo.load takes it in Python"
+        why = estimator if (given / "estimator.json").is_file() else finished
+        raise UserError(f"there is no model {file}; {why}")
     return file
 
 

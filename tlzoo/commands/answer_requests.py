@@ -16,7 +16,8 @@ class Inputs:
     """Crystals, and how they are read.
 
     Attributes:
-        inputs: CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE databases, names of data sets.
+        inputs: CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE databases, names of data sets;
+            - reads a CIF, a POSCAR, a pymatgen JSON or extxyz from standard input.
         skip_bad: Leave out what cannot be read instead of stopping.
         id_column: Column of the ids, where it is not found.
         structure_column: Column of the structures, where it is not found.

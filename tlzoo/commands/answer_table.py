@@ -46,6 +46,8 @@ def text(model: str, card: Mapping[str, Any], units: Mapping[str, str], table: T
         # notes and words are read from the left, numbers from the right
         lines += _blocks(ids, columns, lambda column: "<" if column[:2] == ["", ""] else ">")
     lines += [f"… and {total - ROWS:,} more: -o FILE writes all"] if total > ROWS else []
+    for line in classes(units, table):
+        lines += ["", *_filled(line)]
     if stated:
         lines += [
             "",
@@ -54,6 +56,15 @@ def text(model: str, card: Mapping[str, Any], units: Mapping[str, str], table: T
     if stated and {trust.FAR, trust.ELEMENTS} & {*table[word]}:
         lines += _filled("Expect larger errors where a crystal is out of domain or has unknown elements")
     return "\n".join(lines)
+
+
+def classes(units: Mapping[str, str], table: Table) -> Iterator[str]:
+    """Say of which class a column has the probability."""
+    for name in units:
+        if (column := f"{name}_probability") in table:
+            yield f"{column}: the probability that {name} is 1 (true, yes)"
+        elif f"{name}_probability_0" in table:
+            yield f"{name}_class: the most probable class; {name}_probability_N: the probability of class N"
 
 
 def _properties(

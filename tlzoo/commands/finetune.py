@@ -25,9 +25,14 @@ def main(args: Sequence[str]) -> int:
         point(request.run_dir)
         return 0
     runtime.configure()
-    from tlzoo.transfer.finetune.compare import compare
+    if request.folds is not None:
+        from tlzoo.transfer.folds.fold_comparisons import compare_folds
 
-    compare(request, say)
+        compare_folds(request, say)
+    else:
+        from tlzoo.transfer.finetune.compare import compare
+
+        compare(request, say)
     point(request.run_dir)
     return 0
 

@@ -11,6 +11,7 @@ from tlzoo.commands import say
 from tlzoo.errors import UserError
 from tlzoo.evaluation.results import intervals_text, results_table
 from tlzoo.machine import distributed, latest
+from tlzoo.model.cross_conformal import is_folds
 from tlzoo.training import fitting, measuring
 from tlzoo.training.configuration import RUN_DIR, Configuration
 from tlzoo.training.resume import directory
@@ -32,14 +33,54 @@ def fit(args: Sequence[str]) -> None:
     """Train."""
     # the parser shows what it has read so far
     args = sorted(args, key=lambda arg: arg.startswith("--print_config"))
+    (folds, jobs), args = numbers(args, "--folds", "--jobs")
+    if jobs is not None and folds is None:
+        raise UserError("--jobs is how many folds are trained at a time: it goes with --folds K")
     with plugins.beside(*given(args, "--config", "-c")):
         config = Configuration.parsed(args)
+        if folds is not None:
+            fit_folds(config, folds, jobs)
+            return
         run = fitting.fit(config)
     if distributed.rank() == 0 and not config.values.trainer.fast_dev_run:
         say(told(run.metrics, run))
         name = latest.called(Path(RUN_DIR), run.path)
         say(f"next: tlzoo test {name}; tlzoo predict {name} CRYSTALS")
         say(f"run directory: {run.path}")
+
+
+def fit_folds(config: Configuration, folds: int, jobs: int | None) -> None:
+    """Train once for each fold, and say what they are worth."""
+    from tlzoo.transfer.folds import fold_trainings  # scikit-learn takes a second to import
+
+    found = fold_trainings.fit_folds(config, folds, jobs=jobs, say=say)
+    say(f"\n{found.text}")
+    say(f"next: tlzoo predict {latest.called(Path(RUN_DIR), found.folder)} CRYSTALS")
+    say(f"run directory: {found.folder}")
+
+
+def numbers(args: Sequence[str], *flags: str) -> tuple[list[int | None], list[str]]:
+    """Return the whole numbers that options have, None of one that is not there, and the other arguments.
+
+    >>> numbers(["--folds", "5", "--config=a.yaml"], "--folds", "--jobs")
+    ([5, None], ['--config=a.yaml'])
+    >>> numbers(["--folds=many"], "--folds")
+    Traceback (most recent call last):
+    tlzoo.errors.UserError: --folds: a whole number is wanted, got 'many'
+    """
+    found: dict[str, int | None] = dict.fromkeys(flags)
+    rest, words = [], iter(args)
+    for word in words:
+        name, equals, text = word.partition("=")
+        if name not in found:
+            rest.append(word)
+            continue
+        text = text if equals else next(words, "")
+        try:
+            found[name] = int(text)
+        except ValueError as error:
+            raise UserError(f"{name}: a whole number is wanted, got {text!r}") from error
+    return [*found.values()], rest
 
 
 def told(metrics: Mapping[str, Any], run: Run) -> str:
@@ -96,7 +137,8 @@ def comparison(run: Run) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     text = "".join(letter for letter in text if letter.isprintable() or letter == "\n")
+    kind = "has folds, each" if is_folds(run.path) else "is a comparison,"
     return (
-        f"{text}\n\n{run.path} is a comparison, measured when it was made: nothing was computed. On other "
+        f"{text}\n\n{run.path} {kind} measured when it was made: nothing was computed. On other "
         f"labelled crystals: tlzoo test {run.path} --on DATA"
     )

@@ -43,6 +43,8 @@ What people set first:
   --from NAME                start from a checkpoint (tlzoo zoo list), run directory or .safetensors file
   --target COL,…             the same as --data.targets, as other commands call it
   --logger NAME,…            the same as --trainer.logger
+  --folds K                  train K times, each without another part of the crystals; all answer together
+  --jobs N                   folds that are trained at a time (default: one per core)
 
 tlzoo fit --help all lists all options, --model.backbone.help CLASS those of a class.
 --print_config shows the configuration in full, and does nothing else.

@@ -49,6 +49,8 @@ def main(args: Sequence[str]) -> int:
         write_columns(table, shown.output)
         told = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in trained.units.items())
         say(f"{len(table['id'])} crystals: {told} → {shown.output}")
+        for line in answer_table.classes(trained.units, table):
+            say(line)
     if doubts:
         sys.stderr.write(f"tlzoo: {doubts}\n")
     return 0

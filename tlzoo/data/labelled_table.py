@@ -112,6 +112,8 @@ class LabelledTable:
         The split too, unless the arguments differ in it, or in the targets.
         """
         self._crystals, self._taken_out = other.crystals, other._taken_out
+        if "groups" in vars(other):
+            self.groups = other.groups
         if split:
             self._split = other.split
 

@@ -138,10 +138,11 @@ class CrystalDataModule(pl.LightningDataModule):
     def share(self, other: "CrystalDataModule", *, split: bool = True) -> None:
         """Take over the table of a module with the same arguments; see :meth:`LabelledTable.share`.
 
-        With the split also the store that it has opened.
+        If the parts have the same crystals together, also the store that it has opened.
         """
         self.table.share(other.table, split=split)
-        if split and self.cache_dir == other.cache_dir:
+        opened = other._opened is not None and self.cache_dir == other.cache_dir
+        if opened and (split or np.array_equal(self.used_rows, other.used_rows)):
             self._options, self._opened = other._options, other._opened
 
     @property

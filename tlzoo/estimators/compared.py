@@ -14,11 +14,13 @@ from tlzoo.cards.library import spelled
 from tlzoo.crystals import with_unit
 from tlzoo.data.intake import Data, crystals_from
 from tlzoo.errors import UserError, no_such
+from tlzoo.estimators.cross_validated import CrossValidated
 from tlzoo.estimators.experiment_tree import START
-from tlzoo.estimators.fitted import Plot, shown
-from tlzoo.estimators.picture import Picture
+from tlzoo.estimators.fitted import Plot
+from tlzoo.estimators.picture import Picture, shown
 from tlzoo.evaluation import plots
 from tlzoo.evaluation.gain import Gain
+from tlzoo.machine.argument_types import checked
 from tlzoo.machine.remarks import once
 from tlzoo.model.trained import Model
 from tlzoo.training.run import Run, read_json
@@ -26,9 +28,11 @@ from tlzoo.transfer.finetune import compare
 from tlzoo.transfer.finetune.chosen import Chosen, load
 from tlzoo.transfer.finetune.finetune_request import LATEST
 from tlzoo.transfer.finetune.verdict import Verdict
+from tlzoo.transfer.folds import fold_comparisons
 
 if TYPE_CHECKING:
     from tlzoo.transfer.features.saved import SavedFeatures
+    from tlzoo.transfer.finetune.folded import Folded
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,7 +51,7 @@ class Finetuned:
         return str(self.run_dir)
 
     @cached_property
-    def model(self) -> "Model | SavedFeatures | Chosen":
+    def model(self) -> "Model | SavedFeatures | Chosen | Folded":
         """The model that validation chose: a network, a head on frozen features, or both together."""
         return load(self.run_dir)
 
@@ -137,6 +141,7 @@ class Finetuned:
 
 
 @once()
+@checked("target", "unit", "head", "epochs", "run_dir")
 def finetune(
     data: Data,
     target: str | None = None,
@@ -147,7 +152,7 @@ def finetune(
     epochs: int | None = None,
     run_dir: str | Path | None = None,
     **more: Any,  # noqa: ANN401 (fields of the request)
-) -> Finetuned:
+) -> Finetuned | CrossValidated:
     """Fine-tune a model on few crystals, and compare with training from scratch; what `tlzoo finetune` does.
 
     Args:
@@ -162,7 +167,10 @@ def finetune(
         run_dir: Directory for everything; by default one for each request below ``runs``, to the newest of
             which ``runs/finetune`` leads.
         **more: Further fields of the :class:`~tlzoo.transfer.finetune.finetune_request.Request`, such as
-            ``strategy``, ``rates``, ``poolings`` or ``seeds``.
+            ``strategy``, ``rates``, ``poolings``, ``seeds`` or ``folds``.
+
+    Returns:
+        What came of it: of ``folds`` a :class:`~tlzoo.estimators.cross_validated.CrossValidated`.
 
     Raises:
         UserError: The data, the model or an option cannot be used, the directory holds another comparison,
@@ -171,15 +179,15 @@ def finetune(
     starts = [spelled(one) for one in from_] if isinstance(from_, list | tuple) else spelled(from_)
     given = {"target": target, "from_": starts, "head": head, "epochs": epochs, **more}
     given = {name: value for name, value in given.items() if value is not None}
+    asked: Any
     if isinstance(data, str | Path):
-        asked: Any = data
+        asked = data
         given |= {"unit": unit} if unit is not None else {}
     else:
         asked = crystals_from(data, targets=[target] if target else None)
         if unit is not None and target is not None:
             asked = replace(asked, units={**asked.units, target: unit})
-    place = LATEST if run_dir is None else Path(run_dir)
-    found = compare.finetune(asked, run_dir=place, **given)
-    # where nobody named a directory, a link leads to the newest
-    newest = place.parent / place.readlink() if place == LATEST and place.is_symlink() else place
-    return Finetuned(found, newest)
+    with compare.asked(asked, run_dir=LATEST if run_dir is None else run_dir, **given) as request:
+        if request.folds is not None:
+            return CrossValidated(fold_comparisons.compare_folds(request).folder)
+        return Finetuned(compare.compare(request), request.run_dir)

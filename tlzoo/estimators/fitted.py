@@ -1,7 +1,5 @@
 """One training as a function of crystals, and what it gives: model, errors, predictions, pictures."""
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +15,10 @@ from tlzoo.data.intake import Data, crystals_from
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits.splitter import PARTS
 from tlzoo.errors import UserError, no_such
+from tlzoo.estimators.cross_validated import CrossValidated
 from tlzoo.estimators.experiment_tree import START, Described, Plain, Tree, learned_from, names_of, splitter
-from tlzoo.estimators.picture import Picture
+from tlzoo.estimators.picture import Picture, shown
+from tlzoo.machine.argument_types import checked
 from tlzoo.machine.files import read_table
 from tlzoo.machine.remarks import once
 from tlzoo.model.trained import Model, load
@@ -26,8 +26,10 @@ from tlzoo.nn import AnyPooling
 from tlzoo.training import fitting, measuring
 from tlzoo.training.in_memory import Table
 from tlzoo.training.run import Run
+from tlzoo.transfer.finetune.finetune_request import check_folds
 from tlzoo.transfer.finetune.measure import are_classes
 from tlzoo.transfer.finetune.recipes import Strategy
+from tlzoo.transfer.folds import fold_trainings
 
 SECTIONS: Final = {"model", "data", "trainer"}
 Plot = Literal["parity", "learning-curve", "confusion", "roc"]
@@ -105,16 +107,8 @@ class Fit:
         return shown(repr(self), self.metrics, self.plot())
 
 
-def shown(text: str, table: pd.DataFrame, picture: Picture | None) -> str:
-    """Return text, a table and perhaps a picture as HTML."""
-    parts = [f"<pre>{html.escape(text)}</pre>", table.to_html(float_format="{:.4g}".format)]
-    if picture is not None:
-        image = base64.b64encode(picture.path.read_bytes()).decode()
-        parts.append(f'<img width="420" alt="{picture.path.stem}" src="data:image/png;base64,{image}">')
-    return "".join(parts)
-
-
 @once()
+@checked("unit", "config", "run_dir", "quiet", "folds", "jobs")
 def fit(
     crystals: Data | Mapping[str, Any],
     /,
@@ -131,21 +125,23 @@ def fit(
     batch_size: int | None = None,
     patience: int | None = None,
     validation: float = 0.1,
-    test: float = 0.1,
+    test: float | None = None,
     split: str = "Random",
+    folds: int | None = None,
+    jobs: int | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | str | Path | None = None,
     run_dir: str | Path | None = None,
     quiet: bool = False,
     data: Data | None = None,
-) -> Fit:
+) -> Fit | CrossValidated:
     """Train a network on crystals, from a pretrained one or from scratch; what `tlzoo fit` does.
 
     Args:
         crystals: Labelled crystals: a path, the name of a data set, a data frame, a table of crystals, or
             structures whose ``properties`` are the labels. Or an experiment, a mapping or YAML file with the
             sections ``model``, ``data`` and ``trainer`` that `tlzoo fit --help` lists; then only ``data``,
-            ``run_dir`` and ``quiet`` go with it.
+            ``folds``, ``jobs``, ``run_dir`` and ``quiet`` go with it.
         target: Column to learn, or several; not needed if there is only one.
         from_: The model to start from.
         unit: Unit of the target, where the data do not say.
@@ -159,8 +155,12 @@ def fit(
         batch_size: Crystals in a batch.
         patience: Stop early, and keep the best epoch; by default it trains to the end.
         validation: Validation part: a fraction of all crystals (below 1) or a count.
-        test: Test part, likewise; :meth:`Fit.test` measures it.
+        test: Test part, likewise, 0.1 by default; :meth:`Fit.test` measures it. With ``folds`` it is in none
+            of them, and there is none by default.
         split: ``Random``, or ``ByComposition``: no formula is in two parts.
+        folds: Train so many times, each time with another part of the crystals left out to test on. The
+            models of all folds answer together then, with intervals by what each has left out.
+        jobs: Folds that are trained at a time; by default as many as there are cores, on a GPU one.
         seed: Of the split, of weights and of batches.
         config: A mapping or YAML file on top, as `tlzoo fit` takes it.
         run_dir: Directory of the run; by default one below ``runs``, to the newest of which ``runs/latest``
@@ -168,21 +168,28 @@ def fit(
         quiet: Say nothing of groups and epochs.
         data: Crystals in memory, in place of ``data.source`` of an experiment.
 
+    Returns:
+        What came of it: of ``folds`` a :class:`~tlzoo.estimators.cross_validated.CrossValidated`.
+
     Raises:
         UserError: The data or an argument cannot be used, the directory holds another run, or training was
             stopped or diverged.
     """
+    check_folds(folds)
+    if jobs is not None and folds is None:
+        raise UserError("jobs is how many folds are trained at a time: it goes with folds")
     if is_experiment(crystals):
         if target is not None or config is not None:
             raise UserError("an experiment says itself what is learned: leave target and config out")
         experiment, table = cast("Mapping[str, Any]", crystals), cast("Table | None", data)
-        return Fit(fitting.fit(experiment, data=table, run_dir=run_dir, quiet=quiet))
+        return _trained(experiment, table, run_dir, quiet=quiet, folds=folds, jobs=jobs)
     if data is not None:
         raise UserError("data goes with an experiment, which was not given: give the crystals alone")
     names = names_of(target)
     units = {names[0]: unit} if unit is not None and names else None
     if unit is not None and not units:
         raise UserError(f"unit {unit} needs the name of the target")
+    test = (0.1 if folds is None else 0) if test is None else test
     parts, section = splitter(split, validation=validation, test=test, seed=seed)
     sources: Tree = {"source": str(crystals)} if isinstance(crystals, str | Path) else {}
     given = None if sources else crystals_from(crystals, targets=names, units=units)
@@ -210,7 +217,24 @@ def fit(
     tree = plain.tree({**sources, **about}, learned_from(known, validation, test))
     # what was read need not be read again, unless the configuration on top says how
     kept = given if given is not None else module if config is None else None
-    return Fit(fitting.fit(tree, data=kept, run_dir=run_dir, quiet=quiet))
+    return _trained(tree, kept, run_dir, quiet=quiet, folds=folds, jobs=jobs)
+
+
+def _trained(
+    tree: Mapping[str, Any] | str | Path,
+    data: "Table | CrystalDataModule | None",
+    run_dir: str | Path | None,
+    *,
+    quiet: bool,
+    folds: int | None,
+    jobs: int | None,
+) -> Fit | CrossValidated:
+    """Train once, or once for each fold."""
+    if folds is None:
+        return Fit(fitting.fit(tree, data=data, run_dir=run_dir, quiet=quiet))
+    known = data if isinstance(data, CrystalDataModule) else None
+    with fitting.configured(tree, data, run_dir, folds=folds) as (found, _):
+        return CrossValidated(fold_trainings.fit_folds(found, folds, jobs=jobs, known=known).folder)
 
 
 def is_experiment(data: object) -> bool:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from tlzoo.estimators.regressor import TransferRegressor
     from tlzoo.model.trained import Model
     from tlzoo.transfer.features.saved import SavedFeatures
+    from tlzoo.transfer.finetune.folded import Folded
 
     Estimator = TransferRegressor | TransferClassifier | CrystalEmbedding
 
 
-def load(name: str | PathLike[str]) -> "Model | SavedFeatures | chosen.Chosen | Estimator":
+def load(name: str | PathLike[str]) -> "Model | SavedFeatures | chosen.Chosen | Folded | Estimator":
     """Load whatever predicts.
 
     Args:

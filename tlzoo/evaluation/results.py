@@ -51,7 +51,7 @@ def results_table(metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], i
     val                                 20           0.5           0.9
     (gap in eV; mae in the unit of the target)
     """
-    rows = list(_rows(metrics, labels or {}))
+    rows = list(measured_rows(metrics, labels or {}))
     names = list(dict.fromkeys(name for _, _, row in rows for name in row))
     lines = [f"{'':28}{'crystals':>10}" + "".join(f"{name:>{max(14, len(name) + 2)}}" for name in names)]
     for label, crystals, row in rows:
@@ -95,9 +95,10 @@ def _interval(name: str, unit: str, one: Mapping[str, Any]) -> str:
     return text
 
 
-def _rows(
+def measured_rows(
     metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], int]
 ) -> Iterator[tuple[str, int, Row]]:
+    """Yield what a table of results has in a row: what was measured, of how many crystals, its errors."""
     targets = list(metrics["targets"])
     several = len(targets) > 1
     for part in PARTS:

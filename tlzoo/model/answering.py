@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.known_elements import check_elements, uncovered_rows, uncovered_text
-from tlzoo.data.sources import read_all
-from tlzoo.data.sources.problems import remarks, tell
+from tlzoo.data.sources import read_all, standard_input
+from tlzoo.data.sources.problems import Problem, remarks, tell
 from tlzoo.descriptors.descriptor_chunk import DESCRIPTORS
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.physics_options import PhysicsOptions
@@ -191,16 +191,14 @@ def answer_inputs(
 ) -> Columns:
     """Return ``id`` and what is said of all crystals that the inputs hold, in their order.
 
-    Inputs are paths and names of data sets. With ``skip_bad`` what cannot be read is left out, and that
-    is said, instead of stopping. ``reading`` are further arguments of :func:`tlzoo.data.sources.read_all`;
-    ``prepare`` is called with each table that is answered for.
+    Inputs are paths, names of data sets, and ``-`` for standard input. With ``skip_bad`` what cannot be read
+    is left out, and that is said, instead of stopping. ``reading`` are further arguments of
+    :func:`tlzoo.data.sources.read_all`; ``prepare`` is called with each table that is answered for.
 
     Raises:
         UserError: Something cannot be read and ``skip_bad`` is off; the message names all of it.
     """
-    tables = [
-        (named.load(name), []) if named.known(name) else read_all(name, **(reading or {})) for name in inputs
-    ]
+    tables = _read(inputs, reading or {})
     for name, (crystals, read) in zip(inputs, tables, strict=True):
         tell(name, remarks(read, name), len(crystals))
     unread = any(problem.severity == "error" for _, read in tables for problem in read)
@@ -223,6 +221,19 @@ def answer_inputs(
     if not found:
         raise UserError(f"there is no crystal to predict in {', '.join(inputs)}")
     return {"id": np.concatenate(ids), **joined(found, list(found[0]))}
+
+
+def _read(inputs: Sequence[str], reading: Mapping[str, Any]) -> list[tuple[Crystals, list[Problem]]]:
+    """Return the crystals of inputs, and what is wrong with each."""
+    if list(inputs).count(standard_input.NAME) > 1:
+        raise UserError(f"{standard_input.NAME} is named twice, and standard input can be read once")
+
+    def read(name: str) -> tuple[Crystals, list[Problem]]:
+        if name == standard_input.NAME:
+            return standard_input.read_standard_input()
+        return (named.load(name), []) if named.known(name) else read_all(name, **reading)
+
+    return list(map(read, inputs))
 
 
 def joined(parts: Sequence[Columns], names: Sequence[str]) -> Columns:

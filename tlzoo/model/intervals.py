@@ -44,12 +44,10 @@ def measured(head: Head, said: Said, left_out: str) -> dict[str, Interval]:
     """
     found = {}
     for name, kind in kinds(head, list(said)).items():
-        scores = _scores(kind, said[name])
-        scores = scores[np.isfinite(scores)]
-        if len(scores):
-            found[name] = Interval(
-                kind=kind, widths=quantiles(scores), crystals=len(scores), left_out=left_out
-            )
+        known = scores(kind, said[name])
+        known = known[np.isfinite(known)]
+        if len(known):
+            found[name] = Interval(kind=kind, widths=quantiles(known), crystals=len(known), left_out=left_out)
     return found
 
 
@@ -136,15 +134,16 @@ def _checked(name: str, stated: object, right: Mapping[str, Kind]) -> Interval:
     return found
 
 
-def _scores(kind: Kind, said: Mapping[str, Values]) -> Values:
+def scores(kind: Kind, said: Mapping[str, Values]) -> Values:
+    """Return the score of each crystal, ``(crystals,)``; NaN where the target is unknown."""
     truth, value = said["target"], said["prediction"]
     if kind == "quantiles":
-        scores: Values = np.maximum(said["q5"] - truth, truth - said["q95"])
+        found: Values = np.maximum(said["q5"] - truth, truth - said["q95"])
     elif kind == "factor":
-        scores = np.abs(np.log10(truth) - np.log10(value))
+        found = np.abs(np.log10(truth) - np.log10(value))
     else:
-        scores = np.abs(truth - value) / (said["std"] if kind == "std" else 1.0)
-    return scores
+        found = np.abs(truth - value) / (said["std"] if kind == "std" else 1.0)
+    return found
 
 
 def _ends(interval: Interval, level: str, name: str, said: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -23,11 +23,13 @@ from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
 from tlzoo.machine import runtime
 from tlzoo.model.answering import Stores
+from tlzoo.model.cross_conformal import FILE as FOLDS
 from tlzoo.model.domain import Domain
-from tlzoo.model.intervals import widened
+from tlzoo.model.intervals import ENDS, widened
 from tlzoo.model.trained import Model
 from tlzoo.transfer import features
 from tlzoo.transfer.finetune.chosen import Chosen, load
+from tlzoo.transfer.finetune.folded import Folded
 
 if TYPE_CHECKING:
     from tlzoo.transfer.features.saved import SavedFeatures
@@ -255,6 +257,58 @@ class Mixed(Predictor):
         return training_crystals(locate(self.name), self.model.card, ("train", "val"))
 
 
+class Crossed(Predictor):
+    """Models that have each left out a fold, asked together for the only property, or for one of several.
+
+    Raises:
+        UserError: They do not predict that, or several properties of which none was chosen.
+    """
+
+    def __init__(self, name: str, model: Folded, target: str | None = None) -> None:
+        self.name, self.model = name, model
+        targets = list(model.units)
+        if target is None and len(targets) > 1:
+            raise UserError(f"{name} predicts {', '.join(targets)}; choose one: --target {targets[0]}")
+        self.target = target or targets[0]
+        if self.target not in model.columns or self.target not in targets:
+            raise UserError(f"{name} predicts {', '.join(targets)}, not {self.target}")
+        self.unit = model.units[self.target]
+        members = [str(one.card["sha256"]) for one in model.members]
+        frozen = [str(one.frozen.card["sha256"]) for one in model.members if isinstance(one, Chosen)]
+        pinned = (model.weights.parent / FOLDS).read_text(encoding="utf-8")
+        self.sha256 = hashlib.sha256("\n".join([*members, *frozen, pinned]).encode()).hexdigest()
+        self.elements = model.card.get("elements")
+        stated = model.record.intervals.get(self.target)
+        self.uncertain = stated is not None
+        if stated is not None:
+            self.calibration = f"calibrated on {stated.crystals:,} crystals, each left out by one model"
+        self._one_at_a_time = Lock()
+
+    @property
+    def needs(self) -> Sequence[Options]:
+        """What networks and features read."""
+        return self.model.options
+
+    def answers(self, stores: Stores) -> Answers:
+        """Predict in the unit of the target."""
+        # layers are read off by hooks, which would hear the batches of other threads too
+        with self._one_at_a_time:
+            columns, embedding = self.model.told(stores, str(LEVEL))
+        value = columns[self.target].astype(np.float64)
+        none = np.full_like(value, np.nan)
+        low, high = (columns.get(f"{self.target}_{end}", none).astype(np.float64) for end in ENDS)
+        return Answers(value, low, high, embedding.astype(np.float64))
+
+    def domain(self) -> Domain:
+        """Return what comes with them of the crystals that they have learned from."""
+        return self.model.domain
+
+    def training(self) -> Crystals:
+        """Return the crystals in all folds."""
+        network = self.model.network
+        return training_crystals(network.weights, network.card, ("train", "val", "test"))
+
+
 def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]:
     """Load models that predict the same: as of :func:`tlzoo.load`, or what `tlzoo features --save` wrote.
 
@@ -268,7 +322,7 @@ def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]
     found: list[Predictor] = []
     for name in names:
         model = load(name)
-        kind = {Model: Network, Chosen: Mixed}.get(type(model), Frozen)
+        kind = {Model: Network, Chosen: Mixed, Folded: Crossed}.get(type(model), Frozen)
         found.append(kind(name, model, target))
     kinds = {(predictor.target, predictor.unit) for predictor in found}
     if len(kinds) > 1:

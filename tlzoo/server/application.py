@@ -17,7 +17,7 @@ from tlzoo.data.sources.parse import Document
 from tlzoo.errors import UserError, no_such, printable, redacted
 from tlzoo.server.drawing import Look, looks
 from tlzoo.server.limits import BODY, FILES
-from tlzoo.server.queue import Queue
+from tlzoo.server.queue import LateError, Queue
 from tlzoo.server.replies import Answer, Fault, Health, Known
 
 PAGE: Final = Path(__file__).with_name("page")
@@ -57,7 +57,7 @@ def application(queue: Queue, *, hosts: set[str]) -> FastAPI:
         redoc_url=None,
         lifespan=running,
         form_limits={"max_files": FILES, "max_fields": FILES},
-        responses={422: {"model": Fault}},
+        responses={422: {"model": Fault}, 503: {"model": Fault}},
     )
 
     @app.middleware("http")
@@ -144,7 +144,7 @@ def refused(_: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         told = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
         return fault(422, f"{told}; wanted a form with files (multipart/form-data), see /openapi.json")
-    return fault(422, str(error))
+    return fault(503 if isinstance(error, LateError) else 422, str(error))
 
 
 def fault(status: int, message: str) -> JSONResponse:

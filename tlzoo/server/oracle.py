@@ -29,11 +29,12 @@ from tlzoo.screen.facts import formula
 from tlzoo.server import nearest, uploads
 from tlzoo.server.limits import MEMORY, MODELS
 from tlzoo.transfer.finetune import chosen
+from tlzoo.transfer.finetune.folded import Folded
 
 if TYPE_CHECKING:
     from tlzoo.transfer.features.saved import SavedFeatures
 
-    Answering = trained.Model | SavedFeatures | chosen.Chosen
+    Answering = trained.Model | SavedFeatures | chosen.Chosen | Folded
 
 
 def main(names: Sequence[str]) -> None:
@@ -164,6 +165,8 @@ def _told(name: str, crystals: Crystals) -> dict[int, dict[str, Any]]:
 def _learned(name: str) -> nearest.Learned | None:
     """Return the training crystals of a model, where they are at hand."""
     model = loaded(name)
+    if isinstance(model, Folded):  # of the first fold
+        return nearest.learned(str(model.weights.parent / model.record.folds[0]), model.network)
     return nearest.learned(name, model.network if isinstance(model, chosen.Chosen) else model)
 
 

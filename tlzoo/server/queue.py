@@ -17,6 +17,10 @@ LINE: Final = 4 * BODY
 LOST: Final = "the process that computes has ended, perhaps for want of memory; send fewer crystals at a time"
 
 
+class LateError(UserError):
+    """The answer took too long: the question may be right, and the server too slow."""
+
+
 class Queue:
     """Asks one question after another, in their order, of a process that is started anew when it is lost.
 
@@ -95,7 +99,7 @@ class Queue:
                 return await self._heard(process)
         except TimeoutError as error:
             await self.stop()
-            raise UserError(
+            raise LateError(
                 f"no answer within {SECONDS} s; send fewer or smaller crystals at a time, or use "
                 "`tlzoo predict`"
             ) from error

@@ -28,7 +28,7 @@ from tlzoo.training import cluster
 from tlzoo.training.bundle import Batches, Bundle, Followers, Member, shape
 from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, trainer_of
 from tlzoo.training.history import History
-from tlzoo.training.in_memory import Table, contents, stored
+from tlzoo.training.in_memory import Table, contents, kept
 from tlzoo.training.loggers import Tracker
 from tlzoo.training.resume import (
     Keep,
@@ -86,27 +86,48 @@ def fit(
         UserError: The configuration or the data cannot be used, the directory holds another run, or training
             was stopped or diverged.
     """
-    known, unnamed = data if isinstance(data, CrystalDataModule) else None, False
-    beside = plugins.beside(config) if isinstance(config, str | Path) else contextlib.nullcontext()
-    with calm(quiet=quiet), beside:
-        if not isinstance(config, Configuration):
-            if not isinstance(config, Mapping | str | Path):
-                raise UserError(f"wanted a configuration as a mapping or a path, got {config!r}")
-            tree = dict(config) if isinstance(config, Mapping) else read_yaml(Path(config))
-            if run_dir is not None:
-                tree["run_dir"] = str(run_dir)
-            if data is not None and not isinstance(data, CrystalDataModule):
-                section = tree.get("data") or {}
-                if not isinstance(section, Mapping):
-                    raise UserError(f"data: wanted a section of a configuration, got {section!r}")
-                place = Path(tree.get("run_dir") or RUN_DIR)
-                if unnamed := place == Path(RUN_DIR):
-                    place = latest.folder(place, ["crystals"], {**tree, "crystals": contents(data)})
-                tree |= {"run_dir": str(place), "data": {**section, "source": stored(data, place)}}
-            config = Configuration.parsed(tree)
-        unnamed = unnamed or Path(config.values.run_dir) == Path(RUN_DIR)
-        config.values.run_dir = str(directory(config))
-        return _trained(config, known, quiet=quiet, told=told, unnamed=unnamed)
+    known = data if isinstance(data, CrystalDataModule) else None
+    with calm(quiet=quiet), configured(config, data, run_dir) as (found, unnamed):
+        found.values.run_dir = str(directory(found))
+        return _trained(found, known, quiet=quiet, told=told, unnamed=unnamed)
+
+
+@contextlib.contextmanager
+def configured(
+    config: Configuration | Mapping[str, Any] | str | Path,
+    data: Table | CrystalDataModule | None = None,
+    run_dir: str | Path | None = None,
+    **facts: Any,  # noqa: ANN401 (anything JSON can hold)
+) -> Iterator[tuple[Configuration, bool]]:
+    """Read a configuration as :func:`fit` takes it, and whether nobody has named a directory for its run.
+
+    Crystals in memory are in that directory as long as the context lasts, and stay if training has begun;
+    without a name for it, it follows from them and further facts, too.
+
+    Raises:
+        UserError: The configuration or the data cannot be used, or the directory holds other crystals.
+    """
+    if isinstance(config, Configuration):
+        yield config, Path(config.values.run_dir) == Path(RUN_DIR)
+        return
+    if not isinstance(config, Mapping | str | Path):
+        raise UserError(f"wanted a configuration as a mapping or a path, got {config!r}")
+    beside = contextlib.nullcontext() if isinstance(config, Mapping) else plugins.beside(config)
+    with beside, contextlib.ExitStack() as stack:
+        tree = dict(config) if isinstance(config, Mapping) else read_yaml(Path(config))
+        if run_dir is not None:
+            tree["run_dir"] = str(run_dir)
+        place = Path(tree.get("run_dir") or RUN_DIR)
+        unnamed = place == Path(RUN_DIR)
+        if data is not None and not isinstance(data, CrystalDataModule):
+            section = tree.get("data") or {}
+            if not isinstance(section, Mapping):
+                raise UserError(f"data: wanted a section of a configuration, got {section!r}")
+            if unnamed:
+                place = latest.folder(place, ["crystals"], {**tree, "crystals": contents(data), **facts})
+            source = stack.enter_context(kept(data, place))
+            tree |= {"run_dir": str(place), "data": {**section, "source": source}}
+        yield Configuration.parsed(tree), unnamed
 
 
 @dataclass(frozen=True, eq=False)

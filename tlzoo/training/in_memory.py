@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +33,31 @@ def contents(data: Table) -> str:
     crystals = crystals_from(data)
     facts = [list(map(str, crystals.ids)), {key: list(map(str, v)) for key, v in crystals.columns.items()}]
     return hashlib.sha256(f"{crystals.content_hash} {json.dumps(facts)}".encode()).hexdigest()
+
+
+@contextmanager
+def kept(data: Table, folder: str | Path) -> Iterator[str]:
+    """Write crystals as :func:`stored` does, for what follows; if nothing comes of that they go again.
+
+    What was refused leaves no directory: neither that of the run, if no training has begun in it, nor those
+    above that were made for it.
+    """
+    place = Path(folder)
+    made = [each for each in (place, *place.parents) if not each.exists()]
+    try:
+        yield stored(data, place)
+    except BaseException:
+        if made and place.is_dir() and not _begun(place):
+            shutil.rmtree(place, ignore_errors=True)
+            for each in made[1:]:
+                with suppress(OSError):  # it is not empty
+                    each.rmdir()
+        raise
+
+
+def _begun(folder: Path) -> bool:
+    """Whether there is more in a run directory than what was asked."""
+    return (folder / "config.yaml").exists() or any(each.is_dir() for each in folder.iterdir())
 
 
 def stored(data: Table, folder: str | Path) -> str:

@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 
 from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
+from tlzoo.cards.library import spelled
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits.ids import Rows
 from tlzoo.errors import UserError
@@ -66,9 +67,9 @@ def test(
     """
     if on is not None:
         name = run.path if isinstance(run, Run) else run
-        if not isinstance(name, str | PathLike) or data is not None or trust:
+        if isinstance(name, Configuration) or data is not None or trust:
             raise UserError("on goes with the name or path of a model alone")
-        return measured(fspath(name), on, **external)
+        return measured(spelled(name), on, **external)
     if external:
         raise UserError(f"{next(iter(external))} goes with on, the crystals to measure on")
     return _measure(run, "test", data, trust=trust)
@@ -177,7 +178,7 @@ def _measure(
     trust: bool,
 ) -> Mapping[str, Any]:
     if not isinstance(run, Configuration):
-        run = configuration(run if isinstance(run, Run) else Run(Path(run)), trust=trust)
+        run = configuration(run if isinstance(run, Run) else Run(Path(spelled(run))), trust=trust)
     run.values.trainer.precision = MEASURING["precision"]
     weights = Path(run.values.ckpt_path or run.run.best)
     resume_file(weights)

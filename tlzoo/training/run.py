@@ -27,7 +27,7 @@ from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from tlzoo.cards.card import Interval
-from tlzoo.cards.library import names
+from tlzoo.cards.library import names, refuse_dangling
 from tlzoo.cards.lineage import started_from
 from tlzoo.data.joined_table import theories
 from tlzoo.data.known_elements import symbols
@@ -157,8 +157,9 @@ class Run:
         """Refuse a directory that holds no run.
 
         Raises:
-            UserError: It has no configuration.
+            UserError: It has no configuration, or is a link to what is not there any more.
         """
+        refuse_dangling(self.path)
         if self.config.is_file():
             return
         if (self.path / "verdict.json").is_file():

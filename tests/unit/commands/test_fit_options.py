@@ -32,7 +32,7 @@ class Option(NamedTuple):
 def options(command):
     for told in re.split(r"\n  --", help_text(command).partition("What people set first:")[2])[1:]:
         lines = told.partition("\n\n")[0].splitlines()
-        if lines[0].split()[0] not in {"from", "target", "logger"}:
+        if lines[0].split()[0] not in {"from", "target", "logger", "folds", "jobs"}:
             key = lines[0].split()[0].replace("-", "_")
             default = re.search(r"\(default: (.*)\)$", lines[0])
             classes = tuple(lines[1].strip().split(", ")) if len(lines) > 1 else ()

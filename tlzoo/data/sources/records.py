@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.plausibility import findings
+from tlzoo.data.sources.cellsize import large_cells
 from tlzoo.data.sources.labels import as_numbers, as_text, is_unknown, no_numbers, with_classes
 from tlzoo.data.sources.parse import Parsed, Sites, Source, parse_all
 from tlzoo.data.sources.problems import Place, Problem, raise_errors, remarks, tell
@@ -131,6 +132,14 @@ def finish(
             problems += as_text(file, name, values) if targets is None else []
     origins = [str(place) for place in read.places]
     crystals = replace(crystals, columns=columns, units={**crystals.units, **units}, origins=origins)
+    if large := large_cells(crystals):
+        # left out at once: to look at all pairs of their atoms is what they are too large for
+        problems += large.values()
+        rest = np.setdiff1d(np.arange(len(crystals)), list(large))
+        crystals, keep = crystals.select(rest), keep[rest]
+        read = replace(
+            read, places=[read.places[row] for row in rest], labels=[read.labels[row] for row in rest]
+        )
     strange = strange_structures(crystals)
     problems += strange.values()
     keep[[row for row, problem in strange.items() if problem.severity == "error"]] = False

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.data.sources.cellcontents import Contents
+from tlzoo.data.sources.cellsize import too_large
 from tlzoo.data.sources.cifblocks import CifError, number, some
 from tlzoo.data.sources.spacegroups import Operations
 
@@ -138,6 +139,8 @@ def grow(
         species.append({site.element: site.occupancy})
         names.append(site.label)
         atoms.append(_distinct(images - np.floor(images), place))
+    if text := too_large(sum(map(len, atoms))):
+        raise CifError("too large", f"it has {text}")
     owners = [row for row, coords in enumerate(atoms) for _ in range(len(coords))]
     totals = [sum(amounts.values()) for amounts in species]
     species = [_full(amounts, name) for amounts, name in zip(species, names, strict=True)]

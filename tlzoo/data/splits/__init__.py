@@ -6,6 +6,7 @@ A splitter is a value (a frozen dataclass); the YAML is its constructor::
 """
 
 from tlzoo.data.splits.drawn import ByComposition, KFold, LeaveElementOut, Random, RepeatedKFold
+from tlzoo.data.splits.fold_of import FoldOf
 from tlzoo.data.splits.given import FromColumn, FromFile, Pretraining
 from tlzoo.data.splits.published import MatbenchFold, PaperTrial
 from tlzoo.data.splits.sampled import Sampled
@@ -13,6 +14,7 @@ from tlzoo.data.splits.splitter import Split, Splitter
 
 __all__ = [
     "ByComposition",
+    "FoldOf",
     "FromColumn",
     "FromFile",
     "KFold",

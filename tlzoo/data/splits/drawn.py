@@ -116,7 +116,7 @@ class KFold(Splitter):
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Deal whole groups of duplicates to the folds, the smallest fold first."""
         units = table.units(together=self.keep_duplicates_together)
-        return _fold(table.rows, units, self.folds, self.fold, val=self.val, seed=[self.seed])
+        return dealt(table.rows, units, self.folds, self.fold, val=self.val, seed=[self.seed])
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class RepeatedKFold(Splitter):
         """Deal as :class:`KFold` does, with the seed of the repeat."""
         units = table.units(together=self.keep_duplicates_together)
         repeat, fold = divmod(self.index, self.folds)
-        return _fold(table.rows, units, self.folds, fold, val=self.val, seed=[self.seed, repeat])
+        return dealt(table.rows, units, self.folds, fold, val=self.val, seed=[self.seed, repeat])
 
 
 def inner(rest: Rows, test: Rows, units: Rows, *, val: float, seed: Sequence[int]) -> Parts:
@@ -203,7 +203,14 @@ def _random(rows: Rows, units: Rows, *, val: float, test: float, seed: Sequence[
     return {name: np.sort(np.concatenate([[], *members]).astype(np.int64)) for name, members in parts.items()}
 
 
-def _fold(rows: Rows, units: Rows, folds: int, fold: int, *, val: float, seed: Sequence[int]) -> Parts:
+def dealt(rows: Rows, units: Rows, folds: int, fold: int, *, val: float, seed: Sequence[int]) -> Parts:
+    """Deal whole groups of rows to folds, the smallest fold first, and draw validation from the others.
+
+    ``units`` has a label of each crystal of the table; equal labels stay together.
+
+    Raises:
+        UserError: There are fewer groups than folds.
+    """
     groups = _shuffled(rows, units, seed)
     if len(groups) < folds:
         raise UserError(

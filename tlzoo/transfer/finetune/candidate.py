@@ -111,14 +111,18 @@ def fit(
         yield from found[number]
 
 
-def read(tree: Tree) -> CrystalDataModule:
+def read(tree: Tree, known: CrystalDataModule | None = None) -> CrystalDataModule:
     """Read and split the data of an experiment, train nothing.
+
+    ``known`` are the same data, perhaps split otherwise, which need not be read again.
 
     Raises:
         UserError: The data cannot be read, or the target is not one number or one of two classes per crystal.
     """
     draft = Configuration.parsed(tree).build()
     data, head = draft.data, draft.task.head
+    if known is not None:
+        data.share(known, split=False)
     if len(data.targets) != 1 or (isinstance(head, Classification) and head.classes > 2):
         raise UserError(
             f"wanted one number per crystal to learn, or one of two classes, got {', '.join(data.targets)} "

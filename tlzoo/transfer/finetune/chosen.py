@@ -13,13 +13,14 @@ from tlzoo.data.intake import Data, as_table
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
-from tlzoo.model import answer_record, trained, trust
+from tlzoo.model import answer_record, checkpoint, cross_conformal, trained, trust
 from tlzoo.model.answer_record import FROZEN, NETWORK, SHOWN, AnswerRecord
 from tlzoo.model.answering import Columns, Stores, answered, joined
 from tlzoo.model.domain import Domain
 from tlzoo.model.predictor import About, Predictor
 from tlzoo.model.trained import Model
 from tlzoo.transfer import features
+from tlzoo.transfer.finetune.folded import Folded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,16 +144,18 @@ class Chosen(Predictor):
         return dict(zip(self.columns, columns, strict=True)), embedding
 
 
-def load(name: str | Path) -> "Model | SavedFeatures | Chosen":
+def load(name: str | Path) -> "Model | SavedFeatures | Chosen | Folded":
     """Load whatever predicts, as `tlzoo predict` takes it.
 
     Args:
         name: What :func:`tlzoo.model.trained.load` takes, of the directory of a comparison what validation
-            chose to answer; or a folder that `tlzoo features --save` wrote.
+            chose to answer, of folds all of them together; or a folder that `tlzoo features --save` wrote.
 
     Raises:
         UserError: There is no such model, it cannot be fetched, or it is damaged.
     """
+    if cross_conformal.is_folds(name):
+        return _folded(Path(name))
     if features.is_saved(name):
         found: SavedFeatures = features.load(name)
         return found
@@ -168,3 +171,17 @@ def load(name: str | Path) -> "Model | SavedFeatures | Chosen":
             "restore it, or run `tlzoo finetune` again"
         )
     return Chosen(network, features.load(folder), record)
+
+
+def _folded(folder: Path) -> Folded:
+    record, weights = cross_conformal.read(folder), folder / "model.safetensors"
+    card = checkpoint.load(weights).card
+    members = []
+    for place in (folder / name for name in record.folds):
+        one = load(place) if not cross_conformal.is_folds(place) else None
+        if not isinstance(one, Model | Chosen):
+            raise UserError(
+                f"{place} is no model of a fold: restore it, or run the command with --folds again"
+            )
+        members.append(one)
+    return Folded.of(members, card, record, weights)

@@ -3,15 +3,16 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
+import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
@@ -20,8 +21,8 @@ from tlzoo.crystals import with_unit
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError, no_such
 from tlzoo.evaluation.baselines import classifications, composition_features, regressions
-from tlzoo.machine import latest
-from tlzoo.machine.files import write_text
+from tlzoo.machine import argument_types, latest
+from tlzoo.machine.files import write_table, write_text
 from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
 from tlzoo.machine.runtime import single_threaded
@@ -31,7 +32,7 @@ from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.known_crystals import known_crystals
 from tlzoo.model.trained import load
 from tlzoo.training.configuration import Configuration
-from tlzoo.training.in_memory import Table, contents, stored
+from tlzoo.training.in_memory import Table, contents, kept
 from tlzoo.training.run import Run
 from tlzoo.transfer.features.layers import source
 from tlzoo.transfer.finetune import finished, verdict
@@ -48,9 +49,8 @@ from tlzoo.transfer.finetune.recipes import recipe
 
 logger = logging.getLogger(__name__)
 
-# Fields of a request that `finetune` has arguments of its own for, those that are numbers, and lists.
+# Fields of a request that `finetune` has arguments of its own for, and lists.
 OURS = frozenset({"source", "target", "starts", "run_dir"})
-COUNTS = ("epochs", "batch_size", "seeds", "seed", "jobs")
 LISTS = frozenset({"rates", "poolings", "strategies", "beside", "configs"})
 # The head of which there is a counterpart on frozen features.
 REGRESSION = "Regression"
@@ -87,52 +87,86 @@ def finetune(
     Raises:
         UserError: As :func:`compare`, or there is no such field.
     """
-    folder = Path(run_dir)
-    if folder == LATEST and not isinstance(data, str | Path):
-        folder = latest.folder(folder, ["finetune", target or ""], [contents(data), target, from_, more])
-    source = str(data) if isinstance(data, str | Path) else stored(data, folder)
+    with asked(data, target=target, from_=from_, run_dir=run_dir, **more) as request:
+        return compare(request)
+
+
+@contextmanager
+def asked(
+    data: Table | str | Path,
+    *,
+    target: str | None = None,
+    from_: str | Path | Sequence[str] | None = None,
+    run_dir: str | Path = LATEST,
+    **more: Any,  # noqa: ANN401 (fields of the request)
+) -> Iterator[Request]:
+    """Yield the request of :func:`finetune`; crystals in memory are kept if something comes of it.
+
+    Raises:
+        UserError: There is no such field, or it has no such value.
+    """
+    hints, facts = get_type_hints(Request), [target, from_, dict(more)]
     known = [field.name for field in fields(Request) if field.name not in OURS]
     if unknown := [name for name in more if name not in known]:
         raise UserError(no_such("option", unknown[0], known))
-    if wrong := [name for name in COUNTS if not isinstance(more.get(name) or 0, int)]:
-        raise UserError(f"{wrong[0]}: wanted a whole number, got {more[wrong[0]]!r}")
-    for name in LISTS & set(more):
-        if more[name] is not None and not isinstance(more[name], list | tuple):
-            more[name] = (more[name],)
+    for name, value in more.items():
+        one = name in LISTS and value is not None and not isinstance(value, list | tuple)
+        argument_types.check(name, (value,) if one else value, hints[name])
+        if name in LISTS and value is not None:
+            more[name] = (value,) if one else tuple(value)
+    argument_types.check("target", target, hints["target"])
+    argument_types.check("run_dir", run_dir, str | Path)
+    folder = Path(run_dir)
     if from_ is not None:
+        argument_types.check("from_", from_, str | Path | Sequence[str | Path])
         more["starts"] = (str(from_),) if isinstance(from_, str | Path) else tuple(map(str, from_))
-    found = compare(Request(source=source, target=target, run_dir=folder, **more))
-    if Path(run_dir) == LATEST != folder:
+    given = {"target": target, **more}
+    if isinstance(data, str | Path):
+        yield Request(source=str(data), run_dir=folder, **given)
+        return
+    unnamed = folder == LATEST
+    if unnamed:
+        folder = latest.folder(folder, ["finetune", target or ""], [contents(data), *facts])
+    Request(source="crystals in memory", run_dir=folder, **given)  # refused before anything is written
+    with kept(data, folder) as source:
+        yield Request(source=source, run_dir=folder, **given)
+    if unnamed:
         latest.point(LATEST, folder)
-    return found
 
 
-def compare(request: Request, say: Callable[[str], None] = logger.info) -> verdict.Verdict:
+def compare(
+    request: Request,
+    say: Callable[[str], None] = logger.info,
+    known: CrystalDataModule | None = None,
+) -> verdict.Verdict:
     """Fine-tune, train from scratch, test both and write everything into one directory.
 
     Both sides see the same split, as many epochs and the same learning rates and poolings, of which
     validation chooses (a trained head that is kept has its own, unless the request names some); the test
-    part is predicted only when both choices are made. What is finished is not computed again.
+    part is predicted only when both choices are made. What is finished is not computed again. ``known`` are
+    the same data, perhaps split otherwise, which need not be read again.
 
     Raises:
         UserError: The model or the data cannot be read, the directory holds another comparison, training was
             stopped, or all trainings of a side diverge.
     """
     with held(request.run_dir, "choose another --run-dir"):
-        found = _compared(request, say)
+        found = _compared(request, say, known)
         if request.run_dir == request.place():
             latest.point(LATEST, request.run_dir)
         return found
 
 
-def _compared(request: Request, say: Callable[[str], None]) -> verdict.Verdict:
+def _compared(
+    request: Request, say: Callable[[str], None], known: CrystalDataModule | None
+) -> verdict.Verdict:
     said: list[str] = []
 
     def tell(text: str) -> None:
         said.append(text)
         say(text)
 
-    comparison = Comparison.prepare(request, tell)
+    comparison = Comparison.prepare(request, tell, known)
     frozen = comparison.frozen()
     with comparison.course:
         tried = comparison.tune()
@@ -175,7 +209,9 @@ class Comparison:
     course: Course
 
     @classmethod
-    def prepare(cls, request: Request, say: Callable[[str], None]) -> "Comparison":
+    def prepare(
+        cls, request: Request, say: Callable[[str], None], known: CrystalDataModule | None = None
+    ) -> "Comparison":
         """Read model and data, and decide by the number of crystals what was not asked."""
         starts = request.start_models()
         # what cannot be trained is refused before the data are read, which may take minutes
@@ -183,7 +219,7 @@ class Comparison:
         for side, choices in asked.choices.items():
             for choice in {choice.start: choice for choice in choices}.values():
                 Configuration.parsed(asked.tree(side, choice, request.seed)).build()
-        data = read(draft(request, next(iter(starts.values()))))
+        data = read(draft(request, next(iter(starts.values()))), known)
         if not len(data.split.test):
             raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
         row = recipe(len(data.split.train))
@@ -355,6 +391,8 @@ class Comparison:
         known = known_crystals([*starts, *read], self.data.crystals, test, self.request.source)
         best_scratch = answering["scratch"][0].choice
         measure = Measure(self._labels(test), self.plan.classes)
+        everything = errors | self._as_it_is(list(starts)) | self._baselines()
+        self._write(everything)
         answers = model if decision is None or decision.answers == NETWORK else decision.answers
         return verdict.Verdict(
             source=self.request.source,
@@ -372,7 +410,7 @@ class Comparison:
             trainings=len(answering["transfer"]),
             sides={side: self._side(side, tried[side], answering[side][0]) for side in SIDES},
             rows=verdict.rows(
-                errors | self._as_it_is(list(starts)) | self._baselines(),
+                everything,
                 chosen=answers,
                 measure=measure,
             ),
@@ -384,6 +422,14 @@ class Comparison:
             held=_held(together, decision, model),
             neglected=neglected(self.plan, recipe(len(split.train)), best_scratch),
         )
+
+    def _write(self, errors: Mapping[str, Values]) -> None:
+        """Keep what each model predicts for the test part: of several trainings the mean."""
+        test = self.data.split.test
+        known = self._labels(test)
+        said = {name: known + values.mean(axis=0) for name, values in errors.items()}
+        table = pd.DataFrame({"id": self.data.crystals.ids[test], "known": known, **said})
+        write_table(table, self.request.run_dir / finished.TESTED)
 
     def _decided(self, answering: Sequence[Training], frozen: FrozenHead | None) -> Decision | None:
         """Return what answers; None where there is no number that could have an interval."""

@@ -15,6 +15,8 @@ from tlzoo.transfer.finetune.recipes import Strategy, strategy
 
 # Leads to the newest of the comparisons that nobody named a directory for.
 LATEST: Final = Path("runs/finetune")
+# Each fold is a whole training, or comparison.
+MOST_FOLDS: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,8 @@ class Request:
             says so.
         beside: What the head on frozen features reads, too: phonons:chgnet, elastic:sevennet-0, further
             models.
+        folds: Compare this often, each time with another part of the crystals left out to test on, and let
+            the models of all folds answer together; what a --config names as the test part is in no fold.
         seed: Seed of the first training; the others follow it.
         minutes: Train for so many minutes at most, as far as a few steps tell: with fewer learning rates and
             poolings to choose from, then with fewer epochs, unless they are asked for.
@@ -71,6 +75,7 @@ class Request:
     together: bool = False
     no_frozen: bool = False
     beside: tuple[str, ...] = ()
+    folds: int | None = None
     seed: int = 0
     minutes: float | None = None
     jobs: int | None = None
@@ -82,6 +87,7 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+        check_folds(self.folds)
         _check_choices(self.rates, self.poolings)
         _check_starts(self.starts)
         if self.together and (len(self.starts) == 1 or self.seeds > 1):
@@ -111,7 +117,7 @@ class Request:
 
     def facts(self) -> dict[str, Any]:
         """Return what is asked; an option that came later only where it is used: the others are as before."""
-        later = {"strategies": None, "no_frozen": False, "beside": (), "minutes": None}
+        later = {"strategies": None, "no_frozen": False, "beside": (), "minutes": None, "folds": None}
         return {
             name: value
             for name, value in vars(self).items()
@@ -158,6 +164,12 @@ class Request:
     def start(self, choice: Any) -> str:  # noqa: ANN401 (a choice of an experiment, which imports torch)
         """Return the model that a choice starts from."""
         return choice.start or self.starts[0]
+
+
+def check_folds(folds: int | None) -> None:
+    """Refuse a number of folds that crystals cannot be dealt to."""
+    if folds is not None and (not isinstance(folds, int) or not 2 <= folds <= MOST_FOLDS):
+        raise UserError(f"--folds must be a whole number from 2 to {MOST_FOLDS}, got {folds!r}")
 
 
 def _check_choices(rates: tuple[float, ...] | None, poolings: tuple[str, ...] | None) -> None:

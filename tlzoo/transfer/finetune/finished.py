@@ -27,8 +27,10 @@ RESULTS: Final = (
     *("model.safetensors", "model.json", "verdict.json", "verdict.md"),
     *("transfer.yaml", "scratch.yaml"),
 )
-# What it leaves if a number is learned: what answers, and the head on frozen features.
-ANSWERS: Final = ("answer.json", "frozen/features.json", "frozen/features.safetensors")
+# What all models predict for the test part, ``id``, ``known`` and a column each; not in older comparisons.
+TESTED: Final = "test-predictions.csv"
+# What it leaves if a number is learned, what answers and the head on frozen features; and that.
+ANSWERS: Final = ("answer.json", "frozen/features.json", "frozen/features.safetensors", TESTED)
 TRAININGS: Final = ("config.yaml", "metrics.json", "predictions.csv", "model.safetensors", "model.json")
 
 # What of a model in a run directory counts: also others that answer with it, and which crystals it has seen.

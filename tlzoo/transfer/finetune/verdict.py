@@ -408,11 +408,8 @@ class Verdict:
         cells = [
             ("", with_unit(f"test {self.measure}", self.unit, "{} ({})"), "gain of transfer", "95 % interval")
         ]
-        cells += [(row.name, error_text(row.mae, row.sd), *_gain(row.gain)) for row in self.rows]
-        head, *lines = (f"| {line} |" for line in aligned(cells, "<>>>", " | "))
-        first, *rest = ("-" * len(cell) for cell in head.split("|")[1:-1])
-        rule = f"|{first}|" + "".join(f"{dashes[1:]}:|" for dashes in rest)
-        return "\n".join([head, rule, *lines])
+        cells += [(row.name, error_text(row.mae, row.sd), *gain_cells(row.gain)) for row in self.rows]
+        return markdown(cells)
 
     def text(self) -> str:
         """The table, the answer and the warnings, as Markdown for people."""
@@ -463,7 +460,16 @@ def _percent(found: Gain | None) -> dict[str, float] | None:
     return {name: 100 * value for name, value in vars(found).items()} if found else None
 
 
-def _gain(found: Gain | None) -> tuple[str, str]:
+def markdown(cells: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, aligned, names to the left and numbers to the right; the head comes first."""
+    head, *lines = (f"| {line} |" for line in aligned(cells, "<>>>", " | "))
+    first, *rest = ("-" * len(cell) for cell in head.split("|")[1:-1])
+    rule = f"|{first}|" + "".join(f"{dashes[1:]}:|" for dashes in rest)
+    return "\n".join([head, rule, *lines])
+
+
+def gain_cells(found: Gain | None) -> tuple[str, str]:
+    """Return a gain and its interval for people; nothing where there is none."""
     if found is None:
         return "", ""
     return f"{100 * found.value:.1f} %", _interval(found)

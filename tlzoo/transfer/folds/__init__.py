@@ -1,0 +1,1 @@
+"""Folds of a cross-validation: each is trained and tested, and all of them answer together."""
