@@ -1,7 +1,8 @@
 """A stand-in for the Hugging Face Hub on this machine, as far as its own client and tlzoo ask it.
 
-Repositories are lists of commits, each with the content of its files; large files go through Git LFS, and are
-given by another address, as on the Hub. Paths, headers and bodies are those that huggingface_hub 2.4 sends and reads.
+Repositories are lists of commits, each with the content of its files; large files go through Git LFS, and
+have another address, as on the Hub. Paths, headers and bodies are those that huggingface_hub 2.4 sends and
+reads; Xet, its other way for large files, is not here (``HF_HUB_DISABLE_XET``).
 """
 
 import base64
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-TOKEN = "hf_of_the_tests"
+TOKEN = "hf_of_the_tests"  # noqa: S105 (of nobody)
 MODEL = r"(?P<repository>[^/]+/[^/]+)"
 REVISION = r"(?P<revision>[^/]+)"
 
@@ -32,8 +33,8 @@ class Repository:
         """Add a commit to the branch main, and return its name."""
         before = self.commits.get(self.names.get(parent, ""), {})
         after = {**before, **files}
-        told = sorted((path, hashlib.sha1(content).hexdigest()) for path, content in after.items())
-        commit = hashlib.sha1(json.dumps([told, len(self.commits)]).encode()).hexdigest()
+        told = sorted((path, sha1(content)) for path, content in after.items())
+        commit = sha1(json.dumps([told, len(self.commits)]).encode())
         self.commits[commit] = after
         self.names["main"] = commit
         return commit
@@ -56,6 +57,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.moved = {}  # path: where it is now
         self.instead = {}  # path: another answer
         self.url = f"http://127.0.0.1:{self.server_port}"
+        self.store_url = f"http://localhost:{self.server_port}"  # of large files: another host, as on the Hub
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -68,6 +70,10 @@ class Hub(http.server.ThreadingHTTPServer):
     def put(self, name, files, *, private=False):
         """Add a commit to a repository, as somebody else may have done, and return its name."""
         return self.repositories.setdefault(name, Repository(private)).commit(files)
+
+
+def sha1(content):
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 def is_large(path):
@@ -105,12 +111,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(200, self.server.instead[path])
         for wanted, pattern, name in self.ROUTES:
             if wanted == method and (match := re.fullmatch(pattern, path)):
-                return getattr(self, name)(
-                    **{key: unquote(part or "") for key, part in match.groupdict().items()}
-                )
+                parts = {key: unquote(part or "") for key, part in match.groupdict().items()}
+                return getattr(self, name)(**parts)
         return self.refuse(404, "NotFound")
 
-    do_GET = do_HEAD = do_POST = do_PUT = answer
+    def do_GET(self):
+        self.answer()
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_POST(self):
+        self.answer()
+
+    def do_PUT(self):
+        self.answer()
 
     def reply(self, status, content=b"", headers=None):
         content = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -143,9 +158,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.refuse(401, "Unauthorized")
         if name in self.server.repositories:
             return self.refuse(409, "Conflict")
-        made = self.server.repositories[name] = Repository(
-            asked.get("visibility") == "private" or bool(asked.get("private"))
-        )
+        private = asked.get("visibility") == "private" or bool(asked.get("private"))
+        made = self.server.repositories[name] = Repository(private)
         made.commit({".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
         return self.reply(200, {"url": f"{self.server.url}/{name}"})
 
@@ -186,7 +200,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "type": "file",
                 "path": path,
                 "size": len(content),
-                "oid": hashlib.sha1(content).hexdigest(),
+                "oid": sha1(content),
             }
             if is_large(path):
                 oid = hashlib.sha256(content).hexdigest()
@@ -194,24 +208,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             files.append(one)
         return self.reply(200, files)
 
-    def preupload(self, repository, revision):
+    def preupload(self, repository, revision):  # noqa: ARG002
         if (found := self.readable(repository)) is None or not self.known:
             return None if found is None else self.refuse(401, "Unauthorized")
+        paths = [one["path"] for one in json.loads(self.body)["files"]]
         modes = [
-            {
-                "path": one["path"],
-                "uploadMode": "lfs" if is_large(one["path"]) else "regular",
-                "shouldIgnore": False,
-            }
-            for one in json.loads(self.body)["files"]
+            {"path": path, "uploadMode": "lfs" if is_large(path) else "regular", "shouldIgnore": False}
+            for path in paths
         ]
         return self.reply(200, {"files": modes})
 
-    def batch(self, repository):
+    def batch(self, repository):  # noqa: ARG002
         asked = json.loads(self.body)
         objects = []
         for one in asked["objects"]:
-            href = f"{self.server.url}/large/{one['oid']}"
+            href = f"{self.server.store_url}/large/{one['oid']}"
             actions = {"upload": {"href": href}, "verify": {"href": f"{href}/verify"}}
             objects.append({**one, **({} if one["oid"] in self.server.large else {"actions": actions})})
         self.reply(200, {"transfer": "basic", "objects": objects})
@@ -254,11 +265,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if content is None:
             return self.reply(404, b"", {**headers, "X-Error-Code": "EntryNotFound"})
         if not is_large(path):
-            return self.part(content, {**headers, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
+            return self.part(content, {**headers, "ETag": f'"{sha1(content)}"'})
         oid = hashlib.sha256(content).hexdigest()
         self.server.large[oid] = content
         linked = {"X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{oid}"'}
-        return self.reply(302, b"", {**headers, **linked, "Location": f"{self.server.url}/large/{oid}"})
+        return self.reply(302, b"", {**headers, **linked, "Location": f"{self.server.store_url}/large/{oid}"})
 
     def large(self, oid):
         content = self.server.large.get(oid)

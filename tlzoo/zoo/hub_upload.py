@@ -67,6 +67,6 @@ def _refuse_others(repository: str, there: Collection[str]) -> None:
     models |= {STEM} if STEM in stems and f"{STEM}.json" not in there else set()
     if models:
         raise UserError(
-            f"{hub.SCHEME}{repository} holds {min(models)}.safetensors, which this command has not put there; "
-            "name another repository"
+            f"{hub.SCHEME}{repository} holds {min(models)}.safetensors, which this command has not put "
+            "there; name another repository"
         )
