@@ -55,7 +55,7 @@ def upload(weights: Path, repository: str, *, private: bool = False) -> str:
     except UserError:
         raise
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())
+        said = " ".join(f"{error} {error.__cause__ or ''}".split())
         raise UserError(f"the Hub does not take {hub.SCHEME}{repository}: {said}") from error
     return asked._replace(revision=str(done.oid), sha256=card.sha256).text
 
