@@ -49,6 +49,7 @@ ROOMS = {
     "matminer": ({"data"}, True),
     "mlflow": ({"training.loggers"}, True),
     "wandb": ({"training.tracking", "cards"}, True),
+    "huggingface_hub": ({"zoo"}, True),
     "ray": ({"machine.ray_cluster", "study.ray_runs", "screen.ray_shards"}, True),
     # not on every machine: filelock locks on all
     "fcntl": (set(), True),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeAlias
@@ -16,11 +17,10 @@ DOMAIN: Final = "domain"
 KEYS: Final = "structures"
 ENDING: Final = ".domain.safetensors"
 
+# No folder, and nothing that a shell or a file system takes for something else.
+FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
 FileName = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors\Z", description="a name of a .safetensors file"
-    ),
+    str, Meta(pattern=rf"\A{FILE_NAME.pattern}\Z", description="a name of a .safetensors file")
 ]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits")]
 # 20 bytes for each training crystal, of which nobody has so many.

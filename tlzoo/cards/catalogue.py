@@ -41,13 +41,20 @@ class Catalogue:
                 damaged[name] = str(error)
         return cls(cards, damaged)
 
-    def narrowed(self, properties: str | None, backbone: str | None, elements: Sequence[str]) -> "Catalogue":
-        """Return those that predict a property, have a network of a class, and know elements.
+    def narrowed(
+        self,
+        properties: str | None,
+        backbone: str | None,
+        elements: Sequence[str],
+        error: float | None = None,
+    ) -> "Catalogue":
+        """Return those that predict a property, err by at most so much, have a network, and know elements.
 
         Of a property the one with the least error comes first.
 
         Raises:
-            UserError: No card has such a property or network, or there is no such element.
+            UserError: No card has such a property or network, or there is no such element; or an error is
+                given and not one property, or not one unit.
         """
         from tlzoo.crystals import SYMBOLS
 
@@ -65,8 +72,14 @@ class Catalogue:
         cards = [card for card in cards if {*elements} <= {*card.elements}]
         found = Catalogue(cards, {}, properties or "*")
         if properties is None:
+            if error is not None:
+                raise UserError("say of which property the error is: --property NAME")
             return found
         cards = [card for card in cards if found.targets(card)]
+        units = dict.fromkeys(unit for card in cards for _, unit in found.targets(card))
+        if error is not None and len(units) > 1:
+            raise UserError(f"{properties} has several units, {', '.join(units)}: name one property")
+        cards = [card for card in cards if error is None or found.least(card) <= error]
         return Catalogue(sorted(cards, key=found.least), {}, properties)
 
     def targets(self, card: Card) -> list[tuple[str, str]]:

@@ -5,7 +5,6 @@ named after the SHA-256 of the weights, and with them what the card names beside
 fetched again.
 """
 
-import base64
 import contextlib
 import errno
 import hashlib
@@ -29,6 +28,7 @@ from urllib.parse import unquote, urlsplit
 
 import tlzoo
 from tlzoo.cards.beside import Beside, named_by
+from tlzoo.cards.credentials import separated
 from tlzoo.errors import UserError, redacted
 from tlzoo.graphs.cache import default_dir
 
@@ -130,7 +130,9 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
     """
     folder = cache() / address.sha256
     weights = folder / f"{address.name}{SUFFIX}"
-    if _complete(weights, address):
+    # a card may have been amended since
+    same = card is None or offline() or _has(weights.with_suffix(".json"), card)
+    if same and _complete(weights, address):
         return weights
     if offline():
         raise UserError(
@@ -138,17 +140,22 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
             f"{weights.name} and its card into {folder}"
         )
 
-    def fill(new: Path) -> None:
-        content = card or _get(address.card, CARD_LIMIT)
-        size = _size(content, address)
-        logger.info("fetching %s (%.1f MB)", redacted(address.url), size / 1e6)
-        _save(address, new / weights.name, size)
-        (new / weights.with_suffix(".json").name).write_bytes(content)
-        for one in named_by(json.loads(content)):
-            _save_beside(address, one, new / one.file)
-
-    place(folder, fill)
+    place(folder, lambda new: receive(address, new / weights.name, card or content(address.card, CARD_LIMIT)))
     return weights
+
+
+def receive(address: Address, weights: Path, card: bytes) -> None:
+    """Fetch the weights of an address into a file, put their card beside it, and what the card names.
+
+    Raises:
+        UserError: The server fails, the card is that of other weights, or what comes is something else.
+    """
+    size = _size(card, address)
+    logger.info("fetching %s (%.1f MB)", redacted(address.url), size / 1e6)
+    _save(address, weights, size)
+    weights.with_suffix(".json").write_bytes(card)
+    for one in named_by(json.loads(card)):
+        _save_beside(address, one, weights.with_name(one.file))
 
 
 def place(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -178,15 +185,15 @@ def place(folder: Path, fill: Callable[[Path], None]) -> None:
         ) from error
 
 
-def _size(content: bytes, address: Address) -> int:
+def _size(card: bytes, address: Address) -> int:
     """Return the size of the weights that a card tells.
 
     Raises:
         UserError: It is no card, or that of other weights.
     """
     try:
-        card = json.loads(content)
-        size, sha256 = card["bytes"], card["sha256"]
+        facts = json.loads(card)
+        size, sha256 = facts["bytes"], facts["sha256"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{redacted(address.card)} is no card of a model") from error
     if sha256 != address.sha256 or not isinstance(size, int):
@@ -229,24 +236,30 @@ def _save_beside(address: Address, one: Beside, path: Path) -> None:
     if path.exists():
         raise UserError(f"{address.card} names {one.file} twice: it is no card of a model")
     try:
-        content = _get(url, one.bytes)
-        one.check(content, url)
+        found = content(url, one.bytes)
+        one.check(found, url)
     except UserError as error:
         logger.warning("%s; so predictions are not told from those for crystals unlike its own", error)
     else:
-        path.write_bytes(content)
+        path.write_bytes(found)
 
 
-def _get(url: str, limit: int) -> bytes:
-    def receive(answer: http.client.HTTPResponse) -> bytes:
-        content = answer.read(limit + 1)
-        if len(content) > limit:
-            raise UserError(f"{redacted(url)} has more than {limit:,} bytes: it is no card of a model")
+def content(url: str, limit: int, noun: str = "card of a model", seconds: float = START) -> bytes:
+    """Return what an address has, which is a card of a model unless ``noun`` says what else.
+
+    Raises:
+        UserError: It cannot be fetched in so many seconds, or has more bytes than ``limit``.
+    """
+
+    def read(answer: http.client.HTTPResponse) -> bytes:
+        found = answer.read(limit + 1)
+        if len(found) > limit:
+            raise UserError(f"{redacted(url)} has more than {limit:,} bytes: it is no {noun}")
         if answer.length:
             raise _AgainError(f"the answer ended {answer.length:,} bytes early")
-        return content
+        return found
 
-    return _ask(url, receive, START)
+    return _ask(url, read, seconds)
 
 
 def _ask(url: str, receive: Callable[[http.client.HTTPResponse], T], seconds: float) -> T:
@@ -274,10 +287,10 @@ def _ask(url: str, receive: Callable[[http.client.HTTPResponse], T], seconds: fl
 
 
 def _attempt(url: str, receive: Callable[[http.client.HTTPResponse], T], end: float) -> T:
-    bare, credentials = _without_credentials(url)
+    bare, authorization = separated(url)
     request = urllib.request.Request(bare, headers={"User-Agent": f"tlzoo/{tlzoo.__version__}"})  # noqa: S310 (http only: Address)
-    if credentials:
-        request.add_unredirected_header("Authorization", credentials)  # not for another host
+    if authorization:
+        request.add_unredirected_header("Authorization", authorization)  # not for another host
     try:
         with _until(end) as opener, opener.open(request, timeout=TIMEOUT) as answer:
             return receive(answer)
@@ -291,14 +304,6 @@ def _attempt(url: str, receive: Callable[[http.client.HTTPResponse], T], end: fl
         raise _AgainError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise _AgainError(f"{type(error).__name__} {error}".strip()) from error
-
-
-def _without_credentials(url: str) -> tuple[str, str]:
-    """Return an address without user and password, and these as a header; empty if there are none."""
-    parts = urlsplit(url)
-    given, _, host = parts.netloc.rpartition("@")
-    coded = base64.b64encode(unquote(given).encode()).decode()
-    return parts._replace(netloc=host).geturl(), f"Basic {coded}" if given else ""
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -386,6 +391,14 @@ class _Opening(urllib.request.HTTPHandler):
         connection = kind(*args, **kwargs)
         connection._create_connection = self._connect
         return connection
+
+
+def _has(path: Path, content: bytes) -> bool:
+    """Whether a file has a content."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _complete(weights: Path, address: Address) -> bool:

@@ -1,14 +1,17 @@
-"""Where models are: checkpoints by name, run directories, files, addresses, artifacts."""
+"""Where models are: checkpoints by name, run directories, files, addresses, artifacts, repositories."""
 
 import importlib.metadata
+import json
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 import tlzoo
+from tlzoo.cards import hub, index
 from tlzoo.cards.artifact import SCHEME, fetch_artifact
 from tlzoo.cards.card import NAME, Card
 from tlzoo.cards.fetch import Address, fetch
+from tlzoo.cards.hub import fetch_repository
 from tlzoo.cards.packaged import converted
 from tlzoo.cards.removed import REMOVED, message, trained
 from tlzoo.errors import UserError, did_you_mean
@@ -20,10 +23,22 @@ PICKLES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".tar"})
 
 
 class Shelved(NamedTuple):
-    """A checkpoint in one of the folders: its card, and the path where its weights belong, beside it."""
+    """A checkpoint: its card, and the path where its weights belong, beside it; or where they come from.
+
+    Attributes:
+        card: Its card.
+        path: Where the weights belong, in the folder of the card.
+        entry: What the index of a group says, for a checkpoint that is in none of the folders.
+    """
 
     card: Card
     path: Path
+    entry: index.Entry | None = None
+
+    @property
+    def where(self) -> str:
+        """Where the weights are, or come from."""
+        return self.entry.at if self.entry else str(self.path)
 
 
 def repository() -> Path | None:
@@ -35,12 +50,26 @@ def repository() -> Path | None:
 def folders() -> list[Path]:
     """Return where checkpoints are looked for, in order.
 
-    ``TLZOO_CHECKPOINTS``, then ``checkpoints`` of the repository, else what was installed with the package.
+    ``TLZOO_CHECKPOINTS``, then ``checkpoints`` of the repository, else what was installed with the package;
+    last ``TLZOO_ZOO``, if it is a folder, so that no group replaces what is published under a name.
     """
     given = os.environ.get("TLZOO_CHECKPOINTS")
-    root = repository()
+    root, group = repository(), index.folder()
     ours = [root / "checkpoints"] if root else _installed()
-    return [*([Path(given).expanduser()] if given else []), *ours]
+    return [*([Path(given).expanduser()] if given else []), *ours, *([group] if group else [])]
+
+
+def shelf() -> Path:
+    """Return the folder that a checkpoint is published into by default.
+
+    Raises:
+        UserError: There is none.
+    """
+    group = index.folder()
+    chosen = [group] if group and not os.environ.get("TLZOO_CHECKPOINTS") else folders()
+    if not chosen:
+        raise UserError("there is no folder for checkpoints; name one: --folder")
+    return chosen[0]
 
 
 def _installed() -> list[Path]:
@@ -56,7 +85,15 @@ def _installed() -> list[Path]:
 def names(folder: Path | None = None) -> list[str]:
     """Return the names of all checkpoints, or of those in a folder, sorted."""
     stems = {path.stem for each in ([folder] if folder else folders()) for path in each.glob("*.json")}
-    return sorted(stem for stem in stems if NAME.fullmatch(stem))
+    own = {stem for stem in stems if NAME.fullmatch(stem)}
+    return sorted(own if folder else own | set(index.listed()))
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a checkpoint has this name; a server is asked only for one that no folder has."""
+    if not NAME.fullmatch(name):
+        return False
+    return any((each / f"{name}.json").is_file() for each in folders()) or name in index.listed()
 
 
 def list_checkpoints() -> list[str]:
@@ -80,15 +117,23 @@ def spelled(name: object) -> str:
 
 
 def find(name: str) -> Shelved:
-    """Return a checkpoint: of several with one name that of the first folder.
+    """Return a checkpoint: of several with one name that of the first folder, else that of ``TLZOO_ZOO``.
+
+    Args:
+        name: Of the checkpoint; or a file or address, as for :func:`locate`.
 
     Raises:
         UserError: There is none of this name; the message lists those there are. Or its card is damaged.
     """
+    if name.endswith(".safetensors") or is_elsewhere(name):
+        weights = locate(name)
+        return Shelved(Card.read(weights.with_suffix(".json")), weights)
     for folder in folders():
         path = folder / f"{name}.json"
         if path.is_file():
             return Shelved(Card.read(path), path.with_suffix(".safetensors"))
+    if entry := index.listed().get(name):
+        return Shelved(entry.read(), Path(f"{name}.safetensors"), entry)
     if name in REMOVED:
         raise UserError(message(name))
     raise UserError(f"there is no checkpoint {name!r}; {there_are(name)}")
@@ -99,18 +144,17 @@ def locate(name: str) -> Path:
 
     Args:
         name: A checkpoint, a run directory, a ``.safetensors`` file with its card beside it,
-            ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``. A folder that has the
-            name of a checkpoint is written ``./NAME``. The name of a checkpoint that is not published any
-            more means the run in which `make pretrain-NAME` trained it again.
+            ``https://….safetensors#sha256=…``, ``hf:user/model@revision`` or
+            ``wandb:entity/project/name:version``. A folder that has the name of a checkpoint is written
+            ``./NAME``. The name of a checkpoint that is not published any more means the run in which
+            `make pretrain-NAME` trained it again.
 
     Raises:
         UserError: There is no such model, or it cannot be fetched.
     """
-    if name.startswith(SCHEME):
-        return fetch_artifact(name)
-    if "://" in name:
-        return fetch(Address.parse(name))
-    if name in names():
+    if is_elsewhere(name):
+        return _fetched(name)
+    if is_checkpoint(name):
         return _weights(name)
     given = Path(name)
     if name in REMOVED and not given.exists():
@@ -131,6 +175,15 @@ def locate(name: str) -> Path:
         why = estimator if (given / "estimator.json").is_file() else finished
         raise UserError(f"there is no model {file}; {why}")
     return file
+
+
+def pinned(name: str) -> str:
+    """Return a name that means the same for ever: of a model on the Hub its commit and hash; else as given.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    return hub.Reference.parse(name).pinned(locate(name)) if name.startswith(hub.SCHEME) else name
 
 
 def refuse_dangling(path: Path) -> None:
@@ -159,16 +212,31 @@ def refuse_pickles(path: Path) -> None:
         )
 
 
+def is_elsewhere(name: str) -> bool:
+    """Whether a name is that of an address, an artifact or a repository."""
+    return name.startswith((SCHEME, hub.SCHEME)) or "://" in name
+
+
+def _fetched(name: str) -> Path:
+    if name.startswith(SCHEME):
+        return fetch_artifact(name)
+    return fetch_repository(name) if name.startswith(hub.SCHEME) else fetch(Address.parse(name))
+
+
 def _weights(name: str) -> Path:
     """Return the weights of a checkpoint.
 
-    They are beside their card, in the package that it names, or come from ``TLZOO_CHECKPOINTS_URL``.
+    They are beside their card, in the package that it names, where the index of a group says, or come from
+    ``TLZOO_CHECKPOINTS_URL``.
     """
     found = find(name)
-    if found.path.is_file():
+    if found.path.is_file() and not found.entry:
         return found.path
     if found.card.package:
-        return converted(found.card, found.path.with_suffix(".json").read_bytes())
+        text = json.dumps(found.entry.card).encode() if found.entry else None
+        return converted(found.card, text or found.path.with_suffix(".json").read_bytes())
+    if found.entry:
+        return found.entry.weights(found.card)
     url = os.environ.get("TLZOO_CHECKPOINTS_URL")
     if not url:
         raise UserError(

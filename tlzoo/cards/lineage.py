@@ -7,7 +7,7 @@ from typing import Any
 
 from tlzoo.cards.artifact import SCHEME
 from tlzoo.cards.beside import files
-from tlzoo.cards.library import locate, names
+from tlzoo.cards.library import is_checkpoint, locate, pinned
 
 
 def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -17,7 +17,7 @@ def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
         given = model.get(part) or {}
         if str(given.get("class_path")).startswith("tlzoo.zoo."):
             name = given["init_args"]["name"]
-            found[name] = {"name": name, "sha256": _card(locate(name))["sha256"]}
+            found[name] = {"name": pinned(name), "sha256": _card(locate(name))["sha256"]}
     return list(found.values())
 
 
@@ -45,7 +45,7 @@ def input_artifact(name: str) -> Any:  # noqa: ANN401
     identity = weights.parent / "wandb-id.txt"
     if name.startswith(SCHEME):
         title = name.rpartition("/")[2].partition(":")[0]
-    elif name in names():
+    elif is_checkpoint(name):
         title = name
     elif identity.exists():
         title = f"model-{identity.read_text(encoding='utf-8').strip()}"

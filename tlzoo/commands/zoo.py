@@ -1,28 +1,30 @@
-"""`tlzoo zoo list|info|verify|pull|path|publish`: the published checkpoints."""
+"""`tlzoo zoo list|info|verify|pull|path|publish|index`: the published checkpoints."""
 
 from collections import Counter
 from collections.abc import Sequence
 from json import dumps
-from pathlib import Path
 from textwrap import fill
 from typing import Final, Literal
 
 from tlzoo.cards import Card, catalogue, library
 from tlzoo.cards.catalogue import Catalogue
 from tlzoo.commands import arguments, say
+from tlzoo.commands.zoo_publish import SPELLED as PUBLISHING
+from tlzoo.commands.zoo_publish import index, publish
 from tlzoo.errors import UserError
 
 SPELLED: Final = {
-    "folds": "--folds RUN,…",
+    **PUBLISHING,
     "properties": "--property NAME",
     "elements": "--elements A,B…",
     "backbone": "--backbone NAME",
+    "error": "--max-error X",
 }
 
 
 def main(args: Sequence[str]) -> int:
     """Run one of the commands."""
-    functions = (list_all, info, verify, pull, path, publish)
+    functions = (list_all, info, verify, pull, path, publish, index)
     return arguments.dispatch(args, functions, prog="tlzoo zoo", about=__doc__, spelled=SPELLED)
 
 
@@ -31,19 +33,23 @@ def list_all(
     properties: str | None = None,
     backbone: str | None = None,
     elements: tuple[str, ...] = (),
+    error: float | None = None,
     json: bool = False,
 ) -> int:
     """Name the checkpoints, with their errors on crystals that were left out, and which one to take.
+
+    Those of a group are among them if TLZOO_ZOO names its folder or the address of one.
 
     Args:
         properties: Only those that predict it, the best first; phonons.* for several.
         backbone: Only those with this network, such as CGCNN.
         elements: Only those that have learned from all of these, such as Li,O.
+        error: Only those whose mean absolute error of the property is at most this, in its unit.
         json: Print JSON, for programs.
     """
     everything = Catalogue.read()
-    asked = properties is not None or backbone is not None or bool(elements)
-    found = everything.narrowed(properties, backbone, elements) if asked else everything
+    asked = any(given not in {None, ()} for given in (properties, backbone, elements, error))
+    found = everything.narrowed(properties, backbone, elements, error) if asked else everything
     if json:
         listed = {
             "checkpoints": list(map(catalogue.content, found.cards)),
@@ -56,6 +62,8 @@ def list_all(
         say(f"{name:24}{'damaged':>8}  {problem}")
     for card in found.cards:
         _list(card, found)
+    if group := [card.name for card in found.cards if library.find(card.name).entry]:
+        say(f"\nof TLZOO_ZOO: {', '.join(group)}")
     if best := _best(found):
         say("\n".join(["", *best]))
     if not found.cards and not found.damaged:
@@ -106,12 +114,12 @@ def info(name: str, *, json: bool = False) -> int:
     """Show the card of a checkpoint.
 
     Args:
-        name: Of the checkpoint.
+        name: Of the checkpoint; or hf:user/model@revision, or another model that was published.
         json: Print what `tlzoo zoo list --json` says of it, with the place of the weights.
     """
     found = library.find(name)
     if json:
-        content = {**catalogue.content(found.card), "weights": str(found.path)}
+        content = {**catalogue.content(found.card), "weights": found.where}
         say(dumps(content, indent=1, ensure_ascii=False))
         return 0
     lines = [found.card.text()]
@@ -120,7 +128,7 @@ def info(name: str, *, json: bool = False) -> int:
             lines += fill(
                 f"{use}: {told}", 100, initial_indent="  best      ", subsequent_indent=" " * 12
             ).splitlines()
-    lines += [] if found.card.package else [f"  {'weights':<9} {found.path}"]
+    lines += [] if found.card.package else [f"  {'weights':<9} {found.where}"]
     say("\n".join(lines))
     return 0
 
@@ -164,10 +172,14 @@ def verify(
 def pull(name: str) -> int:
     """Fetch a model, so that it is there without a network.
 
+    Of a model on the Hugging Face Hub that is named by a branch, the name by commit and hash is said, too.
+
     Args:
-        name: A checkpoint, https://….safetensors#sha256=…, or wandb:….
+        name: A checkpoint, hf:user/model@revision, https://….safetensors#sha256=…, or wandb:….
     """
     say(str(library.locate(name)))
+    if (pinned := library.pinned(name)) != name:
+        say(pinned)
     return 0
 
 
@@ -175,40 +187,7 @@ def path(name: str) -> int:
     """Say where the weights are.
 
     Args:
-        name: A checkpoint, https://….safetensors#sha256=…, or wandb:….
+        name: A checkpoint, hf:user/model@revision, https://….safetensors#sha256=…, or wandb:….
     """
-    return pull(name)
-
-
-def publish(
-    run: str,
-    name: str,
-    *,
-    description: str,
-    citation: str = "",
-    licence: str = "",
-    control: bool = False,
-    folder: Path | None = None,
-    folds: Sequence[str] = (),
-) -> int:
-    """Make a checkpoint of a run that was tested.
-
-    Args:
-        run: The run directory.
-        name: Name of the checkpoint.
-        description: What it is good for, in a sentence.
-        citation: Work to cite, for data that have no card.
-        licence: Licence of the data, where they have no card.
-        control: Publish also a run on shuffled labels (data.shuffle_labels).
-        folder: Where to put it; by default the first of the zoo's folders.
-        folds: Of a run that has learned from every crystal: tested runs on the folds of a cross-validation.
-    """
-    from tlzoo.zoo import publish as publishing
-
-    folders = [folder] if folder else library.folders()
-    if not folders:
-        raise UserError("there is no folder for checkpoints; name one: --folder")
-    about = {"description": description, "citation": citation, "licence": licence}
-    card = publishing.publish(run, name, **about, folder=folders[0], control=control, folds=folds)
-    say(f"{card.text()}\n{folders[0] / card.name}.safetensors")
+    say(str(library.locate(name)))
     return 0

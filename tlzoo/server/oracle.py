@@ -88,7 +88,7 @@ def described(name: str) -> dict[str, Any]:
     Raises:
         UserError: There is no such model.
     """
-    if name in library.names():
+    if library.is_checkpoint(name):
         card: Mapping[str, Any] = msgspec.to_builtins(library.find(name).card)
         units = dict(zip(card["targets"], card["units"], strict=True))
     else:

@@ -28,7 +28,7 @@ def _models(starts: Sequence[str] | None) -> tuple[dict[str, Model], dict[str, s
     models, absent = {}, {}
     for name in dict.fromkeys(starts or library.names()):
         try:
-            package = library.find(name).card.package if name in library.names() else None
+            package = library.find(name).card.package if library.is_checkpoint(name) else None
             if package and package.lacking:
                 absent[name] = package.command
             else:

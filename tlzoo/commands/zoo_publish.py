@@ -1,0 +1,128 @@
+"""`tlzoo zoo publish|index`: checkpoints for others."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tlzoo.cards import Card, hub, library
+from tlzoo.cards.index import FILE, Entry, write
+from tlzoo.commands import say
+from tlzoo.errors import UserError
+
+SPELLED: Final = {
+    "run": "RUN",
+    "name": "NAME",
+    "folds": "--folds RUN,…",
+    "creators": "--creator NAME",
+    "to": "--to PLACE",
+    "add": "--add MODEL,…",
+    "shelf": "FOLDER",
+}
+
+
+def publish(
+    run: str,
+    name: str | None = None,
+    *,
+    description: str = "",
+    citation: str = "",
+    licence: str = "",
+    control: bool = False,
+    folder: Path | None = None,
+    folds: Sequence[str] = (),
+    to: str = "",
+    private: bool = False,
+    creators: Sequence[str] = (),
+) -> int:
+    """Make a checkpoint of a run that was tested, for a folder, the Hugging Face Hub or Zenodo.
+
+    A checkpoint that was published into a folder before can be sent on: give it in place of the run.
+
+    Args:
+        run: The run directory; with --to also a checkpoint.
+        name: Name of the checkpoint.
+        description: What it is good for, in a sentence.
+        citation: Work to cite, for data that have no card.
+        licence: Licence of the data, where they have no card.
+        control: Publish also a run on shuffled labels (data.shuffle_labels).
+        folder: Where to put it; by default, and without --to, the first of the zoo's folders.
+        folds: Of a run that has learned from every crystal: tested runs on the folds of a cross-validation.
+        to: hf:user/model, a repository of the Hugging Face Hub; or NAME.zip, an archive for Zenodo.
+        private: Make a new repository private.
+        creators: For Zenodo: who made it, "Family, Given; affiliation; ORCID". Can be repeated.
+    """
+    _refuse(to, private=private, creators=creators)
+    with tempfile.TemporaryDirectory() as aside:
+        shelf = folder or (Path(aside) if to else library.shelf())
+        if Path(run).is_dir():
+            about = {"description": description, "citation": citation, "licence": licence}
+            card = _of_run(run, name, about, shelf, control=control, folds=folds)
+            weights = shelf / f"{card.name}.safetensors"
+        else:
+            if name or description or citation or licence or control or folds or folder or not to:
+                raise UserError(
+                    f"{run} is no run directory; a checkpoint is sent on as it is, with --to and none of the "
+                    "options that say what its card says already"
+                )
+            found = library.find(run)
+            card, weights = found.card, library.locate(run)
+        if folder or not to:
+            say(f"{card.text()}\n{weights}")
+        if to:
+            say(_send(weights, to, private=private, creators=creators))
+    return 0
+
+
+def _refuse(to: str, *, private: bool, creators: Sequence[str]) -> None:
+    """Refuse places that a checkpoint is not sent to, and options of another place."""
+    archive = to.endswith(".zip")
+    if to and not archive and not to.startswith(hub.SCHEME):
+        raise UserError(f"--to is {to!r}; wanted {hub.SCHEME}user/model or a name that ends in .zip")
+    if private and (archive or not to):
+        raise UserError(f"--private is for repositories: --to {hub.SCHEME}user/model")
+    if creators and not archive:
+        raise UserError("--creator is for an archive: --to NAME.zip")
+
+
+def _of_run(
+    run: str, name: str | None, about: dict[str, str], shelf: Path, *, control: bool, folds: Sequence[str]
+) -> Card:
+    """Make a checkpoint of a run in a folder, and list it if the folder has an index."""
+    from tlzoo.zoo import publish as publishing
+
+    if not name or not about["description"]:
+        raise UserError(f"{'--description' if name else 'NAME'} is missing (see tlzoo zoo publish --help)")
+    card = publishing.publish(run, name, **about, folder=shelf, control=control, folds=folds)
+    if (shelf / FILE).is_file():
+        write(shelf)
+    return card
+
+
+def _send(weights: Path, to: str, *, private: bool, creators: Sequence[str]) -> str:
+    """Send a checkpoint on, and return where it is then."""
+    if to.endswith(".zip"):
+        from tlzoo.zoo import zenodo
+
+        return str(zenodo.archive(weights, Path(to), creators=creators))
+    from tlzoo.zoo import hub_upload
+
+    return hub_upload.upload(weights, to.removeprefix(hub.SCHEME), private=private)
+
+
+def index(shelf: Path, *, add: Sequence[str] = ()) -> int:
+    """List the checkpoints of a folder in INDEX.json, so that a group can use it by TLZOO_ZOO.
+
+    Args:
+        shelf: The folder, of which any web server can make an address.
+        add: Further ones that stay where they are: hf:user/model@revision, https://….safetensors#sha256=….
+    """
+    added = []
+    for model in add:
+        if not model.startswith(hub.SCHEME) and "://" not in model:
+            raise UserError(f"{model} is neither on the Hub nor an address; copy its files into {shelf}")
+        card = library.find(model)
+        at = library.pinned(model).partition("#")[0]
+        added.append(Entry.of(at, card.path.with_suffix(".json")))
+    say(str(write(shelf, added)))
+    return 0
