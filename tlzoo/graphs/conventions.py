@@ -24,6 +24,8 @@ Numbers = NDArray[np.uint8]
 BEYOND: Final = 1.0
 # Atoms nearer than this, in Å, are one.
 ONE: Final = 0.15
+# Of the lattice vectors by which jarvis places atoms.
+DECIMALS: Final = 5
 # A search that grows until every atom has enough neighbours ends here, in Å.
 FARTHEST: Final = 200.0
 
@@ -82,14 +84,16 @@ def _both_ways(lattice: Floats, numbers: Numbers, frac_coords: Floats, options: 
     """Return bonds as ALIGNN with DGL does: k nearest and what is as far to the last digit, both ways.
 
     The search grows until each atom has k. An image of the atom itself and the opposite one are two bonds, and
-    both are there both ways, so each counts twice.
+    both are there both ways, so each counts twice. Atoms and bonds are placed by lattice vectors of five
+    decimals, in Å, images of atoms are looked for by all digits of them: that decides which shells are cut.
     """
-    radius = options.cutoff
-    centre, other, image, length = _within(lattice, frac_coords, radius)
-    edges = np.linalg.norm(lattice, axis=1)
+    radius, rounded = options.cutoff, lattice.round(DECIMALS)
+    points = frac_coords @ rounded
+    centre, other, image, length = _within(lattice, frac_coords, points, radius)
+    edges = np.linalg.norm(rounded, axis=1)
     while np.bincount(centre, minlength=len(frac_coords)).min() < options.neighbours and radius < FARTHEST:
         radius = float(edges.max()) if radius < edges.max() else 2 * radius
-        centre, other, image, length = _within(lattice, frac_coords, radius)
+        centre, other, image, length = _within(lattice, frac_coords, points, radius)
     order = np.lexsort((length, centre))
     centre, other, image, length = (values[order] for values in (centre, other, image, length))
     first = np.searchsorted(centre, np.arange(len(frac_coords)))
@@ -108,7 +112,7 @@ def _both_ways(lattice: Floats, numbers: Numbers, frac_coords: Floats, options: 
         axis=0,
     )
     one, two, image = pairs[:, 0], pairs[:, 1], pairs[:, 2:]
-    vector = (frac_coords[two] + image - frac_coords[one]) @ lattice
+    vector = (frac_coords[two] + image - frac_coords[one]) @ rounded
     length = np.linalg.norm(vector, axis=1)
     return Bonds(
         np.concatenate([one, two]),
@@ -119,13 +123,12 @@ def _both_ways(lattice: Floats, numbers: Numbers, frac_coords: Floats, options: 
 
 
 def _within(
-    lattice: Floats, frac_coords: Floats, radius: float
+    lattice: Floats, frac_coords: Floats, points: Floats, radius: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Floats]:
     """Return centre, neighbour, its image and the distance of all pairs at most a radius apart, in Å.
 
     By the plain sum over images: which of two equal distances is larger in the last digit decides.
     """
-    points = frac_coords @ lattice
     planes = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
     reach = np.ceil((radius + ONE) / planes)
     low, high = np.floor(frac_coords.min(axis=0)) - reach, np.ceil(frac_coords.max(axis=0)) + reach
