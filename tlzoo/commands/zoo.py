@@ -1,4 +1,4 @@
-"""`tlzoo zoo list|info|verify|pull|path|publish|import`: the published checkpoints."""
+"""`tlzoo zoo list|info|verify|pull|path|publish|import|adapter`: the published checkpoints."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import Final, Literal
 from tlzoo.cards import Card, catalogue, library
 from tlzoo.cards.catalogue import Catalogue
 from tlzoo.commands import arguments, say
+from tlzoo.commands.zoo_adapter import adapter
 from tlzoo.commands.zoo_import import import_
 from tlzoo.errors import UserError
 
@@ -25,7 +26,7 @@ SPELLED: Final = {
 
 def main(args: Sequence[str]) -> int:
     """Run one of the commands."""
-    functions = (list_all, info, verify, pull, path, publish, import_)
+    functions = (list_all, info, verify, pull, path, publish, import_, adapter)
     return arguments.dispatch(args, functions, prog="tlzoo zoo", about=__doc__, spelled=SPELLED)
 
 

@@ -43,7 +43,9 @@ def graphs_of(cells: Cells, options: GraphOptions) -> Chunk:
     """Return the graphs of crystals; a pure function, to be called in any process."""
     good, bonds, problems = bonded(cells, options)
     tolerance = options.merge_tolerance
-    graphs = merge(good, bonds, tolerance, angles=options.angles, degree=options.degree)._asdict()
+    itself = options.rule != "alignn"  # a node of DGL's line graph is no neighbour of itself
+    made = merge(good, bonds, tolerance, angles=options.angles, degree=options.degree, itself=itself)
+    graphs = made._asdict()
     sizes = np.stack([graphs.pop(name) for name in ("num_atoms", "num_bonds", "num_angles", "num_sites")])
     return Chunk(sizes, {name: smallest(values) for name, values in graphs.items()}, problems)
 
