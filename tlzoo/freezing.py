@@ -37,6 +37,10 @@ class Freezing(ABC):
         """Name the groups in which low-rank adapters train instead of the weights."""
         return {}
 
+    def biases(self, groups: Sequence[str]) -> set[str]:  # noqa: ARG002 (none by default)
+        """Name the groups in which biases train and nothing else."""
+        return set()
+
 
 @dataclass(frozen=True)
 class All(Freezing):
@@ -199,6 +203,40 @@ class LoRA(Freezing):
 
 
 @dataclass(frozen=True)
+class Biases(Freezing):
+    """The head trains, and in the backbone every bias; weights and running statistics are frozen.
+
+    The difference to the model that training began with is then a file of a few kB (`tlzoo zoo adapter`).
+
+    >>> groups = ["embed", "conv.0", "head.out"]
+    >>> sorted(Biases(patterns=("conv.*",)).biases(groups))
+    ['conv.0']
+
+    Attributes:
+        patterns: Names of groups of the backbone; ``*`` stands for anything, case matters.
+
+    References:
+        BitFit: Ben Zaken et al., ACL 2022, arXiv:2106.10199.
+    """
+
+    patterns: tuple[str, ...] = ("*",)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.patterns, str) or not self.patterns:
+            raise UserError(f"patterns must be a list of at least one pattern, got {self.patterns!r}")
+        object.__setattr__(self, "patterns", tuple(self.patterns))
+
+    def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
+        """Name the groups that match and the head's."""
+        return self.biases(groups) | _matches("head.*", groups)
+
+    def biases(self, groups: Sequence[str]) -> set[str]:
+        """Name the groups of the backbone that match."""
+        backbone = [name for name in groups if not name.startswith("head.")]
+        return set().union(*(_matches(pattern, backbone) for pattern in self.patterns))
+
+
+@dataclass(frozen=True)
 class LPFT(Freezing):
     """Linear probing, then fine-tuning: the head first, the backbone frozen, then what ``then`` says.
 
@@ -237,6 +275,10 @@ class LPFT(Freezing):
         """Name the groups with adapters of the other strategy."""
         return self.then.adapters(groups) if self.then else {}
 
+    def biases(self, groups: Sequence[str]) -> set[str]:
+        """Name the groups in which the other strategy trains biases alone."""
+        return self.then.biases(groups) if self.then else set()
+
 
 @dataclass(frozen=True)
 class GroupRow:
@@ -247,19 +289,21 @@ class GroupRow:
         parameters: How many it has, those of adapters included.
         trainable: Whether it trains.
         moving: How many of its parameters do, if not all.
+        of: What these belong to.
     """
 
     name: str
     parameters: int
     trainable: bool
     moving: int | None = None
+    of: str = "adapters"
 
     @property
     def state(self) -> str:
         """Whether it trains, in words."""
         if not self.trainable:
             return "frozen"
-        return "trains" if self.moving is None else f"{self.moving:,} of adapters train"
+        return "trains" if self.moving is None else f"{self.moving:,} of {self.of} train"
 
 
 @dataclass(frozen=True)
@@ -287,7 +331,7 @@ def apply(
 
     Frozen means no gradients *and* eval mode: running statistics of batch norm stay, dropout does nothing.
     ``module.train()`` undoes the latter; override it to keep ``frozen`` in eval. Of a group with adapters all
-    but these is frozen.
+    but these is frozen, of one in which biases train all but these.
 
     Args:
         freezing: The strategy.
@@ -300,25 +344,34 @@ def apply(
         UserError: The model has no part that the strategy names.
     """
     trainable, adapted = freezing.trainable(list(groups), epoch), freezing.adapters(list(groups))
+    biased = freezing.biases(list(groups))
     rows: list[GroupRow] = []
     frozen: list[nn.Module] = []
     for name, modules in groups.items():
         parameters = {parameter for module in modules for parameter in module.parameters()}
         moving = adapters.parameters(modules) if name in adapted else parameters
+        moving = _biases(modules) if name in biased else moving
         moving = moving if name in trainable else set()
         for parameter in parameters:
             parameter.requires_grad_(parameter in moving)
             if parameter not in moving:
                 # optimisers step on any gradient left over from before
                 parameter.grad = None
-        whole = name in trainable and name not in adapted
+        whole = name in trainable and name not in adapted and name not in biased
         for module in modules:
             module.train(training and whole)
         if not whole:
             frozen += modules
         total, part = (sum(parameter.numel() for parameter in some) for some in (parameters, moving))
-        rows.append(GroupRow(name, total, bool(moving), part if 0 < part < total else None))
+        of = "biases" if name in biased else "adapters"
+        rows.append(GroupRow(name, total, bool(moving), part if 0 < part < total else None, of))
     return Applied(rows, frozen)
+
+
+def _biases(modules: Sequence[nn.Module]) -> set[nn.Parameter]:
+    """Return the parameters that are called biases, those of normalisations included."""
+    named = [pair for module in modules for pair in module.named_parameters()]
+    return {parameter for name, parameter in named if name.rpartition(".")[2] == "bias"}
 
 
 def layer_rates(groups: Sequence[str], decay: float) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from tlzoo import freezing
 from tlzoo.backbones import CGCNN
-from tlzoo.freezing import LPFT, All, Gradual, LastLayer, LoRA, NewHead, Only, ThreeBody, TwoBody
+from tlzoo.freezing import LPFT, All, Biases, Gradual, LastLayer, LoRA, NewHead, Only, ThreeBody, TwoBody
 from tlzoo.heads import Regression
 from tlzoo.testing import FreezingContract
 from tlzoo.testing.freezing_contract import Joined
@@ -60,6 +60,8 @@ STRATEGIES = {
             "descriptors": ["layer.0"],
         },
     ),
+    "biases": (Biases(), GROUPS),
+    "biases-after-the-head": (LPFT(epochs=0, then=Biases()), GROUPS),
     "lp-ft": (LPFT(epochs=1), {name: [] for name in GROUPS}),
     "lp-ft-over": (LPFT(epochs=0), GROUPS),
     "lp-ft-lora": (LPFT(epochs=0, then=LoRA(rank=2)), GROUPS),

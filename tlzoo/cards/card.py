@@ -180,6 +180,22 @@ class Interval(Record, frozen=True, kw_only=True):
                 raise UserError(f"widths.{level} is {width}, wanted {least:g} to {most:g}")
 
 
+class Imported(Record, frozen=True, kw_only=True):
+    """Weights that were trained elsewhere, read from a file of the code that trained them.
+
+    Attributes:
+        kind: Whose file it is, as :func:`tlzoo.zoo.importing.import_weights` calls it.
+        file: Its name.
+        sha256: Its SHA-256.
+        learned: What the network has learned, and from what.
+    """
+
+    kind: Text
+    file: Text
+    sha256: Sha256
+    learned: Text
+
+
 class Origin(Record, frozen=True, kw_only=True):
     """A model whose weights the training began with.
 
@@ -219,7 +235,7 @@ class Card(Record, frozen=True, kw_only=True):
         parameters: Number of learned parameters.
         scaler: How each target is scaled, by name.
         elements: Symbols of the elements in the training part.
-        training: What it learned from, and at what cost; null where a package brings the weights.
+        training: What it learned from, and at what cost; null where others trained it.
         recipe: The resolved configuration of the run.
         started_from: Models whose weights training began with; empty for training from scratch.
         metrics: Errors on the test part, by target; without those that have no label there.
@@ -237,6 +253,7 @@ class Card(Record, frozen=True, kw_only=True):
         domain: The file that says how training crystals look to the network; null if there is none.
         structures: The file with the keys of their structures, where that is another one.
         package: The package that brings the weights; null where they are beside the card.
+        imported: The file of others that the weights are from; null where tlzoo trained them.
         teacher: Whose numbers of atoms it has learned, beside labels; null if there is no such model.
         theory: By which method the labels of each target were had, such as ``PBE`` or ``measured``, as far as
             that is known.
@@ -267,6 +284,7 @@ class Card(Record, frozen=True, kw_only=True):
     domain: Beside | None = None
     structures: Beside | None = None
     package: Package | None = None
+    imported: Imported | None = None
     teacher: Teacher | None = None
     theory: dict[str, Text] = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
@@ -276,9 +294,10 @@ class Card(Record, frozen=True, kw_only=True):
             raise UserError(f"units has {len(self.units)} entries, wanted one for each of {self.targets}")
         if set(self.scaler) != set(self.targets):
             raise UserError(f"scaler is about {', '.join(self.scaler)}, wanted {', '.join(self.targets)}")
-        if (self.training is None) != (self.package is not None):
-            raise UserError("training is for checkpoints without a package, which need it")
-        measured = bool(self.metrics) or self.package is not None
+        elsewhere = self.package or self.imported
+        if (self.training is None) != (elsewhere is not None) or (self.package and self.imported):
+            raise UserError("training is for checkpoints of neither a package nor others, which need it")
+        measured = bool(self.metrics) or elsewhere is not None
         if not measured or (strange := set(self.metrics) - set(self.targets)):
             about = ", ".join(sorted(strange)) if self.metrics else "nothing"
             raise UserError(f"metrics is about {about}, wanted some of {', '.join(self.targets)}")
@@ -286,7 +305,8 @@ class Card(Record, frozen=True, kw_only=True):
             about = ", ".join(sorted(strange))
             raise UserError(f"intervals is about {about}, wanted some of {', '.join(self.targets)}")
         for crystal, predicted in self.golden.items():
-            if lacking := [name for name in self.targets if name not in predicted]:
+            # columns of a classification are called TARGET_probability
+            if lacking := [name for name in self.targets if not any(key.startswith(name) for key in predicted)]:
                 raise UserError(f"golden.{crystal} lacks {lacking[0]}")
 
     @classmethod
@@ -331,6 +351,9 @@ class Card(Record, frozen=True, kw_only=True):
             versions = " or ".join(self.package.versions)
             rows += [("learned", self.package.learned), ("overlap", self.package.overlap)]
             rows += [("package", f"{self.package.name} {versions}: {self.package.command}")]
+        if self.imported:
+            where = f"{self.imported.file} of {self.imported.kind}, SHA-256 {self.imported.sha256[:12]}…"
+            rows += [("learned", self.imported.learned), ("from", where)]
         rows += [("elements", f"{len(self.elements)}: {' '.join(self.elements)}")]
         rows += [("cite", self.citation), ("licence", self.licence), ("sha256", self.sha256)]
         lines = [
@@ -380,7 +403,7 @@ class Card(Record, frozen=True, kw_only=True):
         """Say the errors of a target on the test part."""
         measured = self.metrics.get(target)
         if measured is None:
-            return "no test of tlzoo's" if self.package else "no label in the test part"
+            return "no test of tlzoo's" if self.package or self.imported else "no label in the test part"
         r2 = f", R² {measured.r2:.3f}" if measured.r2 is not None else ""
         how = f" ({folds} folds)" if (folds := len(self.cross_validation)) else ""
         return f"MAE {measured.mae:.4g}, RMSE {measured.rmse:.4g}{r2} on {measured.n:,} crystals{how}"

@@ -10,10 +10,12 @@ from tlzoo.cards.card import Card
 from tlzoo.errors import UserError, no_such
 
 # What a checkpoint is made for: to predict with, as it has learned from every crystal; to compare with others
-# and to start from, as it has not seen the crystals of test sets; a potential has learned no property.
+# and to start from, as it has not seen the crystals of test sets; a potential has learned no property; of what
+# others trained nobody knows which crystals it has seen.
 PRODUCTION: Final = "production"
 BENCHMARK: Final = "benchmark"
 POTENTIAL: Final = "potential"
+IMPORTED: Final = "imported"
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ def kind_of(card: Card) -> str:
     """Return what a checkpoint is made for."""
     if card.package:
         return POTENTIAL
+    if card.imported:
+        return IMPORTED
     return PRODUCTION if card.cross_validation else BENCHMARK
 
 
@@ -148,11 +152,7 @@ def content(card: Card) -> dict[str, Any]:
         "bytes": card.bytes,
         "targets": [_target(card, *pair) for pair in zip(card.targets, card.units, strict=True)],
         "elements": card.elements,
-        "learned_from": card.training.source
-        if card.training
-        else card.package.learned
-        if card.package
-        else "",
+        "learned_from": _learned_from(card),
         "training_crystals": card.training.train.crystals if card.training else None,
         "left_out": left_out(card),
         "started_from": [origin.name for origin in card.started_from],
@@ -160,6 +160,14 @@ def content(card: Card) -> dict[str, Any]:
         "needs": card.package.lacking if card.package else "",
         "sha256": card.sha256,
     }
+
+
+def _learned_from(card: Card) -> str:
+    """Say what a network has learned from."""
+    if card.training is not None:
+        return card.training.source
+    elsewhere = card.package or card.imported
+    return elsewhere.learned if elsewhere else ""
 
 
 def _target(card: Card, name: str, unit: str) -> dict[str, Any]:

@@ -244,7 +244,7 @@ def dispatch(
     Raises:
         UserError: There is no such command, or it has no such arguments.
     """
-    commands = {f.__name__.lower().removesuffix("_all"): f for f in functions}
+    commands = {f.__name__.lower().removesuffix("_all").removesuffix("_"): f for f in functions}
     if not args:
         raise UserError(f"{prog} needs a command: {', '.join(commands)}")
     name, *rest = args

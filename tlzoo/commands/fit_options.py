@@ -23,7 +23,7 @@ What people set first:
   --model.head CLASS         what it predicts
                              Regression, MultiProperty, Classification, Gaussian, Quantile
   --model.freezing CLASS     what is trained of a pretrained network; by default all
-                             All, TwoBody, ThreeBody, LastLayer, NewHead, Only, Gradual, LoRA, LPFT
+                             All, TwoBody, ThreeBody, LastLayer, NewHead, Only, Gradual, LoRA, Biases, LPFT
   --data.source DATA         named data set, folder, zip, table, extxyz or ASE database
   --data.targets COL,…       columns to learn; not needed if there is only one
   --data.units {COL: UNIT}   their units, where the data do not say

@@ -1,4 +1,4 @@
-"""`tlzoo zoo list|info|verify|pull|path|publish|index`: the published checkpoints."""
+"""`tlzoo zoo list|info|verify|pull|path|publish|index|import|adapter`: the published checkpoints."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from typing import Final, Literal
 from tlzoo.cards import Card, catalogue, library
 from tlzoo.cards.catalogue import Catalogue
 from tlzoo.commands import arguments, say
+from tlzoo.commands.zoo_adapter import adapter
+from tlzoo.commands.zoo_import import import_
 from tlzoo.commands.zoo_publish import SPELLED as PUBLISHING
 from tlzoo.commands.zoo_publish import index, publish
 from tlzoo.errors import UserError
@@ -19,12 +21,14 @@ SPELLED: Final = {
     "elements": "--elements A,B…",
     "backbone": "--backbone NAME",
     "error": "--max-error X",
+    "targets": "--target NAME,…",
+    "units": "--unit UNIT,…",
 }
 
 
 def main(args: Sequence[str]) -> int:
     """Run one of the commands."""
-    functions = (list_all, info, verify, pull, path, publish, index)
+    functions = (list_all, info, verify, pull, path, publish, index, import_, adapter)
     return arguments.dispatch(args, functions, prog="tlzoo zoo", about=__doc__, spelled=SPELLED)
 
 

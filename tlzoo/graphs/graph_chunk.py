@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
+from tlzoo.graphs.conventions import bonded
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.merge import merge
-from tlzoo.graphs.neighbours import Cells, all_neighbours
+from tlzoo.graphs.neighbours import Cells
 
 
 class Chunk(NamedTuple):
@@ -40,9 +41,11 @@ def cells_of(crystals: Crystals, start: int, stop: int) -> Cells:
 
 def graphs_of(cells: Cells, options: GraphOptions) -> Chunk:
     """Return the graphs of crystals; a pure function, to be called in any process."""
-    good, bonds, problems = all_neighbours(cells, options)
+    good, bonds, problems = bonded(cells, options)
     tolerance = options.merge_tolerance
-    graphs = merge(good, bonds, tolerance, angles=options.angles, degree=options.degree)._asdict()
+    itself = options.rule != "alignn"  # a node of DGL's line graph is no neighbour of itself
+    made = merge(good, bonds, tolerance, angles=options.angles, degree=options.degree, itself=itself)
+    graphs = made._asdict()
     sizes = np.stack([graphs.pop(name) for name in ("num_atoms", "num_bonds", "num_angles", "num_sites")])
     return Chunk(sizes, {name: smallest(values) for name, values in graphs.items()}, problems)
 

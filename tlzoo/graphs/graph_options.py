@@ -1,10 +1,13 @@
 """What a graph is made of; part of a backbone's specification."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from tlzoo.errors import UserError
 from tlzoo.graphs.harmonics import HIGHEST
 from tlzoo.periodicity import VACUUM
+
+Rule: TypeAlias = Literal["shells", "cgcnn", "alignn"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class GraphOptions:
             angles that are equal for every network are stored once (:mod:`tlzoo.graphs.merge`). With 0
             each is stored by itself.
         degree: Highest degree of the harmonics of bonds' directions, up to 3; 0: bonds have none.
+        rule: ``shells``: complete ones, as said above. For weights from elsewhere, as they were trained
+            (:mod:`tlzoo.graphs.conventions`): ``cgcnn``: exactly k, cut within a shell; ``alignn``: both
+            ways, an image of the atom itself counted twice, the cut-off raised where an atom has fewer than k.
 
     Raises:
         UserError: A value is out of range.
@@ -36,6 +42,7 @@ class GraphOptions:
     angles: bool = False
     merge_tolerance: float = 1e-4
     degree: int = 0
+    rule: Rule = "shells"
 
     def __post_init__(self) -> None:
         if not self.cutoff > 0:
@@ -51,6 +58,8 @@ class GraphOptions:
             raise UserError(f"neighbours must be at least 1, got {self.neighbours}")
         if not 0 <= self.degree <= HIGHEST:
             raise UserError(f"degree must be from 0 (no directions) to {HIGHEST}, got {self.degree}")
+        if self.rule not in get_args(Rule):
+            raise UserError(f"rule must be one of {', '.join(get_args(Rule))}, got {self.rule!r}")
         if not 0 <= self.merge_tolerance <= 0.01:
             raise UserError(
                 f"merge_tolerance must be from 0 (nothing is merged) to 0.01 (Å), got {self.merge_tolerance}"

@@ -67,7 +67,9 @@ class Graphs(NamedTuple):
     place: Ints
 
 
-def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool, degree: int = 0) -> Graphs:
+def merge(
+    cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool, degree: int = 0, itself: bool = True
+) -> Graphs:
     """Return the quotient graphs of crystals.
 
     Atoms are in the order of the first of each class, bonds by target and length, angles by target and
@@ -79,6 +81,7 @@ def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool, degree:
         tolerance: Lengths (Å) and cosines that differ by at most this are equal; 0 merges nothing.
         angles: Whether to make the line graph too.
         degree: Highest degree of the harmonics of directions; 0 for none.
+        itself: Whether a bond from an atom to its own image has an angle with itself.
     """
     atoms = np.concatenate([[0], np.cumsum(cells.num_atoms)])
     firsts = np.searchsorted(bonds.target, atoms)
@@ -95,7 +98,15 @@ def merge(cells: Cells, bonds: Bonds, tolerance: float, *, angles: bool, degree:
         some = some._replace(source=some.source - atoms[start], target=some.target - atoms[start])
         num_atoms = cells.num_atoms[start:stop]
         parts.append(
-            _merge(cells.numbers[of_atoms], num_atoms, some, tolerance, angles=angles, degree=degree)
+            _merge(
+                cells.numbers[of_atoms],
+                num_atoms,
+                some,
+                tolerance,
+                angles=angles,
+                degree=degree,
+                itself=itself,
+            )
         )
     return Graphs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
@@ -108,6 +119,7 @@ def _merge(
     *,
     angles: bool,
     degree: int,
+    itself: bool,
 ) -> Graphs:
     crystal = np.repeat(np.arange(len(num_atoms)), num_atoms)
     of_bond = crystal[bonds.target]
@@ -115,6 +127,9 @@ def _merge(
     lines, cosine = LineGraph(none, none), np.empty(0)
     if angles:
         lines = line_graph(bonds.source, bonds.target, len(numbers))
+        if not itself:
+            other = lines.source != lines.target
+            lines = LineGraph(lines.source[other], lines.target[other])
         cosine = _cosines(bonds, lines)
     lengths = groups(of_bond, bonds.length, tolerance)
     cosines = groups(of_bond[lines.target], cosine, tolerance)

@@ -2,7 +2,8 @@
 
 A model is two files: ``<name>.safetensors`` holds the weights and, in its header, the specification (classes
 and the arguments of their constructors) and what is predicted in which units; ``<name>.json`` is the card,
-with the SHA-256 of the former. So a hash that is pinned covers all that a prediction depends on.
+with the SHA-256 of the former. So a hash that is pinned covers all that a prediction depends on. The weights
+may be a difference to those of another model (:mod:`tlzoo.model.difference`), which the header pins by its hash.
 """
 
 import hashlib
@@ -22,19 +23,21 @@ from torch import Tensor, nn
 from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.beside import DOMAIN, ENDING, KEYS, Beside
-from tlzoo.cards.library import refuse_pickles
+from tlzoo.cards.library import locate, refuse_pickles
+from tlzoo.cards.schema import parse
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
 from tlzoo.machine.files import whole
 from tlzoo.model.demand import ExcessError, bounded
 from tlzoo.model.description import build, describe, plain
+from tlzoo.model.difference import Base, completed, reduced
 from tlzoo.model.domain import Domain
 
 __all__ = ["FORMAT", "Loaded", "build", "check_storable", "describe", "load", "save"]
 
 FORMAT = 1
 # Names of the card that save() writes itself.
-RESERVED = ("format", "sha256", "bytes", "spec", DOMAIN, KEYS)
+RESERVED = ("format", "sha256", "bytes", "spec", "base", DOMAIN, KEYS)
 # What the header says too, beside the specification.
 PINNED = ("targets", "units")
 # One key: the order of several would differ from file to file.
@@ -69,12 +72,14 @@ def save(
     card: Mapping[str, Any],
     *,
     domain: Domain | None = None,
+    base: str = "",
 ) -> None:
     """Write a model as ``<path>.safetensors`` and ``<path>.json``; each is complete or what it was before.
 
     The path has either suffix or none, the head is bound to the backbone. The card is anything JSON can
     hold; numbers that are not finite become null. What is known of the training crystals, ``domain``, goes
-    into a file beside them, which the card names.
+    into a file beside them, which the card names. With the name of a model, ``base``, the weights are stored as
+    their difference to it.
 
     Raises:
         UserError: The files cannot be written, for example because the disk is full; the classes are neither
@@ -89,10 +94,15 @@ def save(
         raise UserError(f"{wrong}, the training diverged: a model with it is not stored")
     facts = plain(card, "card")
     pinned = {name: facts[name] for name in PINNED if name in facts}
+    if base:
+        before, sha256 = _weights_of(locate(base))
+        tensors, shared = reduced(tensors, before)
+        pinned["base"] = {"name": base, "sha256": sha256, "tensors": shared}
     header = json.dumps({"format": FORMAT, "spec": spec, **pinned}, sort_keys=True)
     content = safetensors.torch.save(tensors, metadata={HEADER_KEY: header})
     sha256 = hashlib.sha256(content).hexdigest()
     ours = {"format": FORMAT, "sha256": sha256, "bytes": len(content), "spec": spec}
+    ours |= {"base": pinned["base"]} if base else {}
     further = domain.content() if domain else b""
     beside = weights.with_name(weights.stem + ENDING)
     if domain:
@@ -189,9 +199,11 @@ def load(path: str | Path) -> Loaded:
     content = _read(weights)
     _verify(weights, content, card)
     note, tensors = _parse(weights, content)
-    if any(note.get(name) != card.get(name) for name in ("spec", *PINNED)):
+    if any(note.get(name) != card.get(name) for name in ("spec", *PINNED, "base")):
         raise UserError(f"{document} describes another model than {weights}; {RESTORE}")
     _check_names(document, card)
+    if "base" in note:
+        tensors = _completed(weights, tensors, note["base"])
     spec = note["spec"]
     try:
         # first without memory: only what fits the file is built
@@ -205,6 +217,44 @@ def load(path: str | Path) -> Loaded:
     if wrong := _untrained(tensors):
         raise UserError(f"{weights} is no trained model: {wrong}")
     return Loaded(modules["backbone"].eval(), modules["head"].eval(), card)
+
+
+def _completed(weights: Path, stored: Mapping[str, Tensor], base: Any) -> dict[str, Tensor]:  # noqa: ANN401
+    """Return the tensors of a network that is stored as its difference to another one.
+
+    Raises:
+        UserError: The other one is not there, or is another one.
+    """
+    try:
+        about = parse(Base, base)
+    except UserError as error:
+        raise UserError(f"the header of {weights} names no base: {error}") from error
+    try:
+        path = locate(about.name)
+        before, found = _weights_of(path)
+    except UserError as error:
+        raise UserError(
+            f"{weights} is a difference to {about.name} (SHA-256 {about.sha256[:12]}…), which cannot be read here: "
+            f"{error}"
+        ) from error
+    if found != about.sha256:
+        raise UserError(
+            f"{weights} is a difference to {about.name} with the SHA-256 {about.sha256[:12]}…, and {path} has "
+            f"{found[:12]}…: the two do not belong together; fetch the {about.name} that it was made from"
+        )
+    return completed(stored, before, about)
+
+
+def _weights_of(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors of a model, and the SHA-256 of their file."""
+    weights, document = _files(path)
+    content = _read(weights)
+    _verify(weights, content, _read_card(weights, document))
+    note, tensors = _parse(weights, content)
+    if "base" in note:
+        # hashes within hashes: no file can be a difference to itself
+        tensors = _completed(weights, tensors, note["base"])
+    return tensors, hashlib.sha256(content).hexdigest()
 
 
 def _modules(weights: Path, spec: Any) -> dict[str, Any]:  # noqa: ANN401 (what the file says)

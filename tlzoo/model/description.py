@@ -17,7 +17,7 @@ from tlzoo.errors import UserError, first_line
 from tlzoo.heads.head import Head
 
 # What options were before they were there, by their last name, where it was not None.
-BEFORE = {"degree": 0}
+BEFORE = {"degree": 0, "rule": "shells"}
 
 
 def describe(module: nn.Module) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tlzoo.backbones.backbone import Backbone
 from tlzoo.crystals import Crystals
 from tlzoo.descriptors.stores import batch_of
 from tlzoo.errors import UserError
-from tlzoo.freezing import LPFT, All, Freezing, Gradual, LastLayer, LoRA, NewHead
+from tlzoo.freezing import LPFT, All, Biases, Freezing, Gradual, LastLayer, LoRA, NewHead
 from tlzoo.graphs.batch import Batch
 from tlzoo.heads import MultiProperty
 from tlzoo.testing.small_crystals import four, perovskite, triclinic
@@ -36,6 +36,7 @@ class FreezingContract:
         "last-layer": LastLayer(),
         "gradual": Gradual(every=1),
         "lora": LoRA(rank=2),
+        "biases": Biases(),
         "lp-ft": LPFT(epochs=1),
     }
     backbones: ClassVar[Mapping[str, Callable[[], Backbone]]] = {
@@ -99,6 +100,8 @@ class FreezingContract:
         freezing.prepare(strategy, groups)
         adapted = set(strategy.adapters(list(groups)))
         moving = {name for name in moving if name not in adapted or adapters.parameters(groups[name])}
+        biased = strategy.biases(list(groups))
+        moving = {name for name in moving if name not in biased or has_bias(groups[name])}
         keys = group_keys(groups, model)
         batch = batch_of(four(), backbone.graph)
         backbone.fit([batch])
@@ -119,8 +122,9 @@ class FreezingContract:
         assert changed <= set().union(*(keys[name] for name in moving))
         assert {name for name in groups if keys[name] & changed} == moving
         assert all(adapters.BELOW in key for name in adapted for key in keys[name] & changed)
+        assert all(key.endswith(".bias") for name in biased for key in keys[name] & changed)
         # of a group that trains, every entry does (element features and grids are constants)
-        for name in moving - adapted - {"embed"}:
+        for name in moving - adapted - biased - {"embed"}:
             still = keys[name] - changed
             statistics = ("running_mean", "running_var", "num_batches_tracked")
             assert not {k for k in still if k.endswith(statistics)}, still
@@ -211,6 +215,11 @@ def warm(model: Joined) -> tuple[Joined, Batch]:
 
 
 @torch.no_grad()
+def has_bias(modules: Sequence[nn.Module]) -> bool:
+    """Whether there is a bias in one of the modules."""
+    return any(name.endswith("bias") for module in modules for name, _ in module.named_parameters())
+
+
 def stray(model: nn.Module) -> None:
     """Set adapters to anything but zero."""
     generator = torch.Generator().manual_seed(3)

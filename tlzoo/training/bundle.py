@@ -69,6 +69,7 @@ def shape(experiment: Experiment, resolved: Tree) -> str | None:
         or dropped  # from one generator
         or task.distillation is not None
         or task.freezing.adapters(list(task.groups()))
+        or task.freezing.biases(list(task.groups()))
         or getattr(task.backbone, "_compiled_call_impl", None) is not None
         or any(trainer.get(name, given[0]) not in given for name, given in PLAIN.items())
     )

@@ -16,6 +16,7 @@ Strategy = Literal[
     "new-head",
     "last-layer",
     "lora",
+    "biases",
     "lp-ft",
     "l2-sp",
 ]
@@ -30,6 +31,7 @@ STRATEGIES: Final[dict[str, dict[str, Any]]] = {
     "new-head": {"freezing": {"class_path": "NewHead"}},
     "last-layer": {"freezing": {"class_path": "LastLayer"}},
     "lora": {"freezing": {"class_path": "LoRA", "init_args": {"rank": 8, "alpha": 16.0}}},
+    "biases": {"freezing": {"class_path": "Biases"}},
     "lp-ft": {"freezing": {"class_path": "LPFT", "init_args": {"epochs": 10}}},
     "l2-sp": {"l2_sp": 0.001},
 }
