@@ -44,6 +44,9 @@ class Crystals:
     its ``properties`` are what the columns know of it. ``crystals[:10]``, ``crystals[mask]`` and
     ``crystals[rows]`` are tables.
 
+    Of some the formula alone may be known: their atoms are those of the smallest formula of whole numbers,
+    ascending in Z, their lattice and coordinates NaN. Only what reads formulas takes them.
+
     Attributes:
         ids: Identifiers, ``(crystals,)`` of str.
         lattice: Row vectors a, b, c in Å, ``(crystals, 3, 3)`` float64.
@@ -143,6 +146,12 @@ class Crystals:
         """Atoms in each crystal, ``(crystals,)``."""
         return np.diff(self.offsets)
 
+    @property
+    def structured(self) -> NDArray[np.bool_]:
+        """Of which crystals there is a structure, not a formula alone, ``(crystals,)``."""
+        structured: NDArray[np.bool_] = ~np.isnan(self.lattice).all(axis=(1, 2))
+        return structured
+
     def origin(self, row: int) -> str:
         """Where a crystal came from, in words for a message."""
         return self.origins[row] if self.origins else f"crystal {self.ids[row]!r} (row {row + 1})"
@@ -215,7 +224,13 @@ class Crystals:
         return digest.hexdigest()
 
     def structure(self, row: int) -> Structure:
-        """Return one crystal as a pymatgen structure."""
+        """Return one crystal as a pymatgen structure.
+
+        Raises:
+            UserError: Its formula alone is known.
+        """
+        if not self.structured[row]:
+            raise UserError(f"{self.origin(row)} is a formula without a structure")
         from pymatgen.core import Lattice, Structure
 
         atoms = slice(self.offsets[row], self.offsets[row + 1])

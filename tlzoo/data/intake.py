@@ -97,7 +97,7 @@ def crystals_from(
         # those that the table brings along may be of columns that it has no more
         known_units = data.attrs.get("units", {}).items()
         units = {**{name: unit for name, unit in known_units if name in data.columns}, **(units or {})}
-        known = Columns(id_column, structure_column)
+        known = Columns(id_column, structure_column, formulas=True)
         rows = _rows(data, known)
         places = numbered(TABLE, len(rows), "row")
         label, found = TABLE, records_of(rows, places, TABLE, known, Path())

@@ -17,6 +17,8 @@ from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.descriptors.stores import Options, Store, kind
 from tlzoo.errors import UserError
+from tlzoo.graphs.formula_options import FormulaOptions
+from tlzoo.graphs.formulas import FORMULAS
 from tlzoo.graphs.graph_chunk import Chunk, cells_of
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.parts import consecutive
@@ -54,6 +56,8 @@ def product(options: Options) -> Product:
         return DESCRIPTORS
     if isinstance(options, PhysicsOptions):
         return KINDS[options.kind].product
+    if isinstance(options, FormulaOptions):
+        return FORMULAS
     return VECTORS if isinstance(options, VectorOptions) else GRAPHS
 
 

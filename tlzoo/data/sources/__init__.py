@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tlzoo import plugins
@@ -136,6 +137,6 @@ def _read_table(
         return reader(path, columns)
     except NoStructuresError:
         if not lies_beside_structures(path):
-            raise
+            return reader(path, replace(columns, formulas=True))
     folder = path.parent
     return read_folder(folder, str(folder), id_column=columns.id, labels_wanted=True, table=path)
