@@ -18,6 +18,12 @@ from tlzoo.machine.progress import bar
 Options: TypeAlias = GraphOptions | DescriptorOptions | VectorOptions | FormulaOptions
 
 
+def reads_structure(options: object) -> bool:
+    """Whether a formula is not enough to make what a network reads with some options."""
+    by_formula = isinstance(options, DescriptorOptions) and not options.structure
+    return not (by_formula or isinstance(options, FormulaOptions))
+
+
 def unusable(crystals: Crystals, options: Options, *, progress: bool = False) -> Iterator[tuple[int, str]]:
     """Yield the rows of crystals of which nothing can be made, with the reason."""
     if isinstance(options, FormulaOptions):

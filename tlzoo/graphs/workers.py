@@ -31,7 +31,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs.graph_chunk import Chunk, cells_of, graphs_of
 from tlzoo.graphs.graph_options import GraphOptions
-from tlzoo.graphs.neighbours import Cells
+from tlzoo.graphs.neighbours import NO_STRUCTURE, Cells
 from tlzoo.machine.runtime import keep_memory, usable_cores
 
 VARIABLE = "TLZOO_WORKERS"
@@ -78,7 +78,10 @@ class NoGraphError(UserError):
 
     def __init__(self, crystals: Crystals, problems: Mapping[int, str], product: Product = GRAPHS) -> None:
         noun = "graph" if product.noun == "graphs" else product.noun
-        lines = [f"{crystals.origin(row)}: {text}" for row, text in list(problems.items())[:10]]
+        # once for all formulas of a table
+        formulas = [row for row, text in problems.items() if text == NO_STRUCTURE]
+        told = [row for row in problems if row not in set(formulas[1:])]
+        lines = [f"{crystals.origin(row)}: {problems[row]}" for row in told[:10]]
         if len(problems) > len(lines):
             lines.append(f"and {len(problems) - len(lines)} more")
         super().__init__(
