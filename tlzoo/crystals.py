@@ -137,7 +137,11 @@ class Crystals:
 
         head = self[:5]
         table = head.to_pandas(structures=False)
-        table.insert(0, "formula", pd.Series([one.formula for one in head], index=table.index, dtype=object))
+        formulas = [
+            head.structure(row).formula if there else head.written[row]
+            for row, there in enumerate(head.structured)
+        ]
+        table.insert(0, "formula", pd.Series(formulas, index=table.index, dtype=object))
         names = {name: with_unit(name, self.units.get(name, ""), "{} ({})") for name in table.columns}
         return f"<pre>{html.escape(repr(self))}</pre>{table.rename(columns=names).to_html(max_cols=12)}"
 
@@ -151,6 +155,14 @@ class Crystals:
         """Of which crystals there is a structure, not a formula alone, ``(crystals,)``."""
         structured: NDArray[np.bool_] = ~np.isnan(self.lattice).all(axis=(1, 2))
         return structured
+
+    @property
+    def volume_per_atom(self) -> NDArray[np.float64]:
+        """Volume of the cell over its atoms, Å³, ``(crystals,)``; NaN where there is no structure."""
+        there = self.structured
+        volumes = np.full(len(self), np.nan)
+        volumes[there] = np.abs(np.linalg.det(self.lattice[there]))
+        return volumes / self.num_atoms
 
     def origin(self, row: int) -> str:
         """Where a crystal came from, in words for a message."""
@@ -195,6 +207,13 @@ class Crystals:
     def formulas(self) -> list[str]:
         """Reduced formula of each crystal with elements in order of Z, e.g. ``O3-Ti1-Ba1``: a key."""
         return ["-".join(f"{SYMBOLS[z]}{n}" for z, n in parts) for parts in self.compositions()]
+
+    @property
+    def written(self) -> list[str]:
+        """Reduced formula of each crystal as it is written, elements in order of Z: ``O3TiBa``."""
+        return [
+            "".join(f"{SYMBOLS[z]}{n if n > 1 else ''}" for z, n in parts) for parts in self.compositions()
+        ]
 
     def compositions(self) -> Iterator[list[tuple[int, int]]]:
         """Yield the reduced composition of each crystal: atomic numbers, ascending, and atoms of each."""
@@ -288,15 +307,19 @@ class Crystals:
     def to_pandas(self, *, structures: bool = True) -> pd.DataFrame:
         """Return a pandas DataFrame, ids as its index: the columns, and pymatgen structures before them.
 
+        Where none has a structure, formulas instead.
+
         The units are in its ``attrs["units"]``. :meth:`from_dataframe` gives the crystals back.
         """
         import pandas as pd
 
         index = pd.Index(self.ids, name="id")
         table = pd.DataFrame(dict(self.columns), index=index)
-        if structures:
+        if structures and not self.structured.any():
+            table.insert(0, "formula", pd.Series(self.written, index=index, dtype=object))
+        elif structures:
             column = np.empty(len(self), dtype=object)
-            column[:] = [self.structure(row) for row in range(len(self))]
+            column[:] = [self.structure(row) if there else None for row, there in enumerate(self.structured)]
             table.insert(0, "structure", column)
         table.attrs["units"] = dict(self.units)
         return table

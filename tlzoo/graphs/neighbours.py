@@ -30,8 +30,8 @@ FLATTEST = 1e-5
 
 # What is said of a crystal of which the formula alone is known.
 NO_STRUCTURE = (
-    "a formula without a structure, and this model reads structures: bring the structure, or take a model "
-    "that reads formulas"
+    "a formula without a structure: bring the structure, or take what reads formulas: the checkpoint "
+    "roost-fe-bg, the network Roost, the descriptors of the composition"
 )
 
 

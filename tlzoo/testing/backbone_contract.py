@@ -202,7 +202,7 @@ class BackboneContract:
         texts = ["NaCl", "BaTiO3", "O6Ti2Ba2", "BaTi1.0O(O2)", "Cl0.5Na0.5"]
         formulas = crystals_from(pd.DataFrame({"formula": texts}))
         if self.sees_structure(backbone):
-            with pytest.raises(UserError, match="a formula without a structure, and this model reads struct"):
+            with pytest.raises(UserError, match="a formula without a structure: bring the structure"):
                 batch_of(formulas, backbone.graph)
             return
         with torch.no_grad():

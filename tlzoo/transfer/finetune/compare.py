@@ -5,7 +5,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
@@ -41,7 +41,7 @@ from tlzoo.transfer.finetune.course import Course
 from tlzoo.transfer.finetune.decision import BOTH, Decision, decide
 from tlzoo.transfer.finetune.duration import Durations, told
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
-from tlzoo.transfer.finetune.finetune_request import LATEST, Request
+from tlzoo.transfer.finetune.finetune_request import FORMULA_START, LATEST, START, Request
 from tlzoo.transfer.finetune.frozen_head import FrozenHead
 from tlzoo.transfer.finetune.measure import Measure, are_classes
 from tlzoo.transfer.finetune.recipes import recipe
@@ -133,6 +133,7 @@ def _compared(request: Request, say: Callable[[str], None]) -> verdict.Verdict:
         say(text)
 
     comparison = Comparison.prepare(request, tell)
+    asked, request = request, comparison.request
     frozen = comparison.frozen()
     with comparison.course:
         tried = comparison.tune()
@@ -158,7 +159,7 @@ def _compared(request: Request, say: Callable[[str], None]) -> verdict.Verdict:
     write_text(request.run_dir / "verdict.json", content + "\n")
     write_text(request.run_dir / "verdict.md", found.document())
     tell(f"\n{found.text()}\n\nrun directory: {request.run_dir}")
-    finished.keep(request, comparison.data.table, comparison.plan.trees.values(), said)
+    finished.keep(asked, comparison.data.table, comparison.plan.trees.values(), said)
     return found
 
 
@@ -184,6 +185,9 @@ class Comparison:
             for choice in {choice.start: choice for choice in choices}.values():
                 Configuration.parsed(asked.tree(side, choice, request.seed)).build()
         data = read(draft(request, next(iter(starts.values()))))
+        if request.starts == START and not data.crystals.structured.any():
+            say(f"{request.source} has formulas alone, without structures: starting from {FORMULA_START[0]}")
+            return cls.prepare(replace(request, starts=FORMULA_START), say)
         if not len(data.split.test):
             raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
         row = recipe(len(data.split.train))
