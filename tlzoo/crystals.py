@@ -150,11 +150,10 @@ class Crystals:
         """Atoms in each crystal, ``(crystals,)``."""
         return np.diff(self.offsets)
 
-    @property
+    @cached_property
     def structured(self) -> NDArray[np.bool_]:
         """Of which crystals there is a structure, not a formula alone, ``(crystals,)``."""
-        structured: NDArray[np.bool_] = ~np.isnan(self.lattice).all(axis=(1, 2))
-        return structured
+        return ~formulas_alone(self.lattice, self.num_atoms, self.frac_coords)
 
     @property
     def volume_per_atom(self) -> NDArray[np.float64]:
@@ -498,6 +497,20 @@ class Crystals:
             columns=_columns(table),
             units=note_of(table.schema, path).get("units", {}),
         )
+
+
+def formulas_alone(
+    lattice: NDArray[np.float64], num_atoms: NDArray[np.int64], frac_coords: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return of which crystals neither cell nor any coordinate is known, ``(crystals,)``.
+
+    Where some numbers are there, the crystal is damaged.
+    """
+    alone: NDArray[np.bool_] = np.isnan(lattice).all(axis=(1, 2))
+    if alone.any():
+        first = np.cumsum(num_atoms) - num_atoms
+        alone &= np.logical_and.reduceat(np.isnan(frac_coords).all(axis=1), first)
+    return alone
 
 
 def damaged_rows(table: Any, path: str | Path) -> dict[int, str]:  # noqa: ANN401 (pyarrow has no types)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.crystals import SYMBOLS
+from tlzoo.crystals import SYMBOLS, formulas_alone
 from tlzoo.errors import UserError
 from tlzoo.graphs.graph_options import GraphOptions
 
@@ -186,7 +186,7 @@ def checked(
 def _unusable(cells: Cells) -> Iterator[tuple[int, str]]:
     """Yield the rows whose numbers make no crystal, with the reason."""
     first = np.cumsum(cells.num_atoms) - cells.num_atoms
-    formula = np.isnan(cells.lattice).all(axis=(1, 2))
+    formula = formulas_alone(cells.lattice, cells.num_atoms, cells.frac_coords)
     finite = np.isfinite(cells.lattice).all(axis=(1, 2))
     finite &= np.logical_and.reduceat(np.isfinite(cells.frac_coords).all(axis=1), first)
     lattice = np.where(finite[:, None, None], cells.lattice, 0)
