@@ -25,6 +25,7 @@ from tlzoo.data.pretraining import SOURCES
 from tlzoo.data.pretraining.exclusions import read
 from tlzoo.data.pretraining.merged import part_of
 
+BASE: Final = "pretraining"
 OUTPUT: Final = Path("runs/compositions.parquet")
 LABELLED: Final = ("mp", "e_form_paper")
 TEST: Final = "mp_band_gap"
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help=f"by default {OUTPUT}")
     given = parser.parse_args(arguments)
     made = table({name: named.load(name) for name in SOURCES})
-    made.write_parquet(given.output, made_of=list(LABELLED))
+    made.write_parquet(given.output, base=BASE, joined=list(LABELLED))
     parts, counts = np.unique(made.columns["part"].astype(str), return_counts=True)
     sys.stdout.write(", ".join(f"{part}: {n:,}" for part, n in zip(parts, counts, strict=True)) + "\n")
     return 0
