@@ -52,7 +52,8 @@ def table(sources: Mapping[str, Crystals]) -> Crystals:
     mean = groups["band_gap"].mean()
     labels["band_gap"] = labels["band_gap"].where(labels["formation_energy"].notna(), mean)
     labels["part"] = [
-        "test" if formula in tested else "" if formula in out else part_of(formula) for formula in labels.index
+        "test" if formula in tested else "" if formula in out else part_of(formula)
+        for formula in labels.index
     ]
     labels = labels[labels["part"] != ""]
     labels.attrs["units"] = UNITS

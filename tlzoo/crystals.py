@@ -506,7 +506,7 @@ def formulas_alone(
 
     Where some numbers are there, the crystal is damaged.
     """
-    alone: NDArray[np.bool_] = np.isnan(lattice).all(axis=(1, 2))
+    alone = np.asarray(np.isnan(lattice).all(axis=(1, 2)), dtype=np.bool_)
     if alone.any():
         first = np.cumsum(num_atoms) - num_atoms
         alone &= np.logical_and.reduceat(np.isnan(frac_coords).all(axis=1), first)

@@ -10,4 +10,14 @@ from tlzoo.backbones.potential import Potential
 from tlzoo.backbones.roost import Roost
 from tlzoo.backbones.sevennet import SevenNet
 
-__all__ = ["ALIGNN", "CGCNN", "Backbone", "CHGNet", "DescriptorMLP", "MomentNet", "Potential", "Roost", "SevenNet"]
+__all__ = [
+    "ALIGNN",
+    "CGCNN",
+    "Backbone",
+    "CHGNet",
+    "DescriptorMLP",
+    "MomentNet",
+    "Potential",
+    "Roost",
+    "SevenNet",
+]

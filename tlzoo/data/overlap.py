@@ -56,9 +56,7 @@ def common(crystals: Crystals, other: Crystals) -> tuple[NDArray[np.bool_], bool
         return found, True
     # a formula without a structure is that of every crystal with it
     bare = [set(np.array(t.formulas)[~t.structured]) for t in (crystals, other)]
-    found[ours] = [
-        formula in bare[0] or formula in bare[1] for formula in np.array(crystals.formulas)[ours]
-    ]
+    found[ours] = [formula in bare[0] or formula in bare[1] for formula in np.array(crystals.formulas)[ours]]
     both = Crystals.concatenated(
         [replace(t.select(r), columns={}) for t, r in ((crystals, ours), (other, theirs))]
     )

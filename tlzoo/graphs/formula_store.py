@@ -45,7 +45,13 @@ class FormulaStore:
         return np.diff(self.offsets) ** 2
 
     @classmethod
-    def open(cls, crystals: Crystals, options: FormulaOptions, *, cache_dir: Path | None = None) -> FormulaStore:  # noqa: ARG003 (as the others)
+    def open(
+        cls,
+        crystals: Crystals,
+        options: FormulaOptions,
+        *,
+        cache_dir: Path | None = None,  # noqa: ARG003 (as the others)
+    ) -> FormulaStore:
         """Return the store of these crystals; nothing is kept in a cache.
 
         Raises:

@@ -87,7 +87,9 @@ def test_with_equal_scores_the_weights_are_the_fractions(formulas):
 def test_scores_of_any_size_give_numbers(formulas):
     attention = Roost(dim=4, depth=1, heads=2, hidden=3).pool.attention
     first = 1e6 * torch.randn(3, attention.width)
-    got = attention(first, torch.tensor([0.1, 0.2, 0.7]), torch.zeros(3, dtype=torch.long), torch.tensor([0, 3]))
+    got = attention(
+        first, torch.tensor([0.1, 0.2, 0.7]), torch.zeros(3, dtype=torch.long), torch.tensor([0, 3])
+    )
     assert got.isfinite().all()
 
 
@@ -102,7 +104,11 @@ def test_a_batch_holds_the_elements_of_each_formula(formulas):
 
 @pytest.mark.parametrize(
     ("options", "text"),
-    [({"dim": 1}, "dim must be at least 2"), ({"heads": 0}, "must be at least 1"), ({"dropout": 1.0}, "below 1")],
+    [
+        ({"dim": 1}, "dim must be at least 2"),
+        ({"heads": 0}, "must be at least 1"),
+        ({"dropout": 1.0}, "below 1"),
+    ],
 )
 def test_arguments_are_checked(options, text):
     with pytest.raises(UserError, match=text):

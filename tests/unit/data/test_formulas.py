@@ -78,7 +78,7 @@ def test_a_table_of_formulas_holds_crystals_without_structures(gaps):
     assert not crystals.structured.any()
     assert crystals.formulas == ["Ga1-As1", "O3-Ti1-Ba1", "Sb3-Te6-Bi1", "O3-Ti1-Ba1"]
     assert crystals.columns["gap"].tolist() == [1.4, 3.2, 0.1, 3.3]
-    with pytest.raises(UserError, match="gaps.csv, line 2 is a formula without a structure"):
+    with pytest.raises(UserError, match=r"gaps\.csv, line 2 is a formula without a structure"):
         crystals[0]
     with pytest.raises(UserError, match=r"gaps.csv, line 2 and 3 more: a formula without a structure: bring"):
         batch_of(crystals, CGCNN(dim=4, depth=1).graph)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from math import gcd, lcm
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from tlzoo.data.sources.poscar import NUMBERS, element
 
@@ -24,6 +23,9 @@ FORMULA_NAMES: Final = (
 MOST_ATOMS: Final = 10_000
 # What is longer is a text.
 LONGEST: Final = 200
+
+# By atomic number.
+Amounts: TypeAlias = dict[int, Fraction]
 
 _PLAIN: Final = str.maketrans("₀₁₂₃₄₅₆₇₈₉[]{}•∙⋅", "0123456789()()···")
 _TOKEN: Final = re.compile(r"([A-Z][a-z]?)|(\()|(\))|(\d+\.?\d*|\.\d+)")
@@ -67,13 +69,12 @@ def read_formula(text: str) -> list[tuple[int, int]]:
     plain = re.sub(r"\s|_", "", text.translate(_PLAIN)).replace("*", "·")
     if not plain or len(plain) > LONGEST:
         raise FormulaError(f"is no formula: {text.strip()[:60]!r}")
-    amounts: Counter[int] = Counter()
+    amounts: Amounts = {}
     for part in plain.split("·"):
         times = re.match(r"\d+\.?\d*|\.\d+", part)
-        inner = _sum(list(_tokens(part[times.end() :] if times else part, text)), text)
-        for number, amount in inner.items():
-            amounts[number] += amount * (Fraction(times[0]) if times else 1)
-    found = sorted((number, Fraction(amount)) for number, amount in amounts.items() if amount)
+        inner = _sum(_tokens(part[times.end() :] if times else part, text), text)
+        _add(amounts, inner, Fraction(times[0]) if times else Fraction(1))
+    found = sorted((number, amount) for number, amount in amounts.items() if amount)
     if not found:
         raise FormulaError(f"is no formula, but {text.strip()!r}: there are no atoms in it")
     whole = lcm(*(amount.denominator for _, amount in found))
@@ -101,24 +102,30 @@ def _tokens(part: str, text: str) -> Iterator[tuple[str, str]]:
         place = match.end()
 
 
-def _sum(tokens: list[tuple[str, str]], text: str) -> Counter[int]:
+def _sum(tokens: Iterable[tuple[str, str]], text: str) -> Amounts:
     """Return the amounts of a part without dots."""
-    open_: list[Counter[int]] = [Counter()]
-    last: Counter[int] | None = None
-    for kind, piece in [*tokens, ("end", "")]:
-        if kind == "n":
-            if last is None:
+    open_: list[Amounts] = [{}]
+    last: Amounts = {}  # what a number would be of
+    for kind, piece in tokens:
+        if kind == "(":
+            open_.append({})
+            last = {}
+        elif kind == "n":
+            if not last:
                 raise FormulaError(f"is no formula, but {text.strip()!r}: {piece} is of nothing")
-            last = Counter({number: amount * Fraction(piece) for number, amount in last.items()})  # type: ignore[misc]
-        if last is not None:
-            open_[-1].update(last)
-        last = None
-        if kind == "e":
-            last = Counter({NUMBERS[piece]: 1})
-        elif kind == "(":
-            open_.append(Counter())
-        elif kind == ")" and len(open_) > 1:
-            last = open_.pop()
-        elif kind == ")" or (kind == "end" and len(open_) > 1):
-            raise FormulaError(f"is no formula, but {text.strip()!r}: its brackets do not close")
+            _add(open_[-1], last, Fraction(piece) - 1)
+            last = {}
+        else:
+            if kind == ")" and len(open_) == 1:
+                raise FormulaError(f"is no formula, but {text.strip()!r}: its brackets do not close")
+            last = {NUMBERS[piece]: Fraction(1)} if kind == "e" else open_.pop()
+            _add(open_[-1], last, Fraction(1))
+    if len(open_) > 1:
+        raise FormulaError(f"is no formula, but {text.strip()!r}: its brackets do not close")
     return open_[0]
+
+
+def _add(total: Amounts, more: Amounts, times: Fraction) -> None:
+    """Add amounts, so many times."""
+    for number, amount in more.items():
+        total[number] = total.get(number, Fraction(0)) + times * amount

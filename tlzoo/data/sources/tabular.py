@@ -175,9 +175,7 @@ def records_of(
         UserError: A column is not there, or none holds structures.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    structure = _structure_column(
-        rows, names, label, columns.structure, folder, formulas=columns.formulas
-    )
+    structure = _structure_column(rows, names, label, columns.structure, folder, formulas=columns.formulas)
     by_formula = _holds_formulas(rows, structure, folder, asked=columns.structure is not None)
     id_column = columns.id or find_column([name for name in names if name != structure], ID_NAMES)
     if id_column is not None and id_column not in names:

@@ -331,9 +331,9 @@ def activations(
 
 
 def source(name: str) -> Source:
-    """Return ``descriptors``, ``composition``, physics (``phonons:chgnet``), a model as :func:`tlzoo.load` takes it, or more.
+    """Return descriptors, physics (``phonons:chgnet``), a model as :func:`tlzoo.load` takes it, or more.
 
-    ``+`` joins several.
+    Descriptors are ``descriptors`` or, of the composition alone, ``composition``. ``+`` joins several.
 
     Raises:
         UserError: There is no such model, or it is damaged.

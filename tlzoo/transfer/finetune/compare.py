@@ -193,12 +193,7 @@ class Comparison:
         row = recipe(len(data.split.train))
         say(f"{data.targets[0]} of {request.source}: {data.split.describe()}")
         if request.head is None:
-            for start, model in starts.items():
-                if kin := in_unit(model.card, data.units[0]):
-                    say(
-                        f"{start} has learned {', '.join(kin)} in {data.units[0]}: if your property is "
-                        f"nearly the same, --head {' or '.join(kin)} starts from what it predicts"
-                    )
+            _tell_of_kin(starts, data.units[0], say)
         labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
         classes = are_classes(labels)
         experiments = plan(request, starts, row, data.targets, classes=classes)
@@ -436,6 +431,16 @@ class Comparison:
         else:
             predicted = regressions(features, target, known, rows)
         return {name: (values - target[rows])[None] for name, values in predicted.items()}
+
+
+def _tell_of_kin(starts: Mapping[str, Loaded], unit: str, say: Callable[[str], None]) -> None:
+    """Say which models have learned something in the unit of the target."""
+    for start, model in starts.items():
+        if kin := in_unit(model.card, unit):
+            say(
+                f"{start} has learned {', '.join(kin)} in {unit}: if your property is "
+                f"nearly the same, --head {' or '.join(kin)} starts from what it predicts"
+            )
 
 
 def _held(errors: Mapping[str, Values], decision: Decision | None, model: str) -> dict[str, float]:
