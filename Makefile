@@ -33,7 +33,7 @@ quickstart: setup
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
 # Some of them: make checkpoints CARDS="cgcnn-fe momentnet-u". What is no checkpoint any more can be trained, too: make pretrain-cgcnn-mpt-no-ph.
 TAUGHT := momentnet-u cgcnn-u
-CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt alignn-fe alignn-bg alignn-mpt cgcnn-fe-bg-all $(TAUGHT)
+CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt alignn-fe alignn-bg alignn-mpt cgcnn-fe-bg-all roost-fe-bg $(TAUGHT)
 
 checkpoints: $(CARDS:%=pretrain-%)
 
@@ -73,6 +73,11 @@ runs/teacher/table.json: | runs/teaching.parquet
 
 runs/teaching.parquet: | setup
 	$(BIN)/python -m maintenance.teaching --compute 3000 -o $@
+
+pretrain-roost-fe-bg: runs/compositions.parquet
+
+runs/compositions.parquet: | setup
+	$(BIN)/python -m maintenance.compositions -o $@
 
 pretrain-cgcnn-gv-taught: runs/moduli.parquet
 

@@ -44,6 +44,9 @@ class Crystals:
     its ``properties`` are what the columns know of it. ``crystals[:10]``, ``crystals[mask]`` and
     ``crystals[rows]`` are tables.
 
+    Of some the formula alone may be known: their atoms are those of the smallest formula of whole numbers,
+    ascending in Z, their lattice and coordinates NaN. Only what reads formulas takes them.
+
     Attributes:
         ids: Identifiers, ``(crystals,)`` of str.
         lattice: Row vectors a, b, c in Å, ``(crystals, 3, 3)`` float64.
@@ -134,7 +137,11 @@ class Crystals:
 
         head = self[:5]
         table = head.to_pandas(structures=False)
-        table.insert(0, "formula", pd.Series([one.formula for one in head], index=table.index, dtype=object))
+        formulas = [
+            head.structure(row).formula if there else head.written[row]
+            for row, there in enumerate(head.structured)
+        ]
+        table.insert(0, "formula", pd.Series(formulas, index=table.index, dtype=object))
         names = {name: with_unit(name, self.units.get(name, ""), "{} ({})") for name in table.columns}
         return f"<pre>{html.escape(repr(self))}</pre>{table.rename(columns=names).to_html(max_cols=12)}"
 
@@ -142,6 +149,19 @@ class Crystals:
     def num_atoms(self) -> NDArray[np.int64]:
         """Atoms in each crystal, ``(crystals,)``."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def structured(self) -> NDArray[np.bool_]:
+        """Of which crystals there is a structure, not a formula alone, ``(crystals,)``."""
+        return ~formulas_alone(self.lattice, self.num_atoms, self.frac_coords)
+
+    @property
+    def volume_per_atom(self) -> NDArray[np.float64]:
+        """Volume of the cell over its atoms, Å³, ``(crystals,)``; NaN where there is no structure."""
+        there = self.structured
+        volumes = np.full(len(self), np.nan)
+        volumes[there] = np.abs(np.linalg.det(self.lattice[there]))
+        return volumes / self.num_atoms
 
     def origin(self, row: int) -> str:
         """Where a crystal came from, in words for a message."""
@@ -187,6 +207,13 @@ class Crystals:
         """Reduced formula of each crystal with elements in order of Z, e.g. ``O3-Ti1-Ba1``: a key."""
         return ["-".join(f"{SYMBOLS[z]}{n}" for z, n in parts) for parts in self.compositions()]
 
+    @property
+    def written(self) -> list[str]:
+        """Reduced formula of each crystal as it is written, elements in order of Z: ``O3TiBa``."""
+        return [
+            "".join(f"{SYMBOLS[z]}{n if n > 1 else ''}" for z, n in parts) for parts in self.compositions()
+        ]
+
     def compositions(self) -> Iterator[list[tuple[int, int]]]:
         """Yield the reduced composition of each crystal: atomic numbers, ascending, and atoms of each."""
         crystal = np.repeat(np.arange(len(self)), self.num_atoms)
@@ -215,7 +242,13 @@ class Crystals:
         return digest.hexdigest()
 
     def structure(self, row: int) -> Structure:
-        """Return one crystal as a pymatgen structure."""
+        """Return one crystal as a pymatgen structure.
+
+        Raises:
+            UserError: Its formula alone is known.
+        """
+        if not self.structured[row]:
+            raise UserError(f"{self.origin(row)} is a formula without a structure")
         from pymatgen.core import Lattice, Structure
 
         atoms = slice(self.offsets[row], self.offsets[row + 1])
@@ -273,15 +306,19 @@ class Crystals:
     def to_pandas(self, *, structures: bool = True) -> pd.DataFrame:
         """Return a pandas DataFrame, ids as its index: the columns, and pymatgen structures before them.
 
+        Where none has a structure, formulas instead.
+
         The units are in its ``attrs["units"]``. :meth:`from_dataframe` gives the crystals back.
         """
         import pandas as pd
 
         index = pd.Index(self.ids, name="id")
         table = pd.DataFrame(dict(self.columns), index=index)
-        if structures:
+        if structures and not self.structured.any():
+            table.insert(0, "formula", pd.Series(self.written, index=index, dtype=object))
+        elif structures:
             column = np.empty(len(self), dtype=object)
-            column[:] = [self.structure(row) for row in range(len(self))]
+            column[:] = [self.structure(row) if there else None for row, there in enumerate(self.structured)]
             table.insert(0, "structure", column)
         table.attrs["units"] = dict(self.units)
         return table
@@ -460,6 +497,20 @@ class Crystals:
             columns=_columns(table),
             units=note_of(table.schema, path).get("units", {}),
         )
+
+
+def formulas_alone(
+    lattice: NDArray[np.float64], num_atoms: NDArray[np.int64], frac_coords: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return of which crystals neither cell nor any coordinate is known, ``(crystals,)``.
+
+    Where some numbers are there, the crystal is damaged.
+    """
+    alone = np.asarray(np.isnan(lattice).all(axis=(1, 2)), dtype=np.bool_)
+    if alone.any():
+        first = np.cumsum(num_atoms) - num_atoms
+        alone &= np.logical_and.reduceat(np.isnan(frac_coords).all(axis=1), first)
+    return alone
 
 
 def damaged_rows(table: Any, path: str | Path) -> dict[int, str]:  # noqa: ANN401 (pyarrow has no types)

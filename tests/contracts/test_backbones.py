@@ -1,6 +1,6 @@
 """Our backbones keep what every backbone promises. A new one is one line."""
 
-from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP, MomentNet
+from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP, MomentNet, Roost
 from tlzoo.testing import BackboneContract
 
 SMALL = {"dim": 8, "alignn_layers": 2, "gcn_layers": 2}
@@ -30,5 +30,7 @@ class TestBackbones(BackboneContract):
         "descriptors": lambda: DescriptorMLP(dim=8, depth=2),
         "descriptors-layer": lambda: DescriptorMLP(dim=8, depth=2, norm="layer"),
         "descriptors-composition": lambda: DescriptorMLP(dim=8, depth=1, structure=False),
+        "roost": lambda: Roost(dim=8, depth=2, heads=2, hidden=8),
+        "roost-learned": lambda: Roost(dim=8, depth=1, heads=1, hidden=8, features="learned"),
         "descriptors-structure": lambda: DescriptorMLP(dim=8, depth=1, composition=False),
     }

@@ -19,8 +19,14 @@ EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.yaml"))
 STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
 FRAGMENTS = sorted({*CONFIGS.glob("*/*.yaml")} - {*EXPERIMENTS} - {*STUDIES})
 
-# not downloaded: each must lie in TLZOO_DATA; the last is made by maintenance.teaching
-TABLES = {"phonondb_p3", "ju2021_sps_kappa", "aflow_agl", "runs/teaching.parquet"}
+# not downloaded: each must lie in TLZOO_DATA; those in runs are made by maintenance
+TABLES = {
+    "phonondb_p3",
+    "ju2021_sps_kappa",
+    "aflow_agl",
+    "runs/teaching.parquet",
+    "runs/compositions.parquet",
+}
 # experiments that start from the run of another
 STARTS = {
     "pretrain-taught-further": ("pretrain-taught", "momentnet-u1"),

@@ -7,6 +7,17 @@ from tlzoo.backbones.chgnet import CHGNet
 from tlzoo.backbones.descriptors import DescriptorMLP
 from tlzoo.backbones.momentnet import MomentNet
 from tlzoo.backbones.potential import Potential
+from tlzoo.backbones.roost import Roost
 from tlzoo.backbones.sevennet import SevenNet
 
-__all__ = ["ALIGNN", "CGCNN", "Backbone", "CHGNet", "DescriptorMLP", "MomentNet", "Potential", "SevenNet"]
+__all__ = [
+    "ALIGNN",
+    "CGCNN",
+    "Backbone",
+    "CHGNet",
+    "DescriptorMLP",
+    "MomentNet",
+    "Potential",
+    "Roost",
+    "SevenNet",
+]

@@ -22,6 +22,7 @@ from tlzoo.data.sources.repeats import SameId
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.suitability import Options, unusable
 from tlzoo.errors import UserError, no_such
+from tlzoo.graphs.formula_options import FormulaOptions
 from tlzoo.graphs.graph_options import GraphOptions
 
 Numbers = Mapping[str, NDArray[np.float64]]
@@ -144,7 +145,8 @@ def check(
     problems += element_problems(crystals)
     # with these every target is refused
     said = any(problem.kind in {"elements", "out of range"} for problem in problems)
-    problems += graph_problems(crystals, options or GraphOptions(), progress=progress)
+    wanted = options or GraphOptions() if crystals.structured.any() else FormulaOptions()
+    problems += graph_problems(crystals, wanted, progress=progress)
     groups = (
         None if sum(map(len, candidates(crystals))) > MANY else duplicate_groups(crystals, progress=progress)
     )
@@ -247,8 +249,10 @@ def _duplicates(crystals: Crystals, targets: Numbers, source: str, groups: Rows 
         groups = exact_copies(crystals)
     for row in np.flatnonzero(groups != np.arange(len(groups))).tolist():
         first = int(groups[row])
-        formula = crystals.structure(row).reduced_formula
-        text = f"is the same structure as {crystals.origin(first)} ({formula})"
+        text = f"has the formula of {crystals.origin(first)}"
+        if crystals.structured[row]:
+            formula = crystals.structure(row).reduced_formula
+            text = f"is the same structure as {crystals.origin(first)} ({formula})"
         for name, values in targets.items():
             one, other = values[first], values[row]
             if not np.isnan(one) and not np.isnan(other) and not np.isclose(one, other):
@@ -265,6 +269,8 @@ def _summary(crystals: Crystals, targets: Numbers) -> list[str]:
         f"atoms per crystal: {sizes.min()} to {sizes.max()}, median {np.median(sizes):g}",
         f"{len(elements)} elements: {' '.join(elements)}",
     ]
+    if bare := int((~crystals.structured).sum()):
+        lines.insert(1, f"{bare:,} of these are formulas without a structure, for models that read formulas")
     for name, values in targets.items():
         unit = crystals.units.get(name, "")
         known = values[~np.isnan(values)]

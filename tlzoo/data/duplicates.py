@@ -32,6 +32,7 @@ def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np
     Two crystals are the same if they have the same reduced formula, volumes per atom within 12 %, and match
     by pymatgen's `StructureMatcher` with its default tolerances (primitive cells, scaled to equal volume).
     Each crystal is compared with the first of every group of its formula; exact copies are not compared.
+    Of crystals without a structure those of one formula are the same.
 
     In a table with more than 10,000 crystals to compare, all of one formula with close volumes share a label
     without a comparison. No two equal structures get different labels, but different ones may get the same.
@@ -46,7 +47,7 @@ def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np
         for rows in alike:
             groups[rows] = rows[0]
         return groups[groups]
-    volumes = _volumes(crystals)
+    volumes = crystals.volume_per_atom
     with bar(total, "comparing structures", hidden=not progress) as shown:
         for rows in alike:
             for first, row in _matches(crystals, rows, volumes):
@@ -108,16 +109,11 @@ def candidates(crystals: Crystals) -> list[list[int]]:
     """Return lists of rows of one formula and close volumes per atom, without exact copies and loners."""
     labels = exact_copies(crystals)
     by_formula = defaultdict(list)
-    for row in np.flatnonzero(labels == np.arange(len(labels))).tolist():
+    # of equal formulas without structures all are exact copies
+    for row in np.flatnonzero((labels == np.arange(len(labels))) & crystals.structured).tolist():
         by_formula[crystals.formulas[row]].append(row)
-    volumes = _volumes(crystals)
+    volumes = crystals.volume_per_atom
     return [part for rows in by_formula.values() for part in _close_in_volume(rows, volumes)]
-
-
-def _volumes(crystals: Crystals) -> Volumes:
-    """Volume per atom in Å³, ``(crystals,)``."""
-    volumes: Volumes = np.abs(np.linalg.det(crystals.lattice)) / crystals.num_atoms
-    return volumes
 
 
 def _close_in_volume(rows: Sequence[int], volumes: Volumes) -> Iterator[list[int]]:

@@ -14,6 +14,7 @@ import numpy as np
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.sources import holds_several, read
+from tlzoo.data.sources.formula import Formula, is_formula
 from tlzoo.data.sources.parse import is_atoms, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import (
@@ -65,9 +66,11 @@ def crystals_from(
             - the name of a data set or a path: a structure file, a folder, a table
               (see :func:`tlzoo.data.sources.read`);
             - crystals;
-            - a pandas DataFrame with structures, texts of CIFs, paths or dicts in a column, whose index gives
+            - a pandas DataFrame with structures, texts of CIFs, paths or dicts in a column, or without these
+              with formulas in a column ``formula`` or ``composition``, whose index gives
               the ids if no column does, and whose ``attrs["units"]`` may name units; or such a column alone;
             - a pymatgen structure, ASE atoms, the dict of a structure or the text of a CIF;
+            - a formula, for what reads formulas: text that is no path;
             - a list or array of these, or of paths of structure files. Ids are the names of the files, else
               numbers from 0; ``properties`` of structures and ``info`` of atoms that are numbers or text are
               columns.
@@ -97,7 +100,7 @@ def crystals_from(
         # those that the table brings along may be of columns that it has no more
         known_units = data.attrs.get("units", {}).items()
         units = {**{name: unit for name, unit in known_units if name in data.columns}, **(units or {})}
-        known = Columns(id_column, structure_column)
+        known = Columns(id_column, structure_column, formulas=True)
         rows = _rows(data, known)
         places = numbered(TABLE, len(rows), "row")
         label, found = TABLE, records_of(rows, places, TABLE, known, Path())
@@ -208,6 +211,8 @@ def _source(item: Any, place: Place) -> tuple[Any, Problem | None]:  # noqa: ANN
     if not _is_path(item):
         return item, None
     path = Path(item)
+    if isinstance(item, str) and not path.exists() and is_formula(item):
+        return Formula(item), None
     if path.is_dir() or holds_several(path):
         what = "is a folder" if path.is_dir() else "is a file of several crystals"
         text = f"{str(item)!r} {what}; give it alone, or list the structure files in it"

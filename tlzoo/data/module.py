@@ -22,6 +22,7 @@ from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.stores import Options, Store, open_store
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
+from tlzoo.graphs.formula_options import FormulaOptions
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.machine import distributed
@@ -210,7 +211,7 @@ class CrystalDataModule(pl.LightningDataModule):
         module = self.trainer and self.trainer.lightning_module
         backbone = getattr(module, "backbone", None)
         wanted = getattr(module, "graph", None) or getattr(backbone, "graph", None) or self._options
-        if isinstance(wanted, GraphOptions | DescriptorOptions | VectorOptions):
+        if isinstance(wanted, GraphOptions | DescriptorOptions | VectorOptions | FormulaOptions):
             return wanted
         asked = f"{type(module).__name__}.graph is {wanted}" if module else "the data module has no trainer"
         raise UserError(

@@ -54,6 +54,9 @@ def common(crystals: Crystals, other: Crystals) -> tuple[NDArray[np.bool_], bool
     theirs = np.flatnonzero(np.isin(other.formulas, crystals.formulas))
     if not len(ours):
         return found, True
+    # a formula without a structure is that of every crystal with it
+    bare = [set(np.array(t.formulas)[~t.structured]) for t in (crystals, other)]
+    found[ours] = [formula in bare[0] or formula in bare[1] for formula in np.array(crystals.formulas)[ours]]
     both = Crystals.concatenated(
         [replace(t.select(r), columns={}) for t, r in ((crystals, ours), (other, theirs))]
     )
@@ -61,7 +64,7 @@ def common(crystals: Crystals, other: Crystals) -> tuple[NDArray[np.bool_], bool
     near = _near(both, is_ours)
     labels = duplicate_groups(both.select(near))
     mine = near[is_ours[near]]
-    found[ours[mine]] = np.isin(labels[is_ours[near]], labels[~is_ours[near]])
+    found[ours[mine]] |= np.isin(labels[is_ours[near]], labels[~is_ours[near]])
     return found, sum(map(len, candidates(both.select(near)))) <= MANY
 
 
@@ -71,7 +74,10 @@ def _near(both: Crystals, is_ours: NDArray[np.bool_]) -> NDArray[np.int64]:
     for row, formula in enumerate(both.formulas):
         rows.setdefault(formula, []).append(row)
     near: set[int] = set()
+    without = ~both.structured
     for members in map(np.array, rows.values()):
+        if without[members].any():
+            continue
         prints = np.stack([fingerprint(both, row) for row in members])
         theirs = ~is_ours[members]
         for row, one in zip(members[~theirs], prints[~theirs], strict=True):

@@ -80,8 +80,11 @@ def findings(crystals: Crystals) -> Iterator[Finding]:
     that is given twice, and of one without neighbours, the search for neighbours tells.
     """
     for start in range(0, len(crystals), CHUNK):
-        cells = cells_of(crystals, start, min(start + CHUNK, len(crystals)))
-        yield from (found._replace(row=start + found.row) for found in _findings(cells))
+        there = crystals.structured[start : start + CHUNK]
+        rows = start + np.flatnonzero(there)
+        cells = cells_of(crystals, start, min(start + CHUNK, len(crystals))).keep(there)
+        if len(rows):
+            yield from (found._replace(row=int(rows[found.row])) for found in _findings(cells))
 
 
 def _findings(cells: Cells) -> Iterator[Finding]:

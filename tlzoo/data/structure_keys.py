@@ -3,7 +3,7 @@
 A key is a hash of the reduced formula, the volume per atom, and four numbers that say how far the neighbours
 of each element are. They depend on neither cell, origin, orientation nor order of atoms, and the last four
 not on the scale either. Two crystals are the same if their formulas are, their volumes differ by at most
-12 %, and their shapes by at most 0.025 on average.
+12 %, and their shapes by at most 0.025 on average; if only the formula of one is known, if that is the same.
 
 Of 7,777 pairs of one formula and about one volume in the data set ``pretraining``, 88 % of those that
 pymatgen's ``StructureMatcher`` calls the same pass for the same, and 9 % of those that it calls different,
@@ -59,7 +59,7 @@ class StructureKeys:
         found = np.full((len(crystals), SHAPE), np.nan, dtype=np.float16)
         if shapes:
             found = _shapes(_Table(crystals))
-        return cls(hashes(crystals), volumes_per_atom(crystals).astype(np.float16), found)
+        return cls(hashes(crystals), crystals.volume_per_atom.astype(np.float16), found)
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -94,14 +94,15 @@ class StructureKeys:
 
         Without ``shapes`` other polymorphs of about the same density count too, at no cost.
         """
-        volumes, asked = volumes_per_atom(crystals), _numbers(hashes(crystals))
+        volumes, asked = crystals.volume_per_atom, _numbers(hashes(crystals))
         codes, order = self._ordered
         first, last = (np.searchsorted(codes, asked, side) for side in ("left", "right"))
         found = np.zeros(len(crystals), dtype=bool)
         for row in np.flatnonzero(first < last).tolist():
             there = order[first[row] : last[row]]
             known = self.volumes[there].astype(np.float64)
-            near = there[np.abs(known - volumes[row]) <= VOLUME_TOLERANCE * known]
+            # of a formula without a structure, on either side, the volume is not known
+            near = there[~(np.abs(known - volumes[row]) > VOLUME_TOLERANCE * known)]
             found[row] = len(near) and (not shapes or self._shaped(crystals, row, near))
         return found
 
@@ -123,12 +124,6 @@ def hashes(crystals: Crystals) -> NDArray[np.uint8]:
     """Return a hash of the reduced formula of each crystal, ``(crystals, 5)``."""
     digests = b"".join(blake2b(text.encode(), digest_size=DIGEST).digest() for text in crystals.formulas)
     return np.frombuffer(digests, np.uint8).reshape(-1, DIGEST)
-
-
-def volumes_per_atom(crystals: Crystals) -> NDArray[np.float64]:
-    """Return the volume of each cell over its atoms, Å³, ``(crystals,)``."""
-    volumes: NDArray[np.float64] = np.abs(np.linalg.det(crystals.lattice)) / crystals.num_atoms
-    return volumes
 
 
 class _Table(NamedTuple):
@@ -159,8 +154,11 @@ def shape(crystals: Crystals, row: int) -> list[float]:
         s_m = \frac{1}{\sqrt n} \sum_{ABk} \sigma_{mABk} F_{ABk}
 
     over the n numbers of the :func:`~tlzoo.data.fingerprints.fingerprint` F. Differences of s are
-    on average as large as those of F (Johnson & Lindenstrauss 1984). NaN if the fingerprint costs too much.
+    on average as large as those of F (Johnson & Lindenstrauss 1984). NaN if the fingerprint costs too much,
+    or there is no structure.
     """
+    if np.isnan(crystals.lattice[row]).all():
+        return [float("nan")] * SHAPE
     atoms = crystals.numbers[crystals.offsets[row] : crystals.offsets[row + 1]]
     rarest = np.unique(atoms, return_counts=True)[1].min()
     if FIRST_SPHERE * NEAREST * len(atoms) ** 2 / rarest > MOST_PAIRS:

@@ -11,6 +11,8 @@ from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.graphs.batch import Batch
+from tlzoo.graphs.formula_options import FormulaOptions
+from tlzoo.graphs.formula_store import FormulaStore
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.graphs.vector_store import VectorStore
@@ -19,7 +21,7 @@ __all__ = ["Options", "Store", "batch_of", "kind", "open_store"]
 
 # Of what networks read, and of physics.
 Options: TypeAlias = suitability.Options | PhysicsOptions
-Store: TypeAlias = GraphStore | DescriptorStore | VectorStore
+Store: TypeAlias = GraphStore | DescriptorStore | VectorStore | FormulaStore
 
 
 def open_store(crystals: Crystals, options: Options, *, cache_dir: Path | None = None) -> Store:
@@ -37,6 +39,8 @@ def kind(options: Options) -> Any:  # noqa: ANN401 (a class of stores; mypy cann
     """Return the class of stores that hold what is made of crystals with some options."""
     if isinstance(options, DescriptorOptions | PhysicsOptions):
         return DescriptorStore
+    if isinstance(options, FormulaOptions):
+        return FormulaStore
     return VectorStore if isinstance(options, VectorOptions) else GraphStore
 
 

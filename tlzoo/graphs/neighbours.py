@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.crystals import SYMBOLS
+from tlzoo.crystals import SYMBOLS, formulas_alone
 from tlzoo.errors import UserError
 from tlzoo.graphs.graph_options import GraphOptions
 
@@ -27,6 +27,12 @@ CLOSEST = 0.1
 
 # A cell with a smaller part of the volume of a box with the same edges is taken for a mistake.
 FLATTEST = 1e-5
+
+# What is said of a crystal of which the formula alone is known.
+NO_STRUCTURE = (
+    "a formula without a structure: bring the structure, or take what reads formulas: the checkpoint "
+    "roost-fe-bg, the network Roost, the descriptors of the composition"
+)
 
 
 class Cells(NamedTuple):
@@ -180,6 +186,7 @@ def checked(
 def _unusable(cells: Cells) -> Iterator[tuple[int, str]]:
     """Yield the rows whose numbers make no crystal, with the reason."""
     first = np.cumsum(cells.num_atoms) - cells.num_atoms
+    formula = formulas_alone(cells.lattice, cells.num_atoms, cells.frac_coords)
     finite = np.isfinite(cells.lattice).all(axis=(1, 2))
     finite &= np.logical_and.reduceat(np.isfinite(cells.frac_coords).all(axis=1), first)
     lattice = np.where(finite[:, None, None], cells.lattice, 0)
@@ -190,6 +197,8 @@ def _unusable(cells: Cells) -> Iterator[tuple[int, str]]:
         if finite[row]:
             text = f"the cell is flat (volume {volume[row]:.3g} Å³); "
             text += "the lattice must be three independent vectors, in Å"
+        if formula[row]:
+            text = NO_STRUCTURE
         yield row, text
 
 

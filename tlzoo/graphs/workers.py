@@ -31,7 +31,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.errors import UserError
 from tlzoo.graphs.graph_chunk import Chunk, cells_of, graphs_of
 from tlzoo.graphs.graph_options import GraphOptions
-from tlzoo.graphs.neighbours import Cells
+from tlzoo.graphs.neighbours import NO_STRUCTURE, Cells
 from tlzoo.machine.runtime import keep_memory, usable_cores
 
 VARIABLE = "TLZOO_WORKERS"
@@ -78,13 +78,24 @@ class NoGraphError(UserError):
 
     def __init__(self, crystals: Crystals, problems: Mapping[int, str], product: Product = GRAPHS) -> None:
         noun = "graph" if product.noun == "graphs" else product.noun
-        lines = [f"{crystals.origin(row)}: {text}" for row, text in list(problems.items())[:10]]
-        if len(problems) > len(lines):
-            lines.append(f"and {len(problems) - len(lines)} more")
+        told = lines(crystals, problems)
+        told = [*told[:10], *([f"and {len(told) - 10} more"] if len(told) > 10 else [])]
         super().__init__(
-            f"no {noun} can be made of {len(problems)} of {len(crystals)} crystals:\n  " + "\n  ".join(lines)
+            f"no {noun} can be made of {len(problems)} of {len(crystals)} crystals:\n  " + "\n  ".join(told)
         )
         self.rows = list(problems)
+
+
+def lines(crystals: Crystals, problems: Mapping[int, str]) -> list[str]:
+    """Return what is wrong with crystals, by row, in words: a line each, one for all formulas of a table."""
+    formulas = [row for row, text in problems.items() if text == NO_STRUCTURE]
+    others = set(formulas[1:])
+    more = f" and {len(others):,} more" if others else ""
+    return [
+        f"{crystals.origin(row)}{more if text == NO_STRUCTURE else ''}: {text}"
+        for row, text in problems.items()
+        if row not in others
+    ]
 
 
 def all_chunks(

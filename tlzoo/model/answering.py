@@ -17,12 +17,14 @@ from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.descriptors.stores import Options, Store, kind
 from tlzoo.errors import UserError
+from tlzoo.graphs.formula_options import FormulaOptions
+from tlzoo.graphs.formulas import FORMULAS
 from tlzoo.graphs.graph_chunk import Chunk, cells_of
 from tlzoo.graphs.neighbours import Cells
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.graphs.vectors import VECTORS
-from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product
+from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product, lines
 from tlzoo.machine.progress import bar
 from tlzoo.physics.physics_chunk import KINDS
 
@@ -54,6 +56,8 @@ def product(options: Options) -> Product:
         return DESCRIPTORS
     if isinstance(options, PhysicsOptions):
         return KINDS[options.kind].product
+    if isinstance(options, FormulaOptions):
+        return FORMULAS
     return VECTORS if isinstance(options, VectorOptions) else GRAPHS
 
 
@@ -204,16 +208,18 @@ def answer_inputs(
     unread = any(problem.severity == "error" for _, read in tables for problem in read)
     list(map(prepare, (crystals for crystals, _ in tables if skip_bad or not unread)))
     wrong: list[str] = []
-    ids, found = [], []
+    ids, found, count = [], [], 0
     for crystals, read in tables:
         questions = Questions(crystals, options)
         wrong += [str(problem) for problem in read if problem.severity == "error"]
+        count += sum(problem.severity == "error" for problem in read)
         for part in questions.parts():
             if skip_bad or not (unread or wrong or questions.problems):
                 ids.append(crystals.ids[part.rows])
                 found.append(answer(crystals.select(part.rows), part.stores))
-        wrong += [f"{crystals.origin(row)}: {text}" for row, text in questions.problems.items()]
-    listing = f"{len(wrong)} cannot be predicted:\n  " + "\n  ".join(wrong)
+        wrong += lines(crystals, questions.problems)
+        count += len(questions.problems)
+    listing = f"{count} cannot be predicted:\n  " + "\n  ".join(wrong)
     if wrong and not skip_bad:
         raise UserError(listing + "; correct them, or leave them out with --skip-bad")
     if wrong:

@@ -28,6 +28,7 @@ from tlzoo.data.sources.problems import tell
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
+from tlzoo.graphs.formula_options import FormulaOptions
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.vector_store import VectorStore
@@ -147,6 +148,8 @@ class Atoms:
     ) -> None:
         self.model, self.name, self.skip_bad = model, name, skip_bad
         backbone = model.backbone
+        if isinstance(backbone.graph, FormulaOptions):
+            raise UserError(f"{name} reads formulas, and says nothing of the atoms of a crystal")
         there = {key: each.dim for key, each in backbone.atom_layers().items()}
         if not there:
             raise UserError(f"{name} has no layer of atoms")

@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.crystals import Crystals
-from tlzoo.descriptors.descriptor_options import DescriptorOptions
+from tlzoo.data.intake import crystals_from
 from tlzoo.descriptors.stores import batch_of
+from tlzoo.descriptors.suitability import reads_structure
+from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.graph_options import GraphOptions
@@ -43,7 +46,7 @@ class BackboneContract:
 
     def sees_structure(self, backbone: Backbone) -> bool:
         """Whether strain must change the embedding."""
-        return backbone.graph != DescriptorOptions(structure=False)
+        return reads_structure(backbone.graph)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run each test for all backbones, and for all structures where it asks for one."""
@@ -193,6 +196,20 @@ class BackboneContract:
             assert (embed(backbone, strained) - wanted).norm() > 1e-3 * wanted.norm()
         else:
             assert torch.equal(embed(backbone, strained), wanted)
+
+    def test_a_formula_is_enough_or_the_message_says_that_it_is_not(self, backbone: Backbone) -> None:
+        """However it is written: the order of the elements, multiples and brackets mean nothing."""
+        texts = ["NaCl", "BaTiO3", "O6Ti2Ba2", "BaTi1.0O(O2)", "Cl0.5Na0.5"]
+        formulas = crystals_from(pd.DataFrame({"formula": texts}))
+        if self.sees_structure(backbone):
+            with pytest.raises(UserError, match="a formula without a structure: bring the structure"):
+                batch_of(formulas, backbone.graph)
+            return
+        with torch.no_grad():
+            got = backbone.eval()(batch_of(formulas, backbone.graph))
+        wanted = embed(backbone, rock_salt(), perovskite())
+        for row, place in zip(got, (0, 1, 1, 1, 0), strict=True):
+            assert_same(row, wanted[place])
 
     def test_one_atom_cell_works(self, backbone: Backbone) -> None:
         assert embed(backbone, iron()).isfinite().all()

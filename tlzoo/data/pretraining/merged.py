@@ -77,7 +77,7 @@ def build(tables: Mapping[str, Crystals]) -> Crystals:
             usable = ~here["reasons"].str.contains(exclusions.NO_GRAPH)
             members = here.index[usable & (here["member_of"] != "")]
             test.append(part.select(rows_of(list(members), rows_by_id(source.ids), f"test of {name}")))
-    parts = [_part(formula) for formula in learn[0].formulas] + ["test"] * sum(map(len, test))
+    parts = [part_of(formula) for formula in learn[0].formulas] + ["test"] * sum(map(len, test))
     table = Crystals.concatenated([*learn, *test])
     return replace(table, columns={**table.columns, "part": np.array(parts, dtype=object)})
 
@@ -102,10 +102,10 @@ def _united(table: Crystals, part: Crystals) -> Crystals:
     return Crystals.concatenated([table, part.select(np.setdiff1d(np.arange(len(part)), rows))])
 
 
-def _part(formula: str) -> str:
+def part_of(formula: str) -> str:
     """Return ``train`` or ``val`` by the hash of a formula: a draw that everybody repeats.
 
-    >>> _part("O3-Ti1-Sr1"), _part("Cl1-Na1")
+    >>> part_of("O3-Ti1-Sr1"), part_of("Cl1-Na1")
     ('train', 'train')
     """
     draw = int.from_bytes(hashlib.sha256(formula.encode()).digest()[:6]) / 2**48

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tlzoo import plugins
@@ -15,6 +16,7 @@ from tlzoo.data.sources.folder import (
     structure_files,
     unzipped,
 )
+from tlzoo.data.sources.formula import Formula, is_formula
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.reader import Reader
 from tlzoo.data.sources.records import Columns, Record, Records, Table, assemble, finish, sound
@@ -54,7 +56,8 @@ def read(
     Args:
         path: A folder of structure files with or without a CSV of labels, the CSV in it that counts, a zip
             archive of a folder, a single CIF or POSCAR file, a CSV/TSV/parquet/JSON/JSONL table with
-            structures or paths in a column, extended XYZ, or an ASE db.
+            structures or paths in a column, or formulas in a column ``formula`` or ``composition``, extended
+            XYZ, or an ASE db; or a formula, if nothing is called so.
         targets: Columns that must be numbers (empty cells are unknown, NaN); every structure must then have
             a row in the CSV beside it. None: every column that mostly is numbers; ``()``: none.
         id_column: Column of the identifiers; found by name if not given.
@@ -89,6 +92,11 @@ def read_all(
         UserError: Nothing at all can be read from the path.
     """
     path = Path(path)
+    if not path.exists() and is_formula(str(path)):
+        text = str(path)
+        return finish(
+            assemble([Record(text, Place(text), Formula(text))]), targets=targets, units=units or {}
+        )
     if not path.exists():
         raise UserError(f"{path} does not exist; wanted {WANTED}")
     labels_wanted = targets is None or len(targets) > 0
@@ -136,6 +144,6 @@ def _read_table(
         return reader(path, columns)
     except NoStructuresError:
         if not lies_beside_structures(path):
-            raise
+            return reader(path, replace(columns, formulas=True))
     folder = path.parent
     return read_folder(folder, str(folder), id_column=columns.id, labels_wanted=True, table=path)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from tlzoo.crystals import SYMBOLS
 from tlzoo.data.sources.cif import read as read_cif
 from tlzoo.data.sources.cifblocks import CifError, is_cif
+from tlzoo.data.sources.formula import Formula, FormulaError, read_formula
 from tlzoo.data.sources.poscar import NUMBERS, PoscarError, element, is_poscar, read_poscar
 from tlzoo.periodicity import SMALLEST, fractional, set_apart
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
-# A file, one in memory, the text of one, a dict, a structure of pymatgen, or atoms of ASE.
-Source: TypeAlias = "Path | Document | str | Mapping[str, Any] | Structure | Atoms"
+# A file, one in memory, the text of one, a dict, a structure of pymatgen, atoms of ASE, or a formula.
+Source: TypeAlias = "Path | Formula | Document | str | Mapping[str, Any] | Structure | Atoms"
 
 # A worker process needs 1-3 s to import pymatgen, the time in which 500 files are parsed: fewer than this are
 # parsed sooner without workers, and a worker is given many at a time.
@@ -203,6 +204,8 @@ def is_structure_text(value: object) -> bool:
 
 
 def _sites_and_remarks(source: Source) -> tuple[Sites, list[str]]:
+    if isinstance(source, Formula):
+        return _of_formula(source), []
     if not is_atoms(source):
         return _sites(_structure(source))
     try:
@@ -210,6 +213,16 @@ def _sites_and_remarks(source: Source) -> tuple[Sites, list[str]]:
     except ValueError as error:
         raise _BadStructureError("not periodic", str(error)) from error
     return sites, [note] if note else []
+
+
+def _of_formula(formula: Formula) -> Sites:
+    """Return the atoms of the smallest formula; neither cell nor places are known."""
+    try:
+        counts = read_formula(formula.text)
+    except FormulaError as error:
+        raise _BadStructureError("unreadable", str(error)) from error
+    numbers = np.repeat([number for number, _ in counts], [count for _, count in counts])
+    return Sites(np.full((3, 3), np.nan), numbers.astype(np.int64), np.full((len(numbers), 3), np.nan))
 
 
 def _structure(source: Source) -> Structure | Sites:

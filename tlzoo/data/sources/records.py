@@ -32,10 +32,14 @@ STRUCTURE_NAMES = (
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that hold ids and structures; None: found by name, then by content."""
+    """Names of the columns that hold ids and structures; None: found by name, then by content.
+
+    ``formulas`` is whether a column of formulas will do where there are no structures.
+    """
 
     id: str | None = None
     structure: str | None = None
+    formulas: bool = False
 
 
 @dataclass

@@ -13,6 +13,7 @@ import numpy as np
 
 from tlzoo.crystals import COLUMNAR, Crystals, damaged_rows
 from tlzoo.data.sources.csvfile import read_rows, read_text
+from tlzoo.data.sources.formula import FORMULA_NAMES, Formula, is_formula
 from tlzoo.data.sources.parse import Source, is_atoms, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem, option
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Records, Table, find_column
@@ -96,7 +97,9 @@ def _columnar(path: Path) -> Table:
     infinite = np.zeros(len(crystals), dtype=bool)
     infinite[~np.isfinite(crystals.lattice).all(axis=(1, 2))] = True
     infinite[rows[~np.isfinite(crystals.frac_coords).all(axis=1)]] = True
+    infinite &= crystals.structured
     flat = np.abs(np.linalg.det(np.nan_to_num(crystals.lattice))) < SMALLEST
+    flat &= crystals.structured
     text = "has a flat cell; the lattice must be three independent vectors, in Å"
     wrong |= dict.fromkeys(kept[flat].tolist(), text)
     text = "has a cell or coordinates that are not finite numbers"
@@ -172,18 +175,21 @@ def records_of(
         UserError: A column is not there, or none holds structures.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    structure = _structure_column(rows, names, label, columns.structure, folder)
+    structure = _structure_column(rows, names, label, columns.structure, folder, formulas=columns.formulas)
+    by_formula = _holds_formulas(rows, structure, folder, asked=columns.structure is not None)
     id_column = columns.id or find_column([name for name in names if name != structure], ID_NAMES)
     if id_column is not None and id_column not in names:
         raise UserError(f"{label}: {no_such('column', id_column, names)}")
     records, problems = [], []
+    texts = [str(row.get(structure)).strip() for row in rows] if by_formula else []
+    telling = len(set(texts)) == len(texts)
     for number, (row, place) in enumerate(zip(rows, places, strict=True), start=1):
-        source = _source(row.get(structure), folder)
+        source = _source(row.get(structure), folder, by_formula=by_formula)
         said = row.get(id_column) if id_column else None
         unknown = said is None or (isinstance(said, float) and math.isnan(said))
         name = "" if unknown else str(said).strip()
         if source is None:
-            text = f"column {structure!r} is empty; wanted a structure"
+            text = f"column {structure!r} is empty; wanted a {'formula' if by_formula else 'structure'}"
             problems.append(Problem(place, "no structure", text))
         elif isinstance(source, Path) and not os.path.isfile(source):  # noqa: PTH113 (the name may be too long)
             shown = str(row[structure])
@@ -194,13 +200,18 @@ def records_of(
             text = f"column {id_column!r} is empty; every crystal needs an id"
             problems.append(Problem(place, "missing id", text))
         else:
-            name = name or (source.stem if isinstance(source, Path) else str(number))
+            if not name and isinstance(source, Path):
+                name = source.stem
+            elif not name:
+                name = source.text if isinstance(source, Formula) and telling else str(number)
             values = {key: value for key, value in row.items() if key not in {structure, id_column}}
             records.append(Record(name, place, source, values))
     return records, problems
 
 
-def _source(value: Any, folder: Path) -> Source | None:  # noqa: ANN401 (whatever a cell holds)
+def _source(value: Any, folder: Path, *, by_formula: bool) -> Source | None:  # noqa: ANN401 (whatever a cell holds)
+    if by_formula:
+        return Formula(str(value).strip()) if _there(value) and str(value).strip() else None
     if isinstance(value, Mapping | Path) or is_structure(value) or is_atoms(value):
         return folder / value if isinstance(value, Path) else value
     if not isinstance(value, str) or not value.strip():
@@ -223,8 +234,22 @@ def _holds_structures(rows: Sequence[Mapping[str, Any]], name: str, folder: Path
     return isinstance(value, str) and len(value) < 255 and "\n" not in value and (folder / value).is_file()
 
 
+def _holds_formulas(rows: Sequence[Mapping[str, Any]], name: str, folder: Path, *, asked: bool) -> bool:
+    """Whether a column that counts holds formulas: it is called so, or somebody says that it counts."""
+    if _holds_structures(rows, name, folder):
+        return False
+    value = next((row[name] for row in rows if _there(row.get(name))), None)
+    return name.strip().lower() in FORMULA_NAMES or (asked and isinstance(value, str) and is_formula(value))
+
+
 def _structure_column(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], label: str, wanted: str | None, folder: Path
+    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    label: str,
+    wanted: str | None,
+    folder: Path,
+    *,
+    formulas: bool,
 ) -> str:
     if wanted is not None:
         if wanted not in names:
@@ -241,7 +266,11 @@ def _structure_column(
             f"{label}: the columns {', '.join(map(repr, holding))} all hold structures; say which counts "
             f"{option('structure_column', 'NAME')}, or remove the others"
         )
+    formula = find_column(names, FORMULA_NAMES)
+    if formula is not None and formulas:
+        return formula
     raise NoStructuresError(
-        f"{label}: no column holds structures (the text of a CIF or POSCAR, a path, or a structure dict); "
+        f"{label}: no column holds structures (the text of a CIF or POSCAR, a path, or a structure dict) or "
+        "is called formula or composition; "
         f"there are: {', '.join(names) or 'none'}; name it with structure_column"
     )

@@ -24,6 +24,8 @@ from tlzoo.physics.physics_chunk import version
 from tlzoo.physics.potentials import package, potentials
 
 DESCRIPTORS: Final = "descriptors"
+# those that a formula is enough for
+COMPOSITION: Final = "composition"
 
 # Fewer are described anew each time: that takes less than reading them from the cache is worth.
 MANY: Final = 2000
@@ -152,10 +154,24 @@ class Descriptors(Source):
         place = {name: i for i, name in enumerate(store.names)}
         return {layer: store.values[:, [place[name] for name in self.columns(layer)]] for layer in layers}
 
-    @staticmethod
-    def _options(layers: Sequence[str]) -> DescriptorOptions:
-        kind = layers[0] if len(set(layers)) == 1 else Descriptors.default
+    def _options(self, layers: Sequence[str]) -> DescriptorOptions:
+        kind = layers[0] if len(set(layers)) == 1 else self.default
         return DescriptorOptions(composition=kind != "structure", structure=kind != "composition")
+
+
+class Composition(Descriptors):
+    """Those of the composition alone: there need not be a structure."""
+
+    default = "composition"
+
+    @property
+    def layers(self) -> list[str]:
+        """There is one."""
+        return [self.default]
+
+    def sizes(self, layer: str) -> list[int]:
+        """Return their number."""
+        return [len(self.columns(layer))]
 
 
 class Physics(Source):
@@ -315,9 +331,9 @@ def activations(
 
 
 def source(name: str) -> Source:
-    """Return ``descriptors``, physics (``phonons:chgnet``), a model as :func:`tlzoo.load` takes it, or more.
+    """Return descriptors, physics (``phonons:chgnet``), a model as :func:`tlzoo.load` takes it, or more.
 
-    ``+`` joins several.
+    Descriptors are ``descriptors`` or, of the composition alone, ``composition``. ``+`` joins several.
 
     Raises:
         UserError: There is no such model, or it is damaged.
@@ -334,6 +350,8 @@ def sources(places: Mapping[str, str]) -> Source:
 def _of(place: str) -> Source:
     if place == DESCRIPTORS:
         return Descriptors()
+    if place == COMPOSITION:
+        return Composition()
     if not place:
         raise UserError("a source of features has no name: give one before and after each + and comma")
     _, colon, potential = place.partition(":")
@@ -344,7 +362,7 @@ def _of(place: str) -> Source:
 
 def is_computed(name: str) -> bool:
     """Whether a source needs no network that is kept in a file: descriptors, or physics."""
-    return name == DESCRIPTORS or is_physics(name)
+    return name in {DESCRIPTORS, COMPOSITION} or is_physics(name)
 
 
 def version_of(name: str) -> str:

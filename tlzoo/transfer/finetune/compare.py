@@ -5,7 +5,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
@@ -42,7 +42,7 @@ from tlzoo.transfer.finetune.course import Course
 from tlzoo.transfer.finetune.decision import BOTH, Decision, decide
 from tlzoo.transfer.finetune.duration import Durations, told
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
-from tlzoo.transfer.finetune.finetune_request import LATEST, Request
+from tlzoo.transfer.finetune.finetune_request import FORMULA_START, LATEST, START, Request
 from tlzoo.transfer.finetune.frozen_head import FrozenHead
 from tlzoo.transfer.finetune.measure import Measure, are_classes
 from tlzoo.transfer.finetune.recipes import recipe
@@ -167,6 +167,7 @@ def _compared(
         say(text)
 
     comparison = Comparison.prepare(request, tell, known)
+    asked, request = request, comparison.request
     frozen = comparison.frozen()
     with comparison.course:
         tried = comparison.tune()
@@ -192,7 +193,7 @@ def _compared(
     write_text(request.run_dir / "verdict.json", content + "\n")
     write_text(request.run_dir / "verdict.md", found.document())
     tell(f"\n{found.text()}\n\nrun directory: {request.run_dir}")
-    finished.keep(request, comparison.data.table, comparison.plan.trees.values(), said)
+    finished.keep(asked, comparison.data.table, comparison.plan.trees.values(), said)
     return found
 
 
@@ -220,17 +221,15 @@ class Comparison:
             for choice in {choice.start: choice for choice in choices}.values():
                 Configuration.parsed(asked.tree(side, choice, request.seed)).build()
         data = read(draft(request, next(iter(starts.values()))), known)
+        if request.starts == START and not data.crystals.structured.any():
+            say(f"{request.source} has formulas alone, without structures: starting from {FORMULA_START[0]}")
+            return cls.prepare(replace(request, starts=FORMULA_START), say, known)
         if not len(data.split.test):
             raise UserError("the split has no test part to compare on; choose a splitter with test > 0")
         row = recipe(len(data.split.train))
         say(f"{data.targets[0]} of {request.source}: {data.split.describe()}")
         if request.head is None:
-            for start, model in starts.items():
-                if kin := in_unit(model.card, data.units[0]):
-                    say(
-                        f"{start} has learned {', '.join(kin)} in {data.units[0]}: if your property is "
-                        f"nearly the same, --head {' or '.join(kin)} starts from what it predicts"
-                    )
+            _tell_of_kin(starts, data.units[0], say)
         labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
         classes = are_classes(labels)
         experiments = plan(request, starts, row, data.targets, classes=classes)
@@ -478,6 +477,16 @@ class Comparison:
         else:
             predicted = regressions(features, target, known, rows)
         return {name: (values - target[rows])[None] for name, values in predicted.items()}
+
+
+def _tell_of_kin(starts: Mapping[str, Loaded], unit: str, say: Callable[[str], None]) -> None:
+    """Say which models have learned something in the unit of the target."""
+    for start, model in starts.items():
+        if kin := in_unit(model.card, unit):
+            say(
+                f"{start} has learned {', '.join(kin)} in {unit}: if your property is "
+                f"nearly the same, --head {' or '.join(kin)} starts from what it predicts"
+            )
 
 
 def _held(errors: Mapping[str, Values], decision: Decision | None, model: str) -> dict[str, float]:

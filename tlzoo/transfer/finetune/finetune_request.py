@@ -17,6 +17,9 @@ from tlzoo.transfer.finetune.recipes import Strategy, strategy
 LATEST: Final = Path("runs/finetune")
 # Each fold is a whole training, or comparison.
 MOST_FOLDS: Final = 50
+# Where nobody names a model: for structures, and for formulas without any.
+START: Final = ("momentnet-u",)
+FORMULA_START: Final = ("roost-fe-bg",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class Request:
         target: Column to learn; not needed if the data have only one.
         unit: Unit of the target, where the data do not say.
         starts: Models to start from: checkpoints (`tlzoo zoo list`), run directories or ``.safetensors``
-            files; of several, validation chooses.
+            files; of several, validation chooses. By default roost-fe-bg where the data are formulas alone.
         strategy: What is trained of the network; by default the number of crystals decides, as for the other
             options without a default.
         strategies: Several of these to try, instead; validation chooses.
@@ -63,7 +66,7 @@ class Request:
     source: str
     target: str | None = None
     unit: str | None = None
-    starts: tuple[str, ...] = ("momentnet-u",)
+    starts: tuple[str, ...] = START
     strategy: Strategy | None = None
     strategies: tuple[Strategy, ...] | None = None
     head: str | None = None

@@ -19,7 +19,7 @@ from tlzoo.transfer.features import estimators
 from tlzoo.transfer.features.base import Bases
 from tlzoo.transfer.features.estimators import Fitted
 from tlzoo.transfer.features.folds import groups_of
-from tlzoo.transfer.features.layers import DESCRIPTORS, Network, is_computed, parts_of, source
+from tlzoo.transfer.features.layers import COMPOSITION, DESCRIPTORS, Network, is_computed, parts_of, source
 from tlzoo.transfer.features.learning import collect, near
 from tlzoo.transfer.features.nested import Candidate, Learner, candidates, few
 from tlzoo.transfer.features.saved import Part, SavedFeatures, standardised
@@ -84,8 +84,9 @@ class FrozenHead:
         groups = groups_of(crystals, "composition")
         if len(np.unique(groups[_places(data, train)])) < LEAST:
             raise UserError(f"it needs {LEAST} different compositions in the training part")
-        sources = {name: source(name) for name in (*starts, DESCRIPTORS)}
-        joined = "+".join((*starts, DESCRIPTORS, *beside))
+        described = DESCRIPTORS if crystals.structured.all() else COMPOSITION
+        sources = {name: source(name) for name in (*starts, described)}
+        joined = "+".join((*starts, described, *beside))
         needs = {each for of in sources.values() if isinstance(of, Network) for each in of.needs()}
         made = {each: open_store(crystals, each, cache_dir=data.cache_dir) for each in needs}
         wanted = {name: (of, of.layers) for name, of in sources.items()}
@@ -215,5 +216,5 @@ def _choices(by_source: Mapping[str, Sequence[Candidate]]) -> list[Sequence[Cand
     """Return among what one is chosen each: layers of a model, a kind of descriptors."""
     found: list[Sequence[Candidate]] = []
     for name, each in by_source.items():
-        found += [[one] for one in each] if name == DESCRIPTORS else [each]
+        found += [[one] for one in each] if name in {DESCRIPTORS, COMPOSITION} else [each]
     return found

@@ -1,0 +1,131 @@
+"""Formulas: what a compound is made of, where nobody says how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from math import gcd, lcm
+from typing import Final, NamedTuple, TypeAlias
+
+from tlzoo.data.sources.poscar import NUMBERS, element
+
+FORMULA_NAMES: Final = (
+    "formula",
+    "composition",
+    "reduced_formula",
+    "pretty_formula",
+    "formula_pretty",
+    "chemical_formula",
+)
+
+# Steps of a ten-thousandth in all amounts: finer than any composition is known, and no more atoms than this.
+MOST_ATOMS: Final = 10_000
+# What is longer is a text.
+LONGEST: Final = 200
+
+# By atomic number.
+Amounts: TypeAlias = dict[int, Fraction]
+
+_PLAIN: Final = str.maketrans("₀₁₂₃₄₅₆₇₈₉[]{}•∙⋅", "0123456789()()···")
+_TOKEN: Final = re.compile(r"([A-Z][a-z]?)|(\()|(\))|(\d+\.?\d*|\.\d+)")
+
+
+class Formula(NamedTuple):
+    """A text that is to be read as a formula, not as a path or a structure."""
+
+    text: str
+
+
+class FormulaError(ValueError):
+    """A text that is no formula."""
+
+
+def is_formula(text: str) -> bool:
+    """Whether a text is a formula of known elements.
+
+    >>> [is_formula(text) for text in ("BaTiO3", "Bi0.5Sb1.5Te3", "CuSO4·5H2O", "a.cif", "mp", "Xx2", "")]
+    [True, True, True, False, False, False, False]
+    """
+    try:
+        read_formula(text)
+    except FormulaError:
+        return False
+    return True
+
+
+def read_formula(text: str) -> list[tuple[int, int]]:
+    """Return atomic numbers, ascending, and the atoms of each in the smallest formula of whole numbers.
+
+    Brackets of any kind, amounts with decimals, and parts joined by a dot on the line (``·`` or ``*``), each
+    with a number before it, may be in it; spaces mean nothing.
+
+    >>> read_formula("Bi0.5Sb1.5Te3"), read_formula("Ca3(PO4)2")
+    ([(51, 3), (52, 6), (83, 1)], [(8, 8), (15, 2), (20, 3)])
+
+    Raises:
+        FormulaError: It is none; the message says where, or it has more than 10,000 atoms.
+    """
+    plain = re.sub(r"\s|_", "", text.translate(_PLAIN)).replace("*", "·")
+    if not plain or len(plain) > LONGEST:
+        raise FormulaError(f"is no formula: {text.strip()[:60]!r}")
+    amounts: Amounts = {}
+    for part in plain.split("·"):
+        times = re.match(r"\d+\.?\d*|\.\d+", part)
+        inner = _sum(_tokens(part[times.end() :] if times else part, text), text)
+        _add(amounts, inner, Fraction(times[0]) if times else Fraction(1))
+    found = sorted((number, amount) for number, amount in amounts.items() if amount)
+    if not found:
+        raise FormulaError(f"is no formula, but {text.strip()!r}: there are no atoms in it")
+    whole = lcm(*(amount.denominator for _, amount in found))
+    counts = [int(amount * whole) for _, amount in found]
+    divisor = gcd(*counts)
+    if sum(counts) // divisor > MOST_ATOMS:
+        raise FormulaError(
+            f"is {text.strip()!r}, which has {sum(counts) // divisor:,} atoms in whole numbers; at most "
+            f"{MOST_ATOMS:,} are read: round the amounts"
+        )
+    return [(number, count // divisor) for (number, _), count in zip(found, counts, strict=True)]
+
+
+def _tokens(part: str, text: str) -> Iterator[tuple[str, str]]:
+    """Yield the kind of each piece (``e``, ``(``, ``)``, ``n``), and the piece."""
+    place = 0
+    while place < len(part):
+        match = _TOKEN.match(part, place)
+        if match is None:
+            raise FormulaError(f"is no formula, but {text.strip()!r}: {part[place]!r} has no meaning there")
+        kind = "e()n"[match.lastindex - 1]  # type: ignore[operator]
+        if kind == "e" and not element(match[0]):
+            raise FormulaError(f"is no formula, but {text.strip()!r}: {match[0]!r} is no element")
+        yield kind, match[0]
+        place = match.end()
+
+
+def _sum(tokens: Iterable[tuple[str, str]], text: str) -> Amounts:
+    """Return the amounts of a part without dots."""
+    open_: list[Amounts] = [{}]
+    last: Amounts = {}  # what a number would be of
+    for kind, piece in tokens:
+        if kind == "(":
+            open_.append({})
+            last = {}
+        elif kind == "n":
+            if not last:
+                raise FormulaError(f"is no formula, but {text.strip()!r}: {piece} is of nothing")
+            _add(open_[-1], last, Fraction(piece) - 1)
+            last = {}
+        else:
+            if kind == ")" and len(open_) == 1:
+                raise FormulaError(f"is no formula, but {text.strip()!r}: its brackets do not close")
+            last = {NUMBERS[piece]: Fraction(1)} if kind == "e" else open_.pop()
+            _add(open_[-1], last, Fraction(1))
+    if len(open_) > 1:
+        raise FormulaError(f"is no formula, but {text.strip()!r}: its brackets do not close")
+    return open_[0]
+
+
+def _add(total: Amounts, more: Amounts, times: Fraction) -> None:
+    """Add amounts, so many times."""
+    for number, amount in more.items():
+        total[number] = total.get(number, Fraction(0)) + times * amount
