@@ -1,6 +1,7 @@
-"""`tlzoo predict MODEL INPUT… [-o FILE]`: properties of crystals, which need no labels.
+"""`tlzoo predict MODEL INPUT… [-o FILE]`: predict properties of crystals, which need no labels.
 
-Shows the first answers with their units, intervals and what is known of each crystal; writes all with -o.
+Shows the first predictions with units and intervals, and marks crystals that the model knows or is not made
+for; -o writes all predictions to a file.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""`tlzoo zoo list|info|verify|pull|path|publish`: the published checkpoints."""
+"""`tlzoo zoo list|info|verify|pull|path|publish`: list, fetch, check and publish checkpoints."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -33,12 +33,13 @@ def list_all(
     elements: tuple[str, ...] = (),
     json: bool = False,
 ) -> int:
-    """Name the checkpoints, with their errors on crystals that were left out, and which one to take.
+    """List the checkpoints with their errors on held-out crystals, and the best for each property.
 
     Args:
-        properties: Only those that predict it, the best first; phonons.* for several.
-        backbone: Only those with this network, such as CGCNN.
-        elements: Only those that have learned from all of these, such as Li,O.
+        properties: Only checkpoints that predict this property, the best first. A * stands for any letters,
+            as in phonons.*.
+        backbone: Only checkpoints with this network, such as CGCNN.
+        elements: Only checkpoints whose training crystals contain all of these elements, such as Li,O.
         json: Print JSON, for programs.
     """
     everything = Catalogue.read()
@@ -103,11 +104,11 @@ def _best(among: Catalogue) -> list[str]:
 
 
 def info(name: str, *, json: bool = False) -> int:
-    """Show the card of a checkpoint.
+    """Show the card of a checkpoint: what it predicts, its errors, what it was trained on.
 
     Args:
-        name: Of the checkpoint.
-        json: Print what `tlzoo zoo list --json` says of it, with the place of the weights.
+        name: Name of the checkpoint.
+        json: Print JSON: the entry of `tlzoo zoo list --json`, and the path of the weights.
     """
     found = library.find(name)
     if json:
@@ -131,12 +132,12 @@ def verify(
     device: Literal["cpu", "cuda"] = "cpu",
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
 ) -> int:
-    """Compute SHA-256 and golden predictions again.
+    """Check that checkpoints are intact: their SHA-256, and predictions that are on their cards.
 
     Args:
-        name: One checkpoint instead of all.
-        device: Where to compute.
-        precision: In which precision.
+        name: Checkpoint to check; by default all.
+        device: Device to compute on.
+        precision: Precision to compute in.
     """
     names = [name] if name else library.names()
     if not names:
@@ -162,7 +163,7 @@ def verify(
 
 
 def pull(name: str) -> int:
-    """Fetch a model, so that it is there without a network.
+    """Download a model, so that it can be used offline.
 
     Args:
         name: A checkpoint, https://….safetensors#sha256=…, or wandb:….
@@ -172,7 +173,7 @@ def pull(name: str) -> int:
 
 
 def path(name: str) -> int:
-    """Say where the weights are.
+    """Print the path of the weights of a model; download them if necessary.
 
     Args:
         name: A checkpoint, https://….safetensors#sha256=…, or wandb:….
@@ -191,17 +192,18 @@ def publish(
     folder: Path | None = None,
     folds: Sequence[str] = (),
 ) -> int:
-    """Make a checkpoint of a run that was tested.
+    """Make a checkpoint out of a run, after `tlzoo test`.
 
     Args:
         run: The run directory.
         name: Name of the checkpoint.
-        description: What it is good for, in a sentence.
-        citation: Work to cite, for data that have no card.
-        licence: Licence of the data, where they have no card.
-        control: Publish also a run on shuffled labels (data.shuffle_labels).
-        folder: Where to put it; by default the first of the zoo's folders.
-        folds: Of a run that has learned from every crystal: tested runs on the folds of a cross-validation.
+        description: What the checkpoint is good for, in one sentence.
+        citation: Work to cite, if the data set has no card.
+        licence: Licence of the data, if the data set has no card.
+        control: Allow a run that was trained on shuffled labels (data.shuffle_labels), as a control.
+        folder: Folder to write to; by default the first folder of the zoo.
+        folds: For a run that was trained on all crystals: the tested runs of a cross-validation, whose errors
+            go on the card.
     """
     from tlzoo.zoo import publish as publishing
 
