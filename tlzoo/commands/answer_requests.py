@@ -44,9 +44,12 @@ class Shown:
     Attributes:
         output: Write all predictions to this file (.csv or .parquet). Without it the first ones are shown on
             the screen; if the output goes to a pipe or a file, all of them are written there as CSV.
+        per_atom: Show what each atom contributes to the prediction instead: one row per atom, and with -o
+            also a picture. The mean over the atoms of a crystal is its prediction.
     """
 
     output: Path | None = None
+    per_atom: bool = False
 
     def check(self) -> None:
         """Refuse a file that is no table.

@@ -22,6 +22,10 @@ def main(args: Sequence[str]) -> int:
         args, Predicted, Inputs, Shown, prog="tlzoo predict", about=__doc__, example=EXAMPLE
     )
     shown.check()
+    if shown.per_atom:
+        from tlzoo.commands import per_atom
+
+        return per_atom.show(asked, given, shown.output)
     # torch, scikit-learn and pandas take seconds to import, and the help needs none of them
     from tlzoo.commands import answer_table
     from tlzoo.crystals import Crystals, with_unit

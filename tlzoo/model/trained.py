@@ -20,12 +20,13 @@ from tlzoo.data.structure_keys import StructureKeys
 from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
+from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.heads.head import Head
-from tlzoo.model import answer_record, checkpoint, ensemble, trust
+from tlzoo.model import answer_record, checkpoint, contributions, ensemble, trust
 from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
-from tlzoo.model.answering import Columns, Stores, answered, joined
+from tlzoo.model.answering import Columns, Stores, answered, answered_beside, joined
 from tlzoo.model.domain import DRAWN, Domain, read
 from tlzoo.model.intervals import ENDS, widened
 from tlzoo.model.intervals import read as read_intervals
@@ -190,6 +191,42 @@ class Model(Predictor):
         if found.measures and len(found.scale) != self.backbone.out_dim:
             raise UserError(f"the domain beside {self.weights} is that of another model; restore its card")
         return found
+
+    def per_atom(
+        self, crystals: Data, *, batch_size: int = BATCH_SIZE, max_rows: int = MAX_ROWS
+    ) -> "pd.DataFrame":
+        """Show what each atom contributes to the predictions; arguments and errors of `predict`.
+
+        The mean of the contributions of a crystal is its prediction (with pooling ``sum``: their sum). For a
+        linear head they are exact, otherwise a first-order estimate: :mod:`tlzoo.model.contributions`.
+
+        Returns:
+            One row per atom, crystal after crystal: ``id``; ``atom``, its place in the structure, from 0;
+            ``element``; fractional coordinates ``x``, ``y``, ``z``; and a column per property, in its unit.
+
+        Raises:
+            UserError: The network does not pool atoms by mean, sum or attention.
+        """
+        import pandas as pd
+
+        def answer(some: Crystals, stores: Stores) -> Columns:
+            return self.contributed(some, stores, batch_size=batch_size, max_rows=max_rows)
+
+        contributions.pool_of(self.backbone)
+        found = answered_beside(as_table(crystals), self.options, answer)
+        names = ["id", "atom", "element", *"xyz", *contributions.columns(self.head, self.card["targets"])]
+        table = pd.DataFrame(joined(found, names)).astype({"atom": int})
+        table.attrs["pooling"] = contributions.pool_of(self.backbone).pooling
+        return table
+
+    def contributed(
+        self, crystals: Crystals, stores: Stores, *, batch_size: int = BATCH_SIZE, max_rows: int = MAX_ROWS
+    ) -> Columns:
+        """Return the columns of :meth:`per_atom` for what was made of crystals."""
+        contributions.pool_of(self.backbone)
+        store = stores[self.backbone.graph]
+        assert isinstance(store, GraphStore)
+        return contributions.of_crystals(self, crystals, store, batch_size=batch_size, max_rows=max_rows)
 
     @property
     def layers(self) -> list[str]:

@@ -15,6 +15,7 @@ from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits.ids import Rows
+from tlzoo.data.splits.splitter import PARTS
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
 from tlzoo.machine import distributed
@@ -224,5 +225,6 @@ def _record(
         return
     if part == "test":
         run.add_baselines(task, data)
+        run.draw_map(task, data, PARTS)
         run.export(task, data)
     log_results(told, run)
