@@ -15,34 +15,37 @@ from tlzoo.machine.remarks import once
 HELP = """\
 usage: tlzoo COMMAND ...
 
-The transfer-learning model zoo for crystals.
+The transfer-learning model zoo for crystals: predict properties of crystals with pretrained networks, and
+fine-tune these networks on small data sets of your own.
 
 Train and use networks:
   fit        train or fine-tune a network     tlzoo fit --config FILE --run-dir runs/NAME
-  validate   its errors on validation data    tlzoo validate runs/NAME
-  test       its errors on test data          tlzoo test runs/NAME
-  predict    properties of new crystals       tlzoo predict MODEL crystals/ -o predictions.csv
-  embed      what a network computes on the   tlzoo embed MODEL crystals/ -o features.parquet
-             way, as features of crystals
+  validate   measure validation errors        tlzoo validate runs/NAME
+  test       measure test errors              tlzoo test runs/NAME
+  predict    predict properties of crystals   tlzoo predict MODEL crystals/ -o predictions.csv
+  embed      compute features of crystals     tlzoo embed MODEL crystals/ -o features.parquet
+             with a layer of a network
   screen     predict and rank many crystals   tlzoo screen MODEL POOL -o ranked.parquet
-  serve      a page in the browser that       tlzoo serve
-             predicts, and an HTTP API
+  serve      predict on a web page, or over   tlzoo serve
+             an HTTP API
 
-Transfer to data of your own:
-  recommend  which model to start from        tlzoo recommend DATA --target COL
-  finetune   fine-tune, and train from        tlzoo finetune DATA --target COL --from MODEL
-             scratch to compare
-  features   fit a regression to features of  tlzoo features DATA --target COL --from MODEL -o NAME
-             a network, for few crystals
+Transfer to your own data:
+  recommend  find the best model to start     tlzoo recommend DATA --target COL
+             from
+  finetune   fine-tune a model, and compare   tlzoo finetune DATA --target COL --from MODEL
+             with training from scratch
+  features   for few crystals: regression on  tlzoo features DATA --target COL --from MODEL -o NAME
+             features of a network
 
 Look around:
   data       check and list data sets         tlzoo data check DATA | list | info NAME
-  zoo        trained networks                 tlzoo zoo list | info NAME | pull NAME
-  study      many trainings, compared         tlzoo study run FILE | status FILE | table FILE
-  completion names and options by the tab key tlzoo completion bash | zsh | fish
+  zoo        list and fetch checkpoints       tlzoo zoo list | info NAME | pull NAME
+  study      run and compare many trainings   tlzoo study run FILE | status FILE | table FILE
+  completion let the shell complete names     tlzoo completion bash | zsh | fish
 
-MODEL is a checkpoint of the zoo, a run directory or a .safetensors file; DATA a folder, table, archive or the
-name of a data set.  tlzoo COMMAND --help says more, tlzoo --version prints the version.
+MODEL is a checkpoint of the zoo (a pretrained network), a run directory or a .safetensors file; DATA is a
+folder, table or archive of crystals, or the name of a data set.
+tlzoo COMMAND --help explains a command, tlzoo --version prints the version.
 """
 
 # The commands that have a module of their own, with a function ``main``.

@@ -29,6 +29,7 @@ FILES = {
     "predictions.csv",
     "parity.png",
     "learning-curve.png",
+    "embedding-map.png",
     "best.ckpt",
     "last.ckpt",
     "model.safetensors",
@@ -93,7 +94,7 @@ def test_fit_leaves_all_that_is_promised(fitted):
     run, answer = fitted
     assert {path.name for path in run.iterdir()} == FILES
     assert f"run directory: {run}" in answer.out
-    for name in ("parity.png", "learning-curve.png"):
+    for name in ("parity.png", "learning-curve.png", "embedding-map.png"):
         assert (run / name).read_bytes().startswith(b"\x89PNG")
 
 

@@ -94,7 +94,7 @@ def test_finetune_tells_two_classes_apart(table, tlzoo, tmp_path):
     assert rows["majority"]["mae"] == 0.5
     assert set(rows) == {"transfer", "scratch", "majority", "random forest"}
     assert not list(first.glob("parity*.png"))
-    drawn = {"confusion.png", "roc.png", "calibration.png", "learning-curve.png"}
+    drawn = {"confusion.png", "roc.png", "calibration.png", "learning-curve.png", "embedding-map.png"}
     assert {path.name for path in first.glob("*.png")} == drawn
     answer = tlzoo("predict", run, table, "-o", tmp_path / "said.csv")
     assert answer.code == 0, answer.err

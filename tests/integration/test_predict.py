@@ -1,10 +1,13 @@
 """`tlzoo predict`: to the screen, into a pipe, into a file."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -134,3 +137,33 @@ def test_heads_that_state_an_interval_have_it_corrected(head, few, tlzoo, config
     assert (ends[:, 0] <= target + 1e-5).all()
     assert (target <= ends[:, 1] + 1e-5).all()
     assert np.abs(ends - target[:, None]).min() < 1e-4
+
+
+def test_contributions_of_atoms(run, few, tlzoo, tmp_path):
+    """Their mean is the prediction; a table, and a picture beside it."""
+    piped = tlzoo("predict", run, few, "--per-atom")
+    assert piped.code == 0, piped.err
+    assert piped.out.splitlines()[0] == "id,atom,element,x,y,z,band_gap"
+    answer = tlzoo("predict", run, few, "--per-atom", "-o", tmp_path / "atoms.csv")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "atoms.png").stat().st_size > 10_000
+    atoms, said = (
+        pd.read_csv(tmp_path / "atoms.csv"),
+        pd.read_csv(io.StringIO(tlzoo("predict", run, few).out)),
+    )
+    means = atoms.groupby("id", sort=False)["band_gap"].mean()
+    assert means.index.tolist() == said["id"].tolist()
+    np.testing.assert_allclose(means, said["band_gap"], rtol=1e-4, atol=1e-5)
+    refused = tlzoo("predict", "chgnet", few, "--per-atom")
+    assert (refused.code, refused.out) == (2, "")
+    assert "by mean, sum or attention; this model is CHGNet with pooling statistics" in refused.err
+
+
+def test_contributions_on_the_screen():
+    from tlzoo.commands import per_atom
+
+    atoms = pd.DataFrame({"id": "TiO", "atom": range(3), "element": ["Ti", "O", "O"], "gap": [3.0, 1.0, 1.0]})
+    lines = list(per_atom.lines(atoms, {"gap": "eV"}, "mean"))
+    wanted = ("gap", "crystal: element (atoms) eV", "TiO: Ti 3.000", "TiO: O (2) 1.000")
+    assert [" ".join(line.split()) for line in lines[:4]] == [*wanted]
+    assert "mean of the contributions of a crystal's atoms is its prediction" in lines[5]

@@ -13,16 +13,16 @@ TABLES: Final = frozenset({".csv", ".parquet"})
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Crystals, and how they are read.
+    """Crystals and how to read them.
 
     Attributes:
-        inputs: CIF or POSCAR files, folders, zip archives, tables, extxyz, ASE databases, names of data sets;
-            - reads a CIF, a POSCAR, a pymatgen JSON or extxyz from standard input.
-        skip_bad: Leave out what cannot be read instead of stopping.
-        id_column: Column of the ids, where it is not found.
-        structure_column: Column of the structures, where it is not found.
-        same_id: What rows with one id are: average, one crystal; rename, several, which get a number behind
-            the id; by default an error.
+        inputs: Crystals: CIF or POSCAR files, folders, zip archives, tables, extxyz files, ASE databases or
+            names of data sets; - reads a CIF, POSCAR, pymatgen JSON or extxyz from standard input.
+        skip_bad: Skip crystals that cannot be read, instead of stopping.
+        id_column: Column with the ids, if it is not recognised.
+        structure_column: Column with the structures, if it is not recognised.
+        same_id: What to do with several rows that have the same id: average treats them as one crystal;
+            rename keeps them apart by appending a number to the id. By default this is an error.
     """
 
     inputs: Sequence[str]
@@ -39,14 +39,17 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """Where answers go.
+    """Output.
 
     Attributes:
-        output: Write all answers to this file: .csv or .parquet. By default the first ones are shown on the
-            screen; in a pipe or a file all, as CSV.
+        output: Write all predictions to this file (.csv or .parquet). Without it the first ones are shown on
+            the screen; if the output goes to a pipe or a file, all of them are written there as CSV.
+        per_atom: Show what each atom contributes to the prediction instead: one row per atom, and with -o
+            also a picture. The mean over the atoms of a crystal is its prediction.
     """
 
     output: Path | None = None
+    per_atom: bool = False
 
     def check(self) -> None:
         """Refuse a file that is no table.
@@ -60,10 +63,10 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Where numbers go.
+    """Output.
 
     Attributes:
-        output: File to write: .csv or .parquet; of `--atoms` a folder.
+        output: File to write (.csv or .parquet); with `--atoms` a folder.
     """
 
     output: Path
@@ -89,15 +92,15 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """The model, and how it computes.
+    """The model and how to run it.
 
     Attributes:
-        model: A checkpoint, run directory, ``.safetensors`` file with its card beside it, or a folder that
-            `tlzoo features --save` wrote.
-        batch_size: Crystals at a time (default: 1024).
-        max_rows: Bonds at a time, or angles where the network reads them: less needs less memory (default:
-            50000).
-        device: Where to compute; auto takes a CUDA GPU if there is one.
+        model: A checkpoint (`tlzoo zoo list` shows them), a run directory, a ``.safetensors`` file with its
+            card beside it, or a folder written by `tlzoo features --save`.
+        batch_size: Crystals to compute at a time (default: 1024).
+        max_rows: Bonds to compute at a time; for networks that use angles, such as ALIGNN, angles. Lower it
+            if memory runs out (default: 50000).
+        device: Device to compute on; auto uses a CUDA GPU if there is one.
     """
 
     model: str
@@ -124,16 +127,18 @@ class Predicted:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """Which numbers.
+    """What to compute.
 
     Attributes:
-        model: A checkpoint, run directory or ``.safetensors`` file; or descriptors.
-        layer: Name of the layer; by default the embedding, which the head reads, of descriptors both. A wrong
-            name lists those there are.
-        atoms: Write a folder with the numbers of each atom, of all layers of atoms or of the one named: what
-            a student learns (docs/how-to/pretraining.md). The same command goes on where it was stopped.
-        whiten: Of these, only so many principal components, of unit variance over a sample of the atoms.
-        jobs: Processes and threads of `--atoms`; by default one per core.
+        model: A checkpoint, run directory or ``.safetensors`` file, or `descriptors`.
+        layer: Layer to read. By default the embedding, which is the input of the head; for descriptors, both
+            kinds. If the name is wrong, the error lists the layers.
+        atoms: Write the features of every atom, instead of one row per crystal, into a folder: from all
+            layers of atoms, or from the layer given by `--layer`. Another network can be trained on such a
+            folder (docs/how-to/pretraining.md). If stopped, the same command continues.
+        whiten: With `--atoms`: keep this many principal components, scaled to unit variance over a sample of
+            the atoms.
+        jobs: With `--atoms`: number of processes and threads; by default one per core.
     """
 
     model: str

@@ -44,7 +44,7 @@ def text(model: str, card: Mapping[str, Any], units: Mapping[str, str], table: T
         ids = ["", "id", *map(_short, some["id"])]
         columns += [["", "", *notes]] if any(notes) else []
         # notes and words are read from the left, numbers from the right
-        lines += _blocks(ids, columns, lambda column: "<" if column[:2] == ["", ""] else ">")
+        lines += blocks(ids, columns, lambda column: "<" if column[:2] == ["", ""] else ">")
     lines += [f"… and {total - ROWS:,} more: -o FILE writes all"] if total > ROWS else []
     for line in classes(units, table):
         lines += ["", *_filled(line)]
@@ -89,7 +89,7 @@ def _properties(
         rows += [[name, value, unit, *about.get(name, ["", "", ""])] for name, unit, value in columns]
     kept = [column for column in zip(*rows, strict=True) if any(column[1:])]
     names, *others = map(list, kept)
-    return list(_blocks(names, others, lambda column: ">" if column[0] == "value" else "<"))[1:]
+    return list(blocks(names, others, lambda column: ">" if column[0] == "value" else "<"))[1:]
 
 
 def error_of(card: Mapping[str, Any], name: str) -> float | None:
@@ -159,7 +159,7 @@ def _short(name: object) -> str:
     return text if len(text) <= ID_WIDTH else f"{text[: ID_WIDTH - 1]}…"
 
 
-def _blocks(ids: list[str], columns: Sequence[list[str]], side: Callable[[list[str]], str]) -> Iterator[str]:
+def blocks(ids: list[str], columns: Sequence[list[str]], side: Callable[[list[str]], str]) -> Iterator[str]:
     """Yield the lines of the table; columns beyond the width of the terminal go below, with the ids again."""
     width, left = shutil.get_terminal_size().columns, list(columns)
     while left:

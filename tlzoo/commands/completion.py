@@ -1,7 +1,8 @@
-"""`tlzoo completion SHELL`: a script with which the shell completes commands, options and names.
+"""`tlzoo completion SHELL`: print a script that lets the shell complete commands, options and names.
 
 For bash: tlzoo completion bash > ~/.local/share/bash-completion/completions/tlzoo, then open a new shell. For
-zsh write it to a file _tlzoo in a folder of $fpath, for fish to ~/.config/fish/completions/tlzoo.fish.
+zsh: write it to a file named _tlzoo in a folder of $fpath. For fish: to
+~/.config/fish/completions/tlzoo.fish.
 """
 
 import argparse
@@ -36,7 +37,7 @@ class Asked:
     """For which shell.
 
     Attributes:
-        shell: bash, zsh, fish or tcsh.
+        shell: Shell to write the script for: bash, zsh, fish or tcsh.
     """
 
     shell: Literal["bash", "zsh", "fish", "tcsh"]

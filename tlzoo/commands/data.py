@@ -1,4 +1,4 @@
-"""`tlzoo data check|overlap|list|info|perturb|join`: look at data, and put tables together to learn from."""
+"""`tlzoo data check|overlap|list|info|perturb|join`: inspect data sets, and combine them for training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,15 +24,16 @@ def check(
     same_id: Literal["average", "rename"] | None = None,
     cutoff: float = 8.0,
 ) -> int:
-    """Read everything and report all problems at once.
+    """Read a data set and report all problems at once.
 
     Args:
-        path: A folder, zip archive, table, extxyz, ASE database or the name of a data set.
-        targets: Target columns, with commas between them; may be repeated.
-        id_column: Column of the ids, where it is not found.
-        structure_column: Column of the structures, where it is not found.
-        same_id: What rows with one id are: average, one crystal with the mean of their labels, if their
-            structure is the same; rename, several, which get a number behind the id; by default an error.
+        path: A folder, zip archive, table, extxyz file, ASE database or the name of a data set.
+        targets: Columns with labels, separated by commas; may be repeated.
+        id_column: Column with the ids, if it is not recognised.
+        structure_column: Column with the structures, if it is not recognised.
+        same_id: What to do with several rows that have the same id: average treats them as one crystal with
+            the mean of their labels, if they have the same structure; rename keeps them apart by appending a
+            number to the id. By default this is an error.
         cutoff: Radius of the neighbour search in Å.
     """
     from tlzoo.data import named
@@ -57,12 +58,12 @@ def check(
 
 
 def overlap(within: str, names: Sequence[str], *, test: bool = False) -> int:
-    """Count the crystals of data sets that are in another one.
+    """Count the crystals of data sets that are also in another one.
 
     Args:
-        within: Name or path: where to look, for example what a network learned from.
-        names: Names or paths: what to look for.
-        test: Look for the crystals of the paper's test sets alone.
+        within: Name or path of the data set to search, for example the one a network was trained on.
+        names: Names or paths of the data sets whose crystals are looked for.
+        test: Look only for the crystals of the published test sets (Devi et al. 2024).
     """
     from tlzoo.data import overlap as overlaps
 
@@ -76,7 +77,7 @@ def overlap(within: str, names: Sequence[str], *, test: bool = False) -> int:
 
 
 def list_all() -> int:
-    """Name the data sets that tlzoo knows."""
+    """List the data sets that tlzoo knows by name."""
     from tlzoo.crystals import with_unit
     from tlzoo.data import named
 
@@ -87,10 +88,10 @@ def list_all() -> int:
 
 
 def info(name: str) -> int:
-    """Show the card of a data set.
+    """Show the card of a data set: source, licence, columns, units.
 
     Args:
-        name: Of the data set; `tlzoo data list` names them.
+        name: Name of the data set; `tlzoo data list` shows them.
     """
     from tlzoo.data import named
 
@@ -109,17 +110,18 @@ def perturb(
     max_atoms: int | None = None,
     parts: tuple[str, ...] = (),
 ) -> int:
-    """Write copies of crystals with displaced atoms and strained cells, without labels, as parquet.
+    """Write distorted copies of crystals as parquet: displaced atoms, strained cells, no labels.
 
     Args:
-        path: A folder, zip archive, table, extxyz, ASE database or the name of a data set.
-        output: File to write, .parquet.
-        copies: Of each crystal.
+        path: A folder, zip archive, table, extxyz file, ASE database or the name of a data set.
+        output: File to write (.parquet).
+        copies: Number of copies of each crystal.
         displacement: Standard deviation of the displacement of an atom along x, y and z, in Å.
         strain: Standard deviation of each component of the symmetric strain.
-        seed: Of the draw; the same for a crystal whatever else is in the table.
-        max_atoms: Leave out larger cells.
-        parts: Of the column `part`: train, val or both, the default where there is such a column.
+        seed: Seed of the distortions. A crystal is distorted in the same way whatever else is in the table.
+        max_atoms: Skip cells with more atoms than this.
+        parts: Copy only crystals of these parts (train, val), as named in the column `part`. By default both,
+            if there is such a column.
     """
     from tlzoo.data.intake import crystals_from
     from tlzoo.data.perturbed import perturbed, to_perturb
@@ -136,13 +138,13 @@ def perturb(
 
 
 def join(table: str, more: Sequence[str], *, output: Path) -> int:
-    """Put a table together of several, as parquet: columns by id, and further crystals.
+    """Combine tables into one, as parquet: add columns by id, append crystals.
 
     Args:
-        table: A file or folder of crystals, or the name of a data set.
-        more: Tables with a column `id`, as `tlzoo embed` and `tlzoo predict` write them, whose columns are
-            joined, and further crystals, which are appended: in this order.
-        output: File to write, .parquet.
+        table: Table to start from: a file or folder of crystals, or the name of a data set.
+        more: Tables to add, in this order. A table with a column `id`, as `tlzoo embed` and `tlzoo predict`
+            write it, adds its columns; a table of crystals is appended.
+        output: File to write (.parquet).
     """
     from tlzoo.data.intake import crystals_from
     from tlzoo.data.joined_table import base_of, joined, read

@@ -1,6 +1,6 @@
-"""`tlzoo embed MODEL INPUT… --layer NAME -o FILE`: the numbers that a layer of a model makes of crystals.
+"""`tlzoo embed MODEL INPUT… --layer NAME -o FILE`: compute features of crystals with a layer of a model.
 
-With ``--atoms`` those of each atom, into a folder.
+With ``--atoms`` features of every atom, written into a folder.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 """`tlzoo features DATA --target COL --from MODEL[,MODEL|descriptors] -o NAME`: learn from frozen features.
 
-Reads off what the layers of a trained model say of crystals, or computes descriptors, and fits a regression
-to that: for a few dozen labels, which a network would learn by heart. Everything that is chosen, scaled or
-fitted is so within the folds of a nested cross-validation. Writes NAME.parquet, every prediction of a crystal
-that was left out, and NAME.json, the figures.
+Computes features of the crystals with a layer of a pretrained model, or descriptors, and fits a regression to
+them. The pretrained model itself stays as it is ("frozen"), so a few dozen labels are enough, where training
+a network would overfit. The errors come from a nested cross-validation: whatever is chosen, scaled or fitted
+uses the training folds alone. Writes NAME.parquet with a prediction of each crystal from when it was left
+out, and NAME.json with the errors.
 """
 
 import json
@@ -27,15 +28,16 @@ SPELLED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What is written.
+    """Output.
 
     Attributes:
-        output: Name without an ending: NAME.parquet and NAME.json are written.
-        importance: Say which descriptors the predictions rest on: NAME-importance.parquet and .png.
-        save: Fit to all crystals too, of several sources the mean, and keep it in this folder:
-            tlzoo.features.load(FOLDER), or `tlzoo predict FOLDER`.
-        coverage: Say how many crystals the intervals of what is saved hold, calibrated without them; takes
-            ten times as long.
+        output: Name of the results without an ending: NAME.parquet and NAME.json are written.
+        importance: Find out which descriptors the predictions depend on most; writes NAME-importance.parquet
+            and NAME-importance.png.
+        save: Also fit to all crystals and save the model in this folder, for tlzoo.features.load(FOLDER) and
+            `tlzoo predict FOLDER`. If there are several sources of features, their mixture is saved.
+        coverage: Measure how often the intervals of the saved model contain the true value, on crystals left
+            out of their calibration. Takes ten times as long.
     """
 
     output: Path

@@ -1,9 +1,10 @@
-"""`tlzoo finetune DATA --target COL [--from NAME,…]`: fine-tune, and see whether the transfer helped.
+"""`tlzoo finetune DATA --target COL [--from NAME,…]`: fine-tune, and check that the transfer helps.
 
-Trains twice on the same split, from the models named and from scratch, with as many epochs and the same
-learning rates and poolings to choose from; in seconds a head for small data is fitted to frozen features of
-the models and to descriptors. Validation decides whether the network, the head or both answer. It ends with
-the errors of all on the test part beside those of trivial baselines.
+Trains networks on one split of the data: from the pretrained models given by --from and, to compare, from
+scratch, both with the same number of epochs and the same choice of learning rates and poolings. Besides, a
+head for small data is fitted within seconds to frozen features of the models and to descriptors. The
+validation part decides whether the network, this head or both together make the predictions. The result is a
+table of the errors of all of them on the test part, next to trivial baselines.
 """
 
 from collections.abc import Sequence

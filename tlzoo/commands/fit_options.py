@@ -10,44 +10,45 @@ from tlzoo.training.logger_names import chosen, is_name
 FIT: Final = """\
 usage: tlzoo fit --config FILE [--config FILE ...] [--run-dir DIR] [options]
 
-Train a network, or fine-tune one, and export the model. A configuration has the sections model, data and
-trainer; what a file says can be typed, too: `depth: 4` of a backbone is --model.backbone.depth 4.
+Train a network, from scratch or from a pretrained one, and save the model. Settings come from YAML files with
+the sections model, data and trainer, or from options: `depth: 4` of the backbone is --model.backbone.depth 4.
 Example: tlzoo fit --from momentnet-u --data.source mine.csv --target gap --model.head Regression
 
 What people set first:
-  --config FILE              YAML with any of these; may be repeated, later ones and options win
-  --run-dir DIR              where all is kept; one for each configuration, a link to the newest \
+  --config FILE              YAML file with settings; may be repeated: later ones win, options win over all
+  --run-dir DIR              directory of the run; by default a new one, with a link to it \
 (default: runs/latest)
-  --model.backbone CLASS     the network
+  --model.backbone CLASS     network that turns a crystal into a vector (its embedding)
                              CGCNN, ALIGNN, MomentNet, DescriptorMLP
-  --model.head CLASS         what it predicts
+  --model.head CLASS         layers that predict from the embedding: one number, several, a class …
                              Regression, MultiProperty, Classification, Gaussian, Quantile
-  --model.freezing CLASS     what is trained of a pretrained network; by default all
+  --model.freezing CLASS     which layers of a pretrained network are trained; by default all
                              All, TwoBody, ThreeBody, LastLayer, NewHead, Only, Gradual, LoRA, Biases, LPFT
-  --data.source DATA         named data set, folder, zip, table, extxyz or ASE database
-  --data.targets COL,…       columns to learn; not needed if there is only one
-  --data.units {COL: UNIT}   their units, where the data do not say
-  --data.split CLASS         training, validation and test part; by default 80/10/10 at random
+  --data.source DATA         labelled crystals: named data set, folder, zip, table, extxyz or ASE database
+  --data.targets COL,…       columns to learn; not needed if the data have only one
+  --data.units {COL: UNIT}   units of the columns, if the data do not state them
+  --data.split CLASS         training, validation and test part; by default 80, 10 and 10 % at random
                              Random, ByComposition, LeaveElementOut, KFold, FromColumn, FromFile
   --data.batch-size N        crystals per training batch (default: 64)
   --trainer.max-epochs N     passes over the training part
-  --model.optimizer CLASS    with its learning rate as --model.optimizer.lr X (default: torch.optim.AdamW)
-  --model.schedule NAME      course of the learning rate: one-cycle, cosine or constant (default: one-cycle)
-  --seed-everything N        seed of weights and batches (default: 0)
+  --model.optimizer CLASS    set its learning rate with --model.optimizer.lr X (default: torch.optim.AdamW)
+  --model.schedule NAME      how the learning rate changes: one-cycle, cosine or constant (default: one-cycle)
+  --seed-everything N        seed of the initial weights and the order of batches (default: 0)
   --trainer.accelerator NAME cpu, gpu or mps (default: auto)
-  --trainer.devices N        processes, or GPUs (default: 1)
+  --trainer.devices N        number of processes, or of GPUs (default: 1)
   --trainer.precision NAME   32-true, or bf16-mixed on a GPU; by default 32-true
-  --trainer.logger NAME,…    where curves and results go besides the run directory
-                             wandb, tensorboard, mlflow; csv is history.csv, which every run keeps
-  --ckpt-path FILE           resume file to go on from, of another run directory
-  --from NAME                start from a checkpoint (tlzoo zoo list), run directory or .safetensors file
-  --target COL,…             the same as --data.targets, as other commands call it
-  --logger NAME,…            the same as --trainer.logger
-  --folds K                  train K times, each without another part of the crystals; all answer together
-  --jobs N                   folds that are trained at a time (default: one per core)
+  --trainer.logger NAME,…    where to send curves and results, besides the run directory
+                             wandb, tensorboard, mlflow; csv is history.csv, which every run has
+  --ckpt-path FILE           resume file of another run to continue from
+  --from NAME                model to start from: checkpoint (tlzoo zoo list), run directory or .safetensors
+  --target COL,…             short for --data.targets
+  --logger NAME,…            short for --trainer.logger
+  --folds K                  train K times, each time with another part of the crystals left out to test on;
+                             the models of all folds predict together
+  --jobs N                   number of folds to train at a time (default: one per core)
 
-tlzoo fit --help all lists all options, --model.backbone.help CLASS those of a class.
---print_config shows the configuration in full, and does nothing else.
+tlzoo fit --help all lists all options; tlzoo fit --model.backbone.help CLASS lists those of a class.
+--print_config prints the complete configuration and exits.
 """
 MEASURE: Final = """\
 usage: tlzoo COMMAND RUN [options]OTHER
@@ -55,21 +56,21 @@ usage: tlzoo COMMAND RUN [options]OTHER
 ABOUT
 
 What people set first:
-  --ckpt-path FILE           resume file of the epoch to measure; by default the one that became the model
+  --ckpt-path FILE           resume file of the epoch to measure; by default the epoch that the model is from
   --trainer.accelerator NAME cpu, gpu or mps (default: auto)
-  --config FILE              YAML with any of these; may be repeated, later ones and options win
-  --run-dir DIR              where everything is kept, if no RUN is named (default: runs/latest)
-  --data.source DATA         where the crystals of the run are now
+  --config FILE              YAML file with settings; may be repeated: later ones win, options win over all
+  --run-dir DIR              directory of the run, if no RUN is given (default: runs/latest)
+  --data.source DATA         where the crystals of the run are, if they have moved
 
-A run is measured on its own crystals, whatever their order.HINT
---trust builds any class that RUN/config.yaml names, not only those of tlzoo and plug-ins.
+The errors are those of the run's own crystals; their order in the file does not matter.HINT
+--trust allows RUN/config.yaml to run code of any package; otherwise only of tlzoo and plug-ins.
 
-tlzoo COMMAND --help all lists all options, --model.backbone.help CLASS those of a class.
---print_config shows the configuration in full, and does nothing else.
+tlzoo COMMAND --help all lists all options.
+--print_config prints the complete configuration and exits.
 """
 MEASURED: Final = {
-    "validate": "Measure a trained run on its validation part.",
-    "test": "Measure a trained run on its test part, beside trivial baselines on the same split.",
+    "validate": "Measure the errors of a trained run on its validation part.",
+    "test": "Measure the errors of a trained run on its test part, and those of trivial baselines.",
 }
 
 
@@ -80,7 +81,7 @@ def help_text(command: str) -> str:
     text = MEASURE.replace("COMMAND", command).replace("ABOUT", MEASURED[command])
     test = command == "test"
     other = "\n       tlzoo test MODEL --on DATA [--target COL] [--unit UNIT] [-o DIR]" if test else ""
-    hint = " Any model on other labelled crystals: --on DATA." if test else ""
+    hint = "\nWith --on DATA, any model is measured on other labelled crystals." if test else ""
     return text.replace("OTHER", other).replace("HINT", hint)
 
 

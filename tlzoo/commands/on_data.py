@@ -1,7 +1,7 @@
-"""`tlzoo test MODEL --on DATA`: what any model is worth on a labelled set that is not its own.
+"""`tlzoo test MODEL --on DATA`: measure the errors of any model on other labelled crystals.
 
-The whole set is measured on: crystals without a label are left out, those that the model has learned from are
-counted, and nothing of the model's own is written over.
+All crystals that have a label are used. The result says how many of them the model was trained on. No file of
+the model itself is changed.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ class Asked:
 
     Attributes:
         model: A checkpoint, run directory, directory of `tlzoo finetune` or ``.safetensors`` file.
-        on: A folder, archive, table or named data set with known values.
-        target: Columns with the known values, where they are not called as the model calls them; of a model
-            with several properties PROPERTY=COL.
-        unit: Their unit, where the data do not say; it must be that of the model.
-        output: Folder to write to; by default on/NAME in the directory of the model, for a checkpoint
+        on: Labelled crystals: a folder, archive, table or named data set.
+        target: Column with the labels, if its name is not that of the model's property. For a model with
+            several properties: PROPERTY=COL, separated by commas.
+        unit: Unit of the labels, if the data do not state it; it must be the unit of the model.
+        output: Folder to write to. By default on/NAME in the directory of the model; for a checkpoint,
             runs/on/MODEL-NAME.
     """
 

@@ -1,6 +1,7 @@
-"""`tlzoo predict MODEL INPUT… [-o FILE]`: properties of crystals, which need no labels.
+"""`tlzoo predict MODEL INPUT… [-o FILE]`: predict properties of crystals, which need no labels.
 
-Shows the first answers with their units, intervals and what is known of each crystal; writes all with -o.
+Shows the first predictions with units and intervals, and marks crystals that the model knows or is not made
+for; -o writes all predictions to a file.
 """
 
 import sys
@@ -21,6 +22,10 @@ def main(args: Sequence[str]) -> int:
         args, Predicted, Inputs, Shown, prog="tlzoo predict", about=__doc__, example=EXAMPLE
     )
     shown.check()
+    if shown.per_atom:
+        from tlzoo.commands import per_atom
+
+        return per_atom.show(asked, given, shown.output)
     # torch, scikit-learn and pandas take seconds to import, and the help needs none of them
     from tlzoo.commands import answer_table
     from tlzoo.crystals import Crystals, with_unit

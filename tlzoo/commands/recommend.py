@@ -1,8 +1,8 @@
-"""`tlzoo recommend DATA --target COL`: which checkpoint to start from, and how.
+"""`tlzoo recommend DATA --target COL`: find out which checkpoint to start from, and how.
 
-Embeds the crystals with each model and fits the head for small data to the embeddings, and to descriptors:
-the more of the property can be read off them, the better a start. Says what fine-tuning each model costs on
-this machine, from a few of its steps, and ends with commands.
+Computes features of the crystals with each checkpoint, and descriptors, and fits a small regression to each:
+the better it predicts the property, the better the checkpoint is as a start. Estimates how long fine-tuning
+would take on this machine by timing a few training steps, and ends with the commands to run.
 """
 
 import json
@@ -15,7 +15,7 @@ from tlzoo.transfer.recommend.recommend_request import Request
 
 @dataclass(frozen=True)
 class Form:
-    """How the ranking is printed.
+    """Output.
 
     Attributes:
         json: Print JSON, for programs.

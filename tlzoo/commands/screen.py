@@ -1,8 +1,8 @@
-"""`tlzoo screen MODEL[,MODEL] POOL -o ranked.parquet`: predict and rank a pool of crystals.
+"""`tlzoo screen MODEL[,MODEL] POOL -o ranked.parquet`: predict a property of many crystals and rank them.
 
-Writes ranked.parquet, the same as a page ranked.html, and ranked-problems.csv: what could not be predicted,
-and why. The pool is read, and answered for, in shards; what is done is kept in ranked.shards, so that the
-same command goes on where it was stopped, however that was.
+Writes the ranking to ranked.parquet and, as a page, to ranked.html; ranked-problems.csv lists the crystals
+that could not be predicted, and why. The pool is processed in shards, which are saved in ranked.shards as
+they are finished: after any interruption, the same command continues from there.
 """
 
 from collections.abc import Sequence

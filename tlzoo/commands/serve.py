@@ -1,7 +1,7 @@
-"""`tlzoo serve [MODEL …]`: a page in the browser that predicts properties of the crystals dropped on it.
+"""`tlzoo serve [MODEL …]`: serve a web page that predicts properties of the crystals dropped onto it.
 
-And an HTTP API for programs (docs/how-to/serve.md). What is sent stays in memory and is forgotten with the
-answer. Ctrl-C ends it.
+The server also has an HTTP API for programs (docs/how-to/serve.md). Uploaded files are kept in memory and
+discarded once they are answered. Ctrl-C stops the server.
 """
 
 import importlib.util
@@ -22,10 +22,10 @@ class Served:
 
     Attributes:
         models: Checkpoints, run directories or other models that `tlzoo predict` takes; by default all
-            checkpoints are offered.
-        host: Address or name to listen at. Another one than that of this machine alone lets everybody in who
-            can reach it: there are no passwords.
-        port: Port to listen at; 0 takes one that is free.
+            checkpoints.
+        host: Address or host name to listen on. By default only this machine can connect; with another
+            address, everybody who can reach it can use the server, without a password.
+        port: Port to listen on; 0 picks a free one.
     """
 
     models: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""`tlzoo study COMMAND FILE`: a grid of trainings, resumable, tuned on validation."""
+"""`tlzoo study COMMAND FILE`: run and compare many trainings: a grid of settings, tuned on validation."""
 
 import os
 import shlex
@@ -28,9 +28,9 @@ class Asked:
     """Which runs of which study.
 
     Attributes:
-        file: The study, for example configs/studies/NAME.yaml.
+        file: The study: a YAML file such as those in configs/studies.
         folder: Directory of the results; by default runs/studies/NAME.
-        only: The runs with these values alone.
+        only: Only the runs with these values, for example size=100,200 seed=0.
     """
 
     file: Path
@@ -48,17 +48,18 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Asked):
-    """Train and test what is not there yet; the same command goes on where it was stopped.
+    """Train and test what is not done yet; if stopped, the same command continues.
 
     Attributes:
-        jobs: Runs at a time, of one thread each if several; by default 1, on Ray as many as fit.
-        limit: Stop after so many runs.
-        id: This run alone; W&B's agents call it so.
-        retry: Also trainings that diverged, which are settled otherwise.
-        backend: Who computes: processes of this machine, or a Ray cluster.
-        address: Of a Ray cluster; by default $RAY_ADDRESS, else this machine.
-        cpus_per_run: Cores of a run on Ray; by default 1.
-        gpus_per_run: GPUs of a run on Ray, 0.25 for a quarter; by default 0.
+        jobs: Number of runs at a time; if more than one, each uses one thread. By default 1, and on Ray as
+            many as fit.
+        limit: Stop after this many runs.
+        id: Only the run with this id, as the agents of a W&B sweep pass it.
+        retry: Also repeat trainings that diverged, which otherwise count as done.
+        backend: Where to run: processes on this machine, or a Ray cluster.
+        address: Address of the Ray cluster; by default $RAY_ADDRESS, otherwise Ray on this machine.
+        cpus_per_run: Cores per run on Ray (default: 1).
+        gpus_per_run: GPUs per run on Ray, for example 0.25 to share one among four (default: 0).
     """
 
     jobs: int | None = None
@@ -113,7 +114,7 @@ class Run(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class Status(Asked):
-    """Say what is done, what failed and how long the rest takes."""
+    """Show what is done, what failed, and how long the rest will take."""
 
     def __call__(self) -> int:
         """Say it."""
@@ -129,13 +130,13 @@ class Status(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Asked):
-    """Print mean ± standard deviation of the test errors.
+    """Print the test errors as a table: mean ± standard deviation.
 
     Attributes:
-        by: Axes down the side, the others across.
-        choose: Of these axes show the value with the least mean validation error.
-        baselines: Show the trivial baselines instead, on the same splits.
-        format: How the table is written.
+        by: Settings (axes of the grid) to list in the rows; the others are in the columns.
+        choose: For these settings, show only the value with the smallest mean validation error.
+        baselines: Show the trivial baselines on the same splits instead.
+        format: Format of the table.
     """
 
     by: Sequence[str] = ()
@@ -171,10 +172,11 @@ class Table(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Asked):
-    """Write a page with figures and all numbers, to look at.
+    """Write a page with figures and all numbers.
 
     Attributes:
-        output: The page, .html; figures go beside it. By default report.html in the directory of the results.
+        output: Page to write (.html), with the figures beside it; by default report.html in the directory of
+            the results.
     """
 
     output: Path | None = None
@@ -198,10 +200,10 @@ class Report(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Asked):
-    """Write what is not done yet as a sweep of W&B, whose agents compute it.
+    """Write the runs that are not done yet as a W&B sweep, for its agents to run.
 
     Attributes:
-        output: The sweep, .yaml, for `wandb sweep`.
+        output: Sweep to write (.yaml), for `wandb sweep`.
     """
 
     output: Path
@@ -227,10 +229,10 @@ class Sweep(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class Pack(Asked):
-    """Write what is done into one file, to hand on.
+    """Write all results into one file, to pass them on.
 
     Attributes:
-        output: The file, .parquet.
+        output: File to write (.parquet).
     """
 
     output: Path
@@ -247,10 +249,10 @@ class Pack(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class Unpack(Asked):
-    """Take over what is done from such files: it will not be computed again.
+    """Take over results from such files, so that they need not be computed again.
 
     Attributes:
-        packed: What `pack` wrote.
+        packed: Files written by `tlzoo study pack`.
     """
 
     packed: Sequence[Path]

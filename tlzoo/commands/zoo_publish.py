@@ -35,19 +35,20 @@ def publish(
     private: bool = False,
     creators: Sequence[str] = (),
 ) -> int:
-    """Make a checkpoint of a run that was tested, for a folder, the Hugging Face Hub or Zenodo.
+    """Make a checkpoint out of a run, after `tlzoo test`, for a folder, the Hugging Face Hub or Zenodo.
 
-    A checkpoint that was published into a folder before can be sent on: give it in place of the run.
+    Instead of a run, a checkpoint that was published into a folder before can be given.
 
     Args:
         run: The run directory; with --to also a checkpoint.
         name: Name of the checkpoint.
-        description: What it is good for, in a sentence.
-        citation: Work to cite, for data that have no card.
-        licence: Licence of the data, where they have no card.
-        control: Publish also a run on shuffled labels (data.shuffle_labels).
-        folder: Where to put it; by default, and without --to, the first of the zoo's folders.
-        folds: Of a run that has learned from every crystal: tested runs on the folds of a cross-validation.
+        description: What the checkpoint is good for, in one sentence.
+        citation: Work to cite, if the data set has no card.
+        licence: Licence of the data, if the data set has no card.
+        control: Allow a run that was trained on shuffled labels (data.shuffle_labels), as a control.
+        folder: Folder to write to; by default, without --to, the first folder of the zoo.
+        folds: For a run that was trained on all crystals: the tested runs of a cross-validation, whose errors
+            go on the card; or one run of the same recipe with a test part.
         to: hf:user/model, a repository of the Hugging Face Hub; or NAME.zip, an archive for Zenodo.
         private: Make a new repository private.
         creators: For Zenodo: who made it, "Family, Given; affiliation; ORCID". Can be repeated.

@@ -17,12 +17,12 @@ from tlzoo.model.predictor import listed
 
 
 class TransferClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Fine-tunes a pretrained network to tell classes of crystals apart.
+    """Classifier that fine-tunes a pretrained network on crystal structures.
 
     Arguments and attributes are those of :class:`~tlzoo.estimators.regressor.TransferRegressor`.
 
     Attributes:
-        classes_: The labels, sorted.
+        classes_: The class labels, sorted.
     """
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: ANN401, N803 (see crystals_of)

@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Finetuned:
-    """A finished comparison; printed, and in a notebook, it says what transfer is worth.
+    """A finished comparison; shows its result when printed or at the end of a notebook cell.
 
     Attributes:
-        verdict: All that was found.
-        run_dir: Directory of the comparison: what :func:`tlzoo.load` and all commands take.
+        verdict: Everything that was found.
+        run_dir: Directory of the comparison, as :func:`tlzoo.load` and all commands take it.
     """
 
     verdict: Verdict
@@ -57,18 +57,18 @@ class Finetuned:
 
     @property
     def gain(self) -> Gain:
-        """What transfer gains over training from scratch: ``value``, in an interval, ``low`` to ``high``."""
+        """Gain of transfer over training from scratch: ``value``, and its interval ``low`` to ``high``."""
         return self.verdict.gain
 
     def text(self) -> str:
-        """The table of errors, the answer, and what speaks against it."""
+        """The report that `tlzoo finetune` prints: table of errors, conclusion, warnings."""
         return self.verdict.text()
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """Errors on the test part, a row a model; gains of transfer over it, in percent.
+        """Errors on the test part, a row per model, and the gain of transfer over it in percent.
 
-        The index of what stands for the directory is in ``attrs["answers"]``, the unit in ``attrs["unit"]``.
+        ``attrs["answers"]`` names the row whose model makes the predictions, ``attrs["unit"]`` is the unit.
         """
         rows = [
             {
@@ -86,12 +86,12 @@ class Finetuned:
 
     @property
     def run(self) -> Run:
-        """The run of the network that did best on the validation part, within the directory."""
+        """The run, within the directory, of the network with the best validation error."""
         return Run(self.run_dir / self.verdict.sides[self.verdict.model].run)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """What the model says of the test part: ``id``, ``known``, then as its ``predict`` has it.
+        """Predictions for the test part: ``id``, ``known``, then the columns of ``model.predict``.
 
         Raises:
             UserError: The data are not where they were.
@@ -104,7 +104,7 @@ class Finetuned:
         return said
 
     def plot(self, kind: Plot | None = None) -> Picture:
-        """Draw predictions of the test part against what is known; ``learning-curve`` is that of the network.
+        """Draw predictions of the test part against known values, or another picture of the network.
 
         Raises:
             UserError: There is no such picture.
@@ -153,19 +153,22 @@ def finetune(
     run_dir: str | Path | None = None,
     **more: Any,  # noqa: ANN401 (fields of the request)
 ) -> Finetuned | CrossValidated:
-    """Fine-tune a model on few crystals, and compare with training from scratch; what `tlzoo finetune` does.
+    """Fine-tune on few crystals, and compare with training from scratch; same as `tlzoo finetune`.
 
     Args:
         data: Labelled crystals: a path, the name of a data set, a data frame, a table of crystals, or
-            structures whose ``properties`` are the labels. Those in memory are kept in the run directory.
-        target: Column to learn; the data set's own if it has only one.
-        from_: The model to start from: a checkpoint, a run directory or a ``.safetensors`` file; of several,
-            validation chooses.
-        unit: Unit of the target, where the data do not say.
-        head: Keep the model's trained head for this target of its own: for nearly the same property.
-        epochs: Passes over the training part, on both sides; by default what is usual for so many crystals.
-        run_dir: Directory for everything; by default one for each request below ``runs``, to the newest of
-            which ``runs/finetune`` leads.
+            structures that have the labels in their ``properties``. Crystals in memory are saved in the run
+            directory.
+        target: Column to learn; not needed if there is only one.
+        from_: Model to start from: a checkpoint, a run directory or a ``.safetensors`` file; or a list of
+            several, from which the validation part chooses.
+        unit: Unit of the target, if the data do not state it.
+        head: Start from the head that the model has for this target (one of its own), instead of a new head:
+            for properties that are nearly the same.
+        epochs: Passes over the training part, for transfer and from scratch alike; the default depends on the
+            number of crystals.
+        run_dir: Directory for the results. By default a new one below ``runs``; ``runs/finetune`` is a link
+            to the newest.
         **more: Further fields of the :class:`~tlzoo.transfer.finetune.finetune_request.Request`, such as
             ``strategy``, ``rates``, ``poolings``, ``seeds`` or ``folds``.
 
@@ -174,7 +177,7 @@ def finetune(
 
     Raises:
         UserError: The data, the model or an option cannot be used, the directory holds another comparison,
-            training was stopped, or all trainings of a side diverge.
+            the training was stopped, or all trainings from the models or all from scratch diverged.
     """
     starts = [spelled(one) for one in from_] if isinstance(from_, list | tuple) else spelled(from_)
     given = {"target": target, "from_": starts, "head": head, "epochs": epochs, **more}

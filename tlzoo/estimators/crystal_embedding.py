@@ -24,18 +24,19 @@ STATES: Final = "states"
 
 
 class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """From structures to the numbers of a layer of a pretrained network; nothing is trained.
+    """Transformer from crystal structures to features of a pretrained network; nothing is trained.
 
-    X is a list, an array or a column of a data frame with one structure a row, as for
-    :class:`~tlzoo.estimators.regressor.TransferRegressor`:
+    X is a list, an array or a column of a data frame with one structure per row, as for
+    :class:`~tlzoo.estimators.regressor.TransferRegressor`. Use it in pipelines:
 
     ``make_pipeline(CrystalEmbedding(), StandardScaler(), RidgeCV())``
 
     Args:
-        from_: A checkpoint (`tlzoo zoo list`), run directory or ``.safetensors`` file; or ``descriptors``, of
-            composition and structure; ``+`` joins several.
-        layer: Its layer: ``states``, mean, deviation and maximum over the atoms of every layer, tells most to
-            a regression on few crystals; ``embedding`` is what the head of the network reads.
+        from_: A checkpoint (`tlzoo zoo list`), run directory or ``.safetensors`` file; or ``descriptors`` (of
+            composition and structure). ``A+B`` puts the features of A and B side by side.
+        layer: Layer to read. ``states``, the mean, standard deviation and maximum over the atoms of every
+            layer, is usually best for a regression on few crystals; ``embedding`` is the input of the
+            network's head.
     """
 
     def __init__(self, from_: str | PathLike[str] = START, layer: str = STATES) -> None:

@@ -32,15 +32,15 @@ from tlzoo.transfer.finetune.recipes import Strategy
 from tlzoo.transfer.folds import fold_trainings
 
 SECTIONS: Final = {"model", "data", "trainer"}
-Plot = Literal["parity", "learning-curve", "confusion", "roc"]
+Plot = Literal["parity", "learning-curve", "embedding-map", "calibration", "confusion", "roc"]
 
 
 @dataclass(frozen=True, repr=False)
 class Fit:
-    """A finished training; printed, and in a notebook, it says what it is worth.
+    """A finished training; shows its errors when printed or at the end of a notebook cell.
 
     Attributes:
-        run: Its run directory, with the names of all files in it.
+        run: The run directory, with the names of the files in it.
     """
 
     run: Run
@@ -50,7 +50,7 @@ class Fit:
 
     @property
     def run_dir(self) -> Path:
-        """The run directory: what :func:`tlzoo.load`, :func:`tlzoo.test` and all commands take."""
+        """The run directory, as :func:`tlzoo.load`, :func:`tlzoo.test` and all commands take it."""
         return self.run.path
 
     @cached_property
@@ -60,7 +60,7 @@ class Fit:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """Errors in the units of the targets, a row for ``train``, ``val`` and, once measured, ``test``."""
+        """Errors in the units of the targets, a row per part: ``train``, ``val``, ``test`` if measured."""
         metrics = self.run.metrics
         table = pd.DataFrame({part: metrics[part] for part in PARTS if part in metrics}).T
         table.index.name = "part"
@@ -69,16 +69,16 @@ class Fit:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Known and predicted values of the parts measured so far: a row a crystal and property."""
+        """Known and predicted values of the measured parts, a row per crystal and property."""
         return read_table(self.run.predictions)
 
     @property
     def history(self) -> pd.DataFrame:
-        """What was measured while it trained, an epoch a row."""
+        """Metrics during training, a row per epoch."""
         return self.run.curves
 
     def test(self) -> pd.DataFrame:
-        """Measure the test part, when all choices are made; return :attr:`metrics` with trivial baselines."""
+        """Measure the test part, once all choices are made; return :attr:`metrics` with trivial baselines."""
         measured = measuring.test(self.run)
         if len(measured["targets"]) > 1:
             return self.metrics
@@ -87,10 +87,10 @@ class Fit:
         return pd.concat([self.metrics, pd.DataFrame(rows).T])
 
     def plot(self, kind: Plot | None = None) -> Picture:
-        """Draw predictions against known values, of classes which was taken for which; or another picture.
+        """Draw predictions against known values (for classes the confusion matrix), or another picture.
 
         Raises:
-            UserError: There is no such picture of this model.
+            UserError: This model has no such picture.
         """
         self.run.draw(self.model, self.run.predicted())
         there = {path.stem: path for path in sorted(self.run.path.glob("*.png"))}
@@ -135,45 +135,50 @@ def fit(
     quiet: bool = False,
     data: Data | None = None,
 ) -> Fit | CrossValidated:
-    """Train a network on crystals, from a pretrained one or from scratch; what `tlzoo fit` does.
+    """Train a network on crystals, from a pretrained one or from scratch; same as `tlzoo fit`.
 
     Args:
         crystals: Labelled crystals: a path, the name of a data set, a data frame, a table of crystals, or
-            structures whose ``properties`` are the labels. Or an experiment, a mapping or YAML file with the
-            sections ``model``, ``data`` and ``trainer`` that `tlzoo fit --help` lists; then only ``data``,
-            ``folds``, ``jobs``, ``run_dir`` and ``quiet`` go with it.
-        target: Column to learn, or several; not needed if there is only one.
-        from_: The model to start from.
-        unit: Unit of the target, where the data do not say.
-        head: Class of the head: ``Regression``, of labels 0 and 1 ``Classification``, by default.
-        backbone: A network to train from scratch, instead of ``from_``: ``CGCNN``, ``ALIGNN``, ``MomentNet``,
-            or a mapping with its arguments.
-        strategy: What is trained of a network that has learned before, such as ``all`` or ``two-body``.
-        pooling: From atoms to the crystal: None for what the network has.
-        epochs: Passes over the training part; by default what is usual for so many crystals.
-        learning_rate: Of the optimiser.
-        batch_size: Crystals in a batch.
-        patience: Stop early, and keep the best epoch; by default it trains to the end.
-        validation: Validation part: a fraction of all crystals (below 1) or a count.
-        test: Test part, likewise, 0.1 by default; :meth:`Fit.test` measures it. With ``folds`` it is in none
-            of them, and there is none by default.
-        split: ``Random``, or ``ByComposition``: no formula is in two parts.
-        folds: Train so many times, each time with another part of the crystals left out to test on. The
-            models of all folds answer together then, with intervals by what each has left out.
-        jobs: Folds that are trained at a time; by default as many as there are cores, on a GPU one.
-        seed: Of the split, of weights and of batches.
-        config: A mapping or YAML file on top, as `tlzoo fit` takes it.
-        run_dir: Directory of the run; by default one below ``runs``, to the newest of which ``runs/latest``
-            leads. The same call goes on with a training that was stopped, and does nothing again.
-        quiet: Say nothing of groups and epochs.
-        data: Crystals in memory, in place of ``data.source`` of an experiment.
+            structures that have the labels in their ``properties``. Alternatively a complete experiment: a
+            mapping or YAML file with the sections ``model``, ``data`` and ``trainer`` (see `tlzoo fit
+            --help`), which can be combined with ``data``, ``folds``, ``jobs``, ``run_dir`` and
+            ``quiet`` only.
+        target: Column to learn, or a list of several. Not needed if there is only one.
+        from_: Pretrained model to start from.
+        unit: Unit of the target, if the data do not state it.
+        head: Class of the head. By default ``Regression``, or ``Classification`` if all labels are 0 or 1.
+        backbone: Network to train from scratch, instead of ``from_``: ``CGCNN``, ``ALIGNN``, ``MomentNet``,
+            or a mapping with a class and its arguments.
+        strategy: Which layers of a pretrained network are trained, and how: for example ``all`` or
+            ``two-body``.
+        pooling: How vectors of atoms are combined to one of the crystal: ``mean``, ``max`` …; None keeps the
+            pooling of the network.
+        epochs: Passes over the training part; the default depends on the number of crystals.
+        learning_rate: Learning rate of the optimiser.
+        batch_size: Crystals per batch; the default depends on the number of crystals.
+        patience: Stop after this many epochs without improvement. By default all epochs are trained.
+        validation: Size of the validation part: a fraction of all crystals (below 1) or a number of crystals.
+        test: Size of the test part, likewise, by default 0.1; :meth:`Fit.test` measures it. With ``folds`` it is
+            in none of them, and there is none by default.
+        split: How to split: ``Random``, or ``ByComposition`` (all crystals of a formula are in one part).
+        folds: Train this many times, each time with another part of the crystals left out to test on. The
+            models of all folds then predict together, with intervals from what each left out.
+        jobs: Number of folds to train at a time; by default one per core, on a GPU one.
+        seed: Seed of the split, the initial weights and the batches.
+        config: Further settings: a mapping or YAML file as `tlzoo fit` takes it, which overrides the
+            arguments.
+        run_dir: Directory of the run. By default a new one below ``runs``; ``runs/latest`` is a link to the
+            newest. Calling again with the same arguments continues a training that was stopped, and returns
+            one that is finished.
+        quiet: Show no progress.
+        data: Crystals in memory to use for an experiment, instead of its ``data.source``.
 
     Returns:
         What came of it: of ``folds`` a :class:`~tlzoo.estimators.cross_validated.CrossValidated`.
 
     Raises:
-        UserError: The data or an argument cannot be used, the directory holds another run, or training was
-            stopped or diverged.
+        UserError: The data or an argument cannot be used, the directory holds another run, or the training
+            was stopped or diverged.
     """
     check_folds(folds)
     if jobs is not None and folds is None:

@@ -13,31 +13,38 @@ from tlzoo.estimators.network_estimator import NetworkEstimator, check_given, na
 
 
 class TransferRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Fine-tunes a pretrained network to a property of crystals.
+    """Regressor that fine-tunes a pretrained network on crystal structures.
 
-    X is a list, an array or a column of a data frame with one structure a row: pymatgen structures, ASE atoms
-    or names of files; y a number each. Part of the crystals is kept from training to stop it early, and to
-    keep the best epoch. What has learned the same from the same, with the same ``random_state``, says the
-    same.
+    X is a list, an array or a column of a data frame with one structure per row: pymatgen structures, ASE
+    atoms or names of files; y has one number for each. Some of the crystals are not trained on, but used to
+    stop the training early and to keep the best epoch. The same data, arguments and ``random_state`` give the
+    same predictions.
 
     Args:
         from_: Checkpoint (`tlzoo zoo list`), run directory or ``.safetensors`` file to start from.
-        backbone: A network to train from scratch instead: ``CGCNN``, or a mapping with its arguments.
-        strategy: What is trained: ``all``, ``two-body``, ``new-head`` … (docs/finetune.md).
-        pooling: From atoms to the crystal: ``mean``, ``max`` …; None keeps what the network has.
-        epochs: Passes over the crystals, at most; None is what a comparison takes for so many: 100, above 500
-            crystals 60.
-        learning_rate: Of the optimiser, AdamW, whose rate rises over a tenth of the steps and falls to zero.
-        batch_size: Crystals in a batch; None is what is usual for so many.
-        validation: Part of the crystals, or how many, that stop the training.
-        patience: Epochs without progress on these before it stops; None trains to the end and keeps the last.
-        random_state: Of weights, batches and the validation part; None draws another one each time.
-        config: A mapping as YAML files of `tlzoo fit` hold it, on top of all this.
+        backbone: Network to train from scratch instead: ``CGCNN``, or a mapping with a class and its
+            arguments.
+        strategy: Which layers are trained, and how: ``all``, ``two-body``, ``new-head`` …
+            (docs/explanation/strategies.md).
+        pooling: How vectors of atoms are combined to one of the crystal: ``mean``, ``max`` …; None keeps the
+            pooling of the network.
+        epochs: Largest number of passes over the crystals. None is the default of `tlzoo finetune`: 100, or
+            60 for more than 500 crystals.
+        learning_rate: Learning rate of the optimiser (AdamW). It rises over the first tenth of the steps,
+            then falls to zero.
+        batch_size: Crystals per batch; None is a default that depends on the number of crystals.
+        validation: Fraction or number of crystals that are used to stop the training.
+        patience: Epochs without improvement on these crystals before the training stops. None trains all
+            epochs and keeps the last.
+        random_state: Seed of the weights, the batches and the choice of validation crystals; None draws
+            another one each time.
+        config: Further settings, a mapping as in the YAML files of `tlzoo fit`, which override the arguments.
         verbose: Show progress.
 
     Attributes:
-        model_: The fine-tuned :class:`~tlzoo.model.trained.Model`: with embeddings, and what can be trusted.
-        history_: What was measured while it trained, an epoch a row.
+        model_: The fine-tuned :class:`~tlzoo.model.trained.Model`, with ``embed``, ``trust`` and
+            ``per_atom``.
+        history_: Metrics during training, a row per epoch.
     """
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: ANN401, N803 (see crystals_of)

@@ -21,17 +21,16 @@ if TYPE_CHECKING:
 
 
 def load(name: str | PathLike[str]) -> "Model | SavedFeatures | chosen.Chosen | Folded | Estimator":
-    """Load whatever predicts.
+    """Load a trained model or estimator.
 
     Args:
-        name: A checkpoint (`tlzoo zoo list`), a run directory, the directory of a comparison, a
-            ``.safetensors`` file with its card beside it, ``hf:user/model@revision``,
-            ``https://….safetensors#sha256=…``, ``wandb:entity/project/name:version``, or a folder that
-            `tlzoo features --save` or the ``save`` of an estimator wrote; or what :func:`tlzoo.fit` and
-            :func:`tlzoo.finetune` give.
+        name: A checkpoint (`tlzoo zoo list`), a run directory, the directory of a `tlzoo finetune`, a
+            ``.safetensors`` file with its card beside it, ``hf:user/model@revision``, ``https://….safetensors#sha256=…``,
+            ``wandb:entity/project/name:version``, a folder written by `tlzoo features --save` or by the
+            ``save`` of an estimator, or the result of :func:`tlzoo.fit` or :func:`tlzoo.finetune`.
 
     Raises:
-        UserError: There is no such model, it cannot be fetched, or it is damaged.
+        UserError: There is no such model, or it cannot be fetched, or it is damaged.
     """
     folder = Path(spelled(name))
     if not estimator_file.is_estimator(folder):

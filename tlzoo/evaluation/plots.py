@@ -1,6 +1,7 @@
 """Plots of a run: predictions and errors against known values, classes, intervals, error against epoch.
 
-Without pyplot: no global state. Parts differ by colour and by marker, so that they are told apart in grey.
+Also what a model makes of crystals, and of their atoms. Without pyplot: no global state. Parts differ by
+colour and by marker, so that they are told apart in grey.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tlzoo.machine.files import whole
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
 Values = NDArray[np.floating[Any]]
@@ -26,13 +28,18 @@ Values = NDArray[np.floating[Any]]
 # colour-blind safe: Okabe & Ito, https://jfly.uni-koeln.de/color
 COLOURS: Final = {"train": "#999999", "val": "#E69F00", "test": "#0072B2"}
 OTHERS: Final = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+CLASSES: Final = ("#0072B2", "#E69F00", *OTHERS)
 PART_NAMES: Final = {"train": "training", "val": "validation", "test": "test"}
 MARKERS: Final = {"train": "o", "val": "s", "test": "D"}
+STYLES: Final = {"train": ":", "val": "--", "test": "-"}
 MANY: Final = 5_000
 # Crystals of a part that are named: those with the largest errors, of at least so many mean errors.
 NAMED: Final = 3
 FAR: Final = 3.0
-BINS: Final = 10
+# Groups of crystals whose probabilities are compared with what is true, and crystals in each at least.
+BINS, BIN = 10, 10
+# Kinds of atoms that a picture shows one by one.
+MOST_BARS: Final = 30
 
 
 def parity(
@@ -121,41 +128,69 @@ def calibration(path: str | Path, parts: Mapping[str, tuple[Values, Values, Valu
         raise UserError(
             f"no value of {name} with an interval is known in any part, so there is nothing to draw"
         )
-    title = f"{name.replace('_', ' ')}: do intervals hold what they promise?"
-    _diagonal(path, curves, parts, title, ("share that intervals promise to hold", "share that they hold"))
+    title = f"{name.replace('_', ' ')}: do the intervals hold as many values as they should?"
+    _diagonal(
+        path, curves, parts, title, ("share of the values that intervals should hold", "share that they hold")
+    )
 
 
 def reliability(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, name: str) -> None:
-    """Draw how often the class that is named is right against the probability it is given, a line a part.
+    """Draw how often a class is right against the probability that it is predicted with, a line a part.
 
-    Ten groups of about equal size, from doubtful to certain: of two classes the probability of class 1, of
-    more that of the most probable one. Arguments are those of :func:`confusion`.
+    Crystals are in up to ten groups of about equal size, at least ten in each, from doubtful to certain; bars
+    are standard errors (Wilson). Of two classes it is the probability of class 1, of more that of the most
+    probable one. Arguments are those of :func:`confusion`.
 
     Raises:
         UserError: No class is known in any part.
     """
-    curves = {}
+    curves, bars, labels = {}, {}, ("", "")
     for part, (truth, probability) in _known(parts, name).items():
         if probability.shape[1] == 2:
             said, right = probability[:, 1], truth == 1
+            labels = ("predicted probability of class 1, mean of a group", "share of the group in class 1")
         else:
             said, right = probability.max(axis=1), truth == probability.argmax(axis=1)
-        groups = np.array_split(np.argsort(said, kind="stable"), min(BINS, len(said)))
+            labels = (
+                "probability of the predicted class, mean of a group",
+                "share of the group in that class",
+            )
+        count = min(BINS, max(1, len(said) // BIN))
+        groups = np.array_split(np.argsort(said, kind="stable"), count)
         means = np.array([[said[rows].mean(), right[rows].mean()] for rows in groups])
         curves[part] = (means[:, 0], means[:, 1], f"n = {len(said):,}")
-    title = f"{name.replace('_', ' ')}: are probabilities what they say?"
-    _diagonal(path, curves, parts, title, ("predicted probability, mean of a group", "share that is right"))
+        bars[part] = _wilson(means[:, 1], np.array(list(map(len, groups))))
+    title = f"{name.replace('_', ' ')}: are the probabilities right?"
+    _diagonal(path, curves, parts, title, labels, bars)
 
 
-def embedding_map(path: str | Path, embedding: Values, values: Values, *, name: str, unit: str) -> None:
+def _wilson(share: Values, number: NDArray[np.int64]) -> Values:
+    """Return how far one standard error reaches below and above shares of numbers, ``(2, shares)``."""
+    middle = (share + 0.5 / number) / (1 + 1 / number)
+    half = np.sqrt(share * (1 - share) / number + 0.25 / number**2) / (1 + 1 / number)
+    return np.clip(np.stack([share - middle + half, middle + half - share]), 0, 1)
+
+
+def embedding_map(
+    path: str | Path,
+    embedding: Values,
+    values: Values,
+    *,
+    name: str,
+    unit: str,
+    parts: Sequence[str] | None = None,
+    classes: bool = False,
+) -> None:
     """Draw crystals as a model sees them: two principal components of their embeddings, coloured by label.
 
     Args:
         path: PNG to write.
-        embedding: As :meth:`tlzoo.Model.embed` gives it, ``(crystals, dim)``.
+        embedding: As :meth:`tlzoo.Model.embed` returns it, ``(crystals, dim)``.
         values: Label of each crystal, ``(crystals,)``; those of NaN are drawn grey.
-        name: Of the label.
+        name: Name of the label.
         unit: Its unit; ``""`` or ``"1"`` for none.
+        parts: Part of each crystal (``train``, ``val``, ``test``), ``(crystals,)``: drawn as its marker.
+        classes: Whether labels are classes, each of which has a colour.
 
     Raises:
         UserError: There are fewer than three crystals, or not as many labels.
@@ -165,19 +200,21 @@ def embedding_map(path: str | Path, embedding: Values, values: Values, *, name: 
             "a map needs three crystals or more, and a label for each; got "
             f"{len(embedding):,} crystals and {len(values):,} labels"
         )
-    centred = np.asarray(embedding, dtype=np.float64)
-    deviation = centred.std(axis=0)
-    scaled = (centred - centred.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    left, size, _ = np.linalg.svd(scaled, full_matrices=False)
-    spots = left[:, :2] * size[:2]
-    shares = size[:2] ** 2 / max(float((size**2).sum()), 1e-300)
-    figure, (axes,) = _figure(6.4, 5.2)
-    known = ~np.isnan(values)
-    x, y = spots.T
-    look: dict[str, Any] = {"s": 12, "linewidths": 0, "rasterized": True}
-    axes.scatter(x[~known], y[~known], color="#bbbbbb", **look)
-    drawn = axes.scatter(x[known], y[known], c=values[known], cmap="cividis", **look)
-    figure.colorbar(drawn, ax=axes, label=_quantity(name, unit))
+    spots, shares = _principal(embedding)
+    groups = np.asarray(["all"] * len(values) if parts is None else parts)
+    figure, (axes,) = _figure(6.4, 5.4)
+    drawn = _map_of_labels(axes, spots, values, groups, classes=classes)
+    for part in (each for each in PART_NAMES if parts is not None and each in parts):
+        label = f"{PART_NAMES[part]} (n = {int((groups == part).sum()):,})"
+        axes.plot([], [], MARKERS[part], color="#555555", markersize=5, label=label)
+    if classes:
+        for number in np.unique(values[~np.isnan(values)]).astype(int).tolist():
+            colour = CLASSES[number % len(CLASSES)]
+            axes.plot([], [], "o", color=colour, markersize=5, label=f"{_quantity(name, '')} {number}")
+    elif drawn is not None:
+        figure.colorbar(drawn, ax=axes, label=_quantity(name, unit), extend="both")
+    if axes.get_legend_handles_labels()[1]:
+        figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     axes.set_title(
         f"{len(values):,} crystals as the model sees them, by {name.replace('_', ' ')}", fontsize=11
     )
@@ -186,6 +223,102 @@ def embedding_map(path: str | Path, embedding: Values, values: Values, *, name: 
         ylabel=f"second principal component ({shares[1]:.0%})",
     )
     _save(figure, path)
+
+
+def _map_of_labels(
+    axes: Axes, spots: Values, values: Values, groups: NDArray[Any], *, classes: bool
+) -> PathCollection | None:
+    """Draw crystals by marker and colour; return some of those whose label is known."""
+    from matplotlib.colors import ListedColormap, Normalize
+
+    known, drawn = ~np.isnan(values), None
+    shade: dict[str, Any] = {"cmap": ListedColormap(CLASSES), "norm": Normalize(0, len(CLASSES) - 1)}
+    if not classes and known.any():
+        # a few extreme labels would leave one colour to all others
+        shade = {"cmap": "cividis", "norm": Normalize(*np.percentile(values[known], (1, 99)))}
+    for part in dict.fromkeys(groups.tolist()):
+        here = groups == part
+        look: dict[str, Any] = {
+            "marker": MARKERS.get(part, "o"),
+            "s": 14,
+            "linewidths": 0,
+            "rasterized": True,
+        }
+        if (here & ~known).any():
+            axes.scatter(*spots[here & ~known].T, color="#bbbbbb", **look)
+        if (here & known).any():
+            colours = values[here & known] % len(CLASSES) if classes else values[here & known]
+            drawn = axes.scatter(*spots[here & known].T, c=colours, **shade, **look)
+    return drawn
+
+
+def _principal(embedding: Values) -> tuple[Values, Values]:
+    """Return two principal components of standardised numbers, ``(crystals, 2)``, and their variances."""
+    centred = np.asarray(embedding, dtype=np.float64)
+    deviation = centred.std(axis=0)
+    scaled = (centred - centred.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    left, size, _ = np.linalg.svd(scaled, full_matrices=False)
+    shares = size[:2] ** 2 / max(float((size**2).sum()), 1e-300)
+    return left[:, :2] * size[:2], shares
+
+
+def contributions(path: str | Path, atoms: pd.DataFrame, *, name: str, unit: str) -> None:
+    """Draw what the atoms of crystals contribute to a prediction.
+
+    Of one crystal a bar for each kind of atom (equal atoms are one), of several the atoms of each element as
+    points, with their median. The dashed line is the mean over all atoms: of one crystal, its prediction.
+
+    Args:
+        path: PNG to write.
+        atoms: A row per atom with ``id``, ``atom``, ``element`` and the column, as
+            :meth:`tlzoo.Model.per_atom` returns it.
+        name: The column: a property.
+        unit: Its unit; ``""`` or ``"1"`` for none.
+
+    Raises:
+        UserError: There is no such column, or there are no atoms.
+    """
+    if name not in atoms or not len(atoms):
+        raise UserError(f"no contributions to {name} are known; the columns are {', '.join(atoms)}")
+    crystals, mean = atoms["id"].unique(), float(atoms[name].mean())
+    bars = _kinds(atoms, name) if len(crystals) == 1 else {}
+    each = 0 < len(bars) <= MOST_BARS
+    sizes = atoms["element"].value_counts()
+    order = atoms.groupby("element")[name].median().sort_values()
+    labels = list(bars) if each else [f"{element} ({sizes[element]:,})" for element in order.index]
+    figure, (axes,) = _figure(6.4, 1.6 + 0.26 * len(labels))
+    if each:
+        axes.barh(range(len(bars)), list(bars.values()), height=0.6, color=COLOURS["test"])
+        axes.axvline(0, color="black", linewidth=0.8)
+    else:
+        rows = {element: row for row, element in enumerate(order.index)}
+        spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(atoms))
+        look: dict[str, Any] = {"s": 8, "alpha": 0.4, "linewidths": 0, "rasterized": True}
+        axes.scatter(atoms[name], atoms["element"].map(rows) + spread, color=COLOURS["test"], **look)
+        axes.scatter(order, range(len(rows)), marker="|", s=120, color="black", zorder=3, label="median")
+    if atoms.attrs.get("pooling") != "sum":  # of those the mean is no prediction
+        what = "mean: the prediction" if len(crystals) == 1 else "mean of all"
+        label = f"{what}, {with_unit(f'{mean:.3g}', unit)}"
+        axes.axvline(mean, color=OTHERS[1], linewidth=1.2, dashes=(4, 3), zorder=4, label=label)
+    axes.set(yticks=range(len(labels)), yticklabels=labels, ylim=(-0.6, len(labels) - 0.4))
+    axes.set_xlabel(_quantity(f"contribution to {name}", unit))
+    # text of others: no mathematics
+    whose = str(crystals[0]).replace("$", r"\$") if len(crystals) == 1 else f"{len(crystals):,} crystals"
+    axes.set_title(f"{name.replace('_', ' ')}: contributions of the atoms of {whose}", fontsize=11)
+    if axes.get_legend_handles_labels()[1]:
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    _save(figure, path)
+
+
+def _kinds(atoms: pd.DataFrame, name: str) -> dict[str, float]:
+    """Return contributions of the kinds of atoms of a crystal, in their order, by element and places."""
+    digits = atoms[name].to_numpy(dtype=np.float64).round(4)
+    kinds: dict[str, float] = {}
+    for (element, value), rows in atoms.groupby(["element", digits], sort=False):
+        places = ", ".join(map(str, rows["atom"][:3])) + (" …" if len(rows) > 3 else "")
+        several = f"{len(rows)} atoms:" if len(rows) > 1 else "atom"
+        kinds[f"{element} ({several} {places})"] = float(value)
+    return dict(reversed(kinds.items()))  # the first on top
 
 
 def confusion(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, name: str) -> None:
@@ -220,7 +353,7 @@ def confusion(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, n
         ax.set(xticks=range(classes), yticks=range(classes))
         ax.set(xlabel=f"predicted {_quantity(name, '')}", ylabel=f"known {_quantity(name, '')}")
     figure.suptitle(
-        f"{name.replace('_', ' ')}: crystals of each class, and what they were taken for", fontsize=11
+        f"{name.replace('_', ' ')}: known and predicted classes, in numbers of crystals", fontsize=11
     )
     _save(figure, path)
 
@@ -240,7 +373,8 @@ def roc(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, name: s
     part, (truth, probability) = list(shown.items())[-1]
     if probability.shape[1] == 2:
         curves = {
-            PART_NAMES.get(one, one): (t == 1, p[:, 1], _colour(one, parts)) for one, (t, p) in shown.items()
+            PART_NAMES.get(one, one): (t == 1, p[:, 1], _colour(one, parts), STYLES.get(one, "-"))
+            for one, (t, p) in shown.items()
         }
     else:
         colours = [COLOURS["test"], *OTHERS]
@@ -249,21 +383,25 @@ def roc(path: str | Path, parts: Mapping[str, tuple[Values, Values]], *, name: s
                 truth == i,
                 probability[:, i],
                 colours[i % len(colours)],
+                ("-", "--", ":", "-.")[i % 4],
             )
             for i in range(probability.shape[1])
         }
     figure, (axes,) = _figure(5.2, 5.2)
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, dashes=(4, 3), zorder=1)
-    for label, (is_class, score, colour) in curves.items():
+    for label, (is_class, score, colour, style) in curves.items():
         if is_class.all() or not is_class.any():
             axes.plot([], [], color=colour, label=f"{label}: one class alone")
             continue
         wrong, right, _ = roc_curve(is_class, score)
         area = roc_auc_score(is_class, score)
-        axes.plot(wrong, right, color=colour, label=f"{label}: area {area:.3f} (n = {len(score):,})")
+        axes.plot(
+            wrong, right, color=colour, ls=style, label=f"{label}: area {area:.3f} (n = {len(score):,})"
+        )
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set(
-        xlabel="share of the others that is taken for the class", ylabel="share of the class that is found"
+        xlabel="false positive rate: share of the others taken for the class",
+        ylabel="true positive rate: share of the class found",
     )
     axes.set_title(f"{name.replace('_', ' ')}: receiver operating characteristic", fontsize=11)
     axes.legend(loc="lower right", fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")
@@ -386,14 +524,18 @@ def _diagonal(
     parts: Mapping[str, Any],
     title: str,
     labels: tuple[str, str],
+    bars: Mapping[str, Values] | None = None,
 ) -> None:
-    """Draw curves of shares that should be on the diagonal."""
+    """Draw curves of shares that should be on the diagonal, perhaps with bars below and above each point."""
     figure, (axes,) = _figure(5.2, 5.2)
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, dashes=(4, 3), zorder=1, label="as it should be")
     for part, (x, y, told) in curves.items():
         marker = MARKERS.get(part, "^") if len(x) <= 2 * BINS else ""
         label = f"{PART_NAMES.get(part, part)} ({told})"
-        axes.plot(x, y, color=_colour(part, parts), marker=marker, markersize=4, label=label)
+        look: dict[str, Any] = {"color": _colour(part, parts), "ls": STYLES.get(part, "-")}
+        axes.plot(x, y, marker=marker, markersize=4, label=label, **look)
+        if bars is not None:
+            axes.errorbar(x, y, yerr=bars[part], fmt="none", ecolor=look["color"], elinewidth=0.8, alpha=0.6)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xlabel=labels[0], ylabel=labels[1])
     axes.set_title(title, fontsize=11)
     axes.legend(loc="upper left", fontsize=9, frameon=True, framealpha=0.9, edgecolor="none")

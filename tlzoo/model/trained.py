@@ -20,12 +20,13 @@ from tlzoo.data.structure_keys import StructureKeys
 from tlzoo.descriptors.stores import Options, Store
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
+from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.heads.head import Head
-from tlzoo.model import answer_record, checkpoint, ensemble, trust
+from tlzoo.model import answer_record, checkpoint, contributions, ensemble, trust
 from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
-from tlzoo.model.answering import Columns, Stores, answered, joined
+from tlzoo.model.answering import Columns, Stores, answered, answered_beside, joined
 from tlzoo.model.domain import DRAWN, Domain, read
 from tlzoo.model.intervals import ENDS, widened
 from tlzoo.model.intervals import read as read_intervals
@@ -41,17 +42,18 @@ BATCH_SIZE, MAX_ROWS = 1024, 50_000
 
 @dataclass(frozen=True, repr=False)
 class Model(Predictor):
-    """A backbone and a head with the card that describes them.
+    """A trained network with everything known about it.
 
     Attributes:
-        backbone: From crystals to embeddings.
-        head: From embeddings to predictions.
-        card: Targets, units, training data and metrics.
-        others: Further trainings, whose predictions are averaged with its own; embeddings are its own alone.
-        intervals: How wide intervals around its predictions are, of each target that has one.
+        backbone: The part that turns crystals into embeddings.
+        head: The part that turns embeddings into predictions.
+        card: Targets, units, training data and errors.
+        others: Further trainings of the same kind. Their predictions are averaged with those of this one;
+            embeddings are of this one alone.
+        intervals: Widths of the prediction intervals, for each target that has them.
         budget: How many rows fit into memory.
-        weights: The file it was read from, if it was.
-        learned_from: What is known of its training crystals, where no file beside the weights says it.
+        weights: The file that the model was read from, if any.
+        learned_from: What is known of the training crystals, if no file beside the weights tells it.
     """
 
     backbone: Backbone
@@ -64,7 +66,7 @@ class Model(Predictor):
     learned_from: Domain | None = field(default=None, compare=False)
 
     def about(self) -> About:
-        """Say what it is and what it is worth."""
+        """Describe the model in a few words."""
         name = self.card.get("name")
         if name is None and self.weights is not None:
             name = self.weights.parent if self.weights.stem == "model" else self.weights
@@ -80,12 +82,12 @@ class Model(Predictor):
 
     @property
     def units(self) -> dict[str, str]:
-        """Unit of each target."""
+        """Unit of each target, by name."""
         return dict(zip(self.card["targets"], self.card["units"], strict=True))
 
     @property
     def columns(self) -> list[str]:
-        """Names of what is predicted; how much others differ (standard deviation); ends of 90 % intervals."""
+        """Columns of `predict`: predictions, spreads of several trainings, ends of 90 % intervals."""
         targets = self.card["targets"]
         spreads = [f"{name}_spread" for name in targets if self.others]
         ends = [f"{name}_{end}" for name in targets if name in self.intervals for end in ENDS]
@@ -112,23 +114,23 @@ class Model(Predictor):
         batch_size: int = BATCH_SIZE,
         max_rows: int = MAX_ROWS,
     ) -> "pd.DataFrame":
-        """Predict in physical units.
+        """Predict properties of crystals, in physical units.
 
         Args:
             crystals: One crystal or many: a pymatgen structure, ASE atoms or the path of a file; a list of
                 these; a folder, a table or the name of a data set; a data frame with a column of structures
-                or paths; a :class:`~tlzoo.crystals.Crystals` (:func:`tlzoo.data.intake.crystals_from`).
-            batch_size: Crystals computed at a time, at most.
-            max_rows: Rows computed at a time, at most, so that large cells do not exhaust the memory: of
-                angles where the network reads them, else of bonds; equal ones are one row.
+                or paths; a :class:`~tlzoo.crystals.Crystals` (see :func:`tlzoo.data.intake.crystals_from`).
+            batch_size: Largest number of crystals to compute at a time.
+            max_rows: Largest number of rows to compute at a time, so that large cells do not exhaust the
+                memory. Rows are angles for networks that use them, otherwise bonds; equal ones count once.
 
         Returns:
-            One row per crystal, in the given order: ``id``, then a column per prediction, and where several
-            trainings answer together the standard deviation of what they say, ``TARGET_spread``.
+            One row per crystal, in the given order: ``id``, then a column per prediction. If several
+            trainings predict together, ``TARGET_spread`` is the standard deviation of their predictions.
 
         Raises:
-            UserError: It is no crystals, or one cannot be read, is disordered, has an atom without neighbours
-                or an unknown element, or does not fit into memory; the message names it.
+            UserError: The input is not crystals, or one of them cannot be read, is disordered, has an atom
+                without neighbours or an unknown element, or does not fit into memory. The message names it.
         """
         import pandas as pd
 
@@ -160,16 +162,17 @@ class Model(Predictor):
         return dict(zip(self.columns, table[:, :width].T, strict=True)), table[:, width:]
 
     def trust(self, crystals: Data, **limits: int) -> "pd.DataFrame":
-        """Say what is known of how far predictions can be trusted; limits and errors of `predict`.
+        """Say how far each prediction can be trusted; limits and errors are those of `predict`.
 
         Returns:
-            One row per crystal, in the given order: ``id``; ``trust``, in words: ``in training``, ``unknown
-            elements``, ``far from training``, ``like training`` or ``not known``; ``unseen_elements``, those
-            that the model has not learned from; ``distance`` to training crystals, in units of what is usual
-            among them (:mod:`tlzoo.model.domain`), NaN if that is not known.
+            One row per crystal, in the given order. ``id``; ``trust``: one of ``in training``, ``unknown
+            elements``, ``far from training``, ``like training`` and ``not known``; ``unseen_elements``:
+            elements that were not in the training crystals; ``distance``: distance to the training crystals,
+            in units of the typical distance among them (:mod:`tlzoo.model.domain`), NaN if unknown.
 
         Raises:
-            UserError: What the card says of the training crystals is in another file than the one beside it.
+            UserError: The file beside the weights that describes the training crystals is not the one that
+                the card names.
         """
         import pandas as pd
 
@@ -181,7 +184,7 @@ class Model(Predictor):
 
     @cached_property
     def domain(self) -> Domain:
-        """What the model has learned from, as far as the files beside its weights tell."""
+        """What the files beside the weights tell about the training crystals."""
         if self.learned_from is not None:
             return self.learned_from
         if self.weights is None:
@@ -191,9 +194,45 @@ class Model(Predictor):
             raise UserError(f"the domain beside {self.weights} is that of another model; restore its card")
         return found
 
+    def per_atom(
+        self, crystals: Data, *, batch_size: int = BATCH_SIZE, max_rows: int = MAX_ROWS
+    ) -> "pd.DataFrame":
+        """Show what each atom contributes to the predictions; arguments and errors of `predict`.
+
+        The mean of the contributions of a crystal is its prediction (with pooling ``sum``: their sum). For a
+        linear head they are exact, otherwise a first-order estimate: :mod:`tlzoo.model.contributions`.
+
+        Returns:
+            One row per atom, crystal after crystal: ``id``; ``atom``, its place in the structure, from 0;
+            ``element``; fractional coordinates ``x``, ``y``, ``z``; and a column per property, in its unit.
+
+        Raises:
+            UserError: The network does not pool atoms by mean, sum or attention.
+        """
+        import pandas as pd
+
+        def answer(some: Crystals, stores: Stores) -> Columns:
+            return self.contributed(some, stores, batch_size=batch_size, max_rows=max_rows)
+
+        contributions.pool_of(self.backbone)
+        found = answered_beside(as_table(crystals), self.options, answer)
+        names = ["id", "atom", "element", *"xyz", *contributions.columns(self.head, self.card["targets"])]
+        table = pd.DataFrame(joined(found, names)).astype({"atom": int})
+        table.attrs["pooling"] = contributions.pool_of(self.backbone).pooling
+        return table
+
+    def contributed(
+        self, crystals: Crystals, stores: Stores, *, batch_size: int = BATCH_SIZE, max_rows: int = MAX_ROWS
+    ) -> Columns:
+        """Return the columns of :meth:`per_atom` for what was made of crystals."""
+        contributions.pool_of(self.backbone)
+        store = stores[self.backbone.graph]
+        assert isinstance(store, GraphStore)
+        return contributions.of_crystals(self, crystals, store, batch_size=batch_size, max_rows=max_rows)
+
     @property
     def layers(self) -> list[str]:
-        """Names of the layers that `embed` can read off, from input to output."""
+        """Names of the layers that `embed` can read, from input to output."""
         return list(widths(self.backbone, self.head))
 
     def embed(
@@ -204,11 +243,12 @@ class Model(Predictor):
         batch_size: int = BATCH_SIZE,
         max_rows: int = MAX_ROWS,
     ) -> NDArray[np.float32]:
-        """Embed crystals, ``(crystals, dim)``, in the given order; arguments and errors of `predict`.
+        """Compute embeddings of crystals, ``(crystals, dim)``; arguments and errors are those of `predict`.
 
-        The activations of a layer (:attr:`layers`) of atoms or bonds are averaged over the crystal. By
-        default they are what the backbone gives to the head. A regression on few crystals learns more from
-        ``states``: mean, standard deviation and maximum over the atoms of every layer of atoms.
+        The default layer is the embedding, which the backbone passes on to the head. For layers of atoms or
+        bonds (:attr:`layers`), the mean over the crystal is returned. For a regression on few crystals,
+        ``states`` is usually the best choice: mean, standard deviation and maximum over the atoms, of every
+        layer of atoms.
 
         Raises:
             UserError: There is no such layer; the message lists those there are.
@@ -278,9 +318,9 @@ def load(name: str | Path) -> Model:
 
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
-            it, ``hf:user/model@revision``, ``https://….safetensors#sha256=…`` or
-            ``wandb:entity/project/name:version``. Of the directory of `tlzoo finetune --seeds N` all N
-            trainings answer together; what else answers there is for :func:`tlzoo.load`.
+            it, ``hf:user/model@revision``, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``. For the directory
+            of `tlzoo finetune --seeds N`, the N trainings predict together. A directory where a head on
+            frozen features predicts is for :func:`tlzoo.load`.
 
     Raises:
         UserError: There is no such model, it cannot be fetched, it is damaged, or its hash is wrong.
@@ -304,7 +344,7 @@ def embed(
     *,
     layer: str = EMBEDDING,
 ) -> NDArray[np.float32]:
-    """Return what a layer of a trained model says of crystals; see :func:`load` and :meth:`Model.embed`.
+    """Compute embeddings of crystals with a model; see :func:`load` and :meth:`Model.embed`.
 
     Raises:
         UserError: There is no such model or layer, or the model cannot read a crystal.

@@ -118,9 +118,7 @@ class _GatedConv(torch.autograd.Function):
         both = Blocks.linear(x, ends, None, atoms.blocks).view(-1, 2 * dim)
         z = Blocks.linear(edge_attr, edge, bias, bonds.rows.blocks)
         z.add_(F.embedding_bag(bonds.pairs, both, mode="sum"))
-        gates, gate_mean, gate_variance, gate_inverse = normalised(
-            z, gate_weight, gate_bias, bonds.rows, eps
-        )
+        gates, gate_mean, gate_variance, gate_inverse = normalised(z, gate_weight, gate_bias, bonds.rows, eps)
         # of a half as it lies, softplus takes twice as long
         core = F.softplus(gates[:, dim:].contiguous())
         gates.sigmoid_()  # of the gate, and of the core the derivative of softplus

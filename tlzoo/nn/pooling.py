@@ -55,6 +55,24 @@ class Pool(nn.Module):
         total = segment_sum(x * weight, batch, start)
         return total if self.pooling == "sum" else total / segment_sum(weight, batch, start)
 
+    def weights(
+        self,
+        x: Float[Tensor, "atoms dim"],
+        batch: Int[Tensor, " atoms"],
+        count: Float[Tensor, " atoms"],
+        num_crystals: int,
+    ) -> Float[Tensor, "atoms 1"]:
+        """Return what an atom weighs in the vector of its crystal; arguments as of :meth:`forward`.
+
+        ``max`` has no such weights.
+        """
+        one = torch.ones_like(count)[:, None].to(x.dtype)
+        if self.pooling == "sum":
+            return one
+        weight = one if self.score is None else highest_is_one(self.score(x), batch, num_crystals)
+        total = segment_sum(weight * count[:, None], batch, pointers(batch, num_crystals))
+        return weight / total[batch]
+
 
 def statistics(
     x: Float[Tensor, "atoms dim"],

@@ -8,16 +8,16 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to screen with what.
+    """What to predict, and for which crystals.
 
     Attributes:
-        models: Checkpoints, run directories, ``.safetensors`` files or folders of `tlzoo features --save`;
-            several are an ensemble.
+        models: Checkpoints, run directories, ``.safetensors`` files or folders written by `tlzoo features
+            --save`; several predict together, as an ensemble.
         pool: The crystals: a named data set, table, folder or archive, as for `tlzoo predict`.
-        target: Which property, of models that predict several.
-        where: Screen only what meets a condition, as in 'nelements <= 3 and not has(O, F) and diamond_like';
-            a wrong name lists those there are.
-        shard: Crystals in a shard, which are computed and kept together.
+        target: Property to rank by, if the models predict several.
+        where: Screen only crystals that meet a condition, for example 'nelements <= 3 and not has(O, F) and
+            diamond_like'. If a name in it is wrong, the error lists the names.
+        shard: Crystals per shard, the portion that is computed and saved at once.
     """
 
     models: Sequence[str]
@@ -29,15 +29,15 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How it is done and what is written; no part of what is predicted.
+    """How to run, and what to write; does not change the predictions.
 
     Attributes:
-        output: The ranking to write, ``.parquet``.
-        folder: Where shards are kept; by default beside the ranking.
-        top: Keep the first so many; by default all.
-        ascending: Put the smallest first.
-        jobs: Processes and threads; by default one per core.
-        engine: Who computes: this machine, or a Ray cluster, see docs/how-to/cluster.md.
+        output: Ranking to write (``.parquet``).
+        folder: Folder for the shards; by default beside the ranking.
+        top: Keep only the first N of the ranking; by default all.
+        ascending: Put the smallest values first.
+        jobs: Number of processes and threads; by default one per core.
+        engine: Run on this machine (local) or on a Ray cluster (docs/how-to/cluster.md).
     """
 
     output: Path

@@ -228,13 +228,17 @@ def _member(training: Planned, data: CrystalDataModule, history: History) -> Mem
     return Member(task, own, [history, *keep], ResumeFiles())
 
 
-def _finished(run: Run, experiment: Experiment, trainer: pl.Trainer, history: History) -> None:
-    """Measure what was kept, and export it."""
+def _finished(
+    run: Run, experiment: Experiment, trainer: pl.Trainer, history: History, *, mapped: bool = False
+) -> None:
+    """Measure what was kept, and export it; draw its crystals, too, if they are to be mapped."""
     load_weights(experiment.task, run.best)
     evaluate(run, experiment, trainer, "train", "val")
     if distributed.rank() == 0:
         run.close(history.seconds)
         run.export(experiment.task, experiment.data)
+        if mapped:
+            run.draw_map(experiment.task, experiment.data, ("train", "val"))
 
 
 def _trained(
@@ -278,7 +282,7 @@ def _trained(
         except (KeyboardInterrupt, SystemExit) as stop:
             raise UserError(stopped(run)) from stop
         if not values.trainer.fast_dev_run:
-            _finished(run, experiment, trainer, history)
+            _finished(run, experiment, trainer, history, mapped=not quiet)
             if distributed.rank() == 0:
                 log_results(found, run)
     return run

@@ -16,6 +16,7 @@ from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.library import spelled
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.splits.ids import Rows
+from tlzoo.data.splits.splitter import PARTS
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
 from tlzoo.machine import distributed
@@ -44,17 +45,18 @@ def test(
     trust: bool = False,
     **external: Any,  # noqa: ANN401 (of another function)
 ) -> Mapping[str, Any]:
-    """Measure a run on its test part, beside the trivial baselines of the same split; what `tlzoo test` does.
+    """Measure a run on its test part, next to trivial baselines; same as `tlzoo test`.
 
-    Or any model on other labelled crystals, beside which nothing of its own is written over.
+    With ``on``, measure any model on other labelled crystals; no file of the model is changed.
 
     Args:
-        run: The run, its directory, or what :func:`tlzoo.fit` gave; with ``on`` whatever :func:`tlzoo.load`
-            takes.
-        data: The data module of the same data, so that nothing is read again.
-        on: Other labelled crystals, as for :func:`tlzoo.fit`: the whole table is measured on.
-        trust: Build every class that the configuration of the run names. Without it only those of tlzoo, of
-            plug-ins and of modules that are imported already: a run of somebody else can name any code.
+        run: A run, its directory, or the result of :func:`tlzoo.fit`. With ``on``, any model that
+            :func:`tlzoo.load` takes.
+        data: The data module of the same data, to avoid reading it again.
+        on: Other labelled crystals, as for :func:`tlzoo.fit`; all of them are used.
+        trust: Build any class that the configuration of the run names. Otherwise only classes of tlzoo, of
+            plug-ins and of modules that are already imported are built, because somebody else's run could
+            name any code.
         **external: With ``on``: ``targets``, ``unit`` and ``output`` of
             :func:`tlzoo.training.external.measured`.
 
@@ -81,7 +83,7 @@ def validate(
     data: CrystalDataModule | None = None,
     trust: bool = False,
 ) -> Mapping[str, Any]:
-    """Measure a run on its validation part; arguments, result and errors of :func:`test`."""
+    """Measure a run on its validation part; arguments, result and errors are those of :func:`test`."""
     return _measure(run, "val", data, trust=trust)
 
 
@@ -225,5 +227,6 @@ def _record(
         return
     if part == "test":
         run.add_baselines(task, data)
+        run.draw_map(task, data, PARTS)
         run.export(task, data)
     log_results(told, run)

@@ -4,7 +4,7 @@
 ``history.csv``, ``learning-curve.png``, ``best.ckpt``, ``last.ckpt``: the course of training; resume files.
 ``model.safetensors``, ``model.json``: the exported model. ``model.domain.safetensors``: what is known of the
 crystals it learned from. ``metrics.json``, ``predictions.csv``,
-``parity.png``: what it is worth.
+``parity.png``: what it is worth. ``embedding-map.png``: its crystals as the model sees them.
 """
 
 import contextlib
@@ -44,6 +44,7 @@ from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
 from tlzoo.machine.progress import bar
 from tlzoo.model import checkpoint, intervals
+from tlzoo.model.activations import EMBEDDING
 from tlzoo.model.description import plain
 from tlzoo.model.domain import Domain, read
 from tlzoo.model.trained import Model, learned_domain
@@ -51,6 +52,8 @@ from tlzoo.training.task import Task
 
 # What a file can be instead of the text that it should be.
 UNREADABLE: Final = (OSError, ValueError)
+# Crystals of a picture: more cover one another.
+MAPPED: Final = 1000
 COLUMNS: Final = ("id", "part", "property", "target", "prediction", "unit")
 PACKAGES = ("tlzoo", "torch", "lightning", "torch-geometric", "numpy", "pymatgen", "vesin")
 
@@ -370,6 +373,34 @@ class Run:
             monitor = task.head.monitor
             unit = _unit(table) if monitor == "mae" else ""
             plots.learning_curve(self.path / "learning-curve.png", self.curves, metric=monitor, unit=unit)
+
+    def draw_map(self, task: Task, data: CrystalDataModule, parts: Sequence[str]) -> None:
+        """Draw crystals of some parts as the model sees them, at most 1,000, coloured by label.
+
+        One picture per property: ``embedding-map.png``.
+        """
+        rows = np.concatenate([getattr(data.split, part) for part in parts])
+        of_part = np.repeat(np.array(parts), [len(getattr(data.split, part)) for part in parts])
+        drawn = np.sort(np.random.default_rng(0).permutation(len(rows))[:MAPPED])
+        if len(drawn) < 3:  # nothing to see
+            return
+        rows, of_part = rows[drawn], of_part[drawn]
+        order = np.argsort(rows)
+        task.eval()
+        model = Model(task.backbone, task.head, {})
+        store = data.store_of(rows[order], task.backbone.graph)
+        embedding = model.read({task.backbone.graph: store}, [EMBEDDING])[EMBEDDING]
+        labels = data.target_values(rows[order]).numpy()
+        for i, (name, unit) in enumerate(zip(data.targets, data.units, strict=True)):
+            plots.embedding_map(
+                self.path / f"embedding-map{'' if len(data.targets) == 1 else f'-{name}'}.png",
+                embedding,
+                labels[:, i],
+                name=name,
+                unit=unit,
+                parts=of_part[order].tolist(),
+                classes=isinstance(task.head, Classification),
+            )
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
         write_text(

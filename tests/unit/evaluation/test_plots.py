@@ -88,7 +88,12 @@ def test_reliability_counts_what_is_right_in_groups(tmp_path, axes):
     assert line.get_ydata().mean() == pytest.approx(0.5)
     three = {"test": (np.array([0.0, 1.0, 2.0]), np.array([[0.8, 0.1, 0.1]] * 3))}
     plots.reliability(tmp_path / "three.png", three, name="phase")
-    np.testing.assert_allclose(axes[1].lines[1].get_xydata(), [[0.8, 1], [0.8, 0], [0.8, 0]])
+    # of fewer than ten crystals a group says nothing
+    np.testing.assert_allclose(axes[1].lines[1].get_xydata(), [[0.8, 1 / 3]])
+    low, high = axes[1].collections[0].get_segments()[0][:, 1]
+    # Wilson's interval: where the share would be one standard error away
+    for end in (low, high):
+        assert abs(end - 1 / 3) == pytest.approx((end * (1 - end) / 3) ** 0.5)
 
 
 def test_an_embedding_map_shows_two_components(tmp_path, axes):
@@ -102,8 +107,51 @@ def test_an_embedding_map_shows_two_components(tmp_path, axes):
     np.testing.assert_allclose(spots[:, 1], 0, atol=1e-9)
     assert len(unknown.get_offsets()) == 1
     assert axes[0].get_xlabel() == "first principal component (100% of the variance)"
+    parts = ["test", "train", "val"] * 10 + ["test"]
+    plots.embedding_map(tmp_path / "parts.png", line, labels, name="gap", unit="eV", parts=parts)
+    drawn = [len(each.get_offsets()) for each in axes[1].collections]
+    assert drawn == [1, 10, 10, 10]
+    told = [text.get_text() for text in axes[1].figure.legends[0].get_texts()]
+    assert told == ["training (n = 10)", "validation (n = 10)", "test (n = 11)"]
+    kinds = np.r_[np.arange(30) % 3, np.nan]
+    plots.embedding_map(tmp_path / "kinds.png", line, kinds, name="phase", unit="1", classes=True)
+    told = [text.get_text() for text in axes[2].figure.legends[0].get_texts()]
+    assert told == ["phase 0", "phase 1", "phase 2"]
+    assert len(np.unique(axes[2].collections[1].get_facecolors(), axis=0)) == 3
     with pytest.raises(UserError, match="got 2 crystals and 31 labels"):
         plots.embedding_map(tmp_path / "none.png", line[:2], labels, name="band_gap", unit="eV")
+
+
+ATOMS = pd.DataFrame(
+    {"id": "a$b", "atom": range(4), "element": ["Ti", "O", "O", "O"], "gap": [3.0, 1.0, 1.0, 2.0]}
+)
+
+
+def test_contributions_show_kinds_of_atoms_of_a_crystal(tmp_path, axes):
+    plots.contributions(tmp_path / "one.png", ATOMS, name="gap", unit="eV")
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == [
+        "O (atom 3)", "O (2 atoms: 1, 2)", "Ti (atom 0)",
+    ]  # fmt: skip
+    assert [bar.get_width() for bar in axes[0].patches] == [2, 1, 3]
+    assert axes[0].get_title() == r"gap: contributions of the atoms of a\$b"
+    (said,) = axes[0].figure.legends[0].get_texts()
+    assert said.get_text() == "mean: the prediction, 1.75 eV"
+    added = ATOMS.copy()
+    added.attrs["pooling"] = "sum"
+    plots.contributions(tmp_path / "added.png", added, name="gap", unit="eV")
+    assert not axes[1].get_legend_handles_labels()[1]
+    with pytest.raises(UserError, match="no contributions to k are known; the columns are id, atom"):
+        plots.contributions(tmp_path / "none.png", ATOMS, name="k", unit="GPa")
+
+
+def test_contributions_show_elements_of_many_crystals(tmp_path, axes):
+    many = pd.concat([ATOMS, ATOMS.assign(id="c", gap=ATOMS["gap"] + 1)])
+    plots.contributions(tmp_path / "many.png", many, name="gap", unit="eV")
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == ["O (6)", "Ti (2)"]
+    atoms, medians = axes[0].collections
+    assert len(atoms.get_offsets()) == 8
+    np.testing.assert_allclose(medians.get_offsets(), [[2, 0], [3.5, 1]])
+    assert axes[0].get_xlabel() == "contribution to gap (eV)"
 
 
 CLASSES = {

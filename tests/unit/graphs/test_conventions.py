@@ -41,7 +41,11 @@ def check_vectors(cells, bonds):
     """Each bond leads from its source to an image of its target."""
     lattice = cells.lattice[0]
     assert np.linalg.norm(bonds.vector, axis=1) == pytest.approx(bonds.length)
-    images = bonds.vector @ np.linalg.inv(lattice) - cells.frac_coords[bonds.target] + cells.frac_coords[bonds.source]
+    images = (
+        bonds.vector @ np.linalg.inv(lattice)
+        - cells.frac_coords[bonds.target]
+        + cells.frac_coords[bonds.source]
+    )
     assert images == pytest.approx(images.round(), abs=1e-4)
 
 

@@ -51,7 +51,9 @@ def alignn(dim=8, layers=2, convs=2, kind="batch", heads=0, rows=1):
 
     shapes = mlp("atom_embedding", ELEMENTS, dim)
     for name, size in (("edge_embedding", RADIAL), ("angle_embedding", ANGULAR)):
-        shapes |= {f"{name}.0.centers": (size,)} | mlp(f"{name}.1", size, HIDDEN) | mlp(f"{name}.2", HIDDEN, dim)
+        shapes |= (
+            {f"{name}.0.centers": (size,)} | mlp(f"{name}.1", size, HIDDEN) | mlp(f"{name}.2", HIDDEN, dim)
+        )
     for i in range(layers):
         shapes |= conv(f"alignn_layers.{i}.node_update", dim, kind)
         shapes |= conv(f"alignn_layers.{i}.edge_update", dim, kind)

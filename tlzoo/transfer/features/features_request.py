@@ -6,30 +6,33 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to learn from what, and how it is judged.
+    """What to learn, from which features, and how to judge it.
 
     Attributes:
-        sources: Folders, archives, tables or named data sets, as ``data.source`` of `tlzoo fit`; several are
-            learned from together, and of a structure that several hold the first says what is learned.
-        targets: Column to learn; of several tables one for all, or one each, with commas between them. Not
-            needed if a table has only one.
-        unit: Its unit, where the data do not say.
-        features: Models, or descriptors; with several, a result for each, one for which the model is chosen
-            within the folds, one for the mean, and one for the mixture that errs least. A+B puts the features
-            of A and B side by side.
-        layer: A layer that all of them have, or auto: chosen within the folds. A wrong name lists those there
-            are.
-        estimators: Regressions: bayesian-ridge, ridge, kernel-ridge, svr, kernel (the mean of these two), gp,
-            forest, boosting.
-        cv: Which cross-validation: leave-one-out, or 5-fold with any number.
-        repeats: Draw the folds so many times.
-        groups: What is left out together: composition, so that polymorphs never straddle, or none.
-        base: Column of the tables that is nearly the target, of a cheap calculation, say: whether its error,
-            the ratio to it or the target itself is learned is chosen within the folds. Needed to predict,
-            too.
-        log: Learn the natural logarithm; errors are given in it and in the unit.
-        curve: Learn from so many crystals, too: a learning curve, each with the same crystals left out.
-        seed: Seed of folds and regressions.
+        sources: Labelled crystals: folders, archives, tables or named data sets, as ``data.source`` of `tlzoo
+            fit`. Several are combined; for a structure that is in more than one, the label of the first
+            counts.
+        targets: Column to learn. For several tables: one name for all of them, or one for each, separated by
+            commas. Not needed if a table has only one column of labels.
+        unit: Unit of the target, if the data do not state it.
+        features: Where the features come from: models, or `descriptors`. With several, there is a result for
+            each of them, for the one chosen within the folds, for their mean, and for the mixture with the
+            smallest error. A+B puts the features of A and B side by side.
+        layer: Layer to read, which all models must have; auto chooses it within the folds. If the name is
+            wrong, the error lists the layers.
+        estimators: Regressions to fit: bayesian-ridge, ridge, kernel-ridge, svr, kernel (the mean of
+            kernel-ridge and svr), gp (Gaussian process), forest, boosting.
+        cv: Kind of cross-validation: leave-one-out, or 5-fold (with any number instead of 5).
+        repeats: How often to draw the folds.
+        groups: What to leave out together: composition (all crystals of a formula, so that no polymorph is in
+            both the training and the test fold) or none.
+        base: Column with an approximate value of the target, for example from a cheaper calculation. Whether
+            to learn the difference from it, the ratio to it or the target itself is chosen within the folds.
+            Predictions need the column, too.
+        log: Learn the natural logarithm of the target. Errors are given for the logarithm and in the unit of
+            the target.
+        curve: Also learn from this many crystals, with the same crystals left out: a learning curve.
+        seed: Seed of the folds and the regressions.
     """
 
     sources: Sequence[str]

@@ -27,40 +27,43 @@ class Request:
     """What to fine-tune on what, and how; what is None follows from the number of crystals.
 
     Attributes:
-        source: A folder, archive, table or named data set, as ``data.source`` of `tlzoo fit`.
+        source: Labelled crystals: a folder, archive, table or named data set, as ``data.source`` of `tlzoo
+            fit`.
         target: Column to learn; not needed if the data have only one.
-        unit: Unit of the target, where the data do not say.
+        unit: Unit of the target, if the data do not state it.
         starts: Models to start from: checkpoints (`tlzoo zoo list`), run directories or ``.safetensors``
-            files; of several, validation chooses. By default roost-fe-bg where the data are formulas alone.
-        strategy: What is trained of the network; by default the number of crystals decides, as for the other
-            options without a default.
-        strategies: Several of these to try, instead; validation chooses.
-        head: Keep the model's trained head for this target of its own instead of starting with a new one: for
-            nearly the same property. Smaller learning rates are tried then, with the pooling that it
-            has learned from.
-        epochs: Passes over the training part, on both sides.
+            files. With several, the validation part chooses. By default roost-fe-bg if the data
+            are formulas alone, otherwise momentnet-u.
+        strategy: Which layers of the network are trained, and how. By default the number of crystals decides,
+            as for all options below that state no default.
+        strategies: Try several strategies instead of one; the validation part chooses.
+        head: Start from the head that the model has for this target (one of its own), instead of a new head:
+            for properties that are nearly the same. The learning rates to try are then smaller, and the
+            pooling is the model's.
+        epochs: Passes over the training part, for transfer and from scratch alike.
         batch_size: Crystals per batch.
-        rates: Learning rates to try, on both sides; validation chooses.
-        poolings: Ways from atoms to the crystal to try, on both sides: mean, max, sum, attention,
-            statistics; validation chooses, where the network has a choice.
-        seeds: Number of trainings with what was chosen, which answer together in the end.
-        together: Let the best training from each of several models answer together, and as many from scratch,
-            instead of the best of all.
-        no_frozen: Leave out the head on frozen features, which is fitted in seconds beside the trainings: of
-            the models to start from and of descriptors, alone or together with the network if validation
-            says so.
-        beside: What the head on frozen features reads, too: phonons:chgnet, elastic:sevennet-0, further
+        rates: Learning rates to try, for transfer and from scratch alike; the validation part chooses.
+        poolings: Poolings (from atoms to the crystal) to try, for transfer and from scratch alike: mean, max,
+            sum, attention, statistics. The validation part chooses. Ignored for networks without a choice.
+        seeds: Number of trainings with the settings that were chosen; the predictions of all are averaged.
+        together: Average the predictions of the best training from each of the models (and of as many from
+            scratch), instead of taking the best of all. Needs several models.
+        no_frozen: Leave out the head on frozen features (of the models and of descriptors), which is
+            otherwise fitted besides the trainings and makes the predictions, alone or together with the
+            network, if the validation part says so.
+        beside: Further features for the head on frozen features: phonons:chgnet, elastic:sevennet-0, or other
             models.
-        folds: Compare this often, each time with another part of the crystals left out to test on, and let
-            the models of all folds answer together; what a --config names as the test part is in no fold.
-        seed: Seed of the first training; the others follow it.
-        minutes: Train for so many minutes at most, as far as a few steps tell: with fewer learning rates and
-            poolings to choose from, then with fewer epochs, unless they are asked for.
-        jobs: Processes that train, of one core each; by default one per core. Networks of one shape are one
-            training besides.
-        configs: YAML to put on top of both experiments: split, columns, precision, logger …; may be repeated.
-        run_dir: Directory for everything that is written; by default one for each request, and a link to
-            the newest.
+        folds: Compare this many times, each time with another part of the crystals left out to test on; the
+            models of all folds then predict together. A test part that a --config names is in none of them.
+        seed: Seed of the first training; those of the others follow from it.
+        minutes: Train for at most about this many minutes, as estimated from a few training steps. To fit,
+            fewer learning rates and poolings are tried, then epochs are cut; what you set yourself is kept.
+        jobs: Number of processes that train, with one core each; by default one per core. Networks of the
+            same shape also train together in one process.
+        configs: YAML file with settings for all trainings: split, columns, precision, logger …; may be
+            repeated.
+        run_dir: Directory for the results. By default every set of options has its own, and runs/finetune is
+            a link to the newest.
     """
 
     source: str

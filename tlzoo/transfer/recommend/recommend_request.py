@@ -7,20 +7,22 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Which models to rank, for what.
+    """Which models to rank, and for which property.
 
     Attributes:
-        source: A folder, archive, table or named data set, as ``data.source`` of `tlzoo fit`.
+        source: Labelled crystals: a folder, archive, table or named data set, as ``data.source`` of `tlzoo
+            fit`.
         target: Column to learn; not needed if the data have only one.
-        unit: Its unit, where the data do not say.
+        unit: Unit of the target, if the data do not state it.
         starts: Models to rank; by default all checkpoints of the zoo.
-        configs: YAML with the split and the columns, as for `tlzoo finetune`; may be repeated.
-        everything: Rank on all crystals, and not on the training part alone of the split that
-            `tlzoo finetune` makes. A model chosen so was chosen by the test part too.
-        minutes: Recommend what trains in so many minutes at most on this machine, as far as a few steps tell.
-        repeats: Number of cross-validations.
-        most: Rank on so many crystals at most, drawn at random: more take longer, with their cube.
-        seed: Seed of the draws.
+        configs: YAML file with the split and the columns, as for `tlzoo finetune`; may be repeated.
+        everything: Rank on all crystals. By default the ranking uses only the training part of the split that
+            `tlzoo finetune` makes; with this option the test part influences which model is chosen.
+        minutes: Recommend only what can be trained on this machine within this many minutes, as estimated
+            from a few training steps.
+        repeats: How often to repeat the cross-validation.
+        most: Rank on at most this many crystals, drawn at random; the time grows with the cube of the number.
+        seed: Seed of the random draws.
     """
 
     source: str
