@@ -33,7 +33,7 @@ quickstart: setup
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
 # Some of them: make checkpoints CARDS="cgcnn-fe momentnet-u". What is no checkpoint any more can be trained, too: make pretrain-cgcnn-mpt-no-ph.
 TAUGHT := momentnet-u cgcnn-u
-CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt alignn-fe alignn-bg alignn-mpt cgcnn-fe-bg-all roost-fe-bg $(TAUGHT)
+CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt alignn-fe alignn-bg alignn-mpt momentnet-all roost-fe-bg $(TAUGHT)
 
 checkpoints: $(CARDS:%=pretrain-%)
 
@@ -47,16 +47,6 @@ pretrain-cgcnn-mpt $(patsubst %,pretrain-cgcnn-mpt-no-%,dc ebg gv ph pz): runs/c
 runs/cgcnn-fe-bg/model.safetensors: | setup
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-cgcnn-fe-bg.yaml --run_dir $(@D)
 
-# What has learned from every crystal has no test part: its errors are those of three folds.
-ALL := --config configs/experiments/pretrain-cgcnn-fe-bg-all.yaml
-
-pretrain-cgcnn-fe-bg-all: $(foreach fold,1 2 3,runs/cgcnn-fe-bg-all-fold-$(fold)/predictions.csv)
-	$(BIN)/tlzoo fit $(ALL) --run_dir runs/cgcnn-fe-bg-all
-
-runs/cgcnn-fe-bg-all-fold-%/predictions.csv: | setup
-	$(BIN)/tlzoo fit $(ALL) --config configs/split/fold-$*-of-3.yaml --run_dir $(@D)
-	$(BIN)/tlzoo test $(@D)
-
 # Taught by a potential: cells of at most 20 atoms, then all.
 NETWORK_cgcnn-u := --model.backbone CGCNN --model.backbone.dim 128
 FURTHER := --config configs/experiments/pretrain-taught-further.yaml
@@ -67,6 +57,10 @@ $(TAUGHT:%=pretrain-%): pretrain-%: runs/%1/model.safetensors
 
 $(TAUGHT:%=runs/%1/model.safetensors): runs/%1/model.safetensors: | runs/teacher/table.json
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-taught.yaml $(NETWORK_$*) --run_dir $(@D)
+
+# What has learned from every crystal has no test part: its errors are those of the same training without the test crystals.
+pretrain-momentnet-all: pretrain-momentnet-u
+	$(BIN)/tlzoo fit $(FURTHER) --config configs/experiments/pretrain-momentnet-all.yaml --run_dir runs/momentnet-all
 
 runs/teacher/table.json: | runs/teaching.parquet
 	$(BIN)/tlzoo embed sevennet-l3i5 runs/teaching-small.parquet --atoms --whiten 64 -o $(@D)

@@ -20,18 +20,13 @@ NONE: Final = "There are no checkpoints yet."
 WANTED: Final = (
     (
         "formation energy, computed (PBE) band gap, shear modulus",
-        "momentnet-u",
+        "momentnet-all",
         ("formation_energy", "band_gap", "log10_g_vrh"),
-    ),
-    (
-        "the first two for crystals of textbooks and benchmarks, which the others have never seen",
-        "cgcnn-fe-bg-all",
-        ("formation_energy", "band_gap"),
     ),
     ("measured band gap", "cgcnn-mpt", ("expt_gap",)),
     (
         "phonon frequencies and heat capacity, as the potential SevenNet-0 computes them",
-        "momentnet-u",
+        "momentnet-all",
         ("phonons.last_peak", "phonons.heat_capacity"),
     ),
     ("**anything else: start here and fine-tune on your labels**", "momentnet-u", ()),
@@ -120,7 +115,7 @@ def _errors(card: Card, targets: Sequence[str]) -> tuple[str, str]:
         f"`{target}` {_unit(one.mae, units[target], digits=3)}"
         for target, one in zip(targets, measured, strict=True)
     )
-    how = f"{len(card.cross_validation)}-fold cross-validation" if card.cross_validation else "unseen"
+    how = card.tested_by or "unseen"
     tested = [f"{n:,}" for n in dict.fromkeys(one.n for one in measured)]
     return errors, f"{' / '.join(tested)}, {how}" if measured else ""
 
@@ -144,8 +139,7 @@ def table(cards: Sequence[Card]) -> str:
             errors = ["", "", "", ""]
             if measured:
                 r2 = "" if measured.r2 is None else f"{measured.r2:.3f}"
-                folds = len(card.cross_validation)
-                tested = f"{measured.n:,}" + (f" ({folds} folds)" if folds else "")
+                tested = f"{measured.n:,}" + (f" ({card.tested_by})" if card.tested_by else "")
                 errors = [_unit(measured.mae, unit), _unit(measured.rmse, unit), r2, tested]
             first = i == 0
             cells = [

@@ -63,13 +63,20 @@ def test_its_errors_are_those_of_all_folds_together(tlzoo, runs, tmp_path):
     assert card.metrics["band_gap"].mae == pytest.approx(mae, rel=1e-12)
     assert [part.crystals for part in card.cross_validation] == tables_sizes(tables)
     assert card.training.test.crystals == 0
-    assert f"on {crystals:,} crystals ({FOLDS} folds)" in answer.out
+    assert f"on {crystals:,} crystals ({FOLDS}-fold cross-validation)" in answer.out
     assert "so it is made to predict" in " ".join(answer.out.split())
     assert tested["prediction"].min() >= 0.5, "the least value holds wherever a head predicts"
 
 
 def tables_sizes(tables):
     return [int((table["part"] == "test").sum()) for table in tables]
+
+
+def test_one_run_without_some_crystals_states_its_errors_too(tlzoo, runs, tmp_path):
+    answer = publish(tlzoo, runs, tmp_path, runs / "fold-0")
+    assert answer.code == 0, answer.err
+    tested = len(json.loads((runs / "fold-0" / "split.json").read_text())["test"])
+    assert f"on {tested} crystals (the same training without these crystals)" in answer.out
 
 
 def test_without_folds_there_are_no_errors_to_state(tlzoo, runs, tmp_path):

@@ -26,7 +26,7 @@ from tlzoo.server.limits import ATOMS, BODY, CRYSTALS, FILES
 from tlzoo.server.uploads import WANTED, read
 from tlzoo.testing import workbench
 
-MODELS = ("cgcnn-bg", "cgcnn-fe-bg-all")
+MODELS = ("cgcnn-bg", "momentnet-all")
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5] * 3])
 CIF, POSCAR = SALT.to(fmt="cif").encode(), SALT.to(fmt="poscar").encode()
 
@@ -228,7 +228,7 @@ def test_too_much_is_refused(server):
 
 def test_what_is_no_question(server):
     assert server.predict([("a.cif", CIF)], ["cgcnn-gb"])[1]["error"] == (
-        "there is no model 'cgcnn-gb'; there are: cgcnn-bg, cgcnn-fe-bg-all; did you mean 'cgcnn-bg'?"
+        "there is no model 'cgcnn-gb'; there are: cgcnn-bg, momentnet-all; did you mean 'cgcnn-bg'?"
     )
     for body, kind in (
         (b"", "text/plain"),

@@ -12,7 +12,7 @@ from tests.integration.test_server import CIF, POSCAR, start
 
 pytestmark = pytest.mark.skipif(chromium.BINARY is None, reason="there is no Chromium on this machine")
 
-MODELS = ("cgcnn-bg", "cgcnn-fe-bg-all")
+MODELS = ("cgcnn-bg", "momentnet-all")
 NAME = "<img src=x onerror=window.hacked=1>.cif"
 SHOWN = "!document.getElementById('results').hidden"
 PIXELS = "document.getElementById('view').getContext('2d').getImageData(0, 0, 300, 300).data.buffer"
@@ -58,7 +58,7 @@ def test_a_drop_shows_crystals_predictions_and_what_is_wrong(page, files, tmp_pa
     assert re.search(
         r"band_gap .* \d\.\d+ eV .*mean test error 0.26 like what the model has learned from", details
     )
-    assert re.search(r"cgcnn-fe-bg-all formation_energy .* -2\.\d+ eV/atom .*mean test error 0.053 ", details)
+    assert re.search(r"momentnet-all formation_energy .* -2\.\d+ eV/atom .*mean test error 0.053 ", details)
     assert details.count("known: the model has learned from this crystal") == 1
     assert text(page, "#legend").split() == ["Na", "×", "4", "Cl", "×", "4"]
     table = [line.split("\t") for line in text(page, "#all").splitlines() if "\t" in line]
@@ -109,8 +109,8 @@ def test_another_choice_of_models_predicts_again(page, files):
     page.wait(SHOWN)
     page.evaluate("document.querySelector('input[value=cgcnn-bg]').click()")
     page.wait("!document.getElementById('details').innerText.includes('cgcnn-bg')")
-    assert text(page, "#details").count("cgcnn-fe-bg-all") == 1
-    page.evaluate("document.querySelector('input[value=cgcnn-fe-bg-all]').click()")
+    assert text(page, "#details").count("momentnet-all") == 1
+    page.evaluate("document.querySelector('input[value=momentnet-all]').click()")
     assert text(page, "#status") == "Choose a model."
 
 
@@ -128,8 +128,8 @@ def test_the_table_to_download(page, files, tmp_path):
         rows = list(csv.DictReader(file))
     assert [(row["id"], row["model"], row["property"], row["unit"]) for row in rows[-3:]] == [
         ("salt", "cgcnn-bg", "band_gap", "eV"),
-        ("salt", "cgcnn-fe-bg-all", "formation_energy", "eV/atom"),
-        ("salt", "cgcnn-fe-bg-all", "band_gap", "eV"),
+        ("salt", "momentnet-all", "formation_energy", "eV/atom"),
+        ("salt", "momentnet-all", "band_gap", "eV"),
     ]
     assert rows[0]["file"] == NAME
     assert 3 < float(rows[0]["prediction"]) < 8

@@ -248,8 +248,9 @@ class Card(Record, frozen=True, kw_only=True):
         format: Version of the format of both files.
         sha256: SHA-256 of the weights' file.
         bytes: Its size.
-        cross_validation: Where the network has learned from every crystal: the test parts of the runs with
-            the same recipe that its metrics are of, each trained without its part. Empty for a test part.
+        cross_validation: Where the network has learned from every crystal: the test parts of the runs, or of
+            the one run, with the same recipe that its metrics are of, each trained without its part. Empty
+            for a test part.
         domain: The file that says how training crystals look to the network; null if there is none.
         structures: The file with the keys of their structures, where that is another one.
         package: The package that brings the weights; null where they are beside the card.
@@ -369,8 +370,8 @@ class Card(Record, frozen=True, kw_only=True):
         """Say what the network learned from, and at what cost."""
         parts = f"{training.train.crystals:,} crystals to learn from, "
         parts += f"{training.val.crystals:,} to choose the epoch"
-        if folds := self.cross_validation:
-            parts += f"; errors by cross-validation with {len(folds)} folds, so it is made to predict"
+        if self.cross_validation:
+            parts += f"; errors by {self.tested_by}, so it is made to predict"
         else:
             parts += f", {training.test.crystals:,} for the test"
         base = f" ({training.base} and more)" if training.base else ""
@@ -396,6 +397,14 @@ class Card(Record, frozen=True, kw_only=True):
             f"{one.crystals:,} training crystals (SHA-256 {one.table[:12]}…)"
         )
 
+    @property
+    def tested_by(self) -> str:
+        """Say where the errors of a network are from that has learned from every crystal; empty for others."""
+        if len(self.cross_validation) == 1:
+            return "the same training without these crystals"
+        folds = len(self.cross_validation)
+        return f"{folds}-fold cross-validation" if folds else ""
+
     def called(self, target: str, unit: str) -> str:
         """Return the name of a target with its unit, and by which method its labels were had."""
         about = ", ".join(filter(None, ("" if unit == "1" else unit, self.theory.get(target))))
@@ -407,7 +416,7 @@ class Card(Record, frozen=True, kw_only=True):
         if measured is None:
             return "no test of tlzoo's" if self.package or self.imported else "no label in the test part"
         r2 = f", R² {measured.r2:.3f}" if measured.r2 is not None else ""
-        how = f" ({folds} folds)" if (folds := len(self.cross_validation)) else ""
+        how = f" ({self.tested_by})" if self.cross_validation else ""
         return f"MAE {measured.mae:.4g}, RMSE {measured.rmse:.4g}{r2} on {measured.n:,} crystals{how}"
 
 

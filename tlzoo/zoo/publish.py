@@ -240,8 +240,10 @@ def _table(environment: Mapping[str, Any]) -> str | None:
 
 
 def _but_split(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what runs of a cross-validation have in common; to leave out no crystals is to leave out none."""
     portable = _portable(recipe)
-    return {**portable, "data": {key: v for key, v in portable["data"].items() if key != "split"}}
+    data = {key: value for key, value in portable["data"].items() if key != "split"}
+    return {**portable, "data": {**data, "exclude": data.get("exclude") or None}}
 
 
 def _measured(runs: Sequence[Run]) -> dict[str, Any]:

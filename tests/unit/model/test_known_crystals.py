@@ -143,7 +143,7 @@ def test_a_checkpoint_tells_by_its_keys_without_the_data(crystals, work, monkeyp
     monkeypatch.setenv("TLZOO_CACHE", str(work / "empty"))
     names = ["C-diamond", "Si-diamond", "GaAs-zincblende"]
     rows = np.flatnonzero(np.isin(crystals.ids, names))
-    assert known_crystals(["cgcnn-fe-bg-all"], crystals, rows, "semiconductors").mask.all()
+    assert known_crystals(["momentnet-all"], crystals, rows, "semiconductors").mask.all()
     found = known_crystals(["cgcnn-bg", "cgcnn-mpt"], crystals, np.arange(len(crystals)))
     assert found.mask is not None
     assert not found.mask.any()

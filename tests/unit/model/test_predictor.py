@@ -20,7 +20,7 @@ def test_a_checkpoint_says_what_it_is():
     assert model._repr_html_() == f"<pre>{model!r}</pre>"
 
 
-@pytest.mark.parametrize("name", ["momentnet-u", "cgcnn-fe-bg-all"])
+@pytest.mark.parametrize("name", ["momentnet-u", "momentnet-all"])
 def test_several_properties_fit_into_five_lines(name):
     lines = repr(load(name)).splitlines()
     assert len(lines) == 5

@@ -92,7 +92,7 @@ def test_models_must_predict_the_same():
     with pytest.raises(UserError, match=r"must predict the same .* got cgcnn-bg: band_gap in eV, cgcnn-fe: "):
         open_predictors(["cgcnn-bg", "cgcnn-fe"], None)
     with pytest.raises(UserError, match="predicts formation_energy, band_gap; choose one: --target"):
-        open_predictors(["cgcnn-fe-bg-all"], None)
+        open_predictors(["momentnet-all"], None)
     with pytest.raises(UserError, match="not gap"):
         open_predictors(["cgcnn-bg"], "gap")
     with pytest.raises(UserError, match="named twice"):
