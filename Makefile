@@ -58,9 +58,12 @@ $(TAUGHT:%=pretrain-%): pretrain-%: runs/%1/model.safetensors
 $(TAUGHT:%=runs/%1/model.safetensors): runs/%1/model.safetensors: | runs/teacher/table.json
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-taught.yaml $(NETWORK_$*) --run_dir $(@D)
 
-# What has learned from every crystal has no test part: its errors are those of the same training without the test crystals.
-pretrain-momentnet-all: pretrain-momentnet-u
-	$(BIN)/tlzoo fit $(FURTHER) --config configs/experiments/pretrain-momentnet-all.yaml --run_dir runs/momentnet-all
+# What has learned from every crystal has no test part: its errors are those of momentnet-u, from which it starts.
+pretrain-momentnet-all: runs/teaching-everything.parquet runs/teacher/table.json
+	$(BIN)/tlzoo fit --config configs/experiments/pretrain-momentnet-all.yaml --run_dir runs/momentnet-all
+
+runs/teaching-everything.parquet: | runs/teaching.parquet
+	$(BIN)/python -m maintenance.teaching --everything -o $@
 
 runs/teacher/table.json: | runs/teaching.parquet
 	$(BIN)/tlzoo embed sevennet-l3i5 runs/teaching-small.parquet --atoms --whiten 64 -o $(@D)

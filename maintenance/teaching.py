@@ -4,6 +4,9 @@ The data set `pretraining`; of its training and validation crystals with at most
 each; and what a potential says of the lattice dynamics and elasticity of those of which it is kept in the
 cache, unknown of the others. What is there is not made again, so that a call goes on where one stopped.
 
+With `--everything` also the crystals that `pretraining` keeps out, and nothing is a test part: for networks to
+predict with.
+
 Beside it (`teaching-small.parquet` beside `teaching.parquet`) what the teacher is to read: crystals with at
 most 20 atoms, those of the test part left out.
 """
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.joined_table import Facts, joined
+from tlzoo.data.pretraining import merged
 from tlzoo.data.perturbed import LEARNED, PART, perturbed, to_perturb
 from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.graphs.graph_chunk import cells_of
@@ -49,6 +53,27 @@ def table(most: int = 0) -> Crystals:
         compute(base, name, most)
         others[name] = known(base, name)
     return joined(BASE, base, others)
+
+
+def with_everything(crystals: Crystals) -> Crystals:
+    """Return the copies and the physics of a table, and all crystals there are, none of them to test on."""
+    whole = merged.everything({name: named.load(name) for name in merged.SOURCES})
+    rows = {name: row for row, name in enumerate(crystals.ids)}
+    whole = replace(
+        whole, columns={**whole.columns, **_looked_up(crystals, whole, rows)}, units=crystals.units
+    )
+    copies = np.flatnonzero(~np.isin(crystals.ids.astype(str), whole.ids.astype(str)) & _learned(crystals))
+    return Crystals.concatenated([whole, crystals.select(copies)])
+
+
+def _looked_up(crystals: Crystals, whole: Crystals, rows: dict[str, int]) -> dict[str, NDArray[np.float64]]:
+    """Return the columns that only the first of two tables has, for the rows of the other."""
+    found = np.array([rows.get(name, -1) for name in whole.ids])
+    return {
+        key: np.where(found >= 0, values[found], np.nan)
+        for key, values in crystals.columns.items()
+        if key not in whole.columns
+    }
 
 
 def compute(crystals: Crystals, name: str, most: int) -> None:
@@ -90,8 +115,11 @@ def main(arguments: Sequence[str]) -> int:
         metavar="N",
         help="make sure that physics of the N smallest is known",
     )
+    parser.add_argument("--everything", action="store_true", help="crystals of test sets, too, to learn from")
     given = parser.parse_args(arguments)
     crystals = table(most=given.compute)
+    if given.everything:
+        crystals = with_everything(crystals)
     small = crystals.select(np.flatnonzero((crystals.num_atoms <= MOST_READ) & _learned(crystals)))
     beside = given.output.with_name(f"{given.output.stem}-small{given.output.suffix}")
     replace(small, columns={PART: small.columns[PART]}).write_parquet(beside, base=BASE)

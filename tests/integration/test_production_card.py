@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tlzoo.cards.card import Card
+from tlzoo.cards.catalogue import PRODUCTION, kind_of
 from tlzoo.data import named
 from tlzoo.model.known_crystals import known_crystals
 
@@ -63,8 +64,9 @@ def test_its_errors_are_those_of_all_folds_together(tlzoo, runs, tmp_path):
     assert card.metrics["band_gap"].mae == pytest.approx(mae, rel=1e-12)
     assert [part.crystals for part in card.cross_validation] == tables_sizes(tables)
     assert card.training.test.crystals == 0
-    assert f"on {crystals:,} crystals ({FOLDS}-fold cross-validation)" in answer.out
-    assert "so it is made to predict" in " ".join(answer.out.split())
+    said = " ".join(answer.out.split())
+    assert f"on {crystals:,} crystals ({FOLDS}-fold cross-validation)" in said
+    assert "so it is made to predict" in said
     assert tested["prediction"].min() >= 0.5, "the least value holds wherever a head predicts"
 
 
@@ -72,11 +74,30 @@ def tables_sizes(tables):
     return [int((table["part"] == "test").sum()) for table in tables]
 
 
-def test_one_run_without_some_crystals_states_its_errors_too(tlzoo, runs, tmp_path):
-    answer = publish(tlzoo, runs, tmp_path, runs / "fold-0")
+def test_one_trained_further_on_all_states_the_errors_of_its_start(tlzoo, runs, tmp_path):
+    before = tmp_path / "before"
+    assert tlzoo("zoo", "publish", runs / "fold-0", "start", *WORDS, "--folder", before).code == 0
+    start = Card.read(before / "start.json")
+    network = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": str(before / "start.safetensors")}}
+    further = recipe({"class_path": "Random", "init_args": {"val": 6, "test": 0}})
+    further["model"]["backbone"] = network
+    (tmp_path / "further.yaml").write_text(yaml.safe_dump(further))
+    answer = tlzoo("fit", "--config", tmp_path / "further.yaml", "--run_dir", tmp_path / "run")
     assert answer.code == 0, answer.err
-    tested = len(json.loads((runs / "fold-0" / "split.json").read_text())["test"])
-    assert f"on {tested} crystals (the same training without these crystals)" in answer.out
+    place = ("--folder", tmp_path / "out", "--errors-of", before / "start.safetensors")
+    answer = tlzoo("zoo", "publish", tmp_path / "run", "net", *WORDS, *place)
+    assert answer.code == 0, answer.err
+    said = " ".join(answer.out.split())
+    assert (
+        f"on {start.training.test.crystals} crystals (the checkpoint that it was trained further from)"
+        in said
+    )
+    card = Card.read(tmp_path / "out" / "net.json")
+    assert card.metrics == start.metrics
+    assert kind_of(card) == PRODUCTION
+    refused = tlzoo("zoo", "publish", runs / "all", "net", *WORDS, *place)
+    assert refused.code == 2
+    assert "did not start from" in refused.err
 
 
 def test_without_folds_there_are_no_errors_to_state(tlzoo, runs, tmp_path):

@@ -248,9 +248,9 @@ class Card(Record, frozen=True, kw_only=True):
         format: Version of the format of both files.
         sha256: SHA-256 of the weights' file.
         bytes: Its size.
-        cross_validation: Where the network has learned from every crystal: the test parts of the runs, or of
-            the one run, with the same recipe that its metrics are of, each trained without its part. Empty
-            for a test part.
+        cross_validation: Where the network has learned from every crystal: the test parts of the runs with
+            the same recipe that its metrics are of, each trained without its part; or of the checkpoint that
+            it was trained further from, whose metrics it has. Empty for a test part.
         domain: The file that says how training crystals look to the network; null if there is none.
         structures: The file with the keys of their structures, where that is another one.
         package: The package that brings the weights; null where they are beside the card.
@@ -401,7 +401,7 @@ class Card(Record, frozen=True, kw_only=True):
     def tested_by(self) -> str:
         """Say where the errors of a network are from that has learned from every crystal; empty for others."""
         if len(self.cross_validation) == 1:
-            return "the same training without these crystals"
+            return "the checkpoint that it was trained further from"
         folds = len(self.cross_validation)
         return f"{folds}-fold cross-validation" if folds else ""
 

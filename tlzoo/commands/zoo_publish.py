@@ -14,6 +14,7 @@ SPELLED: Final = {
     "run": "RUN",
     "name": "NAME",
     "folds": "--folds RUN,…",
+    "errors_of": "--errors-of CHECKPOINT",
     "creators": "--creator NAME",
     "to": "--to PLACE",
     "add": "--add MODEL,…",
@@ -31,6 +32,7 @@ def publish(
     control: bool = False,
     folder: Path | None = None,
     folds: Sequence[str] = (),
+    errors_of: str = "",
     to: str = "",
     private: bool = False,
     creators: Sequence[str] = (),
@@ -48,7 +50,9 @@ def publish(
         control: Allow a run that was trained on shuffled labels (data.shuffle_labels), as a control.
         folder: Folder to write to; by default, without --to, the first folder of the zoo.
         folds: For a run that was trained on all crystals: the tested runs of a cross-validation, whose errors
-            go on the card; or one run of the same recipe with a test part.
+            go on the card.
+        errors_of: For a run that was trained on all crystals: the checkpoint that it was trained further from,
+            whose errors go on the card.
         to: hf:user/model, a repository of the Hugging Face Hub; or NAME.zip, an archive for Zenodo.
         private: Make a new repository private.
         creators: For Zenodo: who made it, "Family, Given; affiliation; ORCID". Can be repeated.
@@ -58,10 +62,20 @@ def publish(
         shelf = folder or (Path(aside) if to else library.shelf())
         if Path(run).is_dir():
             about = {"description": description, "citation": citation, "licence": licence}
-            card = _of_run(run, name, about, shelf, control=control, folds=folds)
+            card = _of_run(run, name, about, shelf, control=control, folds=folds, errors_of=errors_of)
             weights = shelf / f"{card.name}.safetensors"
         else:
-            if name or description or citation or licence or control or folds or folder or not to:
+            if (
+                name
+                or description
+                or citation
+                or licence
+                or control
+                or folds
+                or errors_of
+                or folder
+                or not to
+            ):
                 raise UserError(
                     f"{run} is no run directory; a checkpoint is sent on as it is, with --to and none of the "
                     "options that say what its card says already"
@@ -87,14 +101,23 @@ def _refuse(to: str, *, private: bool, creators: Sequence[str]) -> None:
 
 
 def _of_run(
-    run: str, name: str | None, about: dict[str, str], shelf: Path, *, control: bool, folds: Sequence[str]
+    run: str,
+    name: str | None,
+    about: dict[str, str],
+    shelf: Path,
+    *,
+    control: bool,
+    folds: Sequence[str],
+    errors_of: str,
 ) -> Card:
     """Make a checkpoint of a run in a folder, and list it if the folder has an index."""
     from tlzoo.zoo import publish as publishing
 
     if not name or not about["description"]:
         raise UserError(f"{'--description' if name else 'NAME'} is missing (see tlzoo zoo publish --help)")
-    card = publishing.publish(run, name, **about, folder=shelf, control=control, folds=folds)
+    card = publishing.publish(
+        run, name, **about, folder=shelf, control=control, folds=folds, errors_of=errors_of
+    )
     if (shelf / FILE).is_file():
         write(shelf)
     return card

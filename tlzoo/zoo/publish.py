@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from msgspec import to_builtins
 
 import tlzoo
-from tlzoo.cards import Card
+from tlzoo.cards import Card, library
 from tlzoo.cards.beside import files
 from tlzoo.cards.card import NAME
 from tlzoo.data import named
@@ -41,11 +42,13 @@ def publish(
     licence: str = "",
     control: bool = False,
     folds: Sequence[str | Path] = (),
+    errors_of: str = "",
 ) -> Card:
     """Make a checkpoint of a run that was trained and tested.
 
     A run that has learned from every crystal has no test part: its errors are those of ``folds``, tested runs
-    with the same recipe on the folds of a cross-validation of the same data.
+    with the same recipe on the folds of a cross-validation of the same data; or those on the card of the
+    checkpoint that it was trained further from, ``errors_of``.
 
     A checkpoint of the same name in the folder is replaced. Whom to cite for the data, and their licence,
     say the card of the data set by default. A control, of shuffled labels, must be asked for; the
@@ -53,14 +56,15 @@ def publish(
 
     Raises:
         UserError: The run is not finished or not tested, its labels were shuffled, nobody says whose the
-            data are, or the folds are of another recipe or other data, or meet.
+            data are, the folds are of another recipe or other data, or meet, or the run did not start from
+            the checkpoint whose errors it should have.
     """
     if not NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
     run = Run(Path(directory))
     card_file = run.model.with_suffix(".json")
     needed = [run.config, run.split, run.environment, run.history, card_file]
-    needed += [] if folds else [run.predictions]
+    needed += [] if folds or errors_of else [run.predictions]
     if lacking := ", ".join(path.name for path in needed if not path.is_file()):
         raise UserError(f"{directory} lacks {lacking}; finish the run first: tlzoo fit, tlzoo test")
     loaded = checkpoint.load(run.model)
@@ -79,6 +83,7 @@ def publish(
     if recipe["data"].get("shuffle_labels") is not None:
         description = _of_control(description, directory, wanted=control)
     tested = [Run(Path(fold)) for fold in folds]
+    before = _start(errors_of, loaded.card) if errors_of else None
     content = {
         "name": name,
         "description": description,
@@ -90,8 +95,7 @@ def publish(
         "recipe": _portable(recipe),
         **({"teacher": environment["teacher"]} if environment.get("teacher") else {}),
         **{key: loaded.card[key] for key in ("theory", "intervals") if loaded.card.get(key)},
-        "cross_validation": _cross_validation(run, recipe, tested),
-        "metrics": _measured(tested or [run]),
+        **(_errors_before(before) if before else _errors(run, recipe, tested)),
         "golden": golden(Model(loaded.backbone, loaded.head, loaded.card)),
         **rights,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -145,7 +149,7 @@ def _training(run: Run, environment: Mapping[str, Any], recipe: Mapping[str, Any
         "source": environment["source"],
         "data_sha256": environment["data_sha256"],
         **{part: _part(split[part]) for part in PARTS},
-        "excluded": _excluded(environment["source"], recipe),
+        "excluded": _excluded(environment["source"], set(split["train"]), recipe),
         "epochs": len(run.curves),
         "seconds": environment.get("training_seconds"),
         "machine": f"{environment['processor']}, {environment['threads']} thread(s)",
@@ -188,14 +192,17 @@ def _part(ids: Collection[str]) -> dict[str, Any]:
     return {"crystals": len(ids), "ids_sha256": ids_sha256(ids)}
 
 
-def _excluded(source: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+def _excluded(source: str, learned: set[str], recipe: Mapping[str, Any]) -> dict[str, Any] | None:
     """Say which crystals were kept out: by the data set, which publishes their list, or by the recipe."""
     if base_of(source) == "pretraining":
         from tlzoo.data.pretraining import exclusions
 
         found = exclusions.read()
+        listed = found["data_set"] + ":" + found["id"]
+        if learned.intersection(listed):
+            return None
         where = f"tlzoo/{exclusions.LIST.relative_to(Path(tlzoo.__file__).parent).as_posix()}"
-        return {**_part(found["data_set"] + ":" + found["id"]), "published_list": where}
+        return {**_part(listed), "published_list": where}
     given = recipe["data"].get("exclude")
     return {**_part(given), "published_list": "data.exclude of the recipe"} if given else None
 
@@ -204,6 +211,30 @@ def _scaler(head: Head, targets: Iterable[str]) -> dict[str, Any]:
     scaler = head.scaler
     values = zip(targets, scaler.transforms, scaler.mean.tolist(), scaler.std.tolist(), strict=True)
     return {target: {"transform": how, "mean": mean, "std": std} for target, how, mean, std in values}
+
+
+def _start(name: str, card: Mapping[str, Any]) -> Card:
+    """Return the card of the checkpoint that a run was trained further from."""
+    before = Card.read(library.locate(name).with_suffix(".json"))
+    if before.sha256 not in {origin["sha256"] for origin in card["started_from"]}:
+        starts = ", ".join(origin["name"] for origin in card["started_from"]) or "scratch"
+        raise UserError(
+            f"the errors of {name} are not those of this run, which did not start from it, but from {starts}"
+        )
+    if before.training is None or not before.metrics:
+        raise UserError(f"{name} states no errors of crystals that it has not learned from")
+    return before
+
+
+def _errors_before(card: Card) -> dict[str, Any]:
+    """Return the errors of the checkpoint that a run started from, and of which crystals they are."""
+    content = to_builtins(card)
+    return {"cross_validation": [content["training"]["test"]], "metrics": content["metrics"]}
+
+
+def _errors(run: Run, recipe: Mapping[str, Any], folds: Sequence[Run]) -> dict[str, Any]:
+    """Return the errors of a run on its own test part, or on those of a cross-validation."""
+    return {"cross_validation": _cross_validation(run, recipe, folds), "metrics": _measured(folds or [run])}
 
 
 def _cross_validation(run: Run, recipe: Mapping[str, Any], folds: Sequence[Run]) -> list[dict[str, Any]]:
@@ -240,10 +271,8 @@ def _table(environment: Mapping[str, Any]) -> str | None:
 
 
 def _but_split(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what runs of a cross-validation have in common; to leave out no crystals is to leave out none."""
     portable = _portable(recipe)
-    data = {key: value for key, value in portable["data"].items() if key != "split"}
-    return {**portable, "data": {**data, "exclude": data.get("exclude") or None}}
+    return {**portable, "data": {key: v for key, v in portable["data"].items() if key != "split"}}
 
 
 def _measured(runs: Sequence[Run]) -> dict[str, Any]:

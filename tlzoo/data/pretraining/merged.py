@@ -82,6 +82,25 @@ def build(tables: Mapping[str, Crystals]) -> Crystals:
     return replace(table, columns={**table.columns, "part": np.array(parts, dtype=object)})
 
 
+def everything(tables: Mapping[str, Crystals]) -> Crystals:
+    """Put together all crystals of the sources that have a graph, test crystals too: to predict with.
+
+    Rows, ids and the parts ``train`` and ``val`` are as :func:`build` makes them of what it learns from.
+    """
+    out = exclusions.read()
+    lonely = out[out["reasons"].str.contains(exclusions.NO_GRAPH)]
+    table: Crystals | None = None
+    for name, source in tables.items():
+        left = set(lonely.loc[lonely["data_set"] == name, "id"])
+        part = _renamed(source, name).select(
+            [i for i, crystal in enumerate(source.ids) if crystal not in left]
+        )
+        table = part if table is None else _united(table, part)
+    assert table is not None
+    parts = np.array([part_of(formula) for formula in table.formulas], dtype=object)
+    return replace(table, columns={**table.columns, "part": parts})
+
+
 def _renamed(source: Crystals, name: str) -> Crystals:
     """Return a source with the ids and the columns of the table."""
     units = DATASETS[NAME].units
