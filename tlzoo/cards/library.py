@@ -43,7 +43,7 @@ class Shelved(NamedTuple):
     @property
     def where(self) -> str:
         """Where the weights are, or come from."""
-        return self.entry.at if self.entry else str(self.path)
+        return self.entry.where if self.entry else str(self.path)
 
 
 def repository() -> Path | None:
