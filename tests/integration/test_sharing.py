@@ -298,7 +298,7 @@ def test_a_group_has_a_zoo_of_its_own(hub, checkpoint, run, tlzoo, tmp_path, mon
     assert ours <= {each["name"] for each in json.loads(near.out)["checkpoints"]}
     nearer = tlzoo("zoo", "list", "--property", "band_gap", "--max-error", mae * 0.999, "--json")
     assert not ours & {each["name"] for each in json.loads(nearer.out)["checkpoints"]}
-    assert "\nof TLZOO_ZOO: tiny-gap\n" in tlzoo("zoo", "list").out
+    assert "\nof TLZOO_ZOO: our-gap, tiny-gap\n" in tlzoo("zoo", "list").out
     assert f"weights   hf:team/gap-net@{commit}" in tlzoo("zoo", "info", "tiny-gap").out
     assert "golden predictions agree" in tlzoo("zoo", "verify", "tiny-gap").out
     assert tlzoo("zoo", "publish", run, "our-second", *RIGHTS).code == 0

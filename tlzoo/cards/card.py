@@ -200,7 +200,8 @@ class Origin(Record, frozen=True, kw_only=True):
     """A model whose weights the training began with.
 
     Attributes:
-        name: As it was given: name of a checkpoint, run directory, file or address.
+        name: As it was given: name of a checkpoint, run directory, file or address; on the Hugging Face Hub
+            by commit and hash.
         sha256: SHA-256 of its weights.
         within: Whether all that it has learned from is among the training crystals of the network itself.
     """

@@ -58,6 +58,11 @@ class Entry(Record, frozen=True, kw_only=True):
         """Name of the checkpoint."""
         return str(self.card.get("name"))
 
+    @property
+    def where(self) -> str:
+        """Where its weights are, in full."""
+        return f"{place()}/{self.at}" if FILE_NAME.fullmatch(self.at) else self.at
+
     def read(self) -> Card:
         """Check the card, and where the weights are said to be.
 
@@ -87,8 +92,7 @@ class Entry(Record, frozen=True, kw_only=True):
                 f"{self.name} in TLZOO_ZOO is at {self.at!r}; wanted a .safetensors file beside the index, "
                 f"an address or {hub.WANTED}"
             )
-        zoo = place()
-        return fetch.Address(f"{zoo}/{self.at}", card.sha256) if "://" in zoo else Path(zoo) / self.at
+        return fetch.Address(self.where, card.sha256) if "://" in self.where else Path(self.where)
 
     def weights(self, card: Card) -> Path:
         """Return the weights, fetched if they are elsewhere.

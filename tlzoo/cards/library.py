@@ -36,9 +36,14 @@ class Shelved(NamedTuple):
     entry: index.Entry | None = None
 
     @property
+    def of_group(self) -> bool:
+        """Whether ``TLZOO_ZOO`` offers it."""
+        return self.entry is not None or self.path.parent == index.folder()
+
+    @property
     def where(self) -> str:
         """Where the weights are, or come from."""
-        return self.entry.at if self.entry else str(self.path)
+        return self.entry.where if self.entry else str(self.path)
 
 
 def repository() -> Path | None:

@@ -67,7 +67,7 @@ def list_all(
         say(f"{name:24}{'damaged':>8}  {problem}")
     for card in found.cards:
         _list(card, found)
-    if group := [card.name for card in found.cards if library.find(card.name).entry]:
+    if group := [card.name for card in found.cards if library.find(card.name).of_group]:
         say(f"\nof TLZOO_ZOO: {', '.join(group)}")
     if best := _best(found):
         say("\n".join(["", *best]))

@@ -86,7 +86,7 @@ def test_a_server_is_asked_once_and_searched_without_weights(server, tmp_path):
     assert json.loads(path.with_suffix(".json").read_text())["name"] == "gap-two"
     assert library.locate("gap-two") == path
     assert server.asked == ["/INDEX.json", "/gap-two.safetensors"]
-    assert library.find("gap-two").where == "gap-two.safetensors"
+    assert library.find("gap-two").where == f"{server.url}/gap-two.safetensors"
 
 
 def test_an_error_is_that_of_one_property(server):
