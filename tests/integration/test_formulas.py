@@ -114,7 +114,7 @@ def test_what_reads_structures_refuses_formulas_in_one_sentence(tlzoo, gaps, tmp
     fit = ["fit", "--model.backbone", "CGCNN", "--model.head", "Regression", "--data.source", gaps]
     for command in (
         ["predict", "cgcnn-bg", gaps, "-o", tmp_path / "out.csv"],
-        [*fit, "--data.targets", "[band_gap]", "--run_dir", tmp_path / "run"],
+        [*fit, "--data.targets", "[band_gap]", "--trainer.max_epochs", "1", "--run_dir", tmp_path / "run"],
         ["embed", "cgcnn-bg", gaps, "-o", tmp_path / "e.parquet"],
     ):
         answer = tlzoo(*command)
