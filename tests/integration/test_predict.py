@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -167,3 +168,78 @@ def test_contributions_on_the_screen():
     wanted = ("gap", "crystal: element (atoms) eV", "TiO: Ti 3.000", "TiO: O (2) 1.000")
     assert [" ".join(line.split()) for line in lines[:4]] == [*wanted]
     assert "mean of the contributions of a crystal's atoms is its prediction" in lines[5]
+
+
+POSCAR = "Si2\n1.0\n0 2.7 2.7\n2.7 0 2.7\n2.7 2.7 0\nSi\n2\nDirect\n0 0 0\n.25 .25 .25\n"
+XYZ = (
+    '1\nLattice="0 2.7 2.7 2.7 0 2.7 2.7 2.7 0" Properties=species:S:1:pos:R:3\nSi 0 0 0\n'
+    '1\nLattice="0 2.6 2.6 2.6 0 2.6 2.6 2.6 0" Properties=species:S:1:pos:R:3\nSi 0 0 0\n'
+)
+
+
+@pytest.mark.parametrize(("text", "crystals"), [(POSCAR, 1), (XYZ, 2)])
+def test_standard_input_is_read_as_a_file_would_be(run, tlzoo, tmp_path, monkeypatch, text, crystals):
+    file = tmp_path / ("POSCAR" if crystals == 1 else "some.xyz")
+    file.write_text(text)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    piped, read = tlzoo("predict", run, "-"), tlzoo("predict", run, file)
+    assert piped.code == 0, piped.err
+    rows = [line.split(",", 1)[1] for line in piped.out.splitlines()]
+    assert rows == [line.split(",", 1)[1] for line in read.out.splitlines()]
+    assert len(rows) == 1 + crystals
+    if crystals == 1:
+        assert piped.out.splitlines()[1].startswith("stdin,")
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs", "said"),
+    [
+        ("", ("-",), "standard input is empty; wanted the text of a CIF, POSCAR"),
+        ("rubbish", ("-",), "standard input: "),
+        (POSCAR, ("-", "-"), "- is named twice, and standard input can be read once"),
+    ],
+)
+def test_what_cannot_be_read_from_standard_input(run, tlzoo, monkeypatch, text, inputs, said):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    answer = tlzoo("predict", run, *inputs)
+    assert answer.code == 2
+    assert said in answer.err
+
+
+def cif(sites):
+    rng = np.random.default_rng(0)
+    cell = [f"_cell_length_{one} 60" for one in "abc"]
+    cell += [f"_cell_angle_{one} 90" for one in ("alpha", "beta", "gamma")]
+    names = [f"_atom_site_{one}" for one in ("label", "type_symbol", "fract_x", "fract_y", "fract_z")]
+    atoms = [f"Si{i} Si {x:.5f} {y:.5f} {z:.5f}" for i, (x, y, z) in enumerate(rng.random((sites, 3)))]
+    group = "_symmetry_space_group_name_H-M 'F m -3 m'"
+    return "\n".join(["data_x", *cell, group, "loop_", *names, *atoms, ""])
+
+
+def test_a_small_file_that_grows_is_refused_before_it_does(run, tlzoo, tmp_path, few):
+    """Of 38,304 atoms the distances alone would take 12 GB."""
+    (tmp_path / "big.cif").write_text(cif(200))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answer = tlzoo("predict", run, tmp_path / "big.cif")
+    assert answer.code == 2
+    assert "38,304 atoms in its cell, at most 5,000 are taken: give a smaller cell" in answer.err
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+
+
+def test_a_row_of_a_table_with_too_many_atoms_is_named(run, tlzoo, tmp_path):
+    lines = ["6000", 'Lattice="60 0 0 0 60 0 0 0 60" Properties=species:S:1:pos:R:3']
+    lines += [f"Si {3 * (i % 20)} {3 * (i // 20 % 20)} {3 * (i // 400)}" for i in range(6000)]
+    (tmp_path / "two.xyz").write_text(XYZ[: len(XYZ) // 2] + "\n".join(lines) + "\n")
+    answer = tlzoo("predict", run, tmp_path / "two.xyz")
+    assert answer.code == 2
+    assert "two.xyz, frame 2: has 6,000 atoms in its cell, at most 5,000 are taken" in answer.err
+    answer = tlzoo("predict", run, tmp_path / "two.xyz", "--skip-bad")
+    assert answer.code == 0, answer.err
+    assert len(answer.out.splitlines()) == 2
+
+
+def test_an_estimator_without_predictions_says_so(tlzoo, tmp_path, few):
+    (tmp_path / "estimator.json").write_text("{}")
+    answer = tlzoo("predict", tmp_path, few)
+    assert answer.code == 2
+    assert "a CrystalEmbedding predicts nothing; tlzoo.load takes it in Python" in answer.err

@@ -229,3 +229,68 @@ def test_importing_the_package_imports_nothing_large():
     code = f"import sys, tlzoo; dir(tlzoo); print(sorted({large} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+REFUSED = {
+    "another target": lambda some: package.finetune(some, "nothing"),
+    "no number": lambda some: package.finetune(some, "band_gap", rates="x"),
+    "no model": lambda some: package.finetune(some, "band_gap", from_="cgcnn-nothing"),
+    "too few minutes": lambda some: package.finetune(some, "band_gap", minutes=0),
+    "too many folds": lambda some: package.finetune(some, "band_gap", from_="cgcnn-fe", folds=30),
+    "no head": lambda some: package.fit(some, "band_gap", head="Nothing"),
+    "no epochs": lambda some: package.fit(some, "band_gap", config={"trainer": {"max_epochs": "x"}}),
+    "folds": lambda some: package.fit(some, "band_gap", folds=30),
+    "a section": lambda some: package.fit({"model": MODEL, "data": {"targets": ["nothing"]}}, data=some),
+}
+
+
+@pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_leaves_no_directory(call, crystals, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError):
+        call(crystals)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_request_takes_nothing_of_another_away(tree, crystals, tmp_path):
+    del tree["data"]["source"]
+    package.fit(tree, data=crystals, run_dir=tmp_path / "run")
+    with pytest.raises(UserError, match="holds a run with another configuration"):
+        package.fit({**tree, "seed_everything": 5}, data=crystals, run_dir=tmp_path / "run")
+    assert (tmp_path / "run" / "crystals.parquet").is_file()
+
+
+WRONG = {
+    "rates: wanted a list, each a number, got 'x'": lambda: package.finetune("d", rates="x"),
+    "rates: wanted a list, each a number, got [None]": lambda: package.finetune("d", rates=[None]),
+    "minutes: wanted a number, got 'x'": lambda: package.finetune("d", minutes="x"),
+    "seeds: wanted a whole number, got 1.5": lambda: package.finetune("d", seeds=1.5),
+    "together: wanted True or False, got 'yes'": lambda: package.finetune("d", together="yes"),
+    "beside: wanted a list, each text, got 3": lambda: package.finetune("d", beside=3),
+    "target: wanted text, got 3": lambda: package.finetune("d", 3),
+    "run_dir: wanted text or a path, got 3": lambda: package.finetune("d", run_dir=3),
+    "folds: wanted a whole number, got '5'": lambda: package.finetune("d", folds="5"),
+    "config: wanted a mapping or text or a path, got 3": lambda: package.fit("d", config=3),
+    "unit: wanted text, got 3": lambda: package.fit("d", "t", unit=3),
+    "folds: wanted a whole number, got 2.5": lambda: package.fit("d", folds=2.5),
+    "--folds must be a whole number from 2 to 50, got 1": lambda: package.fit("d", folds=1),
+    "jobs is how many folds are trained at a time": lambda: package.fit("d", jobs=2),
+    "wanted the name of a checkpoint": lambda: package.test(None),
+    "wanted the name of a checkpoint (": lambda: package.validate(3),
+    "wanted the name of a checkpoint (t": lambda: package.test(None, on="semiconductors"),
+}
+
+
+@pytest.mark.parametrize(("text", "call"), WRONG.items(), ids=WRONG)
+def test_an_argument_of_the_wrong_type_is_named(text, call):
+    with pytest.raises(UserError) as caught:
+        call()
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_a_link_to_nothing_says_where_it_leads(command, tlzoo, tmp_path, few):
+    (tmp_path / "latest").symlink_to("gone")
+    answer = tlzoo(command, tmp_path / "latest", *([few] if command == "predict" else []))
+    assert answer.code == 2
+    assert f"{tmp_path / 'latest'} leads to gone, which is not there any more" in answer.err

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tlzoo.__main__ import fail, main
+from tlzoo.__main__ import MODULES, fail, main
 from tlzoo.cards.library import find
 from tlzoo.commands import say
 from tlzoo.machine import streams
@@ -289,3 +289,31 @@ def test_a_nested_card(here, tlzoo, monkeypatch):
         assert answer.code == 2
         assert "deep.json is no JSON" in answer.err
     assert json.loads(find(MODEL).path.with_suffix(".json").read_text())["name"] == MODEL
+
+
+SWALLOWING = """
+import signal
+
+from tlzoo.errors import UserError
+
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    pass
+
+
+def main(args):
+    raise UserError("the package is not installed")
+"""
+
+
+def test_ctrl_c_that_an_import_swallows_is_no_mistake_of_the_user(tmp_path, monkeypatch, capsys):
+    """Some packages take it for a missing module, of which a message for users is made."""
+    (tmp_path / "swallowing.py").write_text(SWALLOWING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(MODULES, "zoo", "swallowing")
+    assert main(["zoo"]) == 130
+    assert capsys.readouterr().err == "tlzoo: stopped\n"
+    # the module is imported now, and nobody stops it
+    assert main(["zoo"]) == 2
+    assert capsys.readouterr().err == "tlzoo: the package is not installed\n"

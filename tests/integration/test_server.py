@@ -22,6 +22,7 @@ from tlzoo.data import named
 from tlzoo.data.sources.parse import Document
 from tlzoo.errors import UserError
 from tlzoo.server import oracle, queue
+from tlzoo.server.application import refused
 from tlzoo.server.limits import ATOMS, BODY, CRYSTALS, FILES
 from tlzoo.server.uploads import WANTED, read
 from tlzoo.testing import workbench
@@ -314,8 +315,11 @@ def test_what_takes_too_long_is_ended(monkeypatch, cache):
         first = asking._process
         try:
             monkeypatch.setattr(queue, "SECONDS", 0.0)
-            with pytest.raises(UserError, match=r"^no answer within 0.0 s; send fewer or smaller crystals"):
+            with pytest.raises(UserError, match=r"^no answer within 0.0 s; send fewer or smaller") as late:
                 await asking.ask([Document("a.cif", CIF)], MODELS[:1])
+            # the request may be right
+            assert refused(None, late.value).status_code == 503
+            assert refused(None, UserError("is no CIF")).status_code == 422
             assert first.returncode is not None
             monkeypatch.setattr(queue, "SECONDS", 60)
             return await asking.ask([Document("a.cif", CIF)], MODELS[:1])

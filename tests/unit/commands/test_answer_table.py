@@ -126,3 +126,12 @@ def test_columns_beyond_the_screen_go_below():
     assert max(map(len, shown.splitlines())) <= 80
     assert all(name in shown for name in names)
     assert shown.count("\nc0 ") == 2
+
+
+def test_a_probability_says_of_which_class():
+    shown = answer_table.text("net", CARD, {"wide": "1"}, table(1, wide_probability=[0.75]))
+    assert "wide_probability: the probability that wide is 1 (true, yes)" in shown
+    several = {"kind_class": [1.0], "kind_probability_0": [0.2], "kind_probability_1": [0.8]}
+    said = list(answer_table.classes({"kind": "1"}, table(1, **several)))
+    assert said == ["kind_class: the most probable class; kind_probability_N: the probability of class N"]
+    assert list(answer_table.classes({"gap": "eV"}, table(1, gap=[1.0]))) == []

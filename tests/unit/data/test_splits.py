@@ -1,6 +1,7 @@
 """Splits: disjoint, complete, the same again, faithful to what was published; mistakes are named."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data import splits
 from tlzoo.data.splits import (
     ByComposition,
+    FoldOf,
     FromColumn,
     FromFile,
     KFold,
@@ -518,3 +520,40 @@ def test_a_sample_is_written_and_read(tmp_path):
     spec = json.loads(sample.split(crystals).to_json(crystals.ids))["splitter"]
     assert spec["init_args"]["base"] == KFold(fold=2).spec()
     assert parser.instantiate_classes(parser.parse_object({"split": spec})).split == sample
+
+
+OTHERS = [Random(test=0), Random(test=12), ByComposition(test=0.2), FromColumn("split")]
+
+
+@pytest.mark.parametrize("of", OTHERS, ids=["all", "random", "composition", "column"])
+def test_folds_of_what_another_split_learns_from(of):
+    parts = np.array([None] * 3 + ["train"] * 40 + ["val"] * 10 + ["test"] * 7, dtype=object)
+    crystals = replace(table(), columns={**table().columns, "split": parts})
+    groups = np.arange(60) // 2
+    whole = of.split(crystals, groups=groups)
+    folds = [FoldOf(of=of, folds=4, fold=i, val=8).split(crystals, groups=groups) for i in range(4)]
+    again = FoldOf(of=of, folds=4, fold=2, val=8).split(crystals, groups=groups)
+    assert all((again.parts[part] == rows).all() for part, rows in folds[2].parts.items())
+    tested = np.concatenate([fold.test for fold in folds])
+    assert sorted(tested) == sorted([*whole.train, *whole.val]), "each once, and no other"
+    for fold in folds:
+        together = np.concatenate([fold.train, fold.val, fold.test])
+        assert sorted(together) == sorted(tested)
+        if not isinstance(of, ByComposition):
+            assert not set(groups[fold.test]) & set(groups[[*fold.train, *fold.val]])
+        else:
+            formulas = np.array(crystals.formulas)
+            assert not set(formulas[fold.test]) & set(formulas[[*fold.train, *fold.val]])
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: FoldOf(fold=5), "fold must be from 0 to 4, got 5"),
+        (lambda: FoldOf(of=FoldOf()), "of must be a split that is no fold itself"),
+        (lambda: FoldOf(of=FromColumn(duplicates="drop")), "duplicates: drop cannot be divided into folds"),
+    ],
+)
+def test_folds_that_cannot_be(make, text):
+    with pytest.raises(UserError, match=text):
+        make()

@@ -109,11 +109,7 @@ def asked(
     known = [field.name for field in fields(Request) if field.name not in OURS]
     if unknown := [name for name in more if name not in known]:
         raise UserError(no_such("option", unknown[0], known))
-    for name, value in more.items():
-        one = name in LISTS and value is not None and not isinstance(value, list | tuple)
-        argument_types.check(name, (value,) if one else value, hints[name])
-        if name in LISTS and value is not None:
-            more[name] = (value,) if one else tuple(value)
+    more = {name: _typed(name, value, hints[name]) for name, value in more.items()}
     argument_types.check("target", target, hints["target"])
     argument_types.check("run_dir", run_dir, str | Path)
     folder = Path(run_dir)
@@ -132,6 +128,17 @@ def asked(
         yield Request(source=source, run_dir=folder, **given)
     if unnamed:
         latest.point(LATEST, folder)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401 (a field of the request)
+    """Return the value of a field of the request; what may be several may be one alone."""
+    if name not in LISTS or value is None:
+        argument_types.check(name, value, hint)
+        return value
+    if not isinstance(value, list | tuple) and argument_types.fits((value,), hint):
+        return (value,)
+    argument_types.check(name, value, hint)
+    return tuple(value)
 
 
 def compare(
