@@ -306,7 +306,9 @@ class Card(Record, frozen=True, kw_only=True):
             raise UserError(f"intervals is about {about}, wanted some of {', '.join(self.targets)}")
         for crystal, predicted in self.golden.items():
             # columns of a classification are called TARGET_probability
-            if lacking := [name for name in self.targets if not any(key.startswith(name) for key in predicted)]:
+            if lacking := [
+                name for name in self.targets if not any(key.startswith(name) for key in predicted)
+            ]:
                 raise UserError(f"golden.{crystal} lacks {lacking[0]}")
 
     @classmethod

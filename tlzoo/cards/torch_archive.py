@@ -96,7 +96,9 @@ def tensors(content: bytes, inside: Sequence[str], where: str) -> "dict[str, Ten
     """
     from torch import Tensor
 
-    return {name: value for name, value in _found(content, inside, where).items() if isinstance(value, Tensor)}
+    return {
+        name: value for name, value in _found(content, inside, where).items() if isinstance(value, Tensor)
+    }
 
 
 def numbers(content: bytes, inside: Sequence[str], where: str) -> dict[str, float]:

