@@ -51,6 +51,9 @@ def made(experiment: Experiment) -> dict[str, str]:
     graph = spec["backbone"]["init_args"].get("graph", {})
     if not graph.get("degree"):
         graph.pop("degree", None)
+    # nor rules of other packages
+    if graph.get("rule") == "shells":
+        graph.pop("rule")
     tensors = sorted((key, value) for key, value in task.state_dict().items())
     texts = {
         "model": json.dumps(spec, sort_keys=True),

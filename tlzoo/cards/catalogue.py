@@ -10,8 +10,8 @@ from tlzoo.cards.card import Card
 from tlzoo.errors import UserError, no_such
 
 # What a checkpoint is made for: to predict with, as it has learned from every crystal; to compare with others
-# and to start from, as it has not seen the crystals of test sets; a potential has learned no property; of what
-# others trained nobody knows which crystals it has seen.
+# and to start from, as it has not seen the crystals of test sets; a potential has learned no property; nobody
+# knows which crystals it has seen that others have trained.
 PRODUCTION: Final = "production"
 BENCHMARK: Final = "benchmark"
 POTENTIAL: Final = "potential"

@@ -18,7 +18,6 @@ def adapter(model: str, path: Path, *, base: str = "") -> int:
 
     made = store(model, path, base=base)
     about = load(made).card["base"]
-    say(
-        f"{made}: {made.stat().st_size / 1e3:.0f} kB, to be used with {about['name']} (SHA-256 {about['sha256'][:12]}…)"
-    )
+    with_ = f"{about['name']} (SHA-256 {about['sha256'][:12]}…)"
+    say(f"{made}: {made.stat().st_size / 1e3:.0f} kB, to be used with {with_}")
     return 0

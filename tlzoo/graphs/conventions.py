@@ -37,7 +37,8 @@ def bonded(cells: Cells, options: GraphOptions) -> tuple[Cells, Bonds, dict[int,
     count = RULES[options.rule]
 
     def search(usable: Cells) -> Bonds:
-        parts, first = [Bonds(*np.empty((2, 0), np.int64), np.empty((0, 3)), np.empty(0))], 0
+        none = np.empty(0, dtype=np.int64)
+        parts, first = [Bonds(none, none, np.empty((0, 3)), np.empty(0))], 0
         for lattice, atoms in zip(usable.lattice, usable.num_atoms, strict=True):
             of = slice(first, first + atoms)
             found = count(lattice, usable.numbers[of], usable.frac_coords[of], options)
@@ -64,10 +65,10 @@ def _cut(lattice: Floats, numbers: Numbers, frac_coords: Floats, options: GraphO
     row = np.array([site.properties["row"] for site in structure])
     target, source, image, length = structure.get_neighbor_list(options.cutoff)
     order = np.lexsort((length, target))
-    target, source, image, length = (values[order] for values in (target, source, image, length))
     found = np.bincount(target, minlength=len(row))
-    kept = np.arange(len(target)) - (np.cumsum(found) - found)[target] < options.neighbours
-    target, source, image, length = (values[kept] for values in (target, source, image, length))
+    place = np.arange(len(target)) - (np.cumsum(found) - found)[target[order]]
+    kept = order[place < options.neighbours]
+    target, source, image, length = target[kept], source[kept], image[kept], length[kept]
     coords = structure.frac_coords
     vector = (coords[target] - coords[source] - image) @ lattice
     lacking = np.repeat(np.arange(len(row)), np.maximum(options.neighbours - found, 0))
@@ -83,8 +84,8 @@ def _cut(lattice: Floats, numbers: Numbers, frac_coords: Floats, options: GraphO
 def _both_ways(lattice: Floats, numbers: Numbers, frac_coords: Floats, options: GraphOptions) -> Bonds:  # noqa: ARG001 (as the others)
     """Return bonds as ALIGNN with DGL does: k nearest and what is as far to the last digit, both ways.
 
-    The search grows until each atom has k. An image of the atom itself and the opposite one are two bonds, and
-    both are there both ways, so each counts twice. Atoms and bonds are placed by lattice vectors of five
+    The search grows until each atom has k. An image of the atom itself and the opposite one are two bonds,
+    and both are there both ways, so each counts twice. Atoms and bonds are placed by lattice vectors of five
     decimals, in Å, images of atoms are looked for by all digits of them: that decides which shells are cut.
     """
     radius, rounded = options.cutoff, lattice.round(DECIMALS)
@@ -95,7 +96,7 @@ def _both_ways(lattice: Floats, numbers: Numbers, frac_coords: Floats, options: 
         radius = float(edges.max()) if radius < edges.max() else 2 * radius
         centre, other, image, length = _within(lattice, frac_coords, points, radius)
     order = np.lexsort((length, centre))
-    centre, other, image, length = (values[order] for values in (centre, other, image, length))
+    centre, other, image, length = centre[order], other[order], image[order], length[order]
     first = np.searchsorted(centre, np.arange(len(frac_coords)))
     last = np.minimum(first + options.neighbours, np.searchsorted(centre, np.arange(1, len(first) + 1))) - 1
     near = length <= length[last][centre]

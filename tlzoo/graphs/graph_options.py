@@ -29,7 +29,7 @@ class GraphOptions:
         degree: Highest degree of the harmonics of bonds' directions, up to 3; 0: bonds have none.
         rule: ``shells``: complete ones, as said above. For weights from elsewhere, as they were trained
             (:mod:`tlzoo.graphs.conventions`): ``cgcnn``: exactly k, cut within a shell; ``alignn``: both
-            ways, an image of the atom itself counted twice, the cut-off raised where an atom has fewer than k.
+            ways, own images counted twice, the cut-off raised where an atom has fewer than k.
 
     Raises:
         UserError: A value is out of range.

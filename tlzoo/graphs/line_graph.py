@@ -22,7 +22,8 @@ def line_graph(source: NDArray[np.int64], target: NDArray[np.int64], num_atoms: 
     """Return the line graph of a directed graph: for every bond v→w all bonds u→v, also those with u = w.
 
     The same as ``dgl.line_graph(backtracking=True)``, which ALIGNN (npj Comput. Mater. 7, 185 (2021)) is
-    built on, but for the angle of a bond with itself, where it leads from an atom to its own image. Bonds into an atom are a contiguous block, so no search and no sorting is needed.
+    built on, but for the angle that a bond from an atom to its own image has with itself. Bonds into an atom
+    are a contiguous block, so no search and no sorting is needed.
 
     Args:
         source: Source of each bond, ``(bonds,)``.

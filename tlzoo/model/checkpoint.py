@@ -3,7 +3,7 @@
 A model is two files: ``<name>.safetensors`` holds the weights and, in its header, the specification (classes
 and the arguments of their constructors) and what is predicted in which units; ``<name>.json`` is the card,
 with the SHA-256 of the former. So a hash that is pinned covers all that a prediction depends on. The weights
-may be a difference to those of another model (:mod:`tlzoo.model.difference`), which the header pins by its hash.
+may be a difference to those of another model (:mod:`tlzoo.model.difference`), which the header pins by hash.
 """
 
 import hashlib
@@ -78,8 +78,8 @@ def save(
 
     The path has either suffix or none, the head is bound to the backbone. The card is anything JSON can
     hold; numbers that are not finite become null. What is known of the training crystals, ``domain``, goes
-    into a file beside them, which the card names. With the name of a model, ``base``, the weights are stored as
-    their difference to it.
+    into a file beside them, which the card names. With the name of a model, ``base``, the weights are stored
+    as their difference to it.
 
     Raises:
         UserError: The files cannot be written, for example because the disk is full; the classes are neither
@@ -234,13 +234,13 @@ def _completed(weights: Path, stored: Mapping[str, Tensor], base: Any) -> dict[s
         before, found = _weights_of(path)
     except UserError as error:
         raise UserError(
-            f"{weights} is a difference to {about.name} (SHA-256 {about.sha256[:12]}…), which cannot be read here: "
-            f"{error}"
+            f"{weights} is a difference to {about.name} (SHA-256 {about.sha256[:12]}…), which cannot be read "
+            f"here: {error}"
         ) from error
     if found != about.sha256:
         raise UserError(
-            f"{weights} is a difference to {about.name} with the SHA-256 {about.sha256[:12]}…, and {path} has "
-            f"{found[:12]}…: the two do not belong together; fetch the {about.name} that it was made from"
+            f"{weights} is a difference to {about.name} with the SHA-256 {about.sha256[:12]}…, and {path} "
+            f"has {found[:12]}…: the two do not belong together; fetch the {about.name} that it was made from"
         )
     return completed(stored, before, about)
 

@@ -81,10 +81,10 @@ def completed(stored: Mapping[str, Tensor], base: Mapping[str, Tensor], about: B
 
 
 def _factors(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return B and A of two matrices, None where they would be no smaller than the matrix.
+    r"""Return B and A of two matrices, None where they would be no smaller than the matrix.
 
     What is left over is what rounding has made of the entries, as of noise: of spectral norm
-    :math:`\\epsilon |W| (\\sqrt{out} + \\sqrt{in})`.
+    :math:`\epsilon |W| (\sqrt{out} + \sqrt{in})`.
     """
     if after.ndim != 2 or not after.is_floating_point():
         return None

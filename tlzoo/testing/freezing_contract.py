@@ -214,12 +214,12 @@ def warm(model: Joined) -> tuple[Joined, Batch]:
     return model.eval(), batch
 
 
-@torch.no_grad()
 def has_bias(modules: Sequence[nn.Module]) -> bool:
     """Whether there is a bias in one of the modules."""
     return any(name.endswith("bias") for module in modules for name, _ in module.named_parameters())
 
 
+@torch.no_grad()
 def stray(model: nn.Module) -> None:
     """Set adapters to anything but zero."""
     generator = torch.Generator().manual_seed(3)

