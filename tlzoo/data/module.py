@@ -128,15 +128,15 @@ class CrystalDataModule(pl.LightningDataModule):
         labels: Mapping[str, Sequence[Any]] | None = None,
         **options: Any,  # noqa: ANN401
     ) -> "CrystalDataModule":
-        """Build the module on crystals that are in memory.
+        """Make the data module of crystals in memory.
 
         Args:
             crystals: Crystals, a data frame or structures; see :func:`tlzoo.data.intake.crystals_from`.
-            labels: Columns of structures in a list, by name.
-            **options: Arguments of the constructor but ``source``.
+            labels: For a list of structures: columns by name.
+            **options: Arguments of the constructor, except ``source``.
 
         Raises:
-            UserError: Something in them cannot be read; the message says what, by row.
+            UserError: A crystal or label cannot be read; the message says which, by row.
         """
         module = cls("crystals in memory", **options)
         module.table.take(crystals, labels)
