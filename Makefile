@@ -1,5 +1,5 @@
 # Verbs of the project. Each sets up what it needs: Python 3.11 or later and make are enough.
-.PHONY: setup quickstart checkpoints test test-docs test-slow test-lowest docs lint bench clean
+.PHONY: setup quickstart checkpoints test test-docs test-slow test-lowest test-python docs lint bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +16,7 @@ endif
 endif
 
 # Networks this small lose more than they gain by sharing a batch among cores.
-quickstart test test-docs test-slow docs: export OMP_NUM_THREADS ?= 1
+quickstart test test-docs test-slow test-python docs: export OMP_NUM_THREADS ?= 1
 
 setup: $(SET_UP)
 
@@ -92,6 +92,16 @@ test-docs: setup
 test-slow: setup
 	$(BIN)/pytest -m slow
 
+# The quick part of the tests with another Python, in an environment of its own: make test-python PYTHON=python3.13
+test-python:
+	@set -e; venv=.venv-$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	if ! [ $$venv/.set-up -nt pyproject.toml ] || ! [ $$venv/.set-up -nt constraints.txt ]; then \
+	  $(PYTHON) -m venv $$venv; \
+	  $$venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'; \
+	  touch $$venv/.set-up; \
+	fi; \
+	$$venv/bin/python -m pytest -n auto --dist worksteal -p no:cacheprovider tests/test_layers.py tests/unit tests/contracts
+
 # The documentation as a site, build/site/index.html; whatever is amiss is an error. The tests of the documents do the same.
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: setup
@@ -132,4 +142,4 @@ $(PEERS): benchmarks/peers/requirements.txt
 
 # Runs and trained models stay.
 clean:
-	rm -rf .venv .venv-lowest .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

@@ -38,23 +38,24 @@ READ = 4096  # crystals that are in memory twice while a file is read: as it hol
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Crystals:
-    """A table of crystals: one row a crystal, atoms concatenated.
+    """A table of crystals: one row per crystal, with their labels and other columns.
 
-    ``crystals[3]`` is a pymatgen structure, as of a list of them, and so is what a loop over crystals yields:
-    its ``properties`` are what the columns know of it. ``crystals[:10]``, ``crystals[mask]`` and
-    ``crystals[rows]`` are tables.
+    ``crystals[3]`` is a pymatgen structure, and so is what a loop over crystals gives; its ``properties``
+    hold the values of the columns. ``crystals[:10]``, ``crystals[mask]`` and ``crystals[rows]`` are tables.
 
-    Of some the formula alone may be known: their atoms are those of the smallest formula of whole numbers,
-    ascending in Z, their lattice and coordinates NaN. Only what reads formulas takes them.
+    A crystal may be known by its formula alone: its atoms are then those of the smallest formula with whole
+    numbers, in order of Z, and its lattice and coordinates are NaN. Only networks and descriptors that read
+    formulas accept it.
 
     Attributes:
-        ids: Identifiers, ``(crystals,)`` of str.
-        lattice: Row vectors a, b, c in Å, ``(crystals, 3, 3)`` float64.
-        offsets: First atom of each crystal and the total, ``(crystals + 1,)`` int64.
-        numbers: Atomic numbers, ``(atoms,)`` uint8.
+        ids: Ids, ``(crystals,)`` of str.
+        lattice: Lattice vectors a, b, c as rows, in Å, ``(crystals, 3, 3)`` float64.
+        offsets: Number of the first atom of each crystal, then the number of all atoms, ``(crystals + 1,)``
+            int64.
+        numbers: Atomic numbers of the atoms of all crystals, one after another, ``(atoms,)`` uint8.
         frac_coords: Fractional coordinates, ``(atoms, 3)`` float64.
-        columns: Further columns by name, ``(crystals,)`` each: float64 with NaN for unknown, or object.
-        units: Unit of a column, where it has one; ``"1"`` is dimensionless.
+        columns: Other columns by name, ``(crystals,)`` each: float64 with NaN for unknown values, or object.
+        units: Units of columns, by name; ``"1"`` means dimensionless.
         origins: Where each row was read (``"a.cif"``, ``"table.csv row 7"``), for messages; may be empty.
     """
 
@@ -178,7 +179,7 @@ class Crystals:
         return self.columns[name]
 
     def known(self, name: str) -> NDArray[np.bool_]:
-        """Return in which rows a column has a value, ``(crystals,)``.
+        """Return which rows have a value in a column, ``(crystals,)``.
 
         Raises:
             UserError: There is no such column; the message lists those there are.
@@ -266,7 +267,7 @@ class Crystals:
 
     @classmethod
     def read(cls, path: str | Path, **options: Any) -> Crystals:  # noqa: ANN401 (of another function)
-        """Read crystals from a file or folder of any kind that commands read, or a data set by its name.
+        """Read crystals from any file or folder that the commands read, or a data set by its name.
 
         Args:
             path: See :func:`tlzoo.data.sources.read`.
@@ -288,15 +289,17 @@ class Crystals:
         targets: Sequence[str] | None = None,
         units: Mapping[str, str] | None = None,
     ) -> Crystals:
-        """Build the table from a pandas DataFrame; all columns but these two are kept.
+        """Make a table from a pandas DataFrame; all other columns are kept.
 
         Args:
-            table: With structures of pymatgen, atoms of ASE, texts of CIFs, or paths in a column.
-            structure: That column; found by name, then by content, if not given.
-            id: Column of the ids; found by name, else the index, if not given.
-            targets: Columns that must be numbers, NaN or None where unknown; None: every column that mostly
-                is.
-            units: Units of columns; those in ``attrs["units"]`` of the table are known.
+            table: The data frame. One of its columns holds pymatgen structures, ASE atoms, texts of CIFs, or
+                paths.
+            structure: Name of this column; by default it is recognised by its name or content.
+            id: Name of the column with the ids; by default it is recognised by its name, otherwise the index
+                is taken.
+            targets: Columns that must be numbers, with NaN or None for unknown values. By default all columns
+                that are mostly numbers.
+            units: Units of columns; those in ``table.attrs["units"]`` are used, too.
 
         Raises:
             UserError: A row cannot be read; the message says which.
@@ -304,11 +307,11 @@ class Crystals:
         return tlzoo.read(table, structure_column=structure, id_column=id, targets=targets, units=units)
 
     def to_pandas(self, *, structures: bool = True) -> pd.DataFrame:
-        """Return a pandas DataFrame, ids as its index: the columns, and pymatgen structures before them.
+        """Return a pandas DataFrame with the ids as index: a column of pymatgen structures, then all columns.
 
-        Where none has a structure, formulas instead.
+        Formulas take the place of structures if no crystal has one.
 
-        The units are in its ``attrs["units"]``. :meth:`from_dataframe` gives the crystals back.
+        Units are in its ``attrs["units"]``. :meth:`from_dataframe` makes the same crystals of it again.
         """
         import pandas as pd
 

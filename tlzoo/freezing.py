@@ -13,10 +13,10 @@ from tlzoo.errors import UserError, did_you_mean
 
 
 class Freezing(ABC):
-    """A rule that names the groups of a model that train.
+    """Base class: a rule that says which groups of a model's layers are trained.
 
     Attributes:
-        ridge: Whether the last linear layer of the head starts as a ridge regression.
+        ridge: Whether the last linear layer of the head is initialised by a ridge regression.
     """
 
     ridge = False
@@ -44,7 +44,7 @@ class Freezing(ABC):
 
 @dataclass(frozen=True)
 class All(Freezing):
-    """Everything trains."""
+    """Train everything."""
 
     def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
         """Name all groups."""
@@ -77,7 +77,7 @@ class Only(Freezing):
 
 @dataclass(frozen=True)
 class NewHead(Freezing):
-    """The head trains, the backbone is frozen."""
+    """Train the head; the backbone is frozen."""
 
     def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
         """Name the groups of the head."""
@@ -86,7 +86,7 @@ class NewHead(Freezing):
 
 @dataclass(frozen=True)
 class LastLayer(Freezing):
-    """Only the last linear layer trains."""
+    """Train only the last linear layer of the head."""
 
     def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
         """Name the output layer of the head."""
@@ -95,10 +95,10 @@ class LastLayer(Freezing):
 
 @dataclass(frozen=True)
 class TwoBody(Freezing):
-    """The layers that see pairs of atoms train, with the head.
+    """Train the layers that see pairs of atoms, and the head.
 
     ALIGNN: the node-update block of each line-graph layer (``*.twobody``) and all graph layers (``gcn.*``).
-    CGCNN: all convolutions (``conv.*``). So also MomentNet, whose convolutions see angles too.
+    CGCNN: all convolutions (``conv.*``). MomentNet: the same, although its convolutions also see angles.
     """
 
     def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)
@@ -115,10 +115,10 @@ class TwoBody(Freezing):
 
 @dataclass(frozen=True)
 class ThreeBody(Freezing):
-    """The layers that see angles train, with the head.
+    """Train the layers that see angles, and the head.
 
-    ALIGNN: the edge-update block of each line-graph layer (``*.threebody``). CGCNN has none; MomentNet sees
-    pairs and angles in the same layers.
+    ALIGNN: the edge-update block of each line-graph layer (``*.threebody``). CGCNN has none. MomentNet sees
+    pairs and angles in the same layers, so that it has none of its own either.
     """
 
     def trainable(self, groups: Sequence[str], epoch: int) -> set[str]:  # noqa: ARG002 (the same at all times)

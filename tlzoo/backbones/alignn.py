@@ -37,13 +37,13 @@ class ALIGNN(Backbone):
 
     Args:
         dim: Length of the vectors and of the embedding.
-        alignn_layers: Number of layers on both graphs.
-        gcn_layers: Number of layers on the crystal graph alone.
+        alignn_layers: Number of layers on both graphs, of bonds and of angles.
+        gcn_layers: Number of further layers on the graph of bonds.
         pooling: From atoms to crystals: ``mean`` (as published), ``sum``, ``max`` or ``attention``.
         norm: ``batch`` (as published) or ``layer`` normalisation.
         features: ``elements``: the 92 published features; ``learned``: a free vector for each element.
-        dropout: Part of the embedding set to zero in training.
-        graph: Which neighbours are bonds; with the reverse of each bond, as published.
+        dropout: Fraction of the embedding that is set to zero during training.
+        graph: Which neighbours count as bonds; the reverse of each bond is added, as published.
 
     Raises:
         UserError: An argument is out of range.

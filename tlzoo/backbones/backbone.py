@@ -12,11 +12,11 @@ from tlzoo.graphs.batch import Batch
 
 
 class Layer(NamedTuple):
-    """A part of a backbone whose output can be read off.
+    """A layer of a backbone whose output can be read.
 
     Attributes:
-        module: The part. Its output is the layer's, or begins with it.
-        axis: What the output has one row for.
+        module: The module. Its output is that of the layer, or a tuple that begins with it.
+        axis: What a row of the output belongs to.
         dim: Length of a row.
     """
 
@@ -26,18 +26,18 @@ class Layer(NamedTuple):
 
 
 class Backbone(nn.Module, ABC):
-    """A network from a batch of crystals to one embedding per crystal.
+    """Base class of networks that turn a batch of crystals into one embedding per crystal.
 
-    Hyper-parameters are keyword-only, of plain types, and kept as attributes of the same name, so that
-    a backbone can be described by its class and its constructor's arguments.
+    Hyper-parameters are keyword-only arguments of plain types, kept as attributes of the same name: a
+    backbone is described by its class and the arguments of its constructor.
 
     Attributes:
-        graph: What this backbone reads, a graph or descriptors; the data module asks for it, checkpoints
-            carry it.
+        graph: What the backbone reads of a crystal: options of a graph, or of descriptors. The data module
+            asks for them, and checkpoints store them.
         out_dim: Length of an embedding.
-        cpu_rows: Rows (angles, bonds without angles, or crystals) that a CPU computes at a time.
-        stackable: Whether its layers compute several networks at once (:mod:`tlzoo.nn.stacked`).
-        pretrained: Whether its weights have been learned before: a start that fine-tuning may stay near.
+        cpu_rows: Rows (angles, otherwise bonds, otherwise crystals) to compute at a time on a CPU.
+        stackable: Whether its layers can compute several networks at once (:mod:`tlzoo.nn.stacked`).
+        pretrained: Whether its weights come from an earlier training, near which fine-tuning may keep them.
     """
 
     graph: Options
@@ -52,17 +52,17 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
-        """Name the parts that freezing strategies speak of, from input to output.
+        """Name the groups of layers that freezing strategies refer to, from input to output.
 
         Every parameter and buffer belongs to exactly one group.
         """
 
     @abstractmethod
     def layers(self) -> Mapping[str, Layer]:
-        """Name the layers whose activations can be read off, from input to output."""
+        """Name the layers whose output can be read, from input to output."""
 
     def state_layers(self) -> Mapping[str, Layer]:
-        """Name the layers of atoms whose statistics, together, say more of a crystal than the embedding."""
+        """Name the layers of atoms whose statistics make up ``states``: more than the embedding tells."""
         return self.atom_layers()
 
     def atom_layers(self) -> Mapping[str, Layer]:
@@ -71,11 +71,11 @@ class Backbone(nn.Module, ABC):
 
     @property
     def fitted(self) -> bool:
-        """Whether there is nothing to fit before training; see :meth:`fit`."""
+        """Whether nothing needs to be fitted before training; see :meth:`fit`."""
         return True
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Take from the training part, and nothing else, what inputs are standardised with.
+        """Fit the standardisation of the inputs to the training part.
 
-        A trained backbone keeps what it was trained with: this is only called where ``fitted`` is false.
+        Called only while ``fitted`` is false: a trained backbone keeps what it was trained with.
         """

@@ -35,8 +35,8 @@ class CGCNN(Convolutional):
         pooling: From atoms to crystals: ``mean`` (as published), ``sum``, ``max`` or ``attention``.
         norm: ``batch`` (as published) or ``layer`` normalisation.
         features: ``elements``: the 92 published features; ``learned``: a free vector for each element.
-        dropout: Part of the embedding set to zero in training.
-        graph: Which neighbours are bonds.
+        dropout: Fraction of the embedding that is set to zero during training.
+        graph: Which neighbours count as bonds.
 
     Raises:
         UserError: An argument is out of range.

@@ -30,10 +30,10 @@ class DescriptorMLP(Backbone):
     Args:
         dim: Width of the layers and length of the embedding.
         depth: Number of layers.
-        composition: Whether it sees the composition.
-        structure: Whether it sees the structure.
+        composition: Whether to use descriptors of the composition.
+        structure: Whether to use descriptors of the structure.
         norm: ``batch`` or ``layer`` normalisation.
-        dropout: Part of each layer set to zero in training.
+        dropout: Fraction of the values of each layer that are set to zero during training.
 
     Raises:
         UserError: An argument is out of range.

@@ -43,8 +43,8 @@ class MomentNet(Convolutional):
         pooling: From atoms to crystals: ``mean``, ``sum``, ``max`` or ``attention``.
         norm: ``batch`` or ``layer`` normalisation.
         features: ``elements``: the 92 features of CGCNN; ``learned``: a free vector for each element.
-        dropout: Part of the embedding set to zero in training.
-        graph: Which neighbours are bonds; its degree is the one above.
+        dropout: Fraction of the embedding that is set to zero during training.
+        graph: Which neighbours count as bonds. Its degree is set to the one above.
 
     Raises:
         UserError: An argument is out of range.

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +43,7 @@ def show(asked: Predicted, given: Inputs, output: Path | None) -> int:
     found = answer_inputs(
         given.inputs,
         model.options,
-        partial(model.contributed, **asked.limits),
+        lambda crystals, stores: model.contributed(crystals, stores, **asked.limits),
         skip_bad=given.skip_bad,
         reading=given.reading,
     )
@@ -61,7 +60,7 @@ def show(asked: Predicted, given: Inputs, output: Path | None) -> int:
     elif sys.stdout.isatty():
         say("\n".join(lines(atoms, units, pooling)))
     else:
-        write_csv({name: atoms[name].to_numpy() for name in atoms}, sys.stdout)
+        write_csv({str(name): atoms[name].to_numpy() for name in atoms}, sys.stdout)
     return 0
 
 
@@ -70,14 +69,18 @@ def lines(atoms: pd.DataFrame, units: Mapping[str, str], pooling: str) -> Iterat
     names = list(units)
     digits = atoms[names].round(DIGITS)
     keys = [atoms["id"], atoms["element"], *(digits[name] for name in names)]
-    kinds = atoms.groupby(keys, sort=False).size()
+    kinds = atoms.groupby(keys, sort=False).size().reset_index(name="number")
     some = kinds.head(ROWS)
-    labels = [f"{key[0]}: {key[1]}{f' ({number})' * (number > 1)}" for key, number in some.items()]
+    labels = [
+        f"{crystal}: {element}{f' ({number})' * (number > 1)}"
+        for crystal, element, number in zip(some["id"], some["element"], some["number"], strict=True)
+    ]
     columns = []
-    for place, (name, unit) in enumerate(units.items()):
+    for name, unit in units.items():
         decimals = _decimals(digits[name].to_numpy())
-        values = (f"{key[2 + place]:.{decimals}f}" for key in some.index)
-        columns.append([name, "" if unit == "1" else unit, *values])
+        columns.append(
+            [name, "" if unit == "1" else unit, *(f"{value:.{decimals}f}" for value in some[name])]
+        )
     yield from list(blocks(["", "crystal: element (atoms)", *labels], columns, lambda _: ">"))[1:]
     if len(kinds) > ROWS:
         yield f"… and {len(kinds) - ROWS:,} more: -o FILE writes all"

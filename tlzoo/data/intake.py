@@ -58,7 +58,7 @@ def crystals_from(
     structure_column: str | None = None,
     same_id: SameId | None = None,
 ) -> Crystals:
-    """Return crystals with their columns.
+    """Read crystals, with their columns, from whatever you have.
 
     Args:
         data: One of these:
@@ -74,12 +74,13 @@ def crystals_from(
             - a list or array of these, or of paths of structure files. Ids are the names of the files, else
               numbers from 0; ``properties`` of structures and ``info`` of atoms that are numbers or text are
               columns.
-        targets: Columns that must be numbers, NaN or None where unknown; None: every column that mostly is.
-        labels: Further columns by name, ``(crystals,)`` each, of structures in a list.
-        units: Units of columns, where the data do not know them.
-        id_column: Column of the ids; found by name if not given.
-        structure_column: Column of the structures; found by name, then by content, if not given.
-        same_id: What rows with one id are; see :func:`tlzoo.data.sources.read`.
+        targets: Columns that must be numbers, with NaN or None for unknown values. By default all columns
+            that are mostly numbers.
+        labels: For a list of structures: further columns by name, ``(crystals,)`` each.
+        units: Units of columns, if the data do not state them.
+        id_column: Column with the ids; by default it is recognised by its name.
+        structure_column: Column with the structures; by default it is recognised by its name or content.
+        same_id: What to do with several rows that have the same id; see :func:`tlzoo.data.sources.read`.
 
     Raises:
         UserError: It is none of these, or something in it cannot be read; the message says what, by row.

@@ -33,39 +33,46 @@ MAX_ROWS = 100_000
 
 
 class CrystalDataModule(pl.LightningDataModule):
-    """Crystals with labels, split and batched for the model that asks.
+    """Crystals with labels, split into parts and batched for the model that reads them.
 
-    It serves any LightningModule that says what it reads of a crystal: by an attribute ``graph``, or that of
-    its ``backbone``, of options (:class:`~tlzoo.graphs.graph_options.GraphOptions` or
-    :class:`~tlzoo.descriptors.descriptor_options.DescriptorOptions`). For one that does not say it, and
-    without a trainer, call :meth:`open_graphs`. Batches have the fields of :mod:`tlzoo.graphs.keys`.
+    It serves any LightningModule that says what it reads of a crystal by an attribute ``graph`` (or whose
+    ``backbone`` does): :class:`~tlzoo.graphs.graph_options.GraphOptions` or
+    :class:`~tlzoo.descriptors.descriptor_options.DescriptorOptions`. For other modules, and without a
+    trainer, call :meth:`open_graphs`. The fields of a batch are those of :mod:`tlzoo.graphs.keys`.
 
     Args:
-        source: A named data set, or a path to a folder, zip archive, table, extxyz file or ASE database.
-        targets: Columns to learn; the data set's own target if it has only one.
-        split: How to divide the crystals; 80/10/10 at random by default.
-        batch_size: Crystals per training batch; where several processes train, each computes its share of it.
-        max_rows: Rows in a batch, at most, so that large cells do not exhaust the memory: of angles where the
-            network reads them (ALIGNN), else of bonds; equal ones are one row. None for no limit.
-        oversample: Part of the training crystals that is to have each target: in an epoch, crystals with a
-            rarer one come several times (:func:`tlzoo.data.oversampling.repeated`). 0 for each once.
-        units: Units of the targets, where the source does not know them.
-        id_column: Column of the ids, where the source does not find it.
-        structure_column: Column of the structures, where the source does not find it.
-        same_id: What rows with one id are: ``average``, one crystal with the mean of their labels, if their
-            structure is the same; ``rename``, several, which get a number behind the id; by default an error.
-        exclude: Ids of crystals to leave out, for example those that `tlzoo data check` finds fault with.
-        leave_out: Columns of other data, by their name or path: crystals of a composition that has a value
-            there are left out, so that a property that is later learned from few crystals meets them unseen.
-        pseudo_labels: A file of labels for training crystals that have none, as `tlzoo predict MODEL DATA -o
-            FILE` writes it: training learns what a model says of them, beside the known labels (Lee 2013;
-            Hinton, Vinyals & Dean 2015). Validation, test and all metrics have known labels alone.
-        teacher: A folder that `tlzoo embed MODEL DATA --atoms -o FOLDER` wrote: what a model says of the
-            atoms of crystals, learned beside the labels (`model.distillation`), also of training crystals
-            that have no label.
-        shuffle_labels: A seed, for controls: training crystals exchange their labels at random, and so do
-            validation crystals. What such a network is good for owes nothing to the labels.
-        cache_dir: Folder of the graph cache; ``$TLZOO_CACHE`` or the user's cache by default.
+        source: Labelled crystals: a named data set, or the path of a folder, zip archive, table, extxyz file
+            or ASE database.
+        targets: Columns to learn; not needed if the data have only one.
+        split: How to split the crystals; by default 80 %, 10 % and 10 % at random.
+        batch_size: Crystals per training batch. If several processes train, each computes its share of the
+            batch.
+        max_rows: Largest number of rows in a batch, so that large cells do not exhaust the memory. Rows are
+            angles for networks that use them (ALIGNN), otherwise bonds; equal ones count once. None for no
+            limit.
+        oversample: For several targets: fraction of an epoch's training crystals that should have each
+            target. Crystals with a rarer target are repeated (:func:`tlzoo.data.oversampling.repeated`). 0:
+            no crystal is repeated.
+        units: Units of the targets, if the data do not state them.
+        id_column: Column with the ids, if it is not recognised.
+        structure_column: Column with the structures, if it is not recognised.
+        same_id: What to do with several rows that have the same id: ``average`` treats them as one crystal
+            with the mean of their labels, if they have the same structure; ``rename`` keeps them apart by
+            appending a number to the id. By default this is an error.
+        exclude: Ids of crystals to leave out, for example those that `tlzoo data check` reports.
+        leave_out: Columns of other data sets, by name or path: crystals of any composition that has a value
+            there are left out. A network can so be pre-trained without the crystals that it will be tested on
+            later.
+        pseudo_labels: A file with labels for training crystals that have none, written by `tlzoo predict
+            MODEL DATA -o FILE`. The network learns these predictions besides the known labels (Lee 2013;
+            Hinton, Vinyals & Dean 2015). The validation and test parts and all metrics use known labels only.
+        teacher: A folder written by `tlzoo embed MODEL DATA --atoms -o FOLDER`: features of atoms that the
+            network learns besides the labels (`model.distillation`), also from training crystals without a
+            label.
+        shuffle_labels: A seed. For control experiments: labels are exchanged at random among the training
+            crystals, and among the validation crystals. A network that is still good owes it to something
+            else than the labels.
+        cache_dir: Folder of the graph cache; by default ``$TLZOO_CACHE``, or the user's cache.
     """
 
     def __init__(
@@ -122,15 +129,15 @@ class CrystalDataModule(pl.LightningDataModule):
         labels: Mapping[str, Sequence[Any]] | None = None,
         **options: Any,  # noqa: ANN401
     ) -> "CrystalDataModule":
-        """Build the module on crystals that are in memory.
+        """Make the data module of crystals in memory.
 
         Args:
             crystals: Crystals, a data frame or structures; see :func:`tlzoo.data.intake.crystals_from`.
-            labels: Columns of structures in a list, by name.
-            **options: Arguments of the constructor but ``source``.
+            labels: For a list of structures: columns by name.
+            **options: Arguments of the constructor, except ``source``.
 
         Raises:
-            UserError: Something in them cannot be read; the message says what, by row.
+            UserError: A crystal or label cannot be read; the message says which, by row.
         """
         module = cls("crystals in memory", **options)
         module.table.take(crystals, labels)

@@ -26,13 +26,15 @@ ALIASES = {"mp_band_gap": "mp"}
 def load(name: str) -> Crystals:
     """Return a named data set.
 
-    Looked for as ``<name>.parquet`` in the folder ``TLZOO_DATA``, then in the user's cache. Else converted,
-    once, from matminer's file in ``TLZOO_DATA/matminer``, ``MATMINER_DATA`` or the cache; else that is
-    downloaded. The embedded example is always there; a data set with sources is put together once. Any other
-    table in the columnar format that lies in ``TLZOO_DATA`` is a data set with the name of its file.
+    A file ``NAME.parquet`` in the folder ``TLZOO_DATA`` or in the user's cache is read. Otherwise the data
+    set is converted, once, from matminer's file in ``TLZOO_DATA/matminer``, ``MATMINER_DATA`` or the cache,
+    which is downloaded if it is missing. The example ``semiconductors`` is part of the package; data sets
+    that are made of others are put together once. Any other parquet file in ``TLZOO_DATA`` with the columns
+    of tlzoo is a data set with the name of the file.
 
     Raises:
-        UserError: The name is unknown, or the data set is nowhere to be had; the message says how to get it.
+        UserError: The name is unknown, or the data set cannot be found or downloaded; the message says how to
+            get it.
     """
     card = find(name)
     if card.sources:

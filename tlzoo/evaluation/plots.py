@@ -231,7 +231,7 @@ def _map_of_labels(
     """Draw crystals by marker and colour; return some of those whose label is known."""
     from matplotlib.colors import ListedColormap, Normalize
 
-    known, drawn = ~np.isnan(values), None
+    known, drawn, (x, y) = ~np.isnan(values), None, spots.T
     shade: dict[str, Any] = {"cmap": ListedColormap(CLASSES), "norm": Normalize(0, len(CLASSES) - 1)}
     if not classes and known.any():
         # a few extreme labels would leave one colour to all others
@@ -244,11 +244,11 @@ def _map_of_labels(
             "linewidths": 0,
             "rasterized": True,
         }
-        if (here & ~known).any():
-            axes.scatter(*spots[here & ~known].T, color="#bbbbbb", **look)
-        if (here & known).any():
-            colours = values[here & known] % len(CLASSES) if classes else values[here & known]
-            drawn = axes.scatter(*spots[here & known].T, c=colours, **shade, **look)
+        if (rows := here & ~known).any():
+            axes.scatter(x[rows], y[rows], color="#bbbbbb", **look)
+        if (rows := here & known).any():
+            colours = values[rows] % len(CLASSES) if classes else values[rows]
+            drawn = axes.scatter(x[rows], y[rows], c=colours, **shade, **look)
     return drawn
 
 
@@ -279,7 +279,7 @@ def contributions(path: str | Path, atoms: pd.DataFrame, *, name: str, unit: str
         UserError: There is no such column, or there are no atoms.
     """
     if name not in atoms or not len(atoms):
-        raise UserError(f"no contributions to {name} are known; the columns are {', '.join(atoms)}")
+        raise UserError(f"no contributions to {name} are known; the columns are {', '.join(map(str, atoms))}")
     crystals, mean = atoms["id"].unique(), float(atoms[name].mean())
     bars = _kinds(atoms, name) if len(crystals) == 1 else {}
     each = 0 < len(bars) <= MOST_BARS
@@ -314,10 +314,10 @@ def _kinds(atoms: pd.DataFrame, name: str) -> dict[str, float]:
     """Return contributions of the kinds of atoms of a crystal, in their order, by element and places."""
     digits = atoms[name].to_numpy(dtype=np.float64).round(4)
     kinds: dict[str, float] = {}
-    for (element, value), rows in atoms.groupby(["element", digits], sort=False):
+    for _, rows in atoms.groupby(["element", digits], sort=False):
         places = ", ".join(map(str, rows["atom"][:3])) + (" …" if len(rows) > 3 else "")
         several = f"{len(rows)} atoms:" if len(rows) > 1 else "atom"
-        kinds[f"{element} ({several} {places})"] = float(value)
+        kinds[f"{rows['element'].iloc[0]} ({several} {places})"] = float(rows[name].iloc[0])
     return dict(reversed(kinds.items()))  # the first on top
 
 

@@ -21,8 +21,8 @@ class Classification(Head):
     Args:
         classes: Number of classes.
         hidden: Width of each hidden layer; empty for a linear head.
-        activation: Non-linearity.
-        dropout: Probability with which a hidden value is dropped in training.
+        activation: Activation function.
+        dropout: Fraction of the hidden values that are set to zero during training.
     """
 
     monitor = "loss"

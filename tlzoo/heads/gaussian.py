@@ -32,10 +32,10 @@ class Gaussian(Head):
 
     Args:
         hidden: Width of each hidden layer; empty for a linear head.
-        activation: Non-linearity.
-        dropout: Probability with which a hidden value is dropped in training.
+        activation: Activation function.
+        dropout: Fraction of the hidden values that are set to zero during training.
         transform: How targets are scaled.
-        minimum: Least value that nature allows, in the unit of the target: 0 for a gap.
+        minimum: Smallest value that is physically possible, in the unit of the target: 0 for a band gap.
     """
 
     measured_by = "IntervalMetrics"

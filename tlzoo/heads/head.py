@@ -43,20 +43,20 @@ class Head(nn.Module, ABC):
 
     Args:
         hidden: Width of each hidden layer.
-        activation: Non-linearity.
-        dropout: Probability with which a hidden value is dropped in training.
+        activation: Activation function.
+        dropout: Fraction of the hidden values that are set to zero during training.
         transform: How targets are scaled.
         num_targets: Number of targets.
-        towers: Number of separate stacks of layers; their outputs are concatenated.
-        minimum: Least value of each target that nature allows, in its unit; None where there is none. Values
-            below it are predicted as it; the loss, and so training, knows no bound.
+        towers: Number of separate stacks of layers, whose outputs are concatenated.
+        minimum: Smallest value of each target that is physically possible, in its unit; None for no limit.
+            Smaller predictions are replaced by it; the loss does not use it.
 
     Attributes:
-        monitor: Name of the metric to minimise on the validation part; a key of :meth:`metrics`, or ``loss``.
-        measured_by: Class of :mod:`tlzoo.heads.metrics` that :meth:`metrics` returns.
-        measured_with: Arguments of it, but for the targets.
-        raw_is_scaled: Whether the raw output is the prediction itself, in scaled space.
-        in_dim: Length of the embedding this head is bound to, None before :meth:`bind`.
+        monitor: Name of the metric to minimise on the validation part: a key of :meth:`metrics`, or ``loss``.
+        measured_by: Name of the class in :mod:`tlzoo.heads.metrics` that :meth:`metrics` returns.
+        measured_with: Arguments of this class, besides the targets.
+        raw_is_scaled: Whether the raw output is the scaled prediction itself.
+        in_dim: Length of the embeddings that this head was bound to; None before :meth:`bind`.
     """
 
     monitor: ClassVar[str] = "mae"
@@ -120,7 +120,7 @@ class Head(nn.Module, ABC):
         return self
 
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
-        """Name the parts that freezing strategies speak of: ``head.hidden`` (if any) and ``head.out``."""
+        """Name the groups that freezing strategies refer to: ``head.hidden`` (if any) and ``head.out``."""
         self._need_bind()
         hidden = {"head.hidden": list(self.trunks)} if self.hidden else {}
         return {**hidden, "head.out": list(self.outs)}

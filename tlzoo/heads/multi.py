@@ -49,15 +49,17 @@ class MultiProperty(Head):
 
     Args:
         targets: Names of the targets, in the order of the data's.
-        weights: Weight of a target in the loss, by name; 1 where not given. A target of weight 0 is predicted
-            but not learnt.
-        weighting: ``fixed``, by the weights alone, or ``uncertainty``, by the learnt noise as well.
+        weights: Weight of each target in the loss, by name; 1 if not given. A target with weight 0 is
+            predicted, but not trained.
+        weighting: ``fixed`` uses these weights alone, ``uncertainty`` also a noise level that is learned for
+            each target.
         loss: ``l1``, ``mse``, or ``huber`` (linear beyond one standard deviation), in scaled space.
         hidden: Width of each hidden layer; empty for a linear head.
-        activation: Non-linearity.
-        dropout: Probability with which a hidden value is dropped in training.
-        transform: How targets are scaled, all of them or by name; ``standard`` where not given.
-        minimum: Least value that nature allows, by name, in the unit of the target; less is never predicted.
+        activation: Activation function.
+        dropout: Fraction of the hidden values that are set to zero during training.
+        transform: How targets are scaled: one for all, or by name; ``standard`` if not given.
+        minimum: Smallest value that is physically possible, by name, in the unit of the target; smaller
+            values are never predicted.
 
     References:
         Kendall, Gal & Cipolla, CVPR 2018, for the weighting by uncertainty.

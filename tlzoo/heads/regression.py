@@ -16,10 +16,10 @@ class Regression(Head):
     Args:
         loss: ``l1``, ``mse``, or ``huber`` (linear beyond one standard deviation), in scaled space.
         hidden: Width of each hidden layer; empty for a linear head, as in ALIGNN.
-        activation: Non-linearity.
-        dropout: Probability with which a hidden value is dropped in training.
+        activation: Activation function.
+        dropout: Fraction of the hidden values that are set to zero during training.
         transform: How targets are scaled.
-        minimum: Least value that nature allows, in the unit of the target: 0 for a gap.
+        minimum: Smallest value that is physically possible, in the unit of the target: 0 for a band gap.
     """
 
     raw_is_scaled = True

@@ -318,7 +318,8 @@ def load(name: str | Path) -> Model:
 
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
-            it, ``hf:user/model@revision``, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``. For the directory
+            it, ``hf:user/model@revision``, ``https://….safetensors#sha256=…`` or
+            ``wandb:entity/project/name:version``. For the directory
             of `tlzoo finetune --seeds N`, the N trainings predict together. A directory where a head on
             frozen features predicts is for :func:`tlzoo.load`.
 

@@ -24,7 +24,7 @@ SECTIONS: Final = (
 
 
 def load(path: str | Path) -> Study:
-    """Read a study.
+    """Read a study from its YAML file.
 
     Raises:
         UserError: The file is missing or is no study; the message says what is wrong.

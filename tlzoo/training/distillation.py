@@ -41,8 +41,8 @@ class Distillation(nn.Module):
     trains with the student and is no part of the model that is exported.
 
     Args:
-        weight: Of the teacher in the loss; w.
-        layer: Layer of the student, one of atoms; by default the last of these.
+        weight: Weight w of the teacher in the loss.
+        layer: Layer of the student to compare, one of atoms; by default the last one.
 
     References:
         Hinton, Vinyals & Dean, arXiv:1503.02531; Romero et al. (FitNets), ICLR 2015, arXiv:1412.6550, for

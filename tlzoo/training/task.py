@@ -37,34 +37,37 @@ _SAYS = {"data.teacher": "what is to be learned", "model.distillation": "how it 
 
 
 class Task(pl.LightningModule):
-    """Train a head on a backbone, wholly or in part.
+    """Train a network: a backbone and a head, completely or in part.
 
-    The data module in use must offer ``targets`` (names), ``units``, ``train_targets()`` and
-    ``part_dataloader("train", whole=True)``: the scalers of head and backbone are fitted on the training part
-    when fitting starts, and on nothing else.
+    The data module must offer ``targets`` (names), ``units``, ``train_targets()`` and
+    ``part_dataloader("train", whole=True)``: the scalers of backbone and head are fitted to the training
+    part, and to nothing else, when the training starts.
 
-    Where the trainer has several processes, each computes its part of a batch and all learn from the whole
-    (:mod:`tlzoo.machine.distributed`).
+    If the trainer has several processes, each computes its share of a batch, and all take the same step for
+    the whole batch (:mod:`tlzoo.machine.distributed`).
 
     Args:
-        backbone: From a batch of crystals to embeddings.
-        head: From embeddings to predictions in physical units; it is bound to the backbone's ``out_dim``.
-        freezing: Which groups train, by epoch; everything by default.
-        optimizer: From parameter groups to an optimiser.
-        schedule: Course of the learning rate over all steps. ``one-cycle``: linear warm-up to the optimiser's
-            rate, then cosine to zero (Smith & Topin 2019, without momentum cycling); ``cosine``: no warm-up.
-        warmup: Part of all steps used to warm up, for ``one-cycle``.
-        layer_decay: Each group learns this factor slower than the one after it; 1 for one rate everywhere.
-        l2_sp: α of the penalty α/2 ‖w − w₀‖², in the space of the scaled targets, that holds the weights of a
-            trained backbone near their start; it takes the place of their weight decay. Li et al., ICML 2018,
-            arXiv:1802.01483.
-        distillation: What is learned of a teacher (``data.teacher``), beside the labels.
-        keep: Which epoch becomes the model: the ``best`` on the validation part, or the ``last``. Where the
-            rate goes to zero and validation crystals are few, the best is often a lucky one.
-        compiled: Run the backbone through ``torch.compile``, shapes left open. Its first steps take up to
-            a minute and need a C++ compiler; on a CPU it is no faster afterwards.
-        export: Whether the trained model becomes a file. Without one, classes of no registered package train
-            too, which nobody could load from a file.
+        backbone: Network from a batch of crystals to embeddings.
+        head: Layers from embeddings to predictions in physical units; it is bound to the backbone's
+            ``out_dim``.
+        freezing: Which groups of layers are trained, depending on the epoch; by default all.
+        optimizer: Makes an optimiser of parameter groups.
+        schedule: How the learning rate changes over the steps. ``one-cycle``: linear warm-up to the rate of
+            the optimiser, then a cosine to zero (Smith & Topin 2019, without momentum cycling); ``cosine``:
+            no warm-up; ``constant``.
+        warmup: For ``one-cycle``: fraction of the steps that are the warm-up.
+        layer_decay: Learning rate of each group relative to that of the group after it; 1 gives the same rate
+            to all.
+        l2_sp: Strength α of the penalty α/2 ‖w − w₀‖² that keeps the weights of a trained backbone near their
+            start, for scaled targets. It replaces their weight decay. Li et al., ICML 2018, arXiv:1802.01483.
+        distillation: What to learn from a teacher (``data.teacher``), besides the labels.
+        keep: Which epoch becomes the model: ``best``, the one with the smallest validation error, or
+            ``last``. If the learning rate goes to zero and there are few validation crystals, the best epoch
+            is often best by chance.
+        compiled: Run the backbone through ``torch.compile``, with dynamic shapes. The first steps then take
+            up to a minute and need a C++ compiler; on a CPU, later steps are no faster.
+        export: Write the trained model to files. If false, backbones and heads of unregistered packages can
+            be trained, too, which no file could be loaded with.
     """
 
     def __init__(

@@ -15,16 +15,16 @@ from tlzoo.nn import AnyPooling
 
 
 def backbone(name: str, pooling: AnyPooling | None = None, dropout: float | None = None) -> Backbone:
-    """The trained backbone of a model, as a starting point for fine-tuning.
+    """Return the trained backbone of a model, to start fine-tuning from.
 
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
             it, ``hf:user/model@revision``, ``https://….safetensors#sha256=…`` or
             ``wandb:entity/project/name:version``.
-        pooling: Another way from the trained atoms to the crystal, for a property that the strongest bond
-            decides (``max``) or that grows with the cell (``sum``); of a potential ``mean`` to train it;
-            None keeps the trained one.
-        dropout: Part of the embedding set to zero in training; None keeps the trained one.
+        pooling: Another pooling than the trained one, for a property that the strongest bond decides
+            (``max``) or that grows with the cell (``sum``). For a potential, ``mean`` makes it trainable.
+            None keeps the trained pooling.
+        dropout: Fraction of the embedding that is set to zero during training; None keeps the trained value.
 
     Raises:
         UserError: There is no such model, it is damaged, or has no such argument.
@@ -37,12 +37,12 @@ def backbone(name: str, pooling: AnyPooling | None = None, dropout: float | None
 
 
 def head(name: str, target: str | None = None, loss: Loss | None = None) -> Head:
-    """The trained head of a model; its target scaler is fitted anew when fitting starts.
+    """Return the trained head of a model. Its target scaler is fitted again to the new data.
 
     Args:
         name: As for :func:`backbone`.
-        target: Of a head that predicts several properties take the layers of this one.
-        loss: What its training goes on with, for a head that has a choice; None keeps the trained one.
+        target: For a head that predicts several properties: the property whose layers to take.
+        loss: Loss to continue training with, if the head has a choice; None keeps the trained one.
 
     Raises:
         UserError: There is no such model, it is damaged, does not predict this target, or has no such loss.

@@ -51,20 +51,21 @@ def read(
     units: Mapping[str, str] | None = None,
     same_id: SameId | None = None,
 ) -> Crystals:
-    """Read crystals and their columns; all of them or none.
+    """Read crystals and their columns from files: all of them, or none.
 
     Args:
-        path: A folder of structure files with or without a CSV of labels, the CSV in it that counts, a zip
-            archive of a folder, a single CIF or POSCAR file, a CSV/TSV/parquet/JSON/JSONL table with
-            structures or paths in a column, or formulas in a column ``formula`` or ``composition``, extended
-            XYZ, or an ASE db; or a formula, if nothing is called so.
-        targets: Columns that must be numbers (empty cells are unknown, NaN); every structure must then have
-            a row in the CSV beside it. None: every column that mostly is numbers; ``()``: none.
-        id_column: Column of the identifiers; found by name if not given.
-        structure_column: Column of the structures; found by name, then by content, if not given.
-        units: Units of columns, where the file does not say.
-        same_id: What rows with one id are: ``average``, one crystal, if their structure is the same, with the
-            mean of their numbers; ``rename``, several, which get a number behind the id; None: an error.
+        path: A folder of structure files, with or without a CSV of labels; the CSV itself; a zip archive of
+            such a folder; a single CIF or POSCAR file; a CSV, TSV, parquet, JSON or JSONL table with
+            structures or paths in a column, or formulas in a column ``formula`` or ``composition``; an
+            extended XYZ file; an ASE database; or a formula, if there is no file of that name.
+        targets: Columns that must be numbers (empty cells are unknown, NaN). Every structure file must then
+            have a row in the CSV. None: all columns that are mostly numbers; ``()``: no column.
+        id_column: Column with the ids; by default it is recognised by its name.
+        structure_column: Column with the structures; by default it is recognised by its name or content.
+        units: Units of columns, if the file does not state them.
+        same_id: What to do with several rows that have the same id: ``average`` treats them as one crystal
+            with the mean of their numbers, if they have the same structure; ``rename`` keeps them apart by
+            appending a number to the id; None is an error.
 
     Raises:
         UserError: Something cannot be read; the message lists the first ten problems by file and row.

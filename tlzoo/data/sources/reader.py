@@ -8,17 +8,17 @@ from tlzoo.crystals import Crystals
 
 
 class Reader(ABC):
-    """Reads the files of some endings, where :func:`tlzoo.data.sources.read` knows none of them.
+    """Base class of readers for files with other endings than :func:`tlzoo.data.sources.read` knows.
 
     Attributes:
-        endings: In lower case, with their dots: ``(".res",)``.
+        endings: Endings in lower case, with the dot: ``(".res",)``.
     """
 
     endings: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def read(self, path: Path) -> Crystals:
-        """Read crystals and all columns of the file; ids, numbers and targets are checked afterwards.
+        """Read the crystals and all columns of a file; ids, numbers and targets are checked afterwards.
 
         Raises:
             UserError: The file cannot be read.

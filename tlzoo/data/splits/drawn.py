@@ -17,13 +17,14 @@ Parts = dict[str, Rows]
 
 @dataclass(frozen=True)
 class Random(Splitter):
-    """A seeded random split.
+    """Split at random.
 
     Attributes:
-        val: Validation part: a fraction of all crystals (below 1) or a count (1 or more).
-        test: Test part, likewise; 0 for none.
-        seed: Seed of the draw.
-        keep_duplicates_together: Duplicate structures never straddle two parts.
+        val: Size of the validation part: a fraction of all crystals (below 1) or a number of crystals (1 or
+            more).
+        test: Size of the test part, likewise; 0 for none.
+        seed: Seed of the random split.
+        keep_duplicates_together: Keep all copies of a structure in the same part.
     """
 
     val: int | float = 0.1
@@ -39,12 +40,13 @@ class Random(Splitter):
 
 @dataclass(frozen=True)
 class ByComposition(Splitter):
-    """A seeded random split of compositions: crystals of one reduced formula never straddle two parts.
+    """Split compositions at random: all crystals of a reduced formula are in the same part.
 
     Attributes:
-        val: Validation part: a fraction of all crystals (below 1) or a count (1 or more).
-        test: Test part, likewise; 0 for none.
-        seed: Seed of the draw.
+        val: Size of the validation part: a fraction of all crystals (below 1) or a number of crystals (1 or
+            more).
+        test: Size of the test part, likewise; 0 for none.
+        seed: Seed of the random split.
     """
 
     val: int | float = 0.1
@@ -60,13 +62,14 @@ class ByComposition(Splitter):
 
 @dataclass(frozen=True)
 class LeaveElementOut(Splitter):
-    """Test on every crystal that contains an element; train and validate on the others.
+    """Test on all crystals that contain an element; train and validate on the others.
 
     Attributes:
-        element: Symbol of the element left out.
-        val: Validation part: a fraction of the others (below 1) or a count (1 or more).
-        seed: Seed of the validation draw.
-        keep_duplicates_together: Duplicate structures never straddle training and validation.
+        element: Symbol of the element.
+        val: Size of the validation part: a fraction of the other crystals (below 1) or a number of crystals
+            (1 or more).
+        seed: Seed of the random choice of validation crystals.
+        keep_duplicates_together: Keep all copies of a structure in the same part, training or validation.
     """
 
     element: str = "O"
@@ -94,14 +97,15 @@ class LeaveElementOut(Splitter):
 
 @dataclass(frozen=True)
 class KFold(Splitter):
-    """One fold of a seeded k-fold: the fold is the test part, validation is drawn from the rest.
+    """One split of a k-fold cross-validation: one fold is the test part.
 
     Attributes:
-        folds: Number of folds, k.
-        fold: Which of them is the test part, from 0.
-        val: Validation part: a fraction of the rest (below 1) or a count (1 or more).
-        seed: Seed of the draw; the same for all folds of one k-fold.
-        keep_duplicates_together: Duplicate structures never straddle two parts.
+        folds: Number of folds (k).
+        fold: Number of the fold that is the test part, from 0.
+        val: Size of the validation part: a fraction of the other crystals (below 1) or a number of crystals
+            (1 or more).
+        seed: Seed of the folds; use the same for all splits of a cross-validation.
+        keep_duplicates_together: Keep all copies of a structure in the same part.
     """
 
     folds: int = 5
@@ -121,16 +125,17 @@ class KFold(Splitter):
 
 @dataclass(frozen=True)
 class RepeatedKFold(Splitter):
-    """One fold of several k-folds, each drawn anew.
+    """One split of a k-fold cross-validation that is repeated with other folds.
 
     Attributes:
-        folds: Number of folds, k.
-        repeats: Number of k-folds.
-        index: Which of the ``folds * repeats`` splits, from 0: ``index % folds`` is the fold,
-            ``index // folds`` the repeat.
-        val: Validation part: a fraction of the rest (below 1) or a count (1 or more).
-        seed: Seed of the draw.
-        keep_duplicates_together: Duplicate structures never straddle two parts.
+        folds: Number of folds (k).
+        repeats: Number of repetitions.
+        index: Number of the split, from 0 to ``folds * repeats - 1``: ``index % folds`` is the fold, ``index
+            // folds`` the repetition.
+        val: Size of the validation part: a fraction of the other crystals (below 1) or a number of crystals
+            (1 or more).
+        seed: Seed of the folds.
+        keep_duplicates_together: Keep all copies of a structure in the same part.
     """
 
     folds: int = 5

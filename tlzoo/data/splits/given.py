@@ -18,16 +18,17 @@ from tlzoo.errors import UserError
 
 @dataclass(frozen=True)
 class FromColumn(Splitter):
-    """Take the parts from a column of the table whose values are ``train``, ``val`` and ``test``.
+    """Take the parts from a column of the table, with the values ``train``, ``val`` and ``test``.
 
-    Crystals with no value in the column are in no part.
+    Crystals without a value in this column are not used.
 
     Attributes:
         column: Name of the column.
-        val: If no crystal is marked ``val``: the fraction (below 1) or count to draw from ``train``.
-        seed: Seed of that draw.
-        duplicates: ``drop`` takes crystals out of training and validation whose structure a later part has;
-            they are counted in the notes, and kept by default.
+        val: Size of the validation part to draw from ``train`` if none is given: a fraction (below 1) or a
+            number of crystals.
+        seed: Seed of the random choice of these validation crystals.
+        duplicates: ``drop`` removes crystals from training and validation if a later part has the same
+            structure. By default they are kept, and counted in the notes.
     """
 
     column: str = "split"
@@ -51,12 +52,12 @@ class FromColumn(Splitter):
 
 @dataclass(frozen=True)
 class Pretraining(Splitter):
-    """The parts of the data set ``pretraining``, from its column ``part``.
+    """Take the parts of the data set ``pretraining`` from its column ``part``.
 
-    They are the same for every network, whatever it learns: none is tested with what another one has seen.
+    They are the same for every network, so that none is tested on crystals that another one was trained on.
 
     Attributes:
-        max_atoms: Train and validate with cells of at most so many atoms; the test part keeps all.
+        max_atoms: Largest number of atoms per cell in training and validation; the test part keeps all cells.
     """
 
     apart = True  # its crystals were compared when the list of those kept out was made
@@ -79,16 +80,17 @@ class Pretraining(Splitter):
 class FromFile(Splitter):
     """Take the parts from a JSON file with lists ``train``, ``val`` and ``test``.
 
-    Text entries are ids; whole numbers are rows counted from 0. A list of such splits, as chemprop writes
-    them, is read too, and its ranges such as ``"0-7,9"``. A run's saved split is such a file.
+    Text entries are ids, whole numbers are rows counted from 0. The ``split.json`` of a run is such a file.
+    The format of chemprop works, too: a list of splits, with ranges such as ``"0-7,9"``.
 
     Attributes:
         path: The file.
-        index: Which split, if the file holds a list of them.
-        val: If the file has no validation part: the fraction (below 1) or count to draw from ``train``.
-        seed: Seed of that draw.
-        duplicates: ``drop`` takes crystals out of training and validation whose structure a later part has;
-            they are counted in the notes, and kept by default.
+        index: Which split to take, if the file holds a list of them.
+        val: Size of the validation part to draw from ``train`` if none is given: a fraction (below 1) or a
+            number of crystals.
+        seed: Seed of the random choice of these validation crystals.
+        duplicates: ``drop`` removes crystals from training and validation if a later part has the same
+            structure. By default they are kept, and counted in the notes.
     """
 
     path: str

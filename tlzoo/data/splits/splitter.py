@@ -152,10 +152,10 @@ class Table:
 
 
 class Splitter(ABC):
-    """A rule that divides a table of crystals. Subclasses are frozen dataclasses: values without state.
+    """Base class of rules that split a table of crystals. Subclasses are frozen dataclasses, without state.
 
     Attributes:
-        apart: Whether somebody made sure that no structure is in two parts, so that nobody need look again.
+        apart: Whether it is known that no structure is in two parts, so that this need not be checked.
     """
 
     # no ClassVar: with one, jsonargparse 4.53 does not know short names of splitters within a splitter
@@ -163,12 +163,12 @@ class Splitter(ABC):
 
     @abstractmethod
     def divide(self, table: Table) -> Mapping[str, Rows]:
-        """Return rows by part; rows without a known target are removed afterwards by :meth:`split`."""
+        """Return the rows of each part; :meth:`split` removes rows without a known target afterwards."""
 
     def pool(self, table: Table) -> tuple[Rows, Rows]:
-        """Return all rows that could be trained on, and the test part; ``(crystals,)`` int64 each.
+        """Return all rows that could be used for training, and the test part; ``(crystals,)`` int64 each.
 
-        By default those of training and validation part. Some may lack a known target.
+        By default the former are those of the training and validation part. Some may lack a known target.
         """
         parts = self.divide(table)
         return np.concatenate([parts["train"], parts["val"]]), parts["test"]
@@ -182,11 +182,11 @@ class Splitter(ABC):
         excluded: Collection[str] = (),
         look: bool = False,
     ) -> Split:
-        """Divide the table. The same arguments give the same split, always; they are those of :class:`Table`.
+        """Split the table; the same arguments always give the same split. They are those of :class:`Table`.
 
-        A crystal with none of its targets known is left out and counted. With ``look`` the structures of the
-        parts are compared, unless the groups tell that none is in two; crystals of training and validation
-        that a later part has, too, are counted, or left out if the splitter says ``duplicates: drop``.
+        Crystals without any known target are left out and counted. With ``look``, the structures of the parts
+        are compared, unless the groups say that none is in two parts: crystals of the training and validation
+        part that are also in a later part are counted, or left out if the splitter has ``duplicates: drop``.
 
         Raises:
             UserError: Training or validation would be empty, or the table does not fit the rule.

@@ -24,20 +24,21 @@ AUTO: Final = "auto"
 
 
 class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """From crystals to what a layer of a trained network, or descriptors, say of them; nothing is trained.
+    """Transformer from crystals to features of a trained network, or to descriptors; nothing is trained.
 
-    Crystals are a table (:class:`~tlzoo.crystals.Crystals`) or a list of pymatgen structures; the latter is
-    what scikit-learn can divide into folds:
+    Crystals are a table (:class:`~tlzoo.crystals.Crystals`) or a list of pymatgen structures; scikit-learn
+    can divide only the list into folds:
 
     ``cross_val_score(make_pipeline(FrozenFeatures("cgcnn-fe"), StandardScaler(), Ridge()), structures, y)``
 
     Args:
-        model: ``descriptors``, the name of a model as :func:`tlzoo.load` takes it, or a model.
-        layer: One of its layers, or ``auto``: the layer with the least error of a ridge regression,
-            cross-validated on what the transformer is fitted to, polymorphs together.
+        model: ``descriptors``, a model, or the name of one, as :func:`tlzoo.load` takes it.
+        layer: Layer to read. ``auto`` takes the one with the smallest error of a ridge regression, in a
+            cross-validation on the crystals that the transformer is fitted to (with polymorphs in the same
+            fold).
 
     Attributes:
-        layer_: The layer, once fitted.
+        layer_: The layer, after fitting.
     """
 
     def __init__(self, model: Any = DESCRIPTORS, layer: str = AUTO) -> None:  # noqa: ANN401 (a name or a model)
@@ -45,11 +46,10 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # 
         self.layer = layer
 
     def fit(self, X: "Crystals | Sequence[Structure]", y: Sequence[float] | None = None) -> Self:  # noqa: N803
-        """Choose the layer; only ``auto`` looks at what is to be learned, ``(crystals,)``.
+        """Choose the layer; y, ``(crystals,)``, is used for ``auto`` only.
 
         Raises:
-            UserError: There is no such model or layer, a crystal cannot be read, or ``auto`` has nothing to
-                choose by.
+            UserError: There is no such model or layer, a crystal cannot be read, or ``auto`` was not given y.
         """
         self.source_ = Network(self.model) if isinstance(self.model, Model) else source(str(self.model))
         if self.layer != AUTO:

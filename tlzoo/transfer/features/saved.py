@@ -305,10 +305,11 @@ class SavedFeatures(Predictor):
 
 
 def load(folder: str | Path) -> SavedFeatures:
-    """Load what ``tlzoo features … --save FOLDER`` wrote; all hashes are verified.
+    """Load a model written by `tlzoo features --save FOLDER`; all hashes are checked.
 
     Raises:
-        UserError: There is nothing of the kind, it is damaged, or its format is newer than this version.
+        UserError: The folder holds no such model, it is damaged, or its format is newer than this version of
+            tlzoo.
     """
     folder = Path(folder)
     if not is_saved(folder):
