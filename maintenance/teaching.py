@@ -4,8 +4,8 @@ The data set `pretraining`; of its training and validation crystals with at most
 each; and what a potential says of the lattice dynamics and elasticity of those of which it is kept in the
 cache, unknown of the others. What is there is not made again, so that a call goes on where one stopped.
 
-With `--everything` also the crystals that `pretraining` keeps out, and nothing is a test part: for networks to
-predict with.
+With `--everything` also the crystals that `pretraining` keeps out, and nothing is a test part: for networks
+to predict with.
 
 Beside it (`teaching-small.parquet` beside `teaching.parquet`) what the teacher is to read: crystals with at
 most 20 atoms, those of the test part left out.
@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.joined_table import Facts, joined
-from tlzoo.data.pretraining import merged
 from tlzoo.data.perturbed import LEARNED, PART, perturbed, to_perturb
+from tlzoo.data.pretraining import merged
 from tlzoo.descriptors.physics_options import PhysicsOptions
 from tlzoo.graphs.graph_chunk import cells_of
 from tlzoo.physics.computed import computed, fill

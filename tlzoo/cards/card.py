@@ -400,7 +400,7 @@ class Card(Record, frozen=True, kw_only=True):
 
     @property
     def tested_by(self) -> str:
-        """Say where the errors of a network are from that has learned from every crystal; empty for others."""
+        """Say where the errors are from if the network has learned from every crystal; else nothing."""
         if len(self.cross_validation) == 1:
             return "the checkpoint that it was trained further from"
         folds = len(self.cross_validation)

@@ -1,4 +1,4 @@
-"""`tlzoo zoo list|info|verify|pull|path|publish|index|import|adapter`: list, fetch, check and publish models."""
+"""`tlzoo zoo list|info|verify|pull|path|publish|index|import|adapter`: list, check and share models."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -177,7 +177,8 @@ def verify(
 def pull(name: str) -> int:
     """Download a model, so that it can be used offline.
 
-    For a model on the Hugging Face Hub that is named by a branch, the name with its commit and hash is printed, too.
+    For a model on the Hugging Face Hub that is named by a branch, the name with its commit and hash is
+    printed, too.
 
     Args:
         name: A checkpoint, hf:user/model@revision, https://….safetensors#sha256=…, or wandb:….

@@ -51,8 +51,8 @@ def publish(
         folder: Folder to write to; by default, without --to, the first folder of the zoo.
         folds: For a run that was trained on all crystals: the tested runs of a cross-validation, whose errors
             go on the card.
-        errors_of: For a run that was trained on all crystals: the checkpoint that it was trained further from,
-            whose errors go on the card.
+        errors_of: For a run that was trained on all crystals: the checkpoint that it was trained further
+            from, whose errors go on the card.
         to: hf:user/model, a repository of the Hugging Face Hub; or NAME.zip, an archive for Zenodo.
         private: Make a new repository private.
         creators: For Zenodo: who made it, "Family, Given; affiliation; ORCID". Can be repeated.

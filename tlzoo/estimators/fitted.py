@@ -158,8 +158,8 @@ def fit(
         batch_size: Crystals per batch; the default depends on the number of crystals.
         patience: Stop after this many epochs without improvement. By default all epochs are trained.
         validation: Size of the validation part: a fraction of all crystals (below 1) or a number of crystals.
-        test: Size of the test part, likewise, by default 0.1; :meth:`Fit.test` measures it. With ``folds`` it is
-            in none of them, and there is none by default.
+        test: Size of the test part, likewise, by default 0.1; :meth:`Fit.test` measures it. With ``folds`` it
+            is in none of them, and there is none by default.
         split: How to split: ``Random``, or ``ByComposition`` (all crystals of a formula are in one part).
         folds: Train this many times, each time with another part of the crystals left out to test on. The
             models of all folds then predict together, with intervals from what each left out.
