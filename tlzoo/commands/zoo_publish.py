@@ -62,8 +62,8 @@ def publish(
         else:
             if name or description or citation or licence or control or folds or folder or not to:
                 raise UserError(
-                    f"{run} is no run directory; a checkpoint is sent on as it is, with --to and none of the "
-                    "options that say what its card says already"
+                    f"{run} is no run directory; if it is a checkpoint, it is sent on with --to, and without "
+                    "NAME, --description and the like, which its card has"
                 )
             found = library.find(run)
             card, weights = found.card, library.locate(run)
