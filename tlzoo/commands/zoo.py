@@ -1,4 +1,4 @@
-"""`tlzoo zoo list|info|verify|pull|path|publish|index`: the published checkpoints."""
+"""`tlzoo zoo list|info|verify|pull|path|publish|index`: list, fetch, check and publish checkpoints."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,15 +36,16 @@ def list_all(
     error: float | None = None,
     json: bool = False,
 ) -> int:
-    """Name the checkpoints, with their errors on crystals that were left out, and which one to take.
+    """List the checkpoints with their errors on held-out crystals, and the best for each property.
 
-    Those of a group are among them if TLZOO_ZOO names its folder or the address of one.
+    Checkpoints of a group are listed, too, if TLZOO_ZOO names its folder or address.
 
     Args:
-        properties: Only those that predict it, the best first; phonons.* for several.
-        backbone: Only those with this network, such as CGCNN.
-        elements: Only those that have learned from all of these, such as Li,O.
-        error: Only those whose mean absolute error of the property is at most this, in its unit.
+        properties: Only checkpoints that predict this property, the best first. A * stands for any letters,
+            as in phonons.*.
+        backbone: Only checkpoints with this network, such as CGCNN.
+        elements: Only checkpoints whose training crystals contain all of these elements, such as Li,O.
+        error: Only checkpoints with at most this mean absolute error of the property, in its unit.
         json: Print JSON, for programs.
     """
     everything = Catalogue.read()
@@ -111,11 +112,11 @@ def _best(among: Catalogue) -> list[str]:
 
 
 def info(name: str, *, json: bool = False) -> int:
-    """Show the card of a checkpoint.
+    """Show the card of a checkpoint: what it predicts, its errors, what it was trained on.
 
     Args:
-        name: Of the checkpoint; or hf:user/model@revision, or another model that was published.
-        json: Print what `tlzoo zoo list --json` says of it, with the place of the weights.
+        name: Name of the checkpoint, or hf:user/model@revision.
+        json: Print JSON: the entry of `tlzoo zoo list --json`, and the path of the weights.
     """
     found = library.find(name)
     if json:
@@ -139,12 +140,12 @@ def verify(
     device: Literal["cpu", "cuda"] = "cpu",
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
 ) -> int:
-    """Compute SHA-256 and golden predictions again.
+    """Check that checkpoints are intact: their SHA-256, and predictions that are on their cards.
 
     Args:
-        name: One checkpoint instead of all.
-        device: Where to compute.
-        precision: In which precision.
+        name: Checkpoint to check, or hf:user/model@revision; by default all checkpoints.
+        device: Device to compute on.
+        precision: Precision to compute in.
     """
     names = [name] if name else library.names()
     if not names:
@@ -170,9 +171,9 @@ def verify(
 
 
 def pull(name: str) -> int:
-    """Fetch a model, so that it is there without a network.
+    """Download a model, so that it can be used offline.
 
-    Of a model on the Hugging Face Hub that is named by a branch, the name by commit and hash is said, too.
+    For a model on the Hugging Face Hub, its name by commit and hash is printed, too.
 
     Args:
         name: A checkpoint, hf:user/model@revision, https://….safetensors#sha256=…, or wandb:….
@@ -184,7 +185,7 @@ def pull(name: str) -> int:
 
 
 def path(name: str) -> int:
-    """Say where the weights are.
+    """Print the path of the weights of a model; download them if necessary.
 
     Args:
         name: A checkpoint, hf:user/model@revision, https://….safetensors#sha256=…, or wandb:….

@@ -35,22 +35,24 @@ def publish(
     private: bool = False,
     creators: Sequence[str] = (),
 ) -> int:
-    """Make a checkpoint of a run that was tested, for a folder, the Hugging Face Hub or Zenodo.
+    """Make a checkpoint out of a run, after `tlzoo test`; for a folder, the Hugging Face Hub or Zenodo.
 
-    A checkpoint that was published into a folder before can be sent on: give it in place of the run.
+    With --to, a checkpoint that is in a folder already can be given in place of the run.
 
     Args:
         run: The run directory; with --to also a checkpoint.
         name: Name of the checkpoint.
-        description: What it is good for, in a sentence.
-        citation: Work to cite, for data that have no card.
-        licence: Licence of the data, where they have no card.
-        control: Publish also a run on shuffled labels (data.shuffle_labels).
-        folder: Where to put it; by default, and without --to, the first of the zoo's folders.
-        folds: Of a run that has learned from every crystal: tested runs on the folds of a cross-validation.
-        to: hf:user/model, a repository of the Hugging Face Hub; or NAME.zip, an archive for Zenodo.
+        description: What the checkpoint is good for, in one sentence.
+        citation: Work to cite, if the data set has no card.
+        licence: Licence of the data, if the data set has no card.
+        control: Allow a run that was trained on shuffled labels (data.shuffle_labels), as a control.
+        folder: Folder to write to; by default, if there is no --to, the first folder of the zoo.
+        folds: For a run that was trained on all crystals: the tested runs of a cross-validation, whose errors
+            go on the card.
+        to: hf:user/model to upload to that repository of the Hugging Face Hub; NAME.zip to write an archive
+            for Zenodo.
         private: Make a new repository private.
-        creators: For Zenodo: who made it, "Family, Given; affiliation; ORCID". Can be repeated.
+        creators: For Zenodo: who made the model, as "Family, Given; affiliation; ORCID". May be repeated.
     """
     _refuse(to, private=private, creators=creators)
     with tempfile.TemporaryDirectory() as aside:
@@ -111,11 +113,11 @@ def _send(weights: Path, to: str, *, private: bool, creators: Sequence[str]) -> 
 
 
 def index(shelf: Path, *, add: Sequence[str] = ()) -> int:
-    """List the checkpoints of a folder in INDEX.json, so that a group can use it by TLZOO_ZOO.
+    """Write INDEX.json, the list of the checkpoints in a folder that a group uses over the web (TLZOO_ZOO).
 
     Args:
-        shelf: The folder, of which any web server can make an address.
-        add: Further ones that stay where they are: hf:user/model@revision, https://….safetensors#sha256=….
+        shelf: The folder.
+        add: Models elsewhere to list, too: hf:user/model@revision or https://….safetensors#sha256=….
     """
     added = []
     for model in add:

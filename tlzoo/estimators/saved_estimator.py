@@ -24,10 +24,9 @@ def load(name: str | PathLike[str]) -> "Model | SavedFeatures | chosen.Chosen | 
 
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, the directory of a comparison, a
-            ``.safetensors`` file with its card beside it, ``hf:user/model@revision``,
-            ``https://….safetensors#sha256=…``, ``wandb:entity/project/name:version``, or a folder that
-            `tlzoo features --save` or the ``save`` of an estimator wrote; or what :func:`tlzoo.fit` and
-            :func:`tlzoo.finetune` give.
+            ``.safetensors`` file with its card beside it, ``https://….safetensors#sha256=…``,
+            ``wandb:entity/project/name:version``, or a folder that `tlzoo features --save` or the ``save`` of
+            an estimator wrote; or what :func:`tlzoo.fit` and :func:`tlzoo.finetune` give.
 
     Raises:
         UserError: There is no such model, it cannot be fetched, or it is damaged.

@@ -19,8 +19,7 @@ def backbone(name: str, pooling: AnyPooling | None = None, dropout: float | None
 
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
-            it, ``hf:user/model@revision``, ``https://….safetensors#sha256=…`` or
-            ``wandb:entity/project/name:version``.
+            it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``.
         pooling: Another way from the trained atoms to the crystal, for a property that the strongest bond
             decides (``max``) or that grows with the cell (``sum``); of a potential ``mean`` to train it;
             None keeps the trained one.
