@@ -18,7 +18,7 @@ def backbone(name: str, pooling: AnyPooling | None = None, dropout: float | None
     """The trained backbone of a model, as a starting point for fine-tuning.
 
     Args:
-        name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
+        name: A checkpoint, ``hf:user/model@revision``, a run directory, a weights file with its card beside
             it, ``https://….safetensors#sha256=…`` or ``wandb:entity/project/name:version``.
         pooling: Another way from the trained atoms to the crystal, for a property that the strongest bond
             decides (``max``) or that grows with the cell (``sum``); of a potential ``mean`` to train it;
