@@ -208,8 +208,8 @@ def test_a_repository_with_another_model_is_left_alone(hub, checkpoint, tlzoo):
             'Zenodo wants to know who made it: --creator "Family, Given; affiliation; ORCID"',
         ),
         (("--to", "x.zip", "--creator", "Doe; a; b"), "--creator is 'Doe; a; b'; wanted"),
-        ((), "is no run directory; a checkpoint is sent on as it is, with --to"),
-        (("--to", "x.zip", "--description", "new"), "is no run directory; a checkpoint is sent on as it is"),
+        ((), "is no run directory; if it is a checkpoint, it is sent on with --to"),
+        (("--to", "x.zip", "--description", "new"), "is no run directory; if it is a checkpoint"),
     ],
 )
 def test_what_cannot_be_sent(hub, checkpoint, tlzoo, options, said, tmp_path, monkeypatch):

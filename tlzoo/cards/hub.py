@@ -164,6 +164,8 @@ def _listing(asked: Reference) -> Listing:
     try:
         content = fetch.content(url, LISTING, "list of files")
     except UserError as error:
+        if "the server says" not in str(error):
+            raise
         mine = "one that your token may not read" if credentials.token() else "a private one without HF_TOKEN"
         raise UserError(
             f"{asked.text} is not to be had: {error}. It may be misspelled, or {mine}; else give {how}"

@@ -42,14 +42,14 @@ def list_all(
 ) -> int:
     """List the checkpoints with their errors on held-out crystals, and the best for each property.
 
-    Those of a group are among them if TLZOO_ZOO names its folder or the address of one.
+    Checkpoints of a group are listed, too, if TLZOO_ZOO names its folder or address.
 
     Args:
         properties: Only checkpoints that predict this property, the best first. A * stands for any letters,
             as in phonons.*.
         backbone: Only checkpoints with this network, such as CGCNN.
         elements: Only checkpoints whose training crystals contain all of these elements, such as Li,O.
-        error: Only checkpoints whose mean absolute error for the property is at most this, in its unit.
+        error: Only checkpoints with at most this mean absolute error of the property, in its unit.
         json: Print JSON, for programs.
     """
     everything = Catalogue.read()
@@ -119,7 +119,7 @@ def info(name: str, *, json: bool = False) -> int:
     """Show the card of a checkpoint: what it predicts, its errors, what it was trained on.
 
     Args:
-        name: Name of the checkpoint; or hf:user/model@revision, or another published model.
+        name: Name of the checkpoint, or hf:user/model@revision.
         json: Print JSON: the entry of `tlzoo zoo list --json`, and the path of the weights.
     """
     found = library.find(name)
@@ -147,7 +147,7 @@ def verify(
     """Check that checkpoints are intact: their SHA-256, and predictions that are on their cards.
 
     Args:
-        name: Checkpoint to check; by default all.
+        name: Checkpoint to check, or hf:user/model@revision; by default all checkpoints.
         device: Device to compute on.
         precision: Precision to compute in.
     """
@@ -177,8 +177,7 @@ def verify(
 def pull(name: str) -> int:
     """Download a model, so that it can be used offline.
 
-    For a model on the Hugging Face Hub that is named by a branch, the name with its commit and hash is
-    printed, too.
+    For a model on the Hugging Face Hub, its name by commit and hash is printed, too.
 
     Args:
         name: A checkpoint, hf:user/model@revision, https://….safetensors#sha256=…, or wandb:….

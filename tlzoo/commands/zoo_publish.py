@@ -37,9 +37,9 @@ def publish(
     private: bool = False,
     creators: Sequence[str] = (),
 ) -> int:
-    """Make a checkpoint out of a run, after `tlzoo test`, for a folder, the Hugging Face Hub or Zenodo.
+    """Make a checkpoint out of a run, after `tlzoo test`; for a folder, the Hugging Face Hub or Zenodo.
 
-    Instead of a run, a checkpoint that was published into a folder before can be given.
+    With --to, a checkpoint that is in a folder already can be given in place of the run.
 
     Args:
         run: The run directory; with --to also a checkpoint.
@@ -48,14 +48,15 @@ def publish(
         citation: Work to cite, if the data set has no card.
         licence: Licence of the data, if the data set has no card.
         control: Allow a run that was trained on shuffled labels (data.shuffle_labels), as a control.
-        folder: Folder to write to; by default, without --to, the first folder of the zoo.
+        folder: Folder to write to; by default, if there is no --to, the first folder of the zoo.
         folds: For a run that was trained on all crystals: the tested runs of a cross-validation, whose errors
             go on the card.
         errors_of: For a run that was trained on all crystals: the checkpoint that it was trained further
             from, whose errors go on the card.
-        to: hf:user/model, a repository of the Hugging Face Hub; or NAME.zip, an archive for Zenodo.
+        to: hf:user/model to upload to that repository of the Hugging Face Hub; NAME.zip to write an archive
+            for Zenodo.
         private: Make a new repository private.
-        creators: For Zenodo: who made it, "Family, Given; affiliation; ORCID". Can be repeated.
+        creators: For Zenodo: who made the model, as "Family, Given; affiliation; ORCID". May be repeated.
     """
     _refuse(to, private=private, creators=creators)
     with tempfile.TemporaryDirectory() as aside:
@@ -77,8 +78,8 @@ def publish(
                 or not to
             ):
                 raise UserError(
-                    f"{run} is no run directory; a checkpoint is sent on as it is, with --to and none of the "
-                    "options that say what its card says already"
+                    f"{run} is no run directory; if it is a checkpoint, it is sent on with --to, and without "
+                    "NAME, --description and the like, which its card has"
                 )
             found = library.find(run)
             card, weights = found.card, library.locate(run)
@@ -135,11 +136,11 @@ def _send(weights: Path, to: str, *, private: bool, creators: Sequence[str]) -> 
 
 
 def index(shelf: Path, *, add: Sequence[str] = ()) -> int:
-    """List the checkpoints of a folder in INDEX.json, so that a group can use it by TLZOO_ZOO.
+    """Write INDEX.json, the list of the checkpoints in a folder that a group uses over the web (TLZOO_ZOO).
 
     Args:
-        shelf: The folder, of which any web server can make an address.
-        add: Further ones that stay where they are: hf:user/model@revision, https://….safetensors#sha256=….
+        shelf: The folder.
+        add: Models elsewhere to list, too: hf:user/model@revision or https://….safetensors#sha256=….
     """
     added = []
     for model in add:

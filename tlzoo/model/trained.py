@@ -319,9 +319,9 @@ def load(name: str | Path) -> Model:
     Args:
         name: A checkpoint (`tlzoo zoo list`), a run directory, a ``.safetensors`` file with its card beside
             it, ``hf:user/model@revision``, ``https://….safetensors#sha256=…`` or
-            ``wandb:entity/project/name:version``. For the directory
-            of `tlzoo finetune --seeds N`, the N trainings predict together. A directory where a head on
-            frozen features predicts is for :func:`tlzoo.load`.
+            ``wandb:entity/project/name:version``. For the directory of `tlzoo finetune --seeds
+            N`, the N trainings predict together. A directory where a head on frozen features predicts is for
+            :func:`tlzoo.load`.
 
     Raises:
         UserError: There is no such model, it cannot be fetched, it is damaged, or its hash is wrong.

@@ -248,3 +248,11 @@ def test_as_it_is_written():
     text = f"hf:a/b@v1#sha256={SHA}"
     assert Reference.parse(text).text == text
     assert Reference.parse("hf:a/b").text == "hf:a/b"
+
+
+def test_a_hub_that_is_not_there(server, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(
+        UserError, match=r"^http://127\.0\.0\.1:9/api/models/team/net/revision/main could not be f"
+    ):
+        fetch_repository("hf:team/net@main")
