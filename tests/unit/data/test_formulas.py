@@ -143,6 +143,12 @@ def test_structures_count_before_formulas(tmp_path):
     assert tlzoo.read(tmp_path / "labels.csv", targets=["gap"]).structured.all()
 
 
+def test_a_table_of_formulas_may_lie_beside_structures(gaps):
+    wanted = tlzoo.read(gaps, targets=["gap"]).content_hash
+    iron().to(str(gaps.with_name("iron.cif")))
+    assert tlzoo.read(gaps, targets=["gap"]).content_hash == wanted
+
+
 def test_those_of_one_formula_are_one_crystal(gaps):
     crystals = tlzoo.read(gaps)
     assert duplicate_groups(crystals).tolist() == [0, 1, 2, 1]

@@ -200,7 +200,7 @@ def test_it_is_put_together_once_and_again_for_another_list(listed, tmp_path):
 
 
 def test_parts_go_by_formula():
-    parts = {formula: tables_of._part(formula) for formula in map(str, range(5000))}
+    parts = {formula: tables_of.part_of(formula) for formula in map(str, range(5000))}
     share = list(parts.values()).count("val") / 5000
     assert share == pytest.approx(tables_of.VALIDATION, abs=0.01)
     assert set(parts.values()) == {"train", "val"}

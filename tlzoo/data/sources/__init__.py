@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,4 +148,10 @@ def _read_table(
         if not lies_beside_structures(path):
             return reader(path, replace(columns, formulas=True))
     folder = path.parent
-    return read_folder(folder, str(folder), id_column=columns.id, labels_wanted=True, table=path)
+    try:
+        return read_folder(folder, str(folder), id_column=columns.id, labels_wanted=True, table=path)
+    except UserError:
+        # a table of formulas that happens to lie beside structures
+        with suppress(NoStructuresError):
+            return reader(path, replace(columns, formulas=True))
+        raise
