@@ -197,7 +197,7 @@ def _completed(about: About, known: About | None, kind: Kind, file: str) -> Abou
         )
     if not NAME.fullmatch(about.name):
         raise UserError(
-            f"{about.name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-': --name"
+            f"{about.name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'"
         )
     said = ", ".join(about.targets)
     return replace(
