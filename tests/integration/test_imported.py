@@ -18,8 +18,8 @@ def test_what_is_imported_is_a_checkpoint_like_others(tlzoo, tmp_path, monkeypat
     torch.save({"state_dict": state, "normalizer": foreign_golden.SCALE}, tmp_path / "net.pth.tar")
     (tmp_path / "low.cif").write_text(GOLDEN["crystals"]["low"]["cif"], encoding="utf-8")
     monkeypatch.setenv("TLZOO_CHECKPOINTS", str(tmp_path / "zoo"))
-    about = ["theirs", "--target", "gap", "--unit", "eV", "--folder", tmp_path / "zoo"]
-    made = tlzoo("zoo", "import", tmp_path / "net.pth.tar", "--kind", "cgcnn2", *about)
+    about = ["--target", "gap", "--unit", "eV", "--folder", tmp_path / "zoo"]
+    made = tlzoo("zoo", "import", tmp_path / "net.pth.tar", "theirs", "--kind", "cgcnn2", *about)
     assert made.code == 0, made
     assert made.out.splitlines()[0] == "theirs: gap (eV)"
     listed = json.loads(tlzoo("zoo", "list", "--property", "gap", "--json").out)["checkpoints"]
