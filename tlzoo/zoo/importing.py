@@ -196,9 +196,7 @@ def _completed(about: About, known: About | None, kind: Kind, file: str) -> Abou
             "--target band_gap --unit eV"
         )
     if not NAME.fullmatch(about.name):
-        raise UserError(
-            f"{about.name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-': --name"
-        )
+        raise UserError(f"{about.name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
     said = ", ".join(about.targets)
     return replace(
         about,
