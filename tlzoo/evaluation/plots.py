@@ -257,7 +257,8 @@ def _principal(embedding: Values) -> tuple[Values, Values]:
     centred = np.asarray(embedding, dtype=np.float64)
     deviation = centred.std(axis=0)
     scaled = (centred - centred.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    left, size, _ = np.linalg.svd(scaled, full_matrices=False)
+    # a second one also of a single number
+    left, size, _ = np.linalg.svd(np.pad(scaled, ((0, 0), (0, 1))), full_matrices=False)
     shares = size[:2] ** 2 / max(float((size**2).sum()), 1e-300)
     return left[:, :2] * size[:2], shares
 

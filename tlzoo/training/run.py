@@ -390,6 +390,8 @@ class Run:
         model = Model(task.backbone, task.head, {})
         store = data.store_of(rows[order], task.backbone.graph)
         embedding = model.read({task.backbone.graph: store}, [EMBEDDING])[EMBEDDING]
+        if not np.isfinite(embedding).all():
+            return
         labels = data.target_values(rows[order]).numpy()
         for i, (name, unit) in enumerate(zip(data.targets, data.units, strict=True)):
             plots.embedding_map(

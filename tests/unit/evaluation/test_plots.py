@@ -118,6 +118,8 @@ def test_an_embedding_map_shows_two_components(tmp_path, axes):
     told = [text.get_text() for text in axes[2].figure.legends[0].get_texts()]
     assert told == ["phase 0", "phase 1", "phase 2"]
     assert len(np.unique(axes[2].collections[1].get_facecolors(), axis=0)) == 3
+    plots.embedding_map(tmp_path / "single.png", line[:, :1], labels, name="gap", unit="eV")
+    np.testing.assert_allclose(axes[3].collections[1].get_offsets()[:, 1], 0, atol=1e-9)
     with pytest.raises(UserError, match="got 2 crystals and 31 labels"):
         plots.embedding_map(tmp_path / "none.png", line[:2], labels, name="band_gap", unit="eV")
 
