@@ -120,12 +120,6 @@ def _call(
     eps: float | None,
     found: Sequence[Tensor],
 ) -> None:
-    blocks, edges = atoms.blocks, bonds.rows.blocks
-    starts = (
-        torch.tensor([[0, len(bonds.target)], [0, len(atoms.share)]])
-        if blocks is None or edges is None
-        else torch.tensor([edges.starts, blocks.starts])
-    )
     # held until the call has returned
     rows = [each.contiguous() for each in (bonds.target, bonds.source)]
     rows += [each.float().contiguous() for each in (bonds.count, bonds.rows.share, atoms.share)]
@@ -133,5 +127,6 @@ def _call(
     pointers += [] if eps is None else [eps]
     pointers += [each.data_ptr() for each in found]
     function = getattr(library(), name)
-    if function(starts.shape[1] - 1, starts[1].data_ptr(), starts[0].data_ptr(), dim, *pointers):
+    starts = (atoms.starts, bonds.rows.starts)
+    if function(len(starts[0]) - 1, *(each.data_ptr() for each in starts), dim, *pointers):
         raise MemoryError

@@ -17,7 +17,6 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
-from lightning.pytorch.trainer import call
 from torch import Tensor
 
 from tlzoo.training.fused_adamw import Stepper
@@ -67,7 +66,7 @@ class EpochLoop(_TrainingEpochLoop):
         self._module = module
         self._stepper = Stepper(trainer.optimizers[0], partial(self._before_step, trainer.optimizers[0]))
         self._own = {name for name in HOOKS if _overridden(module, name, pl.LightningModule)}
-        self._told = {name for name in HOOKS if any(map(partial(_listens, name), trainer.callbacks))}
+        self._told = {name: [each for each in trainer.callbacks if _listens(name, each)] for name in HOOKS}
 
     def advance(self, data_fetcher: Any) -> None:  # noqa: ANN401 (Lightning's union)
         """Learn from a batch."""
@@ -133,11 +132,15 @@ class EpochLoop(_TrainingEpochLoop):
             )
 
     def _call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401 (of the hook)
-        if name in self._told:
-            call._call_callback_hooks(self.trainer, name, *arguments)
+        module, answer = self._module, None
+        # by this `log` knows where it is called
+        before, module._current_fx_name = module._current_fx_name, name
+        for callback in self._told[name]:
+            getattr(callback, name)(self.trainer, module, *arguments)
         if name in self._own:
-            return call._call_lightning_module_hook(self.trainer, name, *arguments)
-        return None
+            answer = getattr(module, name)(*arguments)
+        module._current_fx_name = before
+        return answer
 
 
 def _overridden(owner: object, name: str, kind: type) -> bool:
