@@ -88,11 +88,9 @@ class GatedConv(nn.Module):
         linears = (self.target.weight, self.source.weight, self.edge.weight, self.edge.bias)
         gate: Any = self.norm_gate
         total: Any = self.norm_sum
-        result, *found = _GatedConv.apply(
-            x, edge_attr, *linears, gate.weight, gate.bias, total.weight, total.bias, atoms, bonds, gate.eps
-        )  # type: ignore[no-untyped-call]
-        BatchNorm.take_in((gate, total), found)
-        return result  # type: ignore[no-any-return]
+        weights = (*linears, gate.weight, gate.bias, total.weight, total.bias)
+        result: Tensor = _GatedConv.apply(x, edge_attr, *weights, atoms, bonds, (gate, total))  # type: ignore[no-untyped-call]
+        return result
 
 
 class _GatedConv(torch.autograd.Function):
@@ -113,8 +111,8 @@ class _GatedConv(torch.autograd.Function):
         sum_bias: Tensor,
         atoms: Rows,
         bonds: Edges,
-        eps: float,
-    ) -> tuple[Tensor, ...]:
+        kept: tuple[BatchNorm, BatchNorm],
+    ) -> Tensor:
         dim = x.shape[1]
         ends = torch.cat([target, source], dim=-2)
         # of each atom what goes to its bonds as their target, then as their source
@@ -122,21 +120,19 @@ class _GatedConv(torch.autograd.Function):
         z = Blocks.linear(edge_attr, edge, bias, bonds.rows.blocks)
         norms = (gate_weight, gate_bias, sum_weight, sum_bias)
         ctx.way = compiled if compiled.applies(z) else plain
-        after, *found = ctx.way.forward(x, both, z, norms, atoms, bonds, eps)
-        before, gates, core, total, statistics = found
+        after, before, gates, core, total, statistics = ctx.way.forward(x, both, z, norms, atoms, bonds, kept[0].eps)
         ctx.atoms, ctx.bonds = atoms, bonds
         own = (gate_weight, sum_weight, z, gates, core, total, before, statistics)
         ctx.save_for_backward(x, edge_attr, ends, edge, *own)
         wide = 2 * dim
         mean, variance, _, sum_mean, sum_variance, _ = statistics.split([wide] * 3 + [dim] * 3, dim=-1)
-        kept = (mean, variance * bonds.rows.unbiased, sum_mean, sum_variance * atoms.unbiased)
-        ctx.mark_non_differentiable(*kept)
-        ctx.set_materialize_grads(False)
-        return after, *kept
+        found = (mean, variance * bonds.rows.unbiased, sum_mean, sum_variance * atoms.unbiased)
+        BatchNorm.take_in(kept, found)
+        return after
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
         x, edge_attr, ends, edge, *own = ctx.saved_tensors
         atoms: Rows = ctx.atoms
         bonds: Edges = ctx.bonds

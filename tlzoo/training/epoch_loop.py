@@ -93,11 +93,14 @@ class EpochLoop(_TrainingEpochLoop):
         module.optimizer_step(trainer.current_epoch, index, self._stepper, learn)
         progress.step.increment_completed()
         self.batch_progress.increment_processed()
-        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        self._next_rate()
         if self._num_ready_batches_reached():
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         self._call("on_train_batch_end", found, batch, index)
-        trainer._logger_connector.on_batch_end()
+        if trainer._results:
+            trainer._logger_connector.on_batch_end()
+        elif trainer._results is not None:
+            trainer._results.batch = None
         self.batch_progress.increment_completed()
         if trainer.loggers:
             trainer._logger_connector.update_train_step_metrics()
@@ -131,7 +134,20 @@ class EpochLoop(_TrainingEpochLoop):
                 gradient_clip_algorithm=trainer.gradient_clip_algorithm,
             )
 
+    def _next_rate(self) -> None:
+        """Go one step further with the learning rate, as Lightning would."""
+        (config,) = self.trainer.lr_scheduler_configs
+        every = config.interval == "step" and config.frequency == 1 and not config.reduce_on_plateau
+        if not every or type(self._module).lr_scheduler_step is not pl.LightningModule.lr_scheduler_step:
+            self.update_lr_schedulers("step", update_plateau_schedulers=False)
+            return
+        self.scheduler_progress.increment_ready()
+        config.scheduler.step()
+        self.scheduler_progress.increment_completed()
+
     def _call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401 (of the hook)
+        if not self._told[name] and name not in self._own:
+            return None
         module, answer = self._module, None
         # by this `log` knows where it is called
         before, module._current_fx_name = module._current_fx_name, name
