@@ -1,8 +1,8 @@
 """The gated convolution of ``gated_conv.c``, where there is a C compiler.
 
-A step of a small network takes most of its time to start a hundred small operations, and to bring back what they
-leave in the caches. What lies between the matrix products of a layer is one operation here. It is compiled at the
-first training, in about a second, and kept in the folder of the caches, for the processor and the compiler at hand.
+A step of a small network takes most of its time to start a hundred small operations, and to bring back
+what they leave in the caches. What lies between the matrix products of a layer is one operation here. It is
+compiled at the first training, in about a second, and kept in the folder of the caches.
 ``TLZOO_COMPILE=0`` leaves it out; then, and without a compiler, torch computes the same, to rounding.
 """
 
@@ -30,8 +30,8 @@ from tlzoo.nn.rows import Rows
 logger = logging.getLogger(__name__)
 
 SOURCE: Final = Path(__file__).with_name("gated_conv.c")
-# No -ffast-math: linked with it, a library turns subnormal numbers off in the whole process. Loops with a maximum are
-# vectorised only where numbers are said to be finite; one that is not goes through softplus all the same.
+# No -ffast-math: linked with it, a library turns subnormal numbers off in the whole process. Loops with a
+# maximum are vectorised only where numbers are said to be finite; others go through softplus all the same.
 FLAGS: Final = (
     *("-O3", "-march=native", "-fPIC", "-shared"),
     *("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-ffinite-math-only"),

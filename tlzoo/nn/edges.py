@@ -58,7 +58,7 @@ class Edges:
 
     @cached_property
     def pairs(self) -> Int[Tensor, "edges 2"]:
-        """The two ends of each edge among rows of which two belong to each node: to its target, its source."""
+        """The ends of each edge among rows of which two belong to each node, to its target, its source."""
         return torch.stack([2 * self.target, 2 * self.source + 1], dim=1)
 
     @classmethod

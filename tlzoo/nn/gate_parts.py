@@ -15,7 +15,7 @@ from tlzoo.nn.segment import sum_rows
 def forward(
     x: Tensor, both: Tensor, z: Tensor, norms: Sequence[Tensor], atoms: Rows, bonds: Edges, eps: float
 ) -> tuple[Tensor, ...]:
-    """Go from the products to the updated atoms, without a derivative; ``z`` becomes its distance from the mean.
+    """Go from the products to the updated atoms, without a derivative; ``z`` loses its mean.
 
     Args:
         x: The atoms, ``(atoms, dim)``.
@@ -27,8 +27,8 @@ def forward(
         eps: Of both norms.
 
     Returns:
-        The atoms after and before the last activation, the gates, the cores, the sums less their mean, and mean,
-        variance and inverse standard deviation of the gates and the sums, ``(*networks, 9 dim)``.
+        The atoms after and before the last activation, the gates, the cores, the sums less their mean; and
+        mean, variance and inverse standard deviation of the gates and the sums, ``(*networks, 9 dim)``.
     """
     dim = x.shape[1]
     gate_weight, gate_bias, sum_weight, sum_bias = norms
@@ -55,8 +55,8 @@ def backward(
         bonds: The bonds.
 
     Returns:
-        Those by ``x``, ``z`` and ``both``, as ``(atoms, 4 dim)``; and by weight and bias of the norm of the gates,
-        the bias of the bonds, weight and bias of the norm of the sums, ``(*networks, 8 dim)``.
+        Those by ``x``, ``z`` and ``both``, as ``(atoms, 4 dim)``; and by weight and bias of the norm of the
+        gates, the bias of the bonds, weight and bias of the norm of the sums, ``(*networks, 8 dim)``.
     """
     gate_weight, sum_weight, z, gates, core, total, before, statistics = saved
     dim = before.shape[1]

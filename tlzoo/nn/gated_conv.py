@@ -97,7 +97,7 @@ class _GatedConv(torch.autograd.Function):
     """The whole layer as one operation, with batch statistics."""
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917 (autograd knows no keywords)
         ctx: Any,  # noqa: ANN401 (torch has no type)
         x: Tensor,
         edge_attr: Tensor,
@@ -120,7 +120,9 @@ class _GatedConv(torch.autograd.Function):
         z = Blocks.linear(edge_attr, edge, bias, bonds.rows.blocks)
         norms = (gate_weight, gate_bias, sum_weight, sum_bias)
         ctx.way = compiled if compiled.applies(z) else plain
-        after, before, gates, core, total, statistics = ctx.way.forward(x, both, z, norms, atoms, bonds, kept[0].eps)
+        after, before, gates, core, total, statistics = ctx.way.forward(
+            x, both, z, norms, atoms, bonds, kept[0].eps
+        )
         ctx.atoms, ctx.bonds = atoms, bonds
         own = (gate_weight, sum_weight, z, gates, core, total, before, statistics)
         ctx.save_for_backward(x, edge_attr, ends, edge, *own)

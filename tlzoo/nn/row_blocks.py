@@ -136,7 +136,9 @@ class Blocks:
             return F.linear(rows, weight, bias)
         found = rows.new_empty(len(rows), weight.shape[1])
         biases = weight if bias is None else bias
-        for x, w, b, y in zip(rows.split(blocks.sizes), weight, biases, found.split(blocks.sizes), strict=True):
+        for x, w, b, y in zip(
+            rows.split(blocks.sizes), weight, biases, found.split(blocks.sizes), strict=True
+        ):
             if bias is None:
                 torch.mm(x, w.t(), out=y)
             else:

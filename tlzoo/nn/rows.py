@@ -32,7 +32,7 @@ class Rows:
 
     @cached_property
     def unbiased(self) -> Float[Tensor, "*networks 1"]:
-        """What a variance is times as large that is unbiased, as running statistics are; of one row nothing."""
+        """The unbiased variance, which running statistics keep, as a multiple of the variance."""
         return (self.total / (self.total - 1).clamp(min=1.0))[..., None]
 
     @cached_property

@@ -1,8 +1,8 @@
 """Lightning's loop over the batches of an epoch, without what nobody listens to.
 
-A step of a small network takes a few milliseconds; some forty calls of Lightning's that find nothing to do take
-more than one. Where a trainer is plain, one process, no other precision, no accumulation, each step here does what theirs
-would: the same numbers, counters, and so resume files; and every hook that somebody has overridden is called.
+A step of a small network takes a few milliseconds; some forty calls of Lightning that find nothing to do take
+more than one. Where a trainer is plain (one process, fp32, no accumulation), a step does what theirs would,
+with the same numbers, counters and resume files, and every hook that somebody has overridden is called.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""AdamW with as few operations as there are kinds of parameters, to the bit as torch's own takes its steps."""
+"""AdamW with one operation for all parameters of a kind, to the bit as torch's own takes its steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def fused(optimizer: torch.optim.Optimizer) -> list[Fused]:
 
 
 class Stepper:
-    """An optimiser in one epoch, in which the same parameters learn: after the first step with fewer operations.
+    """An optimiser in one epoch, in which the same parameters learn: after one step with fewer operations.
 
     Args:
         optimizer: The optimiser.
