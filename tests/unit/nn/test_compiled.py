@@ -21,6 +21,8 @@ def test_compiled_and_plain_layers_agree(monkeypatch):
         network = CGCNN(dim=10, depth=2)
         out = network(batch)
         out.square().sum().backward()
-        found.append([out, *(p.grad for p in network.parameters()), *network.buffers()])
+        # a bias before batch normalisation has no derivative but rounding
+        learning = [p.grad for name, p in network.named_parameters() if not name.endswith("edge.bias")]
+        found.append([out, *learning, *network.buffers()])
     for ours, wanted in zip(*found, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=2e-5)
