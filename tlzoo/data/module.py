@@ -286,7 +286,7 @@ class CrystalDataModule(pl.LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002 (Lightning's signature)
         """Begin to copy a batch to the device; the next operation there waits for it."""
-        return batch.to(device, non_blocking=True)
+        return batch if device.type == "cpu" else batch.to(device, non_blocking=True)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of the training part, in an order fixed by seed and epoch."""

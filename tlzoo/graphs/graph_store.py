@@ -25,6 +25,8 @@ from tlzoo.graphs.workers import GRAPHS, Product, all_chunks
 from tlzoo.machine.progress import bar
 
 FORMAT = 3
+# Items of a batch that are gathered by their numbers: of more, pieces are copied faster.
+FEW = 4096
 
 # Arrays with one row per atom, bond, angle and atom of the cell, by their offsets.
 AXES = {
@@ -165,8 +167,8 @@ class GraphStore:
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Gather crystals, in any order, also repeatedly, into a batch (fields: :mod:`tlzoo.graphs.keys`)."""
         rows = np.asarray(rows, dtype=np.int64)
-        atoms, num_atoms = places_of(self.atom_offsets, rows)
-        bonds, num_bonds = places_of(self.bond_offsets, rows)
+        atoms, num_atoms = items_of(self.atom_offsets, rows)
+        bonds, num_bonds = items_of(self.bond_offsets, rows)
         fields = {
             keys.NUMBERS: gathered(self.numbers, atoms, np.int64),
             keys.ATOM_COUNT: gathered(self.atom_count, atoms, np.float32),
@@ -178,7 +180,7 @@ class GraphStore:
         if self.harmonics.shape[1]:
             fields[keys.BOND_HARMONICS] = gathered(self.harmonics, bonds, np.float32)
         if self.angles:
-            angles, num_angles = places_of(self.angle_offsets, rows)
+            angles, num_angles = items_of(self.angle_offsets, rows)
             fields |= {
                 keys.ANGLE_INDEX: index_of(
                     self.angle_source, self.angle_target, angles, num_angles, num_bonds
@@ -259,15 +261,29 @@ def places_of(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[list
     return list(map(slice, first.tolist(), stop.tolist())), stop - first
 
 
-def gathered(values: NDArray[Any], places: Sequence[slice], dtype: DTypeLike) -> Tensor:
+def items_of(
+    offsets: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[list[slice] | NDArray[np.int64], NDArray[np.int64]]:
+    """Return the items of some rows for :func:`gathered`, few by their numbers, and how many each row has."""
+    first, stop = offsets[:-1][rows], offsets[1:][rows]
+    counts = stop - first
+    last = counts.cumsum()
+    if not len(rows) or last[-1] > FEW:
+        return places_of(offsets, rows)
+    return np.arange(last[-1]) + np.repeat(stop - last, counts), counts
+
+
+def gathered(values: NDArray[Any], places: Sequence[slice] | NDArray[np.int64], dtype: DTypeLike) -> Tensor:
     """Return the values of some places, one after another."""
+    if isinstance(places, np.ndarray):
+        return torch.from_numpy(values[places].astype(dtype, copy=False))
     return torch.from_numpy(np.concatenate([values[:0], *(values[place] for place in places)], dtype=dtype))
 
 
 def index_of(
     source: NDArray[np.unsignedinteger],
     target: NDArray[np.unsignedinteger],
-    places: Sequence[slice],
+    places: Sequence[slice] | NDArray[np.int64],
     num_edges: NDArray[np.int64],
     num_nodes: NDArray[np.int64],
 ) -> Tensor:

@@ -174,7 +174,7 @@ class Head(nn.Module, ABC):
         """Return the raw output, in scaled space."""
         self._need_bind()
         towers = [out(trunk(embedding)) for trunk, out in zip(self.trunks, self.outs, strict=True)]
-        return torch.cat(towers, dim=1)
+        return torch.cat(towers, dim=1) if len(towers) > 1 else towers[0]
 
     @abstractmethod
     def loss(

@@ -21,19 +21,15 @@ class Edges:
         source: Node that an edge comes from, ``(edges,)``.
         target: Node that it goes to, ascending, ``(edges,)``.
         count: How many equal edges the target has, ``(edges,)``.
-        by_target: First edge into each node, and the number of edges, ``(nodes + 1,)``.
-        by_source: The same for the edges in the order ``order``.
-        order: Edges sorted by source, ``(edges,)``.
         rows: How many edges of the cells each stands for.
+        nodes: How many nodes there are.
     """
 
     source: Int[Tensor, " edges"]
     target: Int[Tensor, " edges"]
     count: Float[Tensor, " edges"]
-    by_target: Int[Tensor, " nodes_plus_1"]
-    by_source: Int[Tensor, " nodes_plus_1"]
-    order: Int[Tensor, " edges"]
     rows: Rows
+    nodes: int
 
     @cached_property
     def each(self) -> Int[Tensor, " edges"]:
@@ -41,8 +37,28 @@ class Edges:
         return torch.arange(len(self.target), device=self.target.device)
 
     @cached_property
+    def by_target(self) -> Int[Tensor, " nodes_plus_1"]:
+        """First edge into each node, and the number of edges."""
+        return pointers(self.target, self.nodes)
+
+    @cached_property
+    def _sorted(self) -> tuple[Tensor, Tensor]:
+        # stable: sums over the edges of a source are always in the same order
+        return self.source.sort(stable=True)
+
+    @property
+    def order(self) -> Int[Tensor, " edges"]:
+        """Edges sorted by source."""
+        return self._sorted[1]
+
+    @cached_property
+    def by_source(self) -> Int[Tensor, " nodes_plus_1"]:
+        """First edge out of each node in that order, and the number of edges."""
+        return pointers(self._sorted[0], self.nodes)
+
+    @cached_property
     def pairs(self) -> Int[Tensor, "edges 2"]:
-        """The two ends of each edge among rows of which two belong to each node: to its target, its source."""
+        """The ends of each edge among rows of which two belong to each node, to its target, its source."""
         return torch.stack([2 * self.target, 2 * self.source + 1], dim=1)
 
     @classmethod
@@ -62,12 +78,9 @@ class Edges:
             nodes: Which nodes are whose, if there are several networks.
         """
         source, target = index
-        # stable: sums over the edges of a source are always in the same order
-        sources, order = source.sort(stable=True)
-        size = len(node_count)
         blocks = nodes.inside(target) if nodes is not None else None
         rows = Rows.of(count * node_count.index_select(0, target), blocks)
-        return cls(source, target, count, pointers(target, size), pointers(sources, size), order, rows)
+        return cls(source, target, count, rows, len(node_count))
 
 
 def pointers(index: Int[Tensor, " rows"], size: int) -> Int[Tensor, " size_plus_1"]:

@@ -72,7 +72,10 @@ def check_numbers(numbers: Int[Tensor, " atoms"]) -> None:
         UserError: Names the first element that is not covered, and those that are.
     """
     last = max(covered())
-    if len(numbers) and (int(numbers.max()) > last or int(numbers.min()) < 1):
+    if not len(numbers):
+        return
+    least, most = numbers.aminmax()
+    if int(least) < 1 or int(most) > last:
         number = next(int(z) for z in numbers if not 1 <= z <= last)
         name = f"{SYMBOLS[number]} (Z = {number})" if 0 < number < len(SYMBOLS) else f"Z = {number}"
         raise UserError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tlzoo.graphs import keys
@@ -31,8 +32,14 @@ class Rows:
 
     @cached_property
     def unbiased(self) -> Float[Tensor, "*networks 1"]:
-        """What a variance is times as large that is unbiased, as running statistics are; of one row nothing."""
+        """The unbiased variance, which running statistics keep, as a multiple of the variance."""
         return (self.total / (self.total - 1).clamp(min=1.0))[..., None]
+
+    @cached_property
+    def starts(self) -> Int[Tensor, " networks_plus_1"]:
+        """First row of each network, and the number of all; of one network nothing and all."""
+        starts = (0, len(self.share)) if self.blocks is None else self.blocks.starts
+        return torch.tensor(starts)
 
     @classmethod
     def of(cls, count: Float[Tensor, " rows"], blocks: Blocks | None = None) -> Rows:

@@ -458,6 +458,8 @@ class Batches(pl.LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002 (Lightning's signature)
         """Begin to copy a batch to the device; the next operation there waits for it."""
+        if device.type == "cpu":
+            return batch
         moved = batch.to(device, non_blocking=True)
         if keys.NETWORKS in batch:  # else it is for one of them
             moved[keys.NETWORKS] = batch[keys.NETWORKS].to(device)

@@ -1,8 +1,8 @@
 """Lightning's loop over the batches of an epoch, without what nobody listens to.
 
-A step of a small network takes a few milliseconds; some forty calls of Lightning's that find nothing to do take
-more than one. Where a trainer is plain, one process, no other precision, no accumulation, each step here does what theirs
-would: the same numbers, counters, and so resume files; and every hook that somebody has overridden is called.
+A step of a small network takes a few milliseconds; some forty calls of Lightning that find nothing to do take
+more than one. Where a trainer is plain (one process, fp32, no accumulation), a step does what theirs would,
+with the same numbers, counters and resume files, and every hook that somebody has overridden is called.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,6 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
-from lightning.pytorch.trainer import call
 from torch import Tensor
 
 from tlzoo.training.fused_adamw import Stepper
@@ -67,7 +66,7 @@ class EpochLoop(_TrainingEpochLoop):
         self._module = module
         self._stepper = Stepper(trainer.optimizers[0], partial(self._before_step, trainer.optimizers[0]))
         self._own = {name for name in HOOKS if _overridden(module, name, pl.LightningModule)}
-        self._told = {name for name in HOOKS if any(map(partial(_listens, name), trainer.callbacks))}
+        self._told = {name: [each for each in trainer.callbacks if _listens(name, each)] for name in HOOKS}
 
     def advance(self, data_fetcher: Any) -> None:  # noqa: ANN401 (Lightning's union)
         """Learn from a batch."""
@@ -94,11 +93,14 @@ class EpochLoop(_TrainingEpochLoop):
         module.optimizer_step(trainer.current_epoch, index, self._stepper, learn)
         progress.step.increment_completed()
         self.batch_progress.increment_processed()
-        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        self._next_rate()
         if self._num_ready_batches_reached():
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         self._call("on_train_batch_end", found, batch, index)
-        trainer._logger_connector.on_batch_end()
+        if trainer._results:
+            trainer._logger_connector.on_batch_end()
+        elif trainer._results is not None:
+            trainer._results.batch = None
         self.batch_progress.increment_completed()
         if trainer.loggers:
             trainer._logger_connector.update_train_step_metrics()
@@ -132,12 +134,29 @@ class EpochLoop(_TrainingEpochLoop):
                 gradient_clip_algorithm=trainer.gradient_clip_algorithm,
             )
 
+    def _next_rate(self) -> None:
+        """Go one step further with the learning rate, as Lightning would."""
+        (config,) = self.trainer.lr_scheduler_configs
+        every = config.interval == "step" and config.frequency == 1 and not config.reduce_on_plateau
+        if not every or type(self._module).lr_scheduler_step is not pl.LightningModule.lr_scheduler_step:
+            self.update_lr_schedulers("step", update_plateau_schedulers=False)
+            return
+        self.scheduler_progress.increment_ready()
+        config.scheduler.step()
+        self.scheduler_progress.increment_completed()
+
     def _call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401 (of the hook)
-        if name in self._told:
-            call._call_callback_hooks(self.trainer, name, *arguments)
+        if not self._told[name] and name not in self._own:
+            return None
+        module, answer = self._module, None
+        # by this `log` knows where it is called
+        before, module._current_fx_name = module._current_fx_name, name
+        for callback in self._told[name]:
+            getattr(callback, name)(self.trainer, module, *arguments)
         if name in self._own:
-            return call._call_lightning_module_hook(self.trainer, name, *arguments)
-        return None
+            answer = getattr(module, name)(*arguments)
+        module._current_fx_name = before
+        return answer
 
 
 def _overridden(owner: object, name: str, kind: type) -> bool:

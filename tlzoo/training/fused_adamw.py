@@ -1,4 +1,4 @@
-"""AdamW with as few operations as there are kinds of parameters, to the bit as torch's own takes its steps."""
+"""AdamW with one operation for all parameters of a kind, to the bit as torch's own takes its steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,12 @@ class Fused:
     means: list[Tensor]
     squares: list[Tensor]
     steps: list[Tensor]
+    count: Tensor
 
     def step(self) -> None:
         """Take a step, to the bit as the optimiser would."""
         group = self.group
-        torch._foreach_add_(self.steps, 1)
+        self.count.add_(1)
         torch._fused_adamw_(
             self.parameters,
             [p.grad for p in self.parameters if p.grad is not None],
@@ -58,12 +59,18 @@ def fused(optimizer: torch.optim.Optimizer) -> list[Fused]:
     for group, some in alike.values():
         states = [optimizer.state[p] for p in some]
         first, second, steps = ([s[name] for s in states] for name in ("exp_avg", "exp_avg_sq", "step"))
-        found += [Fused(group, some, first, second, steps)] if some else []
+        if steps:
+            # one operation counts them all
+            count = torch.stack(steps)
+            steps = list(count.unbind())
+            for state, step in zip(states, steps, strict=True):
+                state["step"] = step
+        found += [Fused(group, some, first, second, steps, count)] if some else []
     return found
 
 
 class Stepper:
-    """An optimiser in one epoch, in which the same parameters learn: after the first step with fewer operations.
+    """An optimiser in one epoch, in which the same parameters learn: after one step with fewer operations.
 
     Args:
         optimizer: The optimiser.

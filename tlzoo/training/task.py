@@ -250,7 +250,7 @@ class Task(pl.LightningModule):
             together.begin()
         raw, part = self._raw(batch)
         loss, own = self._loss(raw, part, batch)
-        if not torch.isfinite(loss):
+        if not math.isfinite(loss.item()):
             raise DivergedError(
                 f"the training loss became {loss.item()} in epoch {self.current_epoch + 1}; "
                 "lower the learning rate, or clip gradients (trainer.gradient_clip_val: 1)"
