@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from tlzoo.nn.row_blocks import Blocks
 from tlzoo.nn.rows import Rows
+from tlzoo.nn.sorting import order_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +23,6 @@ class Edges:
         target: Node that it goes to, ascending, ``(edges,)``.
         count: How many equal edges the target has, ``(edges,)``.
         by_target: First edge into each node, and the number of edges, ``(nodes + 1,)``.
-        by_source: The same for the edges in the order ``order``.
-        order: Edges sorted by source, ``(edges,)``.
         rows: How many edges of the cells each stands for.
     """
 
@@ -30,8 +30,6 @@ class Edges:
     target: Int[Tensor, " edges"]
     count: Float[Tensor, " edges"]
     by_target: Int[Tensor, " nodes_plus_1"]
-    by_source: Int[Tensor, " nodes_plus_1"]
-    order: Int[Tensor, " edges"]
     rows: Rows
 
     @classmethod
@@ -51,12 +49,19 @@ class Edges:
             nodes: Which nodes are whose, if there are several networks.
         """
         source, target = index
-        # stable: sums over the edges of a source are always in the same order
-        sources, order = source.sort(stable=True)
-        size = len(node_count)
         blocks = nodes.inside(target) if nodes is not None else None
         rows = Rows.of(count * node_count.index_select(0, target), blocks)
-        return cls(source, target, count, pointers(target, size), pointers(sources, size), order, rows)
+        return cls(source, target, count, pointers(target, len(node_count)), rows)
+
+    @cached_property
+    def order(self) -> Int[Tensor, " edges"]:
+        """Edges sorted by source; those of one source always in the same order."""
+        return order_of(self.source)
+
+    @cached_property
+    def by_source(self) -> Int[Tensor, " nodes_plus_1"]:
+        """The first edge from each node in this order, and the number of edges."""
+        return pointers(self.source.index_select(0, self.order), len(self.by_target) - 1)
 
 
 def pointers(index: Int[Tensor, " rows"], size: int) -> Int[Tensor, " size_plus_1"]:

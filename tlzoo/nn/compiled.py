@@ -1,0 +1,68 @@
+"""Functions in C, compiled where they are first wanted, if there is a compiler."""
+
+import ctypes
+import hashlib
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+VARIABLE: Final = "TLZOO_COMPILER"
+
+# As fast as the processor can without changing what a formula says: sums keep their order, NaN stays NaN.
+FLAGS: Final = (
+    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
+    *("-shared", "-fPIC"),
+)
+LONGEST: Final = 60  # seconds; it takes less than one
+
+
+@cache
+def compiled(source: Path) -> ctypes.CDLL | None:
+    """Return the functions of a file in C, or None where they cannot be had; then others do the same work.
+
+    The compiler is ``$TLZOO_COMPILER`` (empty: none), else ``cc``. What it made is kept in the user's own
+    cache (``~/.cache/tlzoo/compiled``), by file, command and processor: compiled once.
+    """
+    wanted = os.environ.get(VARIABLE, "cc")
+    if not wanted or sys.platform != "linux" or shutil.which(shlex.split(wanted)[0]) is None:
+        return None
+    command = [*shlex.split(wanted), *FLAGS]
+    text = source.read_bytes()
+    key = hashlib.sha256(b"\0".join([text, " ".join(command).encode(), _processor()])).hexdigest()
+    # not in $TLZOO_CACHE, which others may share: nobody else's programs are run
+    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    library = own / "tlzoo" / "compiled" / f"{source.stem}-{key[:32]}.so"
+    try:
+        if not library.exists():
+            library.parent.mkdir(parents=True, exist_ok=True)
+            # in one move: other processes may want it at the same time
+            with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+                new = Path(folder) / library.name
+                subprocess.run(  # noqa: S603 (the user's own compiler)
+                    [*command, str(source), "-o", str(new), "-lm"],
+                    check=True,
+                    capture_output=True,
+                    timeout=LONGEST,
+                )
+                new.replace(library)
+        return ctypes.CDLL(str(library))
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.debug("%s is not compiled: %s", source.name, error)
+        return None
+
+
+def _processor() -> bytes:
+    """Return what tells processors apart that do not run each other's programs."""
+    lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+    return b"\n".join(
+        sorted({line for line in lines if line.startswith((b"flags", b"Features", b"model name"))})
+    )
