@@ -1,8 +1,8 @@
 """ALIGNN against another checkout: ``python -m benchmarks.alignn --against PATH``.
 
 Each checkout is a process of its own with the same crystals; they take turns. On a processor a figure is the
-time that processors spent in the median turn, for the wall says more of what else the machine does, and memory
-is what training adds to the process at its highest. With ``--device cuda`` gradients are first compared with
+time that processors spent in the median turn, for the wall says more of what else the machine does; memory is
+what training adds to the process at its highest. With ``--device cuda`` gradients are first compared with
 those of the CPU, then steps are timed by the wall; that takes some three minutes.
 """
 
@@ -72,8 +72,10 @@ class Checkout:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 def turn(checkout: Checkout, name: str, device: str) -> float:
