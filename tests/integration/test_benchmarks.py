@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import agreement, recommendation, report, roofline, scaling, screening, startup
+from benchmarks import agreement, alignn, recommendation, report, roofline, scaling, screening, startup
 from benchmarks.__main__ import faults, main
 from benchmarks.worker import Table, batches
 from tlzoo.backbones import ALIGNN
@@ -270,3 +270,23 @@ def test_startup_wants_another_checkout(part, capsys):
     with pytest.raises(SystemExit):
         main([part, "--against", "/nowhere"])
     assert f"{part} wants another checkout to compare with: --against PATH" in capsys.readouterr().err
+
+
+def test_two_builds_of_alignn_are_compared_as_on_a_gpu(monkeypatch, capsys):
+    monkeypatch.setattr(alignn, "GPU_BATCH", 4)
+    arguments = [
+        "--network",
+        "64",
+        "--batches",
+        "1",
+        "--repeats",
+        "1",
+        "--data",
+        "semiconductors",
+        "--device",
+        "cpu:0",
+    ]
+    assert alignn.main(["--against", str(alignn.HERE), *arguments]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "64 wide: gradients differ from the CPU's by 0.0e+00 at most"
+    assert [line.split()[2] for line in lines[1:]] == ["training", "inference"]

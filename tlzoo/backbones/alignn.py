@@ -17,7 +17,8 @@ from tlzoo.nn.edge_gated_conv import EdgeGatedConv
 from tlzoo.nn.edge_linear import linear
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.element_embedding import ElementEmbedding
-from tlzoo.nn.norm import BatchNorm, LayerNorm, Norm, norm_layer
+from tlzoo.nn.equal_rows import Equal
+from tlzoo.nn.norm import BatchNorm, LayerNorm, Norm, activated, norm_layer
 from tlzoo.nn.pooling import Pool
 from tlzoo.nn.radial import Gaussians
 from tlzoo.nn.rows import Rows, crystals
@@ -104,15 +105,19 @@ class ALIGNN(Backbone):
         atoms = Rows.atoms(batch)
         bonds = Edges.of(batch[keys.EDGE_INDEX], batch[keys.BOND_COUNT], atoms.count, atoms.blocks)
         x = self.atoms(batch[keys.NUMBERS], atoms)
-        y = self.bonds(batch[keys.BOND_LENGTH], bonds.rows)
+        lengths = Equal.of(batch[keys.BOND_LENGTH], bonds.rows)
+        y = lengths.expand(self.bonds(lengths.values, lengths.rows))
+        cosines = None
         if self.alignn_layers:
             angles = Edges.of(
                 batch[keys.ANGLE_INDEX], batch[keys.ANGLE_COUNT], bonds.rows.count, bonds.rows.blocks
             )
-            z = self.angles(batch[keys.ANGLE_COSINE], angles.rows)
+            cosines = Equal.of(batch[keys.ANGLE_COSINE], angles.rows)
+            z = self.angles(cosines.values, cosines.rows)
         for twobody, threebody in zip(self.twobody, self.threebody, strict=True):
             x, y = twobody(x, y, atoms, bonds)
-            y, z = threebody(y, z, bonds.rows, angles)
+            y, z = threebody(y, z, bonds.rows, angles, cosines)
+            cosines = None
         for conv in self.gcn:
             x, y = conv(x, y, atoms, bonds)
         pooled: Tensor = self.drop(self.pool(x, batch[keys.BATCH], atoms.count, crystals(batch)))
@@ -143,16 +148,21 @@ class ALIGNN(Backbone):
 
 
 class Embedding(nn.Sequential):
-    """Layers one after another; those that normalise or have weights are told what each row stands for."""
+    """Layers one after another; those that normalise or have weights are told what each row stands for.
+
+    Each normalisation has an activation after it, and does its work, too.
+    """
 
     def forward(self, x: Tensor, rows: Rows) -> Float[Tensor, "rows dim"]:  # type: ignore[override]
         """Apply the layers."""
         for layer in self:
-            if isinstance(layer, (BatchNorm, LayerNorm, ElementEmbedding)):
+            if isinstance(layer, (BatchNorm, LayerNorm)):
+                x = activated(x, layer, rows)
+            elif isinstance(layer, ElementEmbedding):
                 x = layer(x, rows)
             elif isinstance(layer, nn.Linear):
                 x = linear(x, layer, rows)
-            else:
+            elif not isinstance(layer, nn.SiLU):
                 x = layer(x)
         return x
 

@@ -1,5 +1,6 @@
 """The convolution of ALIGNN."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,11 +9,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from tlzoo.nn.edge_linear import biased, edge_linear, linear
+from tlzoo.nn import passes
+from tlzoo.nn.edge_linear import in_fp32, linear
 from tlzoo.nn.edges import Edges
-from tlzoo.nn.norm import Norm, norm_layer
+from tlzoo.nn.equal_rows import Equal
+from tlzoo.nn.norm import Norm, activated, norm_layer
 from tlzoo.nn.rows import Rows
-from tlzoo.nn.segment import arange, sum_rows
 
 
 class EdgeGatedConv(nn.Module):
@@ -50,55 +52,59 @@ class EdgeGatedConv(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "nodes dim"],
-        y: Float[Tensor, "edges dim"],
+        y: Float[Tensor, "values dim"],
         nodes: Rows,
         edges: Edges,
+        equal: Equal | None = None,
     ) -> tuple[Float[Tensor, "nodes dim"], Float[Tensor, "edges dim"]]:
-        """Update nodes and edges; without ``update_edges`` the edges come back as they were."""
-        m = edge_linear(
-            y,
-            self.edge_gate.weight,
-            biased(linear(x, self.dst_gate, nodes), self.edge_gate.bias, nodes),
-            linear(x, self.src_gate, nodes),
-            edges,
-        )
-        total, gates = gated_sum(m, linear(x, self.dst_update, nodes), edges)
-        message = total / (gates + 1e-6)
-        x = x + F.silu(self.bn_nodes(linear(x, self.src_update, nodes) + message, nodes))
+        """Update nodes and edges; without ``update_edges`` the edges come back as they were.
+
+        Args:
+            x: Vectors of the nodes.
+            y: Vectors of the edges; of the different ones alone if ``equal`` says which those are.
+            nodes: How many each node stands for.
+            edges: The edges.
+            equal: Which edges have equal vectors.
+        """
+        m = linear(y, self.edge_gate, edges.rows if equal is None else equal.rows)
+        if equal is not None:
+            m = equal.expand(m)
+        if nodes.blocks is not None:
+            # of several networks it is a view, which autograd does not let us overwrite
+            m = m.clone()
+        ends = joined(x, (self.src_update, self.dst_gate, self.src_gate, self.dst_update), nodes)
+        total, m = _Gated.apply(m, ends, edges)  # type: ignore[no-untyped-call]
+        x = activated(total, self.bn_nodes, nodes, x)
         if self.bn_edges is not None:
-            y = y + F.silu(self.bn_edges(m, edges.rows))
+            y = activated(m, self.bn_edges, edges.rows, y if equal is None else equal.expand(y))
         return x, y
 
 
-def gated_sum(
-    m: Float[Tensor, "edges dim"], message: Float[Tensor, "nodes dim"], edges: Edges
-) -> tuple[Float[Tensor, "nodes dim"], Float[Tensor, "nodes dim"]]:
-    r"""Return :math:`\sum_j \sigma(m_{ij}) \odot v_j` and :math:`\sum_j \sigma(m_{ij})` over all j → i."""
-    result: tuple[Tensor, Tensor] = _GatedSum.apply(m, message, edges)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _GatedSum(torch.autograd.Function):
-    """Keeps its arguments alone; the gates are computed again for the derivative."""
+class _Gated(torch.autograd.Function):
+    """Of the edges m alone is kept, in the place of e; gates are computed again for the derivative."""
 
     @staticmethod
-    def forward(ctx: Any, m: Tensor, message: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:  # noqa: ANN401 (torch has no type)
+    def forward(ctx: Any, edge: Tensor, ends: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:  # noqa: ANN401 (torch has no type)
+        total, message, gates = passes.gated(edge, ends.detach(), edges)
         ctx.edges = edges
-        ctx.save_for_backward(m, message)
-        rows, start, count = arange(m), edges.by_target, edges.count.to(m.dtype)
-        gate = m.sigmoid()
-        gates = sum_rows(gate, rows, start, count)
-        return sum_rows(gate.mul_(message.index_select(0, edges.source)), rows, start, count), gates
+        ctx.set_materialize_grads(False)
+        ctx.mark_dirty(edge)
+        ctx.save_for_backward(edge, ends, message, gates)
+        return total, edge
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dtotal: Tensor, dgates: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401 (torch has no type)
-        m, message = ctx.saved_tensors
-        edges: Edges = ctx.edges
-        count = edges.count.to(m.dtype)
-        gate = m.sigmoid()
-        incoming = dtotal.index_select(0, edges.target)
-        dmessage = sum_rows(gate * incoming, edges.order, edges.by_source, count.index_select(0, edges.order))
-        dgate = incoming.mul_(message.index_select(0, edges.source))
-        dgate.add_(dgates.index_select(0, edges.target)).mul_(count[:, None])
-        return torch.ops.aten.sigmoid_backward.grad_input(dgate, gate, grad_input=dgate), dmessage, None
+    def backward(ctx: Any, dtotal: Tensor | None, dm: Tensor | None) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401 (torch has no type)
+        m, ends, message, gates = ctx.saved_tensors
+        dtotal = torch.zeros_like(message) if dtotal is None else dtotal.contiguous()
+        return *passes.gated_derivative(m, ends, message, gates, ctx.edges, dtotal, dm), None
+
+
+def joined(
+    x: Float[Tensor, "rows in_dim"], layers: Sequence[nn.Linear], rows: Rows
+) -> Float[Tensor, "rows dims"]:
+    """Apply several linear layers to the same rows; results are next to each other."""
+    if rows.blocks is not None:
+        return torch.cat([linear(x, layer, rows) for layer in layers], dim=1)
+    weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
+    return in_fp32(F.linear(x, weight, bias))

@@ -51,7 +51,12 @@ def linear(
     """
     blocks = rows.blocks if rows is not None else None
     result: Tensor = layer(x) if blocks is None else layer(x, blocks)
-    return result.float() if result.dtype == torch.bfloat16 and x.device.type == "cpu" else result
+    return in_fp32(result)
+
+
+def in_fp32(x: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
+    """Return what autocast computed in bf16 as fp32, on a CPU; on a GPU as it is."""
+    return x.float() if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
 
 
 def biased(

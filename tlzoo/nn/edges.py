@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tlzoo.nn.row_blocks import Blocks
 from tlzoo.nn.rows import Rows
+from tlzoo.nn.sorting import order_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,19 +43,14 @@ class Edges:
         return pointers(self.target, self.nodes)
 
     @cached_property
-    def _sorted(self) -> tuple[Tensor, Tensor]:
-        # stable: sums over the edges of a source are always in the same order
-        return self.source.sort(stable=True)
-
-    @property
     def order(self) -> Int[Tensor, " edges"]:
-        """Edges sorted by source."""
-        return self._sorted[1]
+        """Edges sorted by source; those of one source always in the same order."""
+        return order_of(self.source)
 
     @cached_property
     def by_source(self) -> Int[Tensor, " nodes_plus_1"]:
         """First edge out of each node in that order, and the number of edges."""
-        return pointers(self._sorted[0], self.nodes)
+        return pointers(self.source.index_select(0, self.order), self.nodes)
 
     @cached_property
     def pairs(self) -> Int[Tensor, "edges 2"]:

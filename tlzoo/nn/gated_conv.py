@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from tlzoo.machine import distributed
-from tlzoo.nn import compiled
+from tlzoo.nn import compiled_conv as compiled
 from tlzoo.nn import gate_parts as plain
 from tlzoo.nn.edge_linear import biased, edge_linear, linear
 from tlzoo.nn.edges import Edges

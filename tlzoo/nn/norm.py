@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from tlzoo.errors import UserError
 from tlzoo.machine import distributed
+from tlzoo.nn import passes
 from tlzoo.nn.rows import Rows
 
 Norm = Literal["batch", "layer"]
@@ -30,6 +32,19 @@ def norm_layer(norm: Norm, dim: int) -> "BatchNorm | LayerNorm":
     raise UserError(f"norm must be 'batch' or 'layer', got {norm!r}")
 
 
+def activated(
+    x: Float[Tensor, "rows dim"],
+    norm: "BatchNorm | LayerNorm",
+    rows: Rows,
+    residual: Float[Tensor, "rows dim"] | None = None,
+) -> Float[Tensor, "rows dim"]:
+    r"""Return :math:`r + \mathrm{SiLU}(N(x))`, or without r; for the derivative x alone is kept."""
+    if rows.blocks is not None:
+        y = F.silu(norm(x, rows))
+        return y if residual is None else residual + y
+    return norm.activate(x, rows, residual)
+
+
 class LayerNorm(nn.LayerNorm):
     """Layer normalisation, called as batch normalisation is."""
 
@@ -40,6 +55,17 @@ class LayerNorm(nn.LayerNorm):
     ) -> Float[Tensor, "rows dim"]:
         """Normalise each row."""
         return super().forward(x)
+
+    def activate(
+        self,
+        x: Float[Tensor, "rows dim"],
+        rows: Rows,  # noqa: ARG002 (as BatchNorm)
+        residual: Float[Tensor, "rows dim"] | None,
+    ) -> Float[Tensor, "rows dim"]:
+        """See :func:`activated`."""
+        with torch.autocast(x.device.type, enabled=False):
+            result: Tensor = _LayerNorm.apply(x, residual, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        return result
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -71,15 +97,34 @@ class BatchNorm(nn.BatchNorm1d):
     ) -> Float[Tensor, "rows dim"]:
         """Normalise; statistics count each row as often as ``rows`` says."""
         if not self.training:
-            scale = self.weight * (self.running_var + self.eps).rsqrt()
-            shift = torch.addcmul(self.bias, self.running_mean, scale, value=-1.0)
+            shift, scale = self._known()
             return torch.addcmul(shift, x, scale)
+        return self._of_batch(x, rows, None, silu=False)
+
+    def activate(
+        self, x: Float[Tensor, "rows dim"], rows: Rows, residual: Float[Tensor, "rows dim"] | None
+    ) -> Float[Tensor, "rows dim"]:
+        """See :func:`activated`."""
+        if self.training:
+            return self._of_batch(x, rows, residual, silu=True)
+        shift, scale = self._known()
+        if torch.is_grad_enabled():
+            y = F.silu(torch.addcmul(shift, x, scale))
+            return y if residual is None else residual + y
+        return passes.affine(x, residual, scale, shift, silu=True)
+
+    def _known(self) -> tuple[Tensor, Tensor]:
+        """Return what is added to x, and what it is multiplied with, where mean and variance are known."""
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return torch.addcmul(self.bias, self.running_mean, scale, value=-1.0), scale
+
+    def _of_batch(self, x: Tensor, rows: Rows, residual: Tensor | None, *, silu: bool) -> Tensor:
         together = distributed.together()
         # to turn off what is off takes as long as to normalise a small batch
         low = torch.is_autocast_enabled(x.device.type)
         with torch.autocast(x.device.type, enabled=False) if low else nullcontext():
             result: tuple[Tensor, Tensor, Tensor] = _BatchNorm.apply(
-                x, self.weight, self.bias, rows.share, rows.total, self.eps, together
+                x, residual, self.weight, self.bias, rows, self.eps, together, silu
             )  # type: ignore[no-untyped-call]
         y, mean, variance = result
         if together is None:
@@ -108,45 +153,77 @@ class _BatchNorm(torch.autograd.Function):
     def forward(
         ctx: Any,  # noqa: ANN401 (torch has no type)
         x: Tensor,
+        residual: Tensor | None,
         weight: Tensor,
         bias: Tensor,
-        share: Tensor,
-        total: Tensor,
+        rows: Rows,
         eps: float,
         together: distributed.Together | None,
+        silu: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         x = x if x.dtype == torch.float64 else x.float()
-        share = share.to(x.dtype)
-        mean = x.t() @ share
-        # about the mean: a difference of squares would lose the digits of a channel that hardly varies
-        centred = x - mean
-        variance = centred.square_().t() @ share
+        share, total = rows.share.to(x.dtype), rows.total
+        mean, variance = passes.moments(x, share)
         if together is not None:
             own = total
             mean, variance, total = together.pooled(mean, variance, own)
             share = share * (own / total.clamp(min=1.0))
         inverse = (variance + eps).rsqrt()
         scale = weight * inverse
-        ctx.together = together
-        ctx.save_for_backward(x, weight, share, mean, inverse)
+        shift = torch.addcmul(bias, mean, scale, value=-1.0)
+        ctx.together, ctx.silu = together, silu
+        ctx.save_for_backward(x, share, mean, inverse, scale, shift)
         # for the running statistics unbiased, as in torch; one row alone has no variance
         unbiased = variance * (total / (total - 1).clamp(min=1.0))
         ctx.mark_non_differentiable(mean, unbiased)
-        return torch.addcmul(torch.addcmul(bias, mean, scale, value=-1.0), x, scale), mean, unbiased
+        return passes.affine(x, residual, scale, shift, silu=silu), mean, unbiased
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
-        x, weight, share, mean, inverse = ctx.saved_tensors
-        normal = torch.addcmul(-mean * inverse, x, inverse)
-        dx = dy * normal
-        dbias, dweight, scale = dy.sum(0), dx.sum(0), weight * inverse
+        x, share, mean, inverse, scale, shift = ctx.saved_tensors
+        dy = dy.contiguous()
+        dbias, products = passes.affine_sums(x, dy, scale, shift, mean, silu=ctx.silu)
+        dweight = products * inverse
         bias_sum, weight_sum = dbias, dweight
         if ctx.together is not None:
             bias_sum, weight_sum = ctx.together.sum(torch.stack([dbias, dweight]))
-        torch.mul(dy, scale, out=dx)
-        dx.sub_(normal.mul_(scale * weight_sum).add_(scale * bias_sum).mul_(share[:, None]))
-        return dx, dweight, dbias, None, None, None, None
+        by_x = scale * inverse * weight_sum
+        constant = torch.addcmul(scale * bias_sum, mean, by_x, value=-1.0)
+        dx = passes.affine_derivative(x, dy, scale, shift, share, by_x, constant, silu=ctx.silu)
+        return dx, dy if ctx.needs_input_grad[1] else None, dweight, dbias, None, None, None, None
+
+
+class _LayerNorm(torch.autograd.Function):
+    """With activation and residual."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 (torch has no type)
+        x: Tensor,
+        residual: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+    ) -> Tensor:
+        x = x if x.dtype == torch.float64 else x.float()
+        ctx.eps = eps
+        ctx.save_for_backward(x, weight, bias)
+        y = F.silu(F.layer_norm(x, weight.shape, weight, bias, eps), inplace=True)
+        return y if residual is None else y.add_(residual)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
+        x, weight, bias = ctx.saved_tensors
+        shape = list(weight.shape)
+        normal, mean, inverse = torch.native_layer_norm(x, shape, weight, bias, ctx.eps)
+        slope = torch.ops.aten.silu_backward.grad_input(dy, normal, grad_input=normal)
+        derivatives = torch.ops.aten.native_layer_norm_backward(
+            slope, x, shape, mean, inverse, weight, bias, [True, True, True]
+        )
+        dx, dweight, dbias = derivatives
+        return dx, dy if ctx.needs_input_grad[1] else None, dweight, dbias, None
 
 
 def normalised(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tlzoo.nn.edge_gated_conv import EdgeGatedConv, gated_sum
+from tlzoo.nn.edge_gated_conv import EdgeGatedConv
 from tlzoo.nn.edge_linear import edge_linear
 from tlzoo.nn.edges import Edges, pointers
 from tlzoo.nn.gated_conv import GatedConv, gate_sum
@@ -70,15 +70,6 @@ def test_edge_linear_in_bf16_is_close_and_in_fp32(edges):
     assert got.dtype == torch.float32
     wanted = edge_linear(y, weight, nodes, nodes, edges)
     assert 0 < (got - wanted).abs().max() < 0.05 * wanted.abs().max()
-
-
-def test_gated_sum_counts_every_edge(edges):
-    m, message = random(6, 3), random(4, 3, seed=1)
-    source, target = INDEX
-    gate = COUNT[:, None] * m.sigmoid()
-    zero = torch.zeros(4, 3).double()
-    wanted = [zero.index_add(0, target, gate * message[source]), zero.index_add(0, target, gate)]
-    assert_same(gated_sum(m, message, edges), wanted, m, message)
 
 
 def test_gate_sum_counts_every_bond(edges):

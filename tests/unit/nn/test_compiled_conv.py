@@ -6,7 +6,7 @@ import torch
 from tlzoo.backbones import CGCNN
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
-from tlzoo.nn import compiled
+from tlzoo.nn import compiled_conv as compiled
 from tlzoo.testing.small_crystals import four
 
 

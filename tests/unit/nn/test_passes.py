@@ -1,0 +1,144 @@
+"""Functions in C against the same formulas in torch, and both against autograd."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tlzoo.nn import passes
+from tlzoo.nn.compiled import compiled
+from tlzoo.nn.edge_gated_conv import EdgeGatedConv
+from tlzoo.nn.edges import Edges
+from tlzoo.nn.equal_rows import Equal
+from tlzoo.nn.norm import activated, norm_layer
+from tlzoo.nn.rows import Rows
+
+NODES, EDGES = 40, 300
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def graph(dtype=torch.float32, *, edges=EDGES):
+    generator = torch.Generator().manual_seed(1)
+    index = torch.randint(NODES - 1, (2, edges), generator=generator)  # the last node has no edge
+    index[1] = index[1].sort().values
+    count = torch.randint(1, 4, (edges,), generator=generator).to(dtype)
+    return Edges.of(index, count, torch.ones(NODES, dtype=dtype))
+
+
+@pytest.fixture
+def with_and_without(monkeypatch):
+    """Compute something by functions in C, and by torch."""
+    if compiled(passes.SOURCE) is None:
+        pytest.skip("there is no compiler here")
+
+    def both(compute):
+        mine = compute()
+        with monkeypatch.context() as changed:
+            changed.setattr(passes, "compiled", lambda _: None)
+            return mine, compute()
+
+    return both
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dim", [1, 8, 64, 300])
+def test_what_is_compiled_is_what_torch_computes(with_and_without, monkeypatch, dim, threads):
+    monkeypatch.setattr(passes, "FEWEST", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    edges, ends, dtotal = graph(), random(NODES, 4 * dim, seed=2), random(NODES, dim, seed=3)
+    x, dy, share = random(EDGES, dim, seed=4), random(EDGES, dim, seed=5), edges.rows.share
+    vectors = [random(dim, seed=6 + i) for i in range(4)]
+
+    def compute():
+        m = x.clone()
+        total, message, gates = passes.gated(m, ends, edges)
+        found = [m, total, message, gates]
+        for dm in (None, dy):
+            found += passes.gated_derivative(m, ends, message, gates, edges, dtotal, dm)
+        found += passes.moments(x, share)
+        for silu in (False, True):
+            found += [passes.affine(x, more, *vectors[:2], silu=silu) for more in (None, dy)]
+            found += passes.affine_sums(x, dy, *vectors[:3], silu=silu)
+            found.append(passes.affine_derivative(x, dy, *vectors[:2], share, *vectors[2:], silu=silu))
+        return found
+
+    torch.testing.assert_close(*with_and_without(compute), rtol=1e-5, atol=2e-5)
+
+
+def test_gates_far_from_zero_and_what_is_no_number(with_and_without):
+    edges = Edges.of(torch.zeros(2, 7, dtype=torch.int64), torch.ones(7), torch.ones(1))
+    values = torch.tensor([-1000.0, -88.0, -20.0, 0.0, 20.0, 1000.0, float("nan")])[:, None]
+
+    def compute():
+        _, message, gates = passes.gated(values.clone(), torch.ones(1, 4), edges)
+        return [message, gates, passes.affine(values, None, torch.ones(1), torch.zeros(1), silu=True)]
+
+    torch.testing.assert_close(*with_and_without(compute), equal_nan=True)
+
+
+def test_a_mean_far_from_zero_keeps_the_digits_of_the_variance(with_and_without):
+    x, share = 100 + 0.01 * random(EDGES, 3), graph().rows.share
+    mine, theirs = with_and_without(lambda: passes.moments(x, share))
+    exact = share.double() @ (x.double() - share.double() @ x.double()).square()
+    torch.testing.assert_close(mine[1].double(), exact, rtol=1e-3, atol=0)
+    torch.testing.assert_close(theirs[1].double(), exact, rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_derivatives_of_a_layer_are_right(norm):
+    torch.manual_seed(0)
+    conv = EdgeGatedConv(dim=3, norm=norm).double()
+    edges = graph(torch.float64, edges=6)
+    x, values = random(NODES, 3).double().requires_grad_(), torch.tensor([1.0, 2.0, 1.0, 1.0, 3.0, 2.0])
+    equal = Equal.of(values.double(), edges.rows)
+    y = random(3, 3, seed=1).double().requires_grad_()
+
+    def compute(x, y, *_):
+        for buffer in conv.buffers():
+            buffer.zero_()
+        return conv(x, y, Rows.of(torch.ones(NODES).double()), edges, equal)
+
+    assert torch.autograd.gradcheck(compute, (x, y, *conv.parameters()))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_activated_is_a_norm_an_activation_and_a_sum(norm, training):
+    layer = norm_layer(norm, 4).double().train(training)
+    torch.nn.init.normal_(layer.weight)
+    x, residual = (random(9, 4, seed=i).double().requires_grad_() for i in (1, 2))
+    rows = Rows.of(torch.arange(1.0, 10.0).double())
+    results = [activated(x, layer, rows, residual), residual + F.silu(layer(x, rows))]
+    torch.testing.assert_close(*results)
+    wanted = [x, residual, layer.weight, layer.bias]
+    torch.testing.assert_close(
+        *(torch.autograd.grad((r * random(9, 4, seed=3)).sum(), wanted) for r in results)
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(activated(x, layer, rows, residual), results[1])
+
+
+def test_equal_numbers_are_found():
+    numbers = torch.tensor([0.5, -1.0, 0.5, 0.25, -1.0, 0.5])
+    equal = Equal.of(numbers, Rows.of(torch.tensor([1.0, 2.0, 1.0, 1.0, 1.0, 4.0])))
+    assert torch.equal(equal.expand(equal.values[:, None])[:, 0], numbers)
+    assert sorted(zip(equal.values.tolist(), equal.rows.count.tolist(), strict=True)) == [
+        (-1.0, 3.0),
+        (0.25, 1.0),
+        (0.5, 6.0),
+    ]
+
+
+def test_without_a_compiler_torch_does_it(tmp_path):
+    code = "from tlzoo.nn import passes; print(passes.compiled(passes.SOURCE))"
+    for compiler in ("", "false", str(tmp_path / "none")):
+        environment = {"TLZOO_COMPILER": compiler, "XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "None\n"
