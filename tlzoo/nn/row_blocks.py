@@ -137,7 +137,11 @@ class Blocks:
         found = rows.new_empty(len(rows), weight.shape[1])
         biases = weight if bias is None else bias
         for x, w, b, y in zip(
-            rows.split(blocks.sizes), weight, biases, found.split(blocks.sizes), strict=True
+            rows.split(blocks.sizes),
+            weight,
+            biases,
+            found.split(blocks.sizes),
+            strict=True,  # type: ignore[no-untyped-call]
         ):
             if bias is None:
                 torch.mm(x, w.t(), out=y)
