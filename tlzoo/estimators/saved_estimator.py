@@ -27,7 +27,8 @@ def load(name: str | PathLike[str]) -> "Model | SavedFeatures | chosen.Chosen | 
         name: A checkpoint (`tlzoo zoo list`), a run directory, the directory of a `tlzoo finetune`, a
             ``.safetensors`` file with its card beside it, ``hf:user/model@revision``,
             ``https://….safetensors#sha256=…``, ``wandb:entity/project/name:version``, a folder written by
-            `tlzoo features --save` or by the ``save`` of an estimator, or the result of :func:`tlzoo.fit` or :func:`tlzoo.finetune`.
+            `tlzoo features --save` or by the ``save`` of an estimator, or the result of :func:`tlzoo.fit` or
+            :func:`tlzoo.finetune`.
 
     Raises:
         UserError: There is no such model, or it cannot be fetched, or it is damaged.

@@ -32,7 +32,7 @@ def library() -> ctypes.CDLL | None:
     if found is None:
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    start = [number, pointer, pointer, number, *[pointer] * 5]
+    start: list[Any] = [number, pointer, pointer, number, *[pointer] * 5]
     found.gated_conv.argtypes = [*start, *[pointer] * 6, ctypes.c_float, *[pointer] * 7]
     found.gated_conv_backward.argtypes = [*start, *[pointer] * 14]
     return found

@@ -130,7 +130,7 @@ class _GatedConv(torch.autograd.Function):
         mean, variance, _, sum_mean, sum_variance, _ = statistics.split([wide] * 3 + [dim] * 3, dim=-1)
         found = (mean, variance * bonds.rows.unbiased, sum_mean, sum_variance * atoms.unbiased)
         BatchNorm.take_in(kept, found)
-        return after
+        return after  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable
@@ -143,7 +143,7 @@ class _GatedConv(torch.autograd.Function):
         blocks = bonds.rows.blocks
         dedge = Blocks.derivative(dz, edge_attr, blocks)
         dattr = Blocks.linear(dz, edge.mT, None, blocks) if ctx.needs_input_grad[1] else None
-        dtarget, dsource = Blocks.derivative(dboth, x, atoms.blocks).split(2 * dim, dim=-2)
+        dtarget, dsource = Blocks.derivative(dboth, x, atoms.blocks).split(2 * dim, dim=-2)  # type: ignore[no-untyped-call]
         if ctx.needs_input_grad[0]:
             dx.add_(Blocks.linear(dboth, ends.mT, None, atoms.blocks))
         by_norms = derivatives.split([2 * dim] * 3 + [dim] * 2, dim=-1)
@@ -181,4 +181,4 @@ class _GateSum(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dtotal: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401 (torch has no type)
-        return gate_backward(dtotal, *ctx.saved_tensors, ctx.bonds), None
+        return gate_backward(dtotal, *ctx.saved_tensors, ctx.bonds), None  # type: ignore[call-arg]

@@ -286,4 +286,4 @@ def _of_each(
     if rows.blocks is None:
         return [(x, *of_networks, share, y)]
     sizes = rows.blocks.sizes
-    return zip(x.split(sizes), *of_networks, share.split(sizes), y.split(sizes), strict=True)
+    return zip(x.split(sizes), *of_networks, share.split(sizes), y.split(sizes), strict=True)  # type: ignore[no-untyped-call]

@@ -136,9 +136,8 @@ class Blocks:
             return F.linear(rows, weight, bias)
         found = rows.new_empty(len(rows), weight.shape[1])
         biases = weight if bias is None else bias
-        for x, w, b, y in zip(
-            rows.split(blocks.sizes), weight, biases, found.split(blocks.sizes), strict=True
-        ):
+        for block, w, b in zip(blocks.slices, weight, biases, strict=True):
+            x, y = rows[block], found[block]
             if bias is None:
                 torch.mm(x, w.t(), out=y)
             else:

@@ -87,7 +87,8 @@ class EpochLoop(_TrainingEpochLoop):
             self.batch_progress.increment_processed()
             raise StopIteration
         self.batch_progress.increment_started()
-        progress, found = self.automatic_optimization.optim_progress.optimizer, {}
+        found: dict[str, Any] = {}
+        progress = self.automatic_optimization.optim_progress.optimizer
         progress.step.increment_ready()
         learn = partial(self._learn, batch, index, found)
         module.optimizer_step(trainer.current_epoch, index, self._stepper, learn)
@@ -119,8 +120,9 @@ class EpochLoop(_TrainingEpochLoop):
         loss.backward()  # type: ignore[no-untyped-call]
         self._call("on_after_backward")
         found |= output if isinstance(output, dict) else {}
-        found["loss"] = loss.detach()
-        return found["loss"]
+        closed = loss.detach()
+        found["loss"] = closed
+        return closed
 
     def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
         self._call("on_before_optimizer_step", optimizer)
