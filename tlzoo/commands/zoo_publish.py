@@ -142,6 +142,9 @@ def index(shelf: Path, *, add: Sequence[str] = ()) -> int:
         shelf: The folder.
         add: Models elsewhere to list, too: hf:user/model@revision or https://….safetensors#sha256=….
     """
+    # made where it is missing, a name with a slip of the pen would be an empty zoo
+    if not shelf.is_dir():
+        raise UserError(f"there is no folder {shelf}")
     added = []
     for model in add:
         if not model.startswith(hub.SCHEME) and "://" not in model:
