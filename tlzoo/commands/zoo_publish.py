@@ -83,6 +83,13 @@ def publish(
                 )
             found = library.find(run)
             card, weights = found.card, library.locate(run)
+            if card.base and not (
+                library.is_elsewhere(card.base.name) or library.is_checkpoint(card.base.name)
+            ):
+                raise UserError(
+                    f"{run} is a difference to {card.base.name}, which others do not have; publish that one, "
+                    "and store the difference to its new name: tlzoo zoo adapter --base"
+                )
         if folder or not to:
             say(f"{card.text()}\n{weights}")
         if to:

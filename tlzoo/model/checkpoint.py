@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.beside import DOMAIN, ENDING, KEYS, Beside
+from tlzoo.cards.card import Base
 from tlzoo.cards.library import locate, refuse_pickles
 from tlzoo.cards.schema import parse
 from tlzoo.errors import UserError
@@ -30,7 +31,7 @@ from tlzoo.heads.head import Head
 from tlzoo.machine.files import whole
 from tlzoo.model.demand import ExcessError, bounded
 from tlzoo.model.description import build, describe, plain
-from tlzoo.model.difference import Base, completed, reduced
+from tlzoo.model.difference import completed, reduced
 from tlzoo.model.domain import Domain
 
 __all__ = ["FORMAT", "Loaded", "build", "check_storable", "describe", "load", "save"]
