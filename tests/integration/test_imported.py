@@ -9,6 +9,8 @@ from tlzoo.adapters import merge
 from tlzoo.cards import library
 from tlzoo.freezing import LoRA, prepare
 from tlzoo.model import checkpoint
+from tlzoo.model.trained import Model
+from tlzoo.zoo.golden import golden
 
 GOLDEN = json.loads(foreign_golden.GOLDEN.read_text(encoding="utf-8"))
 
@@ -26,7 +28,11 @@ def test_what_is_imported_is_a_checkpoint_like_others(tlzoo, tmp_path, monkeypat
     assert [(one["name"], one["kind"], one["needs"]) for one in listed] == [("theirs", "imported", "")]
     assert "gap (eV): no test of tlzoo's" in tlzoo("zoo", "info", "theirs").out
     assert "sha256 and golden predictions agree" in tlzoo("zoo", "verify", "theirs").out
-    answer = tlzoo("predict", "theirs", tmp_path / "low.cif").out.splitlines()
+    archive = tlzoo("zoo", "publish", tmp_path / "zoo" / "theirs.safetensors", "--to", tmp_path / "x.zip")
+    assert "import the file with --licence and one of" in archive.err
+    told = tlzoo("predict", "theirs", tmp_path / "low.cif")
+    assert "not known: the file that it was imported from does not name them" in told.err
+    answer = told.out.splitlines()
     wanted = GOLDEN["answers"]["cgcnn2"]["low"]["regression"]
     assert abs(float(answer[1].split(",")[1]) - wanted) < 1e-4
 
@@ -48,3 +54,23 @@ def test_an_adapter_is_a_model_like_others(tlzoo, tmp_path, monkeypatch):
     answers = [tlzoo("predict", f"{name}.safetensors", "semiconductors").out for name in ("whole", "small")]
     whole, small = ([float(line.split(",")[1]) for line in text.splitlines()[1:]] for text in answers)
     assert torch.allclose(torch.tensor(small), torch.tensor(whole), rtol=1e-5, atol=1e-5)
+
+
+def test_an_adapter_of_a_checkpoint_is_one(tlzoo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = checkpoint.load(library.locate("cgcnn-bg"))
+    with torch.no_grad():
+        loaded.head.outs[0].bias += 0.1
+    facts = loaded.card | {"name": "whole"}
+    facts["golden"] = golden(Model(loaded.backbone, loaded.head, facts))
+    checkpoint.save("whole", loaded.backbone, loaded.head, facts)
+    assert tlzoo("zoo", "adapter", "whole.safetensors", "small.safetensors", "--base", "cgcnn-bg").code == 0
+    told = tlzoo("zoo", "info", "small.safetensors").out
+    assert f"cgcnn-bg, SHA-256 {loaded.card['sha256'][:12]}…" in told
+    assert "golden predictions agree" in tlzoo("zoo", "verify", "small.safetensors").out
+    copied = checkpoint.load(library.locate("cgcnn-bg"))
+    checkpoint.save("local", copied.backbone, copied.head, copied.card | {"name": "local"})
+    made = tlzoo("zoo", "adapter", "whole.safetensors", "own.safetensors", "--base", "local.safetensors")
+    assert made.code == 0, made
+    refused = tlzoo("zoo", "publish", "own.safetensors", "--to", "own.zip")
+    assert "a difference to local.safetensors, which others do not have" in refused.err

@@ -281,6 +281,8 @@ def test_a_group_has_a_zoo_of_its_own(hub, checkpoint, run, tlzoo, tmp_path, mon
     """A folder with one checkpoint, and one on the Hub that it lists; both found by what they predict."""
     shelf = tmp_path / "zoo"
     monkeypatch.setenv("TLZOO_ZOO", str(shelf))
+    assert f"there is no folder {shelf}" in tlzoo("zoo", "index", shelf).err
+    assert not shelf.exists()
     assert tlzoo("zoo", "publish", run, "our-gap", *RIGHTS).code == 0
     given = {path.name: path.read_bytes() for path in files(checkpoint)}
     commit = hub.put("team/gap-net", given)

@@ -196,6 +196,20 @@ class Imported(Record, frozen=True, kw_only=True):
     learned: Text
 
 
+class Base(Record, frozen=True, kw_only=True):
+    """The model that weights are stored as a difference to.
+
+    Attributes:
+        name: As it was given.
+        sha256: SHA-256 of its weights.
+        tensors: Names of those tensors of the network that are the base's, changed or not.
+    """
+
+    name: Text
+    sha256: Sha256
+    tensors: list[str]
+
+
 class Origin(Record, frozen=True, kw_only=True):
     """A model whose weights the training began with.
 
@@ -256,6 +270,7 @@ class Card(Record, frozen=True, kw_only=True):
         structures: The file with the keys of their structures, where that is another one.
         package: The package that brings the weights; null where they are beside the card.
         imported: The file of others that the weights are from; null where tlzoo trained them.
+        base: What the weights are a difference to; null where they are whole.
         teacher: Whose numbers of atoms it has learned, beside labels; null if there is no such model.
         theory: By which method the labels of each target were had, such as ``PBE`` or ``measured``, as far as
             that is known.
@@ -287,6 +302,7 @@ class Card(Record, frozen=True, kw_only=True):
     structures: Beside | None = None
     package: Package | None = None
     imported: Imported | None = None
+    base: Base | None = None
     teacher: Teacher | None = None
     theory: dict[str, Text] = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
@@ -382,6 +398,9 @@ class Card(Record, frozen=True, kw_only=True):
             number = "1 crystal" if kept_out.crystals == 1 else f"{kept_out.crystals:,} crystals"
             rows += [("left out", f"{number}, listed in {kept_out.published_list}")]
         rows += [("from", ", ".join(origin.name for origin in self.started_from) or "scratch")]
+        rows += (
+            [("difference to", f"{self.base.name}, SHA-256 {self.base.sha256[:12]}…")] if self.base else []
+        )
         rows += [("teacher", self.taught)] if self.teacher else []
         time = f" in {duration(training.seconds)}" if training.seconds is not None else ""
         return [*rows, ("trained", f"{training.epochs} epochs{time} on {training.machine}")]

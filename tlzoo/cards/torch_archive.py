@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 # What files begin with that torch older than 1.6 wrote: pickles one after the other, then the numbers.
 OLD: Final = 0x1950A86A20F9469CFC6C
+# What reading a damaged file can raise, in whichever place it is damaged.
+BROKEN: Final = (
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
 
 
 class _Nothing:
@@ -118,25 +133,22 @@ def _found(content: bytes, inside: Sequence[str], where: str) -> dict[str, Any]:
     try:
         found = _old(content) if _is_old(content) else _archive(content)
         for key in inside:
+            if isinstance(found, dict) and key not in found:
+                there = ", ".join(sorted(map(str, found))[:4]) or "nothing"
+                raise UserError(f"{where} has no {key}, so it is of another --kind; it has {there} …")
             found = found[key]
         return {str(name): value for name, value in found.items()}
-    except (
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        EOFError,
-        struct.error,
-    ) as error:
-        raise UserError(f"{where} holds no tensors that torch.save wrote: {error}") from error
+    except BROKEN as error:
+        told = str(error) or "it asks for more memory than there is"
+        raise UserError(f"{where} holds no tensors that torch.save wrote: {told[:200]}") from error
 
 
 def _archive(content: bytes) -> Any:  # noqa: ANN401 (what the file holds)
     """Read what torch writes since 1.6: an archive with the numbers of each tensor in a member."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            # torch compresses nothing; what is compressed may be of any size
+            raise ValueError("it is compressed; unpack it first")
         (index,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
         folder = index.removesuffix("data.pkl")
 
@@ -151,7 +163,7 @@ def _is_old(content: bytes) -> bool:
     """Whether a file begins as those of torch before 1.6."""
     try:
         return bool(_Reader(io.BytesIO(content[:64]), _refuse).load() == OLD)
-    except (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError):
+    except BROKEN:
         return False
 
 

@@ -83,6 +83,13 @@ def publish(
                 )
             found = library.find(run)
             card, weights = found.card, library.locate(run)
+            if card.base and not (
+                library.is_elsewhere(card.base.name) or library.is_checkpoint(card.base.name)
+            ):
+                raise UserError(
+                    f"{run} is a difference to {card.base.name}, which others do not have; publish that one, "
+                    "and store the difference to its new name: tlzoo zoo adapter --base"
+                )
         if folder or not to:
             say(f"{card.text()}\n{weights}")
         if to:
@@ -142,6 +149,9 @@ def index(shelf: Path, *, add: Sequence[str] = ()) -> int:
         shelf: The folder.
         add: Models elsewhere to list, too: hf:user/model@revision or https://….safetensors#sha256=….
     """
+    # made where it is missing, a name with a slip of the pen would be an empty zoo
+    if not shelf.is_dir():
+        raise UserError(f"there is no folder {shelf}")
     added = []
     for model in add:
         if not model.startswith(hub.SCHEME) and "://" not in model:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.beside import DOMAIN, ENDING, KEYS, Beside
+from tlzoo.cards.card import Base
 from tlzoo.cards.library import locate, refuse_pickles
 from tlzoo.cards.schema import parse
 from tlzoo.errors import UserError
@@ -30,7 +31,7 @@ from tlzoo.heads.head import Head
 from tlzoo.machine.files import whole
 from tlzoo.model.demand import ExcessError, bounded
 from tlzoo.model.description import build, describe, plain
-from tlzoo.model.difference import Base, completed, reduced
+from tlzoo.model.difference import completed, reduced
 from tlzoo.model.domain import Domain
 
 __all__ = ["FORMAT", "Loaded", "build", "check_storable", "describe", "load", "save"]
@@ -229,13 +230,15 @@ def _completed(weights: Path, stored: Mapping[str, Tensor], base: Any) -> dict[s
         about = parse(Base, base)
     except UserError as error:
         raise UserError(f"the header of {weights} names no base: {error}") from error
+    # where both were moved they lie side by side; the hash says whether it is the one
+    beside = weights.with_name(f"{Path(about.name).name.removesuffix('.safetensors')}.safetensors")
     try:
-        path = locate(about.name)
+        path = _located(about.name, beside)
         before, found = _weights_of(path)
     except UserError as error:
         raise UserError(
             f"{weights} is a difference to {about.name} (SHA-256 {about.sha256[:12]}…), which cannot be read "
-            f"here: {error}"
+            f"here, nor is it beside, as {beside.name}: {error}"
         ) from error
     if found != about.sha256:
         raise UserError(
@@ -243,6 +246,16 @@ def _completed(weights: Path, stored: Mapping[str, Tensor], base: Any) -> dict[s
             f"has {found[:12]}…: the two do not belong together; fetch the {about.name} that it was made from"
         )
     return completed(stored, before, about)
+
+
+def _located(name: str, beside: Path) -> Path:
+    """Return the weights of a model, or those beside if nothing else has its name."""
+    try:
+        return locate(name)
+    except UserError:
+        if not beside.is_file():
+            raise
+        return beside
 
 
 def _weights_of(path: Path) -> tuple[dict[str, Tensor], str]:

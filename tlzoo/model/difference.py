@@ -9,35 +9,17 @@ Of each tensor of the network the file holds
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Final
 
 import torch
-from msgspec import Meta
 from torch import Tensor
 
-from tlzoo.cards.beside import Sha256
-from tlzoo.cards.schema import Record
+from tlzoo.cards.card import Base
 from tlzoo.errors import UserError
 
 # What the names of the factors B and A end with.
 LEFT: Final = ".difference.b"
 RIGHT: Final = ".difference.a"
-
-Name = Annotated[str, Meta(pattern=r"\S", description="a name of a model")]
-
-
-class Base(Record, frozen=True, kw_only=True):
-    """What a difference is one to.
-
-    Attributes:
-        name: Of the model, as it was given.
-        sha256: SHA-256 of its weights.
-        tensors: Names of those tensors of the network that are the base's, changed or not.
-    """
-
-    name: Name
-    sha256: Sha256
-    tensors: list[str]
 
 
 def reduced(tensors: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

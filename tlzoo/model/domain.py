@@ -148,6 +148,8 @@ def read(weights: Path, card: Mapping[str, Any]) -> Domain:
     pinned = {name: Beside.of(card[name]) for name in (DOMAIN, KEYS) if card.get(name)}
     if overlap := (card.get("package") or {}).get("overlap"):
         return Domain.unknown(str(overlap))
+    if DOMAIN not in pinned and card.get("imported"):
+        return Domain.unknown("the file that it was imported from does not name them")
     if DOMAIN not in pinned:
         return Domain.unknown("its card names no file of them, as that of an older version")
     files = {name: weights.with_name(one.file) for name, one in pinned.items()}

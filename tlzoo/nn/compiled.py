@@ -32,16 +32,16 @@ def compiled(source: Path, *flags: str) -> ctypes.CDLL | None:
     The compiler is ``$TLZOO_COMPILER`` (empty: none), else ``cc``. What it made is kept in the user's own
     cache (``~/.cache/tlzoo/compiled``), by file, command and processor: compiled once.
     """
-    wanted = os.environ.get(VARIABLE, "cc")
-    if not wanted or sys.platform != "linux" or shutil.which(shlex.split(wanted)[0]) is None:
-        return None
-    command = [*shlex.split(wanted), *FLAGS, *flags]
-    text = source.read_bytes()
-    key = hashlib.sha256(b"\0".join([text, " ".join(command).encode(), _processor()])).hexdigest()
-    # not in $TLZOO_CACHE, which others may share: nobody else's programs are run
-    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    library = own / "tlzoo" / "compiled" / f"{source.stem}-{key[:32]}.so"
     try:
+        compiler = shlex.split(os.environ.get(VARIABLE, "cc"))
+        if not compiler or sys.platform != "linux" or shutil.which(compiler[0]) is None:
+            return None
+        command = [*compiler, *FLAGS, *flags]
+        text = source.read_bytes()
+        key = hashlib.sha256(b"\0".join([text, " ".join(command).encode(), _processor()])).hexdigest()
+        # not in $TLZOO_CACHE, which others may share: nobody else's programs are run
+        own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        library = own / "tlzoo" / "compiled" / f"{source.stem}-{key[:32]}.so"
         if not library.exists():
             library.parent.mkdir(parents=True, exist_ok=True)
             # in one move: other processes may want it at the same time
@@ -55,7 +55,8 @@ def compiled(source: Path, *flags: str) -> ctypes.CDLL | None:
                 )
                 new.replace(library)
         return ctypes.CDLL(str(library))
-    except (OSError, subprocess.SubprocessError) as error:
+    # ValueError: a quotation in the command does not end; RuntimeError: nobody's home, as in some containers
+    except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
         logger.debug("%s is not compiled: %s", source.name, error)
         return None
 

@@ -18,9 +18,9 @@ from tlzoo.nn.edges import Edges
 from tlzoo.nn.rows import Rows
 
 SOURCE: Final = Path(__file__).with_name("gated_conv.c")
-# Loops with a maximum are vectorised only where numbers are said to be finite; others go through softplus all
-# the same.
-FLAGS: Final = ("-fno-signed-zeros", "-ffinite-math-only")
+# Loops with a maximum are vectorised only so. That all numbers are finite is not said: it would turn NaN into
+# some number, and a training that diverges would go on.
+FLAGS: Final = ("-fno-signed-zeros",)
 # Numbers in the rows of bonds; beyond them, several threads of torch's are faster than one of ours.
 MOST: Final = 2**18
 

@@ -12,9 +12,14 @@
 typedef const float *restrict in;
 typedef float *restrict out;
 
-/* exp of what is at most 0, to 2e-7; loops over it are vectorised, those over expf are not everywhere. */
+/* exp of what is at most 0, to 2e-7; loops over it are vectorised, those over expf are not everywhere. NaN
+   stays NaN: no comparison with it holds, and no factor takes it away. */
 static inline float falling(float x) {
-    x = x < -87.0f ? -87.0f : x;
+    /* the larger of x and -87, of their bits: with a choice between them the loops would branch */
+    union { float value; int32_t bits; } kept = {x}, least = {-87.0f};
+    int32_t below = -(x < -87.0f);
+    kept.bits = (kept.bits & ~below) | (least.bits & below);
+    x = kept.value;
     float whole = (float)(int32_t)(x * 1.44269504f - 0.5f);
     float rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
     float y = 1.9875691e-4f;
@@ -46,7 +51,7 @@ static inline float sigmoid(float x) {
 }
 
 static inline float softplus(float x) {
-    return 0.5f * (x + fabsf(x)) + log1plus(falling(-fabsf(x)));
+    return (x > 0.0f ? x : 0.0f) + log1plus(falling(-fabsf(x)));
 }
 
 static void add(double *restrict total, out part, int64_t wide) {

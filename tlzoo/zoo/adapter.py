@@ -42,7 +42,8 @@ def store(name: str, path: Path, *, base: str = "") -> Path:
     base = base or _start(name, whole.card)
     domain = read_domain(weights, whole.card)
     known = domain if domain.measures else None
-    checkpoint.save(path, whole.backbone, whole.head, whole.card, domain=known, base=base)
+    card = {**whole.card, "name": path.stem} if "name" in whole.card else whole.card
+    checkpoint.save(path, whole.backbone, whole.head, card, domain=known, base=base)
     problem = _problem(whole, weights, path)
     if problem:
         for made in (path, path.with_suffix(".json"), path.with_name(f"{path.stem}.domain.safetensors")):

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -41,8 +41,7 @@ BINS: Final = {
 }
 # Lengths (Å) and cosines that differ by less than rounding are equal; others are apart, as they are there.
 MERGED: Final = 1e-6
-NORM: Final = ("weight", "bias", "running_mean", "running_var")
-LINEAR: Final = ("weight", "bias")
+KEPT: Final = ("running_mean", "running_var")
 
 
 class Network(NamedTuple):
@@ -66,11 +65,11 @@ class Names:
     where: str
     taken: set[str] = field(default_factory=set)
 
-    def take(self, name: str) -> Tensor:
-        """Return a tensor.
+    def take(self, name: str, dims: int = 1) -> Tensor:
+        """Return a tensor with so many dimensions.
 
         Raises:
-            UserError: There is none of this name.
+            UserError: There is none of this name, or it is empty, of another shape or not finite.
         """
         if name not in self.state:
             there = ", ".join(sorted(self.state)[:4]) or "nothing"
@@ -78,14 +77,25 @@ class Names:
                 f"{self.where} has no tensor {name}, so it is of another network; it has {there} …"
             )
         self.taken.add(name)
-        return self.state[name].detach().float()
+        value = self.state[name].detach()
+        if value.ndim != dims or not value.numel() or value.is_complex():
+            wanted = "a matrix" if dims == 2 else "a row of numbers"
+            raise UserError(
+                f"{self.where}: {name} is {tuple(value.shape)} of {value.dtype}, {wanted} was wanted"
+            )
+        if not value.isfinite().all():
+            raise UserError(f"{self.where}: {name} is not finite, its training diverged")
+        return value.float()
 
-    def part(self, name: str, tensors: Iterable[str] = LINEAR) -> dict[str, Tensor]:
-        """Return the tensors of a layer, those that a normalisation keeps in training where it has them."""
-        found = {key: self.take(f"{name}.{key}") for key in tensors if f"{name}.{key}" in self.state}
-        if not found:
-            self.take(f"{name}.weight")
-        if "running_mean" in found:
+    def linear(self, name: str) -> dict[str, Tensor]:
+        """Return weight and bias of a linear layer."""
+        return {"weight": self.take(f"{name}.weight", 2), "bias": self.take(f"{name}.bias")}
+
+    def norm(self, name: str) -> dict[str, Tensor]:
+        """Return what a normalisation has learned, and what it keeps in training where it keeps something."""
+        kept = [key for key in KEPT if f"{name}.{key}" in self.state]
+        found = {key: self.take(f"{name}.{key}") for key in ("weight", "bias", *kept)}
+        if kept:
             # files of torch before 0.4.1 do not count batches
             self.taken.add(f"{name}.num_batches_tracked")
             found["num_batches_tracked"] = torch.tensor(0)
@@ -147,7 +157,7 @@ def _cgcnn(content: bytes, where: str, targets: Sequence[str]) -> Network:
     """Read what the code of Xie & Grossman (2018) and its heirs store."""
     names = Names(torch_archive.tensors(content, ["state_dict"], where), where)
     scale = torch_archive.numbers(content, ["normalizer"], where)
-    dim = len(names.take("embedding.weight"))
+    dim = len(names.take("embedding.weight", 2))
     depth = names.count("convs.")
     backbone = CGCNN(
         dim=dim,
@@ -158,7 +168,7 @@ def _cgcnn(content: bytes, where: str, targets: Sequence[str]) -> Network:
     state = {"embed.linear.weight": _elements(names, "embedding")}
     for i in range(depth):
         ours, theirs = f"convs.{i}", f"convs.{i}.fc_full"
-        full = names.take(f"{theirs}.weight")
+        full = names.take(f"{theirs}.weight", 2)
         if full.shape[1] != 2 * dim + EDGE_DIM:
             had = full.shape[1] - 2 * dim
             raise UserError(
@@ -168,9 +178,11 @@ def _cgcnn(content: bytes, where: str, targets: Sequence[str]) -> Network:
         state |= {f"{ours}.target.weight": own, f"{ours}.source.weight": other, f"{ours}.edge.weight": edge}
         state |= {f"{ours}.edge.bias": names.take(f"{theirs}.bias")}
         for norm, bn in (("norm_gate", "bn1"), ("norm_sum", "bn2")):
-            state |= _below(f"{ours}.{norm}", names.part(f"convs.{i}.{bn}", NORM))
+            state |= _below(f"{ours}.{norm}", names.norm(f"convs.{i}.{bn}"))
     hidden = ["conv_to_fc", *(f"fcs.{i}" for i in range(names.count("fcs.")))]
-    head = _head(names, [[names.part(name) for name in hidden]], ["fc_out"], targets, "softplus")
+    head = _head(names, [[names.linear(name) for name in hidden]], ["fc_out"], targets, "softplus")
+    if isinstance(head, MultiProperty):
+        raise UserError(f"{where} predicts one property or two classes, named are {', '.join(targets)}")
     _scale(head, scale)
     names.end()
     _load(backbone, state, where)
@@ -194,9 +206,9 @@ def _devi(content: bytes, where: str, targets: Sequence[str]) -> Network:
         return _alignn(content, where, targets)
     backbone = _alignn_backbone(names)
     towers = []
-    for i in range(names.count("conv_to_fc.")):
+    for i in range(max(1, names.count("conv_to_fc."))):
         hidden = [f"conv_to_fc.{i}", *(f"fc_hp.{i}.{j}" for j in range(names.count(f"fc_hp.{i}.")))]
-        towers.append([names.part(name) for name in hidden])
+        towers.append([names.linear(name) for name in hidden])
     head = _head(names, towers, [f"fc_out.{i}" for i in range(len(towers))], targets, "silu")
     names.end()
     return Network(backbone, head)
@@ -216,7 +228,7 @@ def _state(content: bytes, where: str) -> State:
 
 def _alignn_backbone(names: Names) -> Backbone:
     """Build ALIGNN as wide, deep and normalised as the tensors say."""
-    dim = len(names.take("atom_embedding.layer.0.weight"))
+    dim = len(names.take("atom_embedding.layer.0.weight", 2))
     norm: Norm = "batch" if "atom_embedding.layer.1.running_mean" in names.state else "layer"
     layers, convs = names.count("alignn_layers."), names.count("gcn_layers.")
     graph = GraphOptions(
@@ -226,18 +238,18 @@ def _alignn_backbone(names: Names) -> Backbone:
         dim=dim, alignn_layers=layers, gcn_layers=convs, norm=norm, features="learned", graph=graph
     )
     state = {"atoms.0.linear.weight": _elements(names, "atom_embedding.layer.0")}
-    state |= _below("atoms.1", names.part("atom_embedding.layer.1", NORM))
+    state |= _below("atoms.1", names.norm("atom_embedding.layer.1"))
     for ours, theirs, size in (("bonds", "edge_embedding", RADIAL), ("angles", "angle_embedding", ANGULAR)):
         if ours == "angles" and not layers:
             continue
         names.taken.add(f"{theirs}.0.centers")
         for i, wide in ((1, size), (2, HIDDEN)):
-            linear = names.part(f"{theirs}.{i}.layer.0")
+            linear = names.linear(f"{theirs}.{i}.layer.0")
             if linear["weight"].shape[1] != wide:
                 had = linear["weight"].shape[1]
                 raise UserError(f"{names.where}: {theirs}.{i} reads {had} numbers, in tlzoo's ALIGNN {wide}")
             state |= _below(f"{ours}.{3 * i - 2}", linear)
-            state |= _below(f"{ours}.{3 * i - 1}", names.part(f"{theirs}.{i}.layer.1", NORM))
+            state |= _below(f"{ours}.{3 * i - 1}", names.norm(f"{theirs}.{i}.layer.1"))
     for i in range(layers):
         state |= _below(f"twobody.{i}", _conv(names, f"alignn_layers.{i}.node_update", edges=True))
         last = i == layers - 1
@@ -254,16 +266,18 @@ def _conv(names: Names, name: str, *, edges: bool) -> dict[str, Tensor]:
     """Return a convolution; what its last one makes of edges nobody reads."""
     state: dict[str, Tensor] = {}
     for part in ("src_gate", "dst_gate", "edge_gate", "src_update", "dst_update"):
-        state |= _below(part, names.part(f"{name}.{part}"))
-    state |= _below("bn_nodes", names.part(f"{name}.bn_nodes", NORM))
-    unread = _below("bn_edges", names.part(f"{name}.bn_edges", NORM))
+        state |= _below(part, names.linear(f"{name}.{part}"))
+    state |= _below("bn_nodes", names.norm(f"{name}.bn_nodes"))
+    unread = _below("bn_edges", names.norm(f"{name}.bn_edges"))
     return state | unread if edges else state
 
 
 def _elements(names: Names, name: str) -> Tensor:
     """Return a vector for each element: what a linear layer makes of its features, or its number."""
-    layer = names.part(name)
+    layer = names.linear(name)
     weight, bias = layer["weight"], layer["bias"]
+    if len(weight) != len(bias):
+        raise UserError(f"{names.where}: weight and bias of {name} have {len(weight)} and {len(bias)} rows")
     size = max(covered()) + 1
     if weight.shape[1] == 1:
         known = torch.arange(float(size))[:, None]
@@ -288,7 +302,7 @@ def _head(
 ) -> Head:
     """Return the layers after the pooling: several targets, one, or two classes."""
     hidden = tuple(len(layer["bias"]) for layer in towers[0])
-    last = [names.part(name) for name in outs]
+    last = [names.linear(name) for name in outs]
     rows = sum(len(out["bias"]) for out in last)
     if len(last) == 1 and rows == len(targets) > 1:
         # one layer with a row for each target
@@ -321,7 +335,9 @@ def _scale(head: Head, scale: Mapping[str, float]) -> None:
     """Put mean and standard deviation of the labels into a head; those of classes are 0 and 1."""
     if isinstance(head, Classification):
         return
-    if not {"mean", "std"} <= scale.keys() or not (math.isfinite(scale["mean"]) and scale["std"] > 0):
+    if not {"mean", "std"} <= scale.keys() or not (
+        math.isfinite(scale["mean"]) and 0 < scale["std"] < math.inf
+    ):
         raise UserError(f"a normalizer with mean and std was wanted beside the weights, got {dict(scale)}")
     values = {key: torch.tensor([scale[key]]) for key in ("mean", "std")}
     head.scaler.load_state_dict(values)

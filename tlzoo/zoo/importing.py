@@ -190,11 +190,22 @@ def _completed(about: About, known: About | None, kind: Kind, file: str) -> Abou
     if known is not None:
         given = {key: value for key, value in vars(about).items() if value}
         return replace(known, **given)
-    if not about.targets or len(about.units) != len(about.targets):
+    if not about.targets:
         raise UserError(
             f"{file} does not say what it predicts: name it, with its unit, such as "
             "--target band_gap --unit eV"
         )
+    if len(about.units) != len(about.targets):
+        raise UserError(
+            "a unit of each target is wanted, 1 where it has none; got "
+            f"{', '.join(about.units) or 'none'} for {', '.join(about.targets)}"
+        )
+    for target in about.targets:
+        if not target.strip() or target == "id" or about.targets.count(target) > 1:
+            raise UserError(
+                f"--target {','.join(about.targets)}: {target!r} is no name of a column of answers; wanted "
+                "different names other than id"
+            )
     if not NAME.fullmatch(about.name):
         raise UserError(f"{about.name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
     said = ", ".join(about.targets)

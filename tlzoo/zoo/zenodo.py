@@ -54,7 +54,8 @@ def metadata(card: Card, creators: Sequence[str]) -> dict[str, Any]:
     if not licence:
         # without one Zenodo takes one of its own
         raise UserError(
-            f"Zenodo wants one licence that it knows, and the card says {card.licence!r}: publish the run "
+            f"Zenodo wants one licence that it knows, and the card says {card.licence!r}: "
+            f"{'import the file' if card.imported else 'publish the run'} "
             f"with --licence and one of {', '.join(sorted(KNOWN))}"
         )
     if not creators:

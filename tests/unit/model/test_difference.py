@@ -91,8 +91,22 @@ def test_another_base_is_refused(tmp_path, base):
 def test_a_missing_base_is_told(tmp_path, base):
     small = adapter.store(str(store(tmp_path, base, Biases())), tmp_path / "small.safetensors")
     (tmp_path / "zoo" / "base.safetensors").unlink()
-    with pytest.raises(UserError, match=r"which cannot be read here: there is no model .*base\.safetensors"):
+    message = r"cannot be read here, nor is it beside, as base\.safetensors: there is no model .*base\."
+    with pytest.raises(UserError, match=message):
         load(small)
+
+
+def test_both_can_be_moved(tmp_path, base):
+    small = adapter.store(str(store(tmp_path, base, Biases())), tmp_path / "small.safetensors")
+    wanted = checkpoint.load(small).backbone.state_dict()
+    moved = (tmp_path / "zoo").rename(tmp_path / "moved")
+    for file in tmp_path.glob("small.*"):
+        file.rename(moved / file.name)
+    found = checkpoint.load(moved / "small.safetensors").backbone.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in wanted.items())
+    checkpoint.save(moved / "base", *bound(7), CARD)
+    with pytest.raises(UserError, match="the two do not belong together"):
+        load(moved / "small.safetensors")
 
 
 def test_a_card_cannot_name_another_base(tmp_path, base):

