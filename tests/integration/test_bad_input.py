@@ -140,6 +140,12 @@ MISTAKES = {
 }
 
 
+def test_no_step_is_no_training(fit):
+    code, _, said = fit({"trainer.limit_train_batches": 0})
+    assert code == 2
+    assert said.startswith("tlzoo: nothing was trained: limits of the trainer")
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_said_and_nothing_is_begun(mistake, fit, few, tmp_path):
     changes, message = MISTAKES[mistake]
