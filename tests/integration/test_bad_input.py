@@ -86,7 +86,7 @@ MISTAKES = {
         {"model.backbone": {"class_path": "CGNN"}},
         (
             "model.backbone: there is no class 'CGNN'; there are: ALIGNN, CGCNN, CHGNet, DescriptorMLP, "
-            "MomentNet, SevenNet; did you mean 'CGCNN'?"
+            "MomentNet, Roost, SevenNet; did you mean 'CGCNN'?"
         ),
     ),
     "unknown head": (
@@ -100,7 +100,7 @@ MISTAKES = {
         {"model.freezing": {"class_path": "2B"}},
         (
             "model.freezing: there is no class '2B'; there are: "
-            "All, Gradual, LPFT, LastLayer, LoRA, NewHead, Only, ThreeBody, TwoBody"
+            "All, Biases, Gradual, LPFT, LastLayer, LoRA, NewHead, Only, ThreeBody, TwoBody"
         ),
     ),
     "missing column": (
@@ -138,6 +138,12 @@ MISTAKES = {
         ),
     ),
 }
+
+
+def test_no_step_is_no_training(fit):
+    code, _, said = fit({"trainer.limit_train_batches": 0})
+    assert code == 2
+    assert said.startswith("tlzoo: nothing was trained: limits of the trainer")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -257,6 +257,23 @@ def test_folds_are_not_put_where_a_run_is(fit, done, tlzoo, work):
     assert "holds another run, without folds" in answer.err
 
 
+def test_one_training_is_not_put_where_folds_are(tlzoo, done, few, work):
+    before = {path.name: path.read_bytes() for path in done[0].iterdir() if path.is_file()}
+    fitted = tlzoo("fit", "--config", work / "done.yaml", "--run-dir", done[0])
+    compared = tlzoo("finetune", few, "--target", "band_gap", "--from", "cgcnn-fe", "--run-dir", done[0])
+    for answer in (fitted, compared):
+        assert answer.code == 2
+        assert f"{done[0]} holds a run with folds; choose another --run-dir" in answer.err
+    assert before == {path.name: path.read_bytes() for path in done[0].iterdir() if path.is_file()}
+
+
+def test_atoms_are_asked_of_one_fold(tlzoo, done, few):
+    answer = tlzoo("predict", done[0], few, "--per-atom")
+    assert answer.code == 2
+    assert f"--per-atom needs one of them: {done[0] / 'fold-1'}" in answer.err
+    assert tlzoo("predict", done[0] / "fold-1", few, "--per-atom").code == 0
+
+
 def test_commands_take_the_directory(tlzoo, done, few, work):
     folder, _ = done
     tested = tlzoo("test", folder)

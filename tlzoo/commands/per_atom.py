@@ -20,6 +20,7 @@ from tlzoo.model.answering import answer_inputs
 from tlzoo.model.contributions import columns, pool_of
 from tlzoo.model.trained import Model
 from tlzoo.transfer.finetune.chosen import load
+from tlzoo.transfer.finetune.folded import Folded
 
 # Kinds of atoms that are shown on the screen, and digits behind the point of the largest number.
 ROWS: Final = 20
@@ -33,6 +34,11 @@ def show(asked: Predicted, given: Inputs, output: Path | None) -> int:
         UserError: The model is no network that pools atoms.
     """
     model = load(asked.model)
+    if isinstance(model, Folded):
+        raise UserError(
+            f"{asked.model} predicts with the models of {len(model.members)} folds together; --per-atom "
+            f"needs one of them: {Path(asked.model) / 'fold-1'}"
+        )
     if not isinstance(model, Model):
         raise UserError(
             f"{asked.model} predicts from frozen features, of which nothing is known by atom; --per-atom "

@@ -139,6 +139,16 @@ def is_folds(folder: str | Path) -> bool:
     return (Path(folder) / FILE).is_file()
 
 
+def refuse_folds(folder: Path) -> None:
+    """Refuse a directory of folds for one training or comparison: two results would be mixed.
+
+    Raises:
+        UserError: It has folds, finished or not.
+    """
+    if is_folds(folder) or (folder / "fold-1").is_dir():
+        raise UserError(f"{folder} holds a run with folds; choose another --run-dir, or delete that one")
+
+
 def read(folder: Path) -> FoldRecord:
     """Read the record in a directory.
 

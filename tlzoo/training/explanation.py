@@ -27,10 +27,13 @@ def explained(message: str, parser: argparse.ArgumentParser) -> str:
         more = "".join(f"; {problem}" for problem in plugins.load()) + did_you_mean(unknown["name"], there)
         return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}{more}"
     nested = re.search(r'key "(?P<key>[\w.]+)":.*NestedArg\(key=\'(?P<name>[\w.]+)\'', message, re.DOTALL)
+    nested = nested or re.search(r'key "(?P<key>[\w.]+)":(?P<name>)\s+Expected an instantiatable', message)
     if nested is not None and nested["key"] in KINDS:
         classes = ", ".join(sorted(kind.__name__ for kind in concrete(KINDS[nested["key"]])))
         flag, name = f"--{nested['key']}", nested["name"].removeprefix("init_args.")
-        return f"{flag}.{name} is of which class? Give {flag} CLASS, too; there are: {classes}"
+        return (
+            f"{flag}{'.' * bool(name)}{name} is of which class? Give {flag} CLASS, too; there are: {classes}"
+        )
     keys = [action.dest for action in parser._actions]  # there is no public list
     if option := re.match(r"unrecognized arguments: (--[\w.-]+)", message):
         return message + nearest(option[1], [f"--{key}" for key in keys])

@@ -23,7 +23,7 @@ from tlzoo.machine import distributed, latest
 from tlzoo.machine.files import write_text
 from tlzoo.machine.remarks import once
 from tlzoo.machine.runtime import multiplies_bf16
-from tlzoo.model import checkpoint
+from tlzoo.model import checkpoint, cross_conformal
 from tlzoo.training import cluster
 from tlzoo.training.bundle import Batches, Bundle, Followers, Member, shape
 from tlzoo.training.configuration import RUN_DIR, Configuration, Experiment, trainer_of
@@ -232,6 +232,11 @@ def _finished(
     run: Run, experiment: Experiment, trainer: pl.Trainer, history: History, *, mapped: bool = False
 ) -> None:
     """Measure what was kept, and export it; draw its crystals, too, if they are to be mapped."""
+    if not run.best.exists() and trainer.global_step == 0:
+        raise UserError(
+            "nothing was trained: limits of the trainer, such as limit_train_batches or max_steps, leave "
+            "no step"
+        )
     load_weights(experiment.task, run.best)
     evaluate(run, experiment, trainer, "train", "val")
     if distributed.rank() == 0:
@@ -251,6 +256,7 @@ def _trained(
 ) -> Run:
     values, run = config.values, config.run
     run.check()
+    cross_conformal.refuse_folds(run.path)
     begin = _beginning(config)
     experiment = config.build()
     task, data = experiment.task, experiment.data

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 from pymatgen.core import Lattice, Molecule, Structure
@@ -46,6 +47,16 @@ def test_missing_path(tmp_path):
     assert message(tmp_path / "x.cif").startswith(
         "x.cif does not exist; wanted a folder or .zip of CIF/POSCAR files"
     )
+
+
+def test_what_looks_like_a_formula_is_told_why_it_is_none():
+    assert message(Path("Xx2O3")).endswith("or an ASE .db; nor is it a formula: 'Xx' is no element")
+    assert message(Path("nowhere")).endswith("or an ASE .db")
+
+
+def test_an_empty_name_is_not_this_directory():
+    with pytest.raises(UserError, match="an empty name stands for no crystals; wanted a folder"):
+        read("")
 
 
 def test_unknown_kind(tmp_path):

@@ -37,6 +37,11 @@ def test_of_a_command_line(words, message):
     assert str(caught.value) == message
 
 
+def test_an_argument_of_no_class():
+    with pytest.raises(UserError, match=r"--model.backbone is of which class\? Give --model.backbone CLASS"):
+        Configuration.parsed(["--data.source=a", "--model.backbone.dim=16"])
+
+
 @pytest.mark.parametrize(
     ("tree", "message"),
     [

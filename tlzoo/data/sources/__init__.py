@@ -17,7 +17,7 @@ from tlzoo.data.sources.folder import (
     structure_files,
     unzipped,
 )
-from tlzoo.data.sources.formula import Formula, is_formula
+from tlzoo.data.sources.formula import Formula, is_formula, like_formula
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.reader import Reader
 from tlzoo.data.sources.records import Columns, Record, Records, Table, assemble, finish, sound
@@ -93,6 +93,8 @@ def read_all(
     Raises:
         UserError: Nothing at all can be read from the path.
     """
+    if not str(path).strip():
+        raise UserError(f"an empty name stands for no crystals; wanted {WANTED}")
     path = Path(path)
     if not path.exists() and is_formula(str(path)):
         text = str(path)
@@ -100,7 +102,8 @@ def read_all(
             assemble([Record(text, Place(text), Formula(text))]), targets=targets, units=units or {}
         )
     if not path.exists():
-        raise UserError(f"{path} does not exist; wanted {WANTED}")
+        formula = f"; nor is it a formula: {why}" if (why := like_formula(str(path))) else ""
+        raise UserError(f"{path} does not exist; wanted {WANTED}{formula}")
     labels_wanted = targets is None or len(targets) > 0
     if path.name == "id_prop.csv" and structure_column is None and structure_files(path.parent):
         path = path.parent

@@ -54,6 +54,21 @@ def is_formula(text: str) -> bool:
     return True
 
 
+def like_formula(text: str) -> str:
+    """Return why a text that looks like a formula is none; "" of other texts.
+
+    >>> like_formula("Xx2O3"), like_formula("Crystals.cif"), like_formula("folder")
+    ("'Xx' is no element", '', '')
+    """
+    if not re.fullmatch(r"(?=.*\d)(\d*[(\[]*[A-Z][\w.()\[\]+·*-]*)", text) or re.search(r"\.[A-Za-z]", text):
+        return ""
+    try:
+        read_formula(text)
+    except FormulaError as error:
+        return str(error).rpartition(": ")[2]
+    return ""
+
+
 def read_formula(text: str) -> list[tuple[int, int]]:
     """Return atomic numbers, ascending, and the atoms of each in the smallest formula of whole numbers.
 

@@ -26,7 +26,7 @@ from tlzoo.machine.files import write_table, write_text
 from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
 from tlzoo.machine.runtime import single_threaded
-from tlzoo.model import answer_record, ensemble
+from tlzoo.model import answer_record, cross_conformal, ensemble
 from tlzoo.model.answer_record import FROZEN, NETWORK, SHOWN
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.model.known_crystals import known_crystals
@@ -157,6 +157,7 @@ def compare(
         UserError: The model or the data cannot be read, the directory holds another comparison, training was
             stopped, or all trainings of a side diverge.
     """
+    cross_conformal.refuse_folds(request.run_dir)
     with held(request.run_dir, "choose another --run-dir"):
         found = _compared(request, say, known)
         if request.run_dir == request.place():
