@@ -25,6 +25,7 @@ TABLES = {
     "ju2021_sps_kappa",
     "aflow_agl",
     "runs/teaching.parquet",
+    "runs/teaching-everything.parquet",
     "runs/compositions.parquet",
 }
 # experiments that start from the run of another

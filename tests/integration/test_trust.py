@@ -110,7 +110,7 @@ def test_the_same_from_python(folder, tlzoo, tmp_path):
 def test_every_checkpoint_knows_what_it_has_learned_from():
     cards = [library.find(name) for name in library.names(library.repository() / "checkpoints")]
     assert len(cards) >= 16
-    for card, path in cards:
+    for card, path, _ in cards:
         if card.package:
             continue  # nobody tells
         domain = Network(card.name, package.load(path), card.targets[0]).domain()

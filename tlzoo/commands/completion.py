@@ -129,7 +129,8 @@ def _fill(
     for metavar in [*places, *PLACE.findall(listed)]:
         completed(parser.add_argument(metavar, nargs="*" if metavar == "INPUT" else None), metavar)
     known: set[str] = set()
-    for spelled, about in OPTION.findall(text):
+    for spelled, told_about in OPTION.findall(text):
+        about = told_about.replace("%", "%%")  # which argparse fills in
         flags, metavar = _flags(spelled)
         flags = [flag for flag in flags if flag not in known]
         known |= {*flags}

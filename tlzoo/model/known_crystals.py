@@ -81,7 +81,8 @@ def _of(name: str, crystals: Crystals, rows: Rows, source: str, sha256: object =
 def _own(card: Mapping[str, Any], weights: Path, crystals: Crystals, rows: Rows, source: str) -> Seen:
     """Return what a model has learned itself, not what it started from."""
     training = card.get("training") or {}
-    if keeps_out(source) and PRETRAINING in (training.get("source"), training.get("base")):
+    kept_out = training.get("excluded") and PRETRAINING in (training.get("source"), training.get("base"))
+    if kept_out and keeps_out(source):
         return Seen(np.zeros(len(rows), dtype=bool), "all of it was kept out")
     run = run_of(weights)
     if run is not None and card.get("data_sha256") == crystals.content_hash:

@@ -227,9 +227,13 @@ def _start(name: str, card: Mapping[str, Any]) -> Card:
 
 
 def _errors_before(card: Card) -> dict[str, Any]:
-    """Return the errors of the checkpoint that a run started from, and of which crystals they are."""
+    """Return the errors of the checkpoint that a run started from, of which crystals they are and of what."""
     content = to_builtins(card)
-    return {"cross_validation": [content["training"]["test"]], "metrics": content["metrics"]}
+    return {
+        "cross_validation": [content["training"]["test"]],
+        "metrics": content["metrics"],
+        "theory": content["theory"],
+    }
 
 
 def _errors(run: Run, recipe: Mapping[str, Any], folds: Sequence[Run]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_narrowed(tlzoo):
     networks = everything.narrowed(None, "alignn", ())
     assert {card.name.split("-")[0] for card in networks.cards} == {"alignn"}
     both = everything.narrowed("phonons.*", "MomentNet", ("Si", "O"))
-    assert [card.name for card in both.cards] == ["momentnet-u"]
+    assert [card.name for card in both.cards] == ["momentnet-all", "momentnet-u"]
     assert len(both.targets(both.cards[0])) == 4
     assert everything.narrowed("phonons.*", None, ("Og",)).cards == []
 

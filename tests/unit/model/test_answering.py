@@ -9,7 +9,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.descriptors.descriptor_options import DescriptorOptions
 from tlzoo.errors import UserError
-from tlzoo.graphs import graph_chunk
+from tlzoo.graphs import conventions
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.workers import NoGraphError
@@ -35,7 +35,7 @@ def crystals():
 def seen(monkeypatch):
     """How often the neighbours of each crystal were searched, and its elements looked up, by its cell."""
     searched, looked_up = Counter(), Counter()
-    search, look_up = graph_chunk.all_neighbours, answering.uncovered_rows
+    search, look_up = conventions.all_neighbours, answering.uncovered_rows
 
     def all_neighbours(cells, options):
         searched.update(map(np.ndarray.tobytes, cells.lattice))
@@ -45,7 +45,7 @@ def seen(monkeypatch):
         looked_up.update(map(np.ndarray.tobytes, crystals.lattice))
         return look_up(crystals)
 
-    monkeypatch.setattr(graph_chunk, "all_neighbours", all_neighbours)
+    monkeypatch.setattr(conventions, "all_neighbours", all_neighbours)
     for module in ("model.answering", "data.check", "data.known_elements"):
         monkeypatch.setattr(f"tlzoo.{module}.uncovered_rows", uncovered_rows)
     return searched, looked_up

@@ -1,6 +1,7 @@
 """Several trainings as one: what each would be alone, in its own directory, whatever the others do."""
 
 import json
+import re
 from copy import deepcopy
 
 import numpy as np
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.usefixtures("quick", "cache")
 
 CGCNN = {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 2}}
 MOMENTNET = {"class_path": "MomentNet", "init_args": {"dim": 8, "depth": 1}}
+# The derivative of a bias before a batch normalisation is rounding, which AdamW makes steps of; the mean follows.
+FREE = re.compile(r"backbone\.(bonds|angles)\.([14]\.bias|[25]\.running_mean)")
 ALIGNN = {"class_path": "ALIGNN", "init_args": {"dim": 8, "alignn_layers": 1, "gcn_layers": 1}}
 
 
@@ -102,7 +105,8 @@ def assert_alike(run, other):
     assert steps == wanted_steps
     for name, values in state["state_dict"].items():
         assert values.untyped_storage().size() == values.numel() * values.element_size(), "of its own alone"
-        torch.testing.assert_close(values, straight["state_dict"][name], rtol=1e-5, atol=1e-5)
+        near = 1e-3 if FREE.fullmatch(name) else 1e-5
+        torch.testing.assert_close(values, straight["state_dict"][name], rtol=1e-5, atol=near)
 
 
 @pytest.mark.parametrize("backbone", [CGCNN, MOMENTNET, ALIGNN], ids=["cgcnn", "momentnet", "alignn"])

@@ -18,7 +18,7 @@ NEEDED = {"model": {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": 
             ["--data.split.seed", "5"],
             (
                 "--data.split.seed is of which class? Give --data.split CLASS, too; there are: "
-                "ByComposition, FromColumn, FromFile, KFold, LeaveElementOut, MatbenchFold, PaperTrial, "
+                "ByComposition, FoldOf, FromColumn, FromFile, KFold, LeaveElementOut, MatbenchFold, PaperTrial, "
                 "Pretraining, Random, RepeatedKFold, Sampled"
             ),
         ),
@@ -26,7 +26,7 @@ NEEDED = {"model": {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": 
             ["--model.backbone", "CGCN"],
             (
                 "model.backbone: there is no class 'CGCN'; there are: ALIGNN, CGCNN, CHGNet, DescriptorMLP, "
-                "MomentNet, SevenNet; did you mean 'CGCNN'?"
+                "MomentNet, Roost, SevenNet; did you mean 'CGCNN'?"
             ),
         ),
     ],
