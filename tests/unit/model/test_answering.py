@@ -70,7 +70,7 @@ class TestOnce:
         assert seen == (once(crystals), once(crystals))
 
     def test_screening(self, files, crystals, seen, tmp_path):
-        names = ["cgcnn-fe", "momentnet-all"]
+        names = ["cgcnn-fe", "cgcnn-mpt"]
         request = Request(models=names, pool=str(files), target="formation_energy", shard=16)
         screen(request, Options(output=tmp_path / "ranked.parquet", jobs=1))
         searched, looked_up = seen

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("quick", "cache")
 
 CGCNN = {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 2}}
 MOMENTNET = {"class_path": "MomentNet", "init_args": {"dim": 8, "depth": 1}}
-# The derivative of a bias before a batch normalisation is rounding, which AdamW makes steps of; the mean follows.
+# A bias before a batch normalisation has no derivative but rounding, which AdamW makes steps of.
 FREE = re.compile(r"backbone\.(bonds|angles)\.([14]\.bias|[25]\.running_mean)")
 ALIGNN = {"class_path": "ALIGNN", "init_args": {"dim": 8, "alignn_layers": 1, "gcn_layers": 1}}
 
