@@ -156,8 +156,16 @@ def listed() -> Mapping[str, Entry]:
         return {}
     if "://" in zoo:
         return _of_server(zoo, fetch.offline())
+    if not Path(zoo).is_dir():
+        _no_folder(zoo)
     file = Path(zoo) / FILE
     return _of_file(file, file.stat().st_mtime_ns) if file.is_file() else {}
+
+
+@lru_cache(maxsize=8)
+def _no_folder(zoo: str) -> None:
+    """Say so, once."""
+    logger.warning("TLZOO_ZOO names %s, which is no folder: no checkpoints are taken from there", zoo)
 
 
 @lru_cache(maxsize=8)

@@ -10,16 +10,21 @@ class Removed(NamedTuple):
     Attributes:
         sha256: SHA-256 of its weights, by which results of studies that started from it are known.
         instead: What to take.
+        again: Whether its recipe is still there.
     """
 
     sha256: str
     instead: str
+    again: bool = True
 
 
 TAKE: Final = "momentnet-u"
 REMOVED: Final = {
     "alignn-s-mpt-no-ph": Removed("af6a10b3ca7969a118a33083115fb5bcf0074940d8034788d13bbd6306707c91", TAKE),
     "cgcnn-fe-bg": Removed("dafb649e8b474321a86780c6432560521ec288e9366f70b97c5fba2590a3e0b8", TAKE),
+    "cgcnn-fe-bg-all": Removed(
+        "7168cde9a50a28a133231bcd4b880563cfb25ef9e2ebfd9e6117bf83f244abb9", "momentnet-all", again=False
+    ),
     "cgcnn-gv-taught": Removed("f8da0ccb22aae8ce6fa2c04547f27160883a17720f566e0dbad3ffcc8025465c", TAKE),
     "cgcnn-mpt-no-bg": Removed("33b03d70df0bfe6218089c80e9b43ef91e318b41731c6396a1e71a5ecf05df4f", TAKE),
     "cgcnn-mpt-no-dc": Removed("8ac6fe2a3022dbaa54eb914b6d63a5d2da0acd09b23ae209392a075155005d59", TAKE),
@@ -37,7 +42,7 @@ def trained(name: str) -> Path:
 
 def message(name: str) -> str:
     """Say what became of one."""
-    return (
-        f"the checkpoint {name} is not published any more: take {REMOVED[name].instead}, or train it with "
-        f"`make pretrain-{name}`; its name then means {trained(name)}"
-    )
+    text = f"the checkpoint {name} is not published any more: take {REMOVED[name].instead}"
+    if not REMOVED[name].again:
+        return text
+    return f"{text}, or train it with `make pretrain-{name}`; its name then means {trained(name)}"

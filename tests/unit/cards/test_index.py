@@ -142,6 +142,13 @@ def test_a_server_that_was_never_there_is_told_of(monkeypatch, caplog):
         library.find("gap-one")
 
 
+def test_a_folder_that_is_not_there_is_told_of(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("TLZOO_ZOO", str(tmp_path / "gruop"))
+    with pytest.raises(UserError, match="ours is no model"):
+        library.locate("ours")
+    assert "gruop, which is no folder" in caplog.text
+
+
 def test_an_amended_card_replaces_the_old_one(server, shelf, monkeypatch):
     path = library.locate("gap-one")
     card = json.loads((shelf / "gap-one.json").read_text())

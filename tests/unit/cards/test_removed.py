@@ -15,7 +15,8 @@ from tlzoo.study.identity import published
 def test_a_name_says_what_to_take_instead(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert REMOVED[name].instead in library.names()
-    said = f"take {REMOVED[name].instead}, or train it with `make pretrain-{name}`"
+    said = f"take {REMOVED[name].instead}"
+    said += f", or train it with `make pretrain-{name}`" if REMOVED[name].again else "$"
     for ask in (tlzoo.load, library.locate, library.find):
         with pytest.raises(UserError, match=said):
             ask(name)
