@@ -19,7 +19,7 @@ What people set first:
   --run-dir DIR              directory of the run; by default a new one, with a link to it \
 (default: runs/latest)
   --model.backbone CLASS     network that turns a crystal into a vector (its embedding)
-                             CGCNN, ALIGNN, MomentNet, DescriptorMLP; Roost reads formulas
+                             CGCNN, ALIGNN, MomentNet, DescriptorMLP, Roost
   --model.head CLASS         layers that predict from the embedding: one number, several, a class …
                              Regression, MultiProperty, Classification, Gaussian, Quantile
   --model.freezing CLASS     which layers of a pretrained network are trained; by default all
