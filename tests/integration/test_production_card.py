@@ -65,7 +65,7 @@ def test_its_errors_are_those_of_all_folds_together(tlzoo, runs, tmp_path):
     assert [part.crystals for part in card.cross_validation] == tables_sizes(tables)
     assert card.training.test.crystals == 0
     said = " ".join(answer.out.split())
-    assert f"on {crystals:,} crystals ({FOLDS}-fold cross-validation)" in said
+    assert f"on {crystals:,} crystals (measured by {FOLDS}-fold cross-validation)" in said
     assert "so it is made to predict" in said
     assert tested["prediction"].min() >= 0.5, "the least value holds wherever a head predicts"
 
@@ -88,10 +88,7 @@ def test_one_trained_further_on_all_states_the_errors_of_its_start(tlzoo, runs, 
     answer = tlzoo("zoo", "publish", tmp_path / "run", "net", *WORDS, *place)
     assert answer.code == 0, answer.err
     said = " ".join(answer.out.split())
-    assert (
-        f"on {start.training.test.crystals} crystals (the checkpoint that it was trained further from)"
-        in said
-    )
+    assert f"on {start.training.test.crystals} crystals (measured before it learned from them)" in said
     card = Card.read(tmp_path / "out" / "net.json")
     assert card.metrics == start.metrics
     assert kind_of(card) == PRODUCTION

@@ -388,7 +388,7 @@ class Card(Record, frozen=True, kw_only=True):
         parts = f"{training.train.crystals:,} crystals to learn from, "
         parts += f"{training.val.crystals:,} to choose the epoch"
         if self.cross_validation:
-            parts += f"; errors by {self.tested_by}, so it is made to predict"
+            parts += f"; errors {self.tested_by}, so it is made to predict"
         else:
             parts += f", {training.test.crystals:,} for the test"
         base = f" ({training.base} and more)" if training.base else ""
@@ -419,11 +419,11 @@ class Card(Record, frozen=True, kw_only=True):
 
     @property
     def tested_by(self) -> str:
-        """Say where the errors are from if the network has learned from every crystal; else nothing."""
+        """Say how errors were measured if the network has learned from every crystal; else nothing."""
         if len(self.cross_validation) == 1:
-            return "the checkpoint that it was trained further from"
+            return "measured before it learned from them"
         folds = len(self.cross_validation)
-        return f"{folds}-fold cross-validation" if folds else ""
+        return f"measured by {folds}-fold cross-validation" if folds else ""
 
     def called(self, target: str, unit: str) -> str:
         """Return the name of a target with its unit, and by which method its labels were had."""
