@@ -6,6 +6,7 @@ the model itself is changed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 from tlzoo.commands import arguments, say
@@ -52,7 +53,7 @@ def main(args: Sequence[str]) -> None:
     say(results_table(found))
     if "unseen" in found:
         errors = {name: value for name, value in found["unseen"].items() if name != "crystals"}
-        told = ", ".join(f"{name} {value:.4g}" for name, value in errors.items())
+        told = ", ".join(f"{name} {value:.4g}" for name, value in errors.items() if not isnan(value))
         say(f"without crystals that were in training ({found['unseen']['crystals']:,} left): {told}")
     for name, each in found.get("intervals", {}).items():
         number, share = f"{each['held']:,} of {each['crystals']:,}", each["held"] / each["crystals"]

@@ -56,7 +56,7 @@ def results_table(metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], i
     lines = [f"{'':28}{'crystals':>10}" + "".join(f"{name:>{max(14, len(name) + 2)}}" for name in names)]
     for label, crystals, row in rows:
         lines.append(f"{label:28}{crystals:>10}" + "".join(_cell(name, row.get(name)) for name in names))
-    units = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in metrics["targets"].items())
+    units = ", ".join(with_unit(name, metrics["targets"][name], "{} in {}") for name in _labelled(metrics))
     errors = " and ".join(name for name in ("mae", "rmse") if name in names)
     note = f"; {errors} in the unit of the target" if errors else ""
     return "\n".join([*(line.rstrip() for line in lines), f"({units}{note})"])
@@ -95,12 +95,28 @@ def _interval(name: str, unit: str, one: Mapping[str, Any]) -> str:
     return text
 
 
+def _labelled(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the targets of which a label is known in some part."""
+    targets = list(metrics["targets"])
+    if len(targets) == 1:
+        return targets
+    parts = [metrics[part] for part in PARTS if metrics.get(part) is not None]
+    known = {
+        target for target in targets for part in parts for value in _of(target, part).values() if _is(value)
+    }
+    return [target for target in targets if target in known]
+
+
+def _is(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
+
+
 def measured_rows(
     metrics: Mapping[str, Any], labels: Mapping[tuple[str, str], int]
 ) -> Iterator[tuple[str, int, Row]]:
     """Yield what a table of results has in a row: what was measured, of how many crystals, its errors."""
-    targets = list(metrics["targets"])
-    several = len(targets) > 1
+    several = len(metrics["targets"]) > 1
+    targets = _labelled(metrics)
     for part in PARTS:
         if (measured := metrics.get(part)) is None:
             continue
@@ -109,7 +125,7 @@ def measured_rows(
             row = {name: value for name, value in measured.items() if name != "crystals"}
             count = labels.get((part, target), measured["crystals"])
             yield label, count, _of(target, row) if several else row
-        if several:
+        if len(targets) > 1:
             yield f"{part}, all", measured["crystals"], {name: measured.get(name) for name in OVERALL}
     for target, baselines in metrics.get("baselines", {}).items():
         for name, parts in baselines.items():

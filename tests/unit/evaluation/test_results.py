@@ -45,6 +45,13 @@ def test_a_target_without_any_label_has_none(tmp_path):
     assert Run(tmp_path / "none").labels == {}
 
 
+def test_what_nobody_knows_is_not_listed():
+    part = {"crystals": 3, "mae_gap": 0.5, "mae_second": float("nan"), "relative_mae": 1.0}
+    text = results_table({"targets": {"gap": "eV", "second": "GPa"}, "test": part})
+    assert [row[:2] for row in cells(text)[1:]] == [["test,", "gap"], ["(gap", "in"]]
+    assert "second" not in text
+
+
 @pytest.mark.parametrize(
     ("unit", "end"),
     [("GPa", "gap in eV, second in GPa"), ("1", "gap in eV, second"), ("", "gap in eV, second")],
