@@ -46,8 +46,9 @@ def test_findings_count_what_is_in_the_results(part, tmp_path, capsys, monkeypat
     bad = next(value for value in there if value != baseline.get(axis))
     for run in runs:
         error = {baseline.get(axis): 2.0, bad: 4.0}.get(run.labels[axis], 1.0)
-        facts = {"val_mae": error, "test_mae": error, "n_test": 3, "unit": "eV"}
-        predictions = pd.DataFrame({"id": list("abc"), "target": 0.0, "prediction": [error, -error, error]})
+        facts = {"val_mae": error, "test_mae": error, "n_test": 5, "unit": "eV"}
+        said = [error, -error, error, -error, error]
+        predictions = pd.DataFrame({"id": list("abcde"), "target": 0.0, "prediction": said})
         row = {"id": run.id, "labels": dict(run.labels), "status": "done", "seconds": 1.0, "finished": "2026"}
         folder.write({**row, **facts}, predictions)
     monkeypatch.setattr("sys.argv", ["findings", part, "--dir", str(tmp_path)])
