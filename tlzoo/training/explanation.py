@@ -27,7 +27,9 @@ def explained(message: str, parser: argparse.ArgumentParser) -> str:
         more = "".join(f"; {problem}" for problem in plugins.load()) + did_you_mean(unknown["name"], there)
         return f"{unknown['key']}: there is no class {unknown['name']!r}; there are: {', '.join(there)}{more}"
     nested = re.search(r'key "(?P<key>[\w.]+)":.*NestedArg\(key=\'(?P<name>[\w.]+)\'', message, re.DOTALL)
-    nested = nested or re.search(r'key "(?P<key>[\w.]+)":(?P<name>)\s+Expected an instantiatable', message)
+    # as jsonargparse says it now, and as 4.50 does
+    abstract = r"(?:Expected an instantiatable|Problem with given class_path '[\w.]+\.(?:Backbone|Head)')"
+    nested = nested or re.search(rf'key "(?P<key>[\w.]+)":(?P<name>)\s+{abstract}', message)
     if nested is not None and nested["key"] in KINDS:
         classes = ", ".join(sorted(kind.__name__ for kind in concrete(KINDS[nested["key"]])))
         flag, name = f"--{nested['key']}", nested["name"].removeprefix("init_args.")
