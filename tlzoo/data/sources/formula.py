@@ -28,6 +28,8 @@ LONGEST: Final = 200
 Amounts: TypeAlias = dict[int, Fraction]
 
 _PLAIN: Final = str.maketrans("₀₁₂₃₄₅₆₇₈₉[]{}•∙⋅", "0123456789()()···")
+# "CuSO4.5H2O": 4.5 atoms of oxygen, or five molecules of water?
+_HYDRATE: Final = re.compile(r"([1-9]\d*)\.(\d*)(\(?(?:H2O|D2O|NH3)(?![a-z\d]))")
 _TOKEN: Final = re.compile(r"([A-Z][a-z]?)|(\()|(\))|(\d+\.?\d*|\.\d+)")
 
 
@@ -79,11 +81,18 @@ def read_formula(text: str) -> list[tuple[int, int]]:
     ([(51, 3), (52, 6), (83, 1)], [(8, 8), (15, 2), (20, 3)])
 
     Raises:
-        FormulaError: It is none; the message says where, or it has more than 10,000 atoms.
+        FormulaError: It is none; the message says where. Or it can be read in two ways, or has more than
+            10,000 atoms.
     """
     plain = re.sub(r"\s|_", "", text.translate(_PLAIN)).replace("*", "·")
     if not plain or len(plain) > LONGEST:
         raise FormulaError(f"is no formula: {text.strip()[:60]!r}")
+    if (hydrate := _HYDRATE.search(plain)) and hydrate[2]:
+        joined = plain[: hydrate.start()] + hydrate[1] + "·" + hydrate[2] + plain[hydrate.start(3) :]
+        raise FormulaError(
+            f"is {text.strip()!r}, where {hydrate[1]}.{hydrate[2]} may be a number, or two with a full stop between "
+            f"two compounds: write {joined} or, if it is a number, each element once"
+        )
     amounts: Amounts = {}
     for part in plain.split("·"):
         times = re.match(r"\d+\.?\d*|\.\d+", part)
