@@ -90,8 +90,8 @@ def read_formula(text: str) -> list[tuple[int, int]]:
     if (hydrate := _HYDRATE.search(plain)) and hydrate[2]:
         joined = plain[: hydrate.start()] + hydrate[1] + "·" + hydrate[2] + plain[hydrate.start(3) :]
         raise FormulaError(
-            f"is {text.strip()!r}, where {hydrate[1]}.{hydrate[2]} may be a number, or two with a full stop between "
-            f"two compounds: write {joined} or, if it is a number, each element once"
+            f"is {text.strip()!r}, where {hydrate[1]}.{hydrate[2]} may be a number, or a stop between two "
+            f"compounds: write {joined} or, if it is a number, each element once"
         )
     amounts: Amounts = {}
     for part in plain.split("·"):
