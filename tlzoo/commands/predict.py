@@ -14,7 +14,7 @@ from tlzoo.errors import UserError
 from tlzoo.machine.plural import counted
 from tlzoo.transfer import features
 
-EXAMPLE = "tlzoo predict momentnet-u Si.cif crystals/ -o predictions.csv"
+EXAMPLE = "tlzoo predict momentnet-all Si.cif crystals/ -o predictions.csv"
 
 
 def main(args: Sequence[str]) -> int:
