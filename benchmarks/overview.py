@@ -1,4 +1,4 @@
-"""The figures of the first pages: draws ``docs/figures/transfer.png`` and ``docs/figures/head.png``.
+"""Errors as bars: draws transfer.png, head.png, several.png and controls.png of ``docs/figures``.
 
 ``python -m benchmarks.overview`` draws what ``results/studies`` holds; nothing is trained. The best published
 errors are those of ALIGNN over all sources of Devi et al., npj Comput. Mater. 10, 300 (2024).
@@ -25,14 +25,14 @@ class Panel(NamedTuple):
     Attributes:
         study: Whose results, ``results/studies/STUDY.parquet``.
         target: The property, as the study calls it.
-        size: Labels to learn from.
+        size: Labels to learn from; None where the study has but one number.
         title: What is measured, with its unit.
         published: The best published error, in the same unit.
     """
 
     study: str
     target: str
-    size: str
+    size: str | None
     title: str
     published: float
 
@@ -68,6 +68,33 @@ HEADS: Final = (
     Bar("new-head", "new head", "#56B4E9", "//"),
     Bar("kept-head", "trained head kept", "#0072B2", "xx"),
 )
+SEVERAL: Final = (
+    Panel("mpt", "phonons", "800", "phonon peak\n1/cm", 45.7),
+    Panel("mpt", "dielectric", "800", "dielectric\nconstant", 2.26),
+    Panel("mpt", "piezoelectric", "800", "piezoelectric\nmodulus, C/m²", 0.731),
+    Panel("mpt", "log_gvrh", "800", "shear modulus\nlog10(GPa)", 0.112),
+    Panel("mpt", "expt_gap", "800", "measured gap\neV", 0.475),
+    Panel("mpt", "band_gap", "800", "computed gap\neV", 0.552),
+)
+SOURCES: Final = (
+    Bar("scratch", "from scratch", "#999999", ""),
+    Bar("fe", "from 941 formation energies", "#56B4E9", ""),
+    Bar("fe-100K", "from 69,006 formation energies", "#0072B2", "//"),
+    Bar("mpt", "from six properties", "#009E73", "xx"),
+)
+CONTROLS: Final = (
+    Panel("controls", "phonons", None, "phonon peak, 1/cm", 45.7),
+    Panel("controls", "log_gvrh", None, "shear modulus, log10(GPa)", 0.112),
+    Panel("controls", "expt_gap", None, "measured gap, eV", 0.475),
+)
+CONTROLLED: Final = (
+    Bar("scratch", "from scratch", "#999999", ""),
+    Bar("fe", "from 941 formation energies", "#56B4E9", ""),
+    Bar("shuffled", "from shuffled labels", "#E69F00", "//"),
+    Bar("scratch-long", "scratch, 110 epochs", "#999999", "xx"),
+    Bar("scratch-slow", "scratch, low rate", "#666666", ".."),
+    Bar("fe-slow", "from 941, low rate", "#0072B2", ".."),
+)
 PUBLISHED: Final = "best published"
 
 
@@ -75,19 +102,28 @@ def errors(panel: Panel, sources: Sequence[str]) -> pd.DataFrame:
     """Return mean and standard deviation of the test errors over the trials, a row per source."""
     runs = pd.read_parquet(HERE / "results" / "studies" / f"{panel.study}.parquet")
     axis = "source" if "source" in runs else "start"
-    some = runs[runs.chosen.astype(bool) & (runs.target == panel.target) & (runs["size"] == panel.size)]
+    some = runs[runs.chosen.astype(bool) & (runs.target == panel.target)]
+    if panel.size is not None:
+        some = some[some["size"] == panel.size]
     return some.groupby(axis).test_mae.agg(["mean", "std"]).loc[list(sources)]
 
 
 def draw(panels: Sequence[Panel], bars: Sequence[Bar]) -> Figure:
     """Draw a panel for each property, a bar for each way to learn, and the best published error."""
-    figure = Figure(figsize=(2.15 * len(panels), 3.1), layout="constrained")
+    lines = 1 if len(bars) < 5 else 3  # of the legend
+    figure = Figure(figsize=(2.15 * max(len(panels), 4), 2.9 + 0.2 * lines), layout="constrained")
     FigureCanvasAgg(figure)
     for i, panel in enumerate(panels):
         ax = figure.add_subplot(1, len(panels), i + 1)
         fill(ax, panel, bars)
     handles = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=-(-(len(bars) + 1) // lines),
+        frameon=False,
+    )
     figure.supylabel("mean absolute error on test crystals", fontsize=9)
     return figure
 
@@ -115,6 +151,7 @@ def fill(ax: Axes, panel: Panel, bars: Sequence[Bar]) -> None:
             f"{mean:.3g}",
             ha="center",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+            rotation=0 if len(bars) < 4 else 90,
             fontsize=9,
         )
     ax.axhline(panel.published, color="#D55E00", linestyle="--", linewidth=1.4, label=f"{PUBLISHED} (ALIGNN)")
@@ -127,11 +164,13 @@ def fill(ax: Axes, panel: Panel, bars: Sequence[Bar]) -> None:
 DRAWN: Final[Mapping[str, tuple[Sequence[Panel], Sequence[Bar]]]] = {
     "transfer.png": (TRANSFER, WAYS),
     "head.png": (HEAD, HEADS),
+    "several.png": (SEVERAL, SOURCES),
+    "controls.png": (CONTROLS, CONTROLLED),
 }
 
 
 def main() -> None:
-    """Draw both."""
+    """Draw all."""
     for name, (panels, bars) in DRAWN.items():
         with whole(FIGURES / name) as partial:
             draw(panels, bars).savefig(partial, format="png", dpi=110, metadata={"Software": None})

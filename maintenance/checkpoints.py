@@ -23,7 +23,11 @@ WANTED: Final = (
         "momentnet-all",
         ("formation_energy", "band_gap", "log10_g_vrh"),
     ),
-    ("the first two of a formula, without a structure", "roost-fe-bg", ("formation_energy", "band_gap")),
+    (
+        "formation energy and band gap from a formula, without a structure",
+        "roost-fe-bg",
+        ("formation_energy", "band_gap"),
+    ),
     ("measured band gap", "cgcnn-mpt", ("expt_gap",)),
     (
         "phonon frequencies and heat capacity, as the potential SevenNet-0 computes them",

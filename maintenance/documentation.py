@@ -206,8 +206,9 @@ def options(parser: arguments.Parser) -> Iterator[str]:
     """Yield what a command does, and a table of its arguments."""
     yield f"{(parser.description or '').replace('%%', '%')}\n"
     yield f"```text\n{(parser.usage or '').replace('%%', '%')}\n```\n"
-    yield "| argument | meaning |"
-    yield "|---|---|"
+    if parser.fields:
+        yield "| argument | meaning |"
+        yield "|---|---|"
     for action in parser.fields:
         value = (
             ""

@@ -93,7 +93,9 @@ def test_intervals_are_those_of_the_run(run, few, tlzoo, tmp_path):
     held = int((errors["test"] <= card["widths"]["0.9"]).sum())
     assert metrics["test"] == {"held": held, "crystals": 4}
     shown = tlzoo("test", run)
-    assert f"is to hold 80 % (4 {card['left_out']}); it held {held} of 4 test crystals" in shown.out
+    assert (
+        f"should contain 80 % (from 4 {card['left_out']}); it contains {held} of 4 test crystals" in shown.out
+    )
     said = tlzoo("predict", run, few, "-o", tmp_path / "said.csv")
     assert said.code == 0, said.err
     table = pd.read_csv(tmp_path / "said.csv")
@@ -115,7 +117,7 @@ def test_what_intervals_hold_of_other_crystals_is_counted(run, tlzoo, tmp_path):
     held = int(said["band_gap_q5"].le(truth).mul(said["band_gap_q95"].ge(truth)).sum())
     metrics = json.loads((tmp_path / "on" / "metrics.json").read_text())
     assert metrics["intervals"]["band_gap"] == {"held": held, "crystals": 203}
-    assert f"intervals of band_gap, which are to hold 90 %, held {held} of 203" in answer.out
+    assert f"90 % intervals of band_gap contain {held} of 203" in answer.out
 
 
 @pytest.mark.parametrize("head", ["Gaussian", "Quantile"])

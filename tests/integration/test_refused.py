@@ -223,7 +223,7 @@ def test_streams_that_are_closed(closed, here):
 def test_output_that_has_no_arrow(environment, here):
     code, out, error = ended("predict", MODEL, "one.cif", "-o", "p.csv", environment=environment)
     assert (code, error) == (0, b"")
-    assert out == b"1 crystals: formation_energy in eV/atom \\u2192 p.csv\n"
+    assert out == b"1 crystal: formation_energy in eV/atom \\u2192 p.csv\n"
     assert Path("p.csv").is_file()
 
 

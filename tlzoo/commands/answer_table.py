@@ -51,7 +51,7 @@ def text(model: str, card: Mapping[str, Any], units: Mapping[str, str], table: T
     if stated:
         lines += [
             "",
-            *_filled("± and […]: to hold 90 % of crystals like those that they were measured on"),
+            *_filled("± and […]: should contain 90 % of crystals like those they were measured on"),
         ]
     if stated and {trust.FAR, trust.ELEMENTS} & {*table[word]}:
         lines += _filled("Expect larger errors where a crystal is out of domain or has unknown elements")

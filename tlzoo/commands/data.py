@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlzoo.commands import arguments, say
+from tlzoo.machine.plural import counted
 
 SPELLED = {"more": "MORE", "names": "OF", "parts": "--parts A,B", "table": "TABLE", "within": "IN"}
 
@@ -133,7 +134,8 @@ def perturb(
         crystals.select(rows), copies=copies, displacement=displacement, strain=strain, seed=seed
     )
     made.write_parquet(output, source=path, displacement=displacement, strain=strain, seed=seed)
-    say(f"{len(made):,} copies of {len(rows):,} of {len(crystals):,} crystals → {output}")
+    copied = f"{len(made):,} {'copy' if len(made) == 1 else 'copies'} of {len(rows):,}"
+    say(f"{copied} of {counted(len(crystals), 'crystal')} → {output}")
     return 0
 
 
@@ -154,7 +156,8 @@ def join(table: str, more: Sequence[str], *, output: Path) -> int:
     made = joined(table, crystals, {name: read(name) for name in more})
     made.write_parquet(output, base=base_of(table), joined=list(more))
     say(
-        f"{len(made):,} crystals ({len(made) - len(crystals):,} appended), {len(made.columns)} columns "
+        f"{counted(len(made), 'crystal')} ({len(made) - len(crystals):,} appended), "
+        f"{counted(len(made.columns), 'column')} "
         f"({len(made.columns) - len(crystals.columns)} new) → {output}"
     )
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tlzoo.commands import arguments, say
 from tlzoo.commands.answer_requests import Embedded, Inputs, Written
+from tlzoo.machine.plural import counted
 
 EXAMPLE = "tlzoo embed momentnet-u crystals/ --layer states -o features.parquet"
 
@@ -55,5 +56,5 @@ def main(args: Sequence[str]) -> int:
         prepare=features.prepare,
     )
     write_columns(table, written.output, units=features.units(layer))
-    say(f"{len(table['id'])} crystals, {len(table) - 1} numbers each → {written.output}")
+    say(f"{counted(len(table['id']), 'crystal')}, {len(table) - 1} numbers each → {written.output}")
     return 0

@@ -57,7 +57,7 @@ def main(args: Sequence[str]) -> None:
         say(f"without crystals that were in training ({found['unseen']['crystals']:,} left): {told}")
     for name, each in found.get("intervals", {}).items():
         number, share = f"{each['held']:,} of {each['crystals']:,}", each["held"] / each["crystals"]
-        say(f"intervals of {name}, which are to hold 90 %, held {number} ({100 * share:.0f} %)")
+        say(f"90 % intervals of {name} contain {number} ({100 * share:.0f} %)")
     for note in found["notes"]:
         say(note)
     say(f"written to: {found['folder']}")

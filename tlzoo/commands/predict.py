@@ -11,9 +11,10 @@ from functools import partial
 from tlzoo.commands import arguments, say
 from tlzoo.commands.answer_requests import Inputs, Predicted, Shown
 from tlzoo.errors import UserError
+from tlzoo.machine.plural import counted
 from tlzoo.transfer import features
 
-EXAMPLE = "tlzoo predict momentnet-u Si.cif crystals/ -o predictions.csv"
+EXAMPLE = "tlzoo predict momentnet-all Si.cif crystals/ -o predictions.csv"
 
 
 def main(args: Sequence[str]) -> int:
@@ -53,7 +54,7 @@ def main(args: Sequence[str]) -> int:
     else:
         write_columns(table, shown.output)
         told = ", ".join(with_unit(name, unit, "{} in {}") for name, unit in trained.units.items())
-        say(f"{len(table['id'])} crystals: {told} → {shown.output}")
+        say(f"{counted(len(table['id']), 'crystal')}: {told} → {shown.output}")
         for line in answer_table.classes(trained.units, table):
             say(line)
     if doubts:

@@ -14,7 +14,7 @@ from tlzoo.screen.screen_request import Options, Request
 SPELLED = {"folder": "--dir DIR", "where": "--where CONDITION"}
 
 
-EXAMPLE = "tlzoo screen momentnet-u pool.parquet --target band_gap -o ranked.parquet"
+EXAMPLE = "tlzoo screen momentnet-all pool.parquet --target band_gap -o ranked.parquet"
 
 
 def main(args: Sequence[str]) -> int:

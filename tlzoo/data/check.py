@@ -24,6 +24,7 @@ from tlzoo.descriptors.suitability import Options, unusable
 from tlzoo.errors import UserError, no_such
 from tlzoo.graphs.formula_options import FormulaOptions
 from tlzoo.graphs.graph_options import GraphOptions
+from tlzoo.machine.plural import counted
 
 Numbers = Mapping[str, NDArray[np.float64]]
 Rows = NDArray[np.int64]
@@ -81,8 +82,9 @@ class Report:
                 lines += [f"  {problem}" for problem in shown]
                 lines += [f"  … and {len(found) - len(shown)} more"] if len(shown) < len(found) else []
         ready = "ready to train on" if self.labelled else "ready to predict, without labels to train on"
-        verdict = f"{len(self.errors)} error(s)" if self.errors else ready
-        return "\n".join([*lines, f"{verdict}, {len(self.warnings)} warning(s), {len(self.notes)} note(s)"])
+        verdict = counted(len(self.errors), "error") if self.errors else ready
+        less = f"{counted(len(self.warnings), 'warning')}, {counted(len(self.notes), 'note')}"
+        return "\n".join([*lines, f"{verdict}, {less}"])
 
 
 def check(
@@ -116,7 +118,7 @@ def check(
     """
     problems: list[Problem] = []
     if isinstance(source, Crystals):
-        name = f"{len(source)} crystals"
+        name = counted(len(source), "crystal")
         crystals, problems = with_classes(source, targets, Place(name))
         problems += strange_structures(crystals).values()
     else:
@@ -264,10 +266,11 @@ def _duplicates(crystals: Crystals, targets: Numbers, source: str, groups: Rows 
 def _summary(crystals: Crystals, targets: Numbers) -> list[str]:
     sizes = crystals.num_atoms
     elements = [SYMBOLS[z] for z in np.unique(crystals.numbers) if z < len(SYMBOLS)]
+    found = {"crystal": len(crystals), "composition": len(set(crystals.formulas)), "atom": sizes.sum()}
     lines = [
-        f"{len(crystals):,} crystals, {len(set(crystals.formulas)):,} compositions, {sizes.sum():,} atoms",
+        ", ".join(counted(number, noun) for noun, number in found.items()),
         f"atoms per crystal: {sizes.min()} to {sizes.max()}, median {np.median(sizes):g}",
-        f"{len(elements)} elements: {' '.join(elements)}",
+        f"{counted(len(elements), 'element')}: {' '.join(elements)}",
     ]
     if bare := int((~crystals.structured).sum()):
         lines.insert(1, f"{bare:,} of these are formulas without a structure, for models that read formulas")

@@ -68,7 +68,7 @@ def intervals_text(metrics: Mapping[str, Any]) -> str:
     >>> gap = {"kind": "absolute", "widths": {"0.9": 0.5}, "crystals": 20, "left_out": "validation crystals"}
     >>> gap |= {"test": {"held": 17, "crystals": 20}}
     >>> print(intervals_text({"targets": {"gap": "eV"}, "intervals": {"gap": gap}}))
-    gap ± 0.5 eV is to hold 90 % (20 validation crystals); it held 17 of 20 test crystals (85 %)
+    gap ± 0.5 eV should contain 90 % (from 20 validation crystals); it contains 17 of 20 test crystals (85 %)
     """
     return "\n".join(
         _interval(name, metrics["targets"].get(name) or "", one)
@@ -86,12 +86,11 @@ def _interval(name: str, unit: str, one: Mapping[str, Any]) -> str:
     }[one["kind"]]
     # of fewer than 9 the largest error alone cannot promise 90 %
     promised = min(0.9, number / (number + 1))
-    text = f"{around} is to hold {promised:.0%} ({number:,} {one['left_out']})".replace("%", " %")
+    text = f"{around} should contain {promised:.0%} (from {number:,} {one['left_out']})".replace("%", " %")
     if tested := one.get("test"):
         share = tested["held"] / tested["crystals"]
-        text += f"; it held {tested['held']:,} of {tested['crystals']:,} test crystals ({share:.0%})".replace(
-            "%", " %"
-        )
+        held = f"{tested['held']:,} of {tested['crystals']:,} test crystals ({share:.0%})"
+        text += f"; it contains {held}".replace("%", " %")
     return text
 
 

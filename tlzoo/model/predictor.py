@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tlzoo.crystals import with_unit
 from tlzoo.data import named
+from tlzoo.machine.plural import counted
 
 # Properties that are named in one line.
 SHOWN: Final = 3
@@ -97,13 +98,15 @@ def errors(card: Mapping[str, Any], units: Mapping[str, str]) -> str:
     part = next((part for part in ("test", "val") if part in metrics and part not in units), None)
     if part is None:  # of a published checkpoint, by target
         told = [
-            with_unit("{mae:.3g}".format(**metrics[name]), unit) + f" on {metrics[name]['n']:,} crystals"
+            with_unit("{mae:.3g}".format(**metrics[name]), unit)
+            + f" on {counted(metrics[name]['n'], 'crystal')}"
             for name, unit in units.items()
             if name in metrics
         ]
         return f"MAE {listed(told)} held out" if told else ""
     measured = metrics[part]
-    where = f"on {measured.get('crystals', 0):,} {'test' if part == 'test' else 'validation'} crystals"
+    noun = "test crystal" if part == "test" else "validation crystal"
+    where = f"on {counted(measured.get('crystals', 0), noun)}"
     several = {name: measured.get(f"mae_{name}", measured.get("mae")) for name in units}
     told = [with_unit(f"{mae:.3g}", units[name]) for name, mae in several.items() if mae is not None]
     if told:

@@ -9,6 +9,7 @@ from tlzoo.crystals import with_unit
 from tlzoo.data.sources.problems import tell
 from tlzoo.graphs.workers import worker_count
 from tlzoo.machine.files import make_folder
+from tlzoo.machine.plural import counted
 from tlzoo.machine.progress import bar
 from tlzoo.screen import local, ranking_page, ray_shards
 from tlzoo.screen.ranking import Ranking, rank, write, write_problems
@@ -87,7 +88,7 @@ def _said(
     seconds: float,
 ) -> Iterator[str]:
     speed = f", {count:,} of them now, {count / seconds:.0f} crystals/s" if count else ", all done before"
-    yield f"{found.read:,} crystals of {screening.pool.name}{speed}"
+    yield f"{counted(found.read, 'crystal')} of {screening.pool.name}{speed}"
     if screening.where:
         yield f"{found.left_out:,} do not meet the condition: {screening.where.text}"
     if found.problems:

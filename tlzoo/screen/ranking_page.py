@@ -13,6 +13,7 @@ from tlzoo.crystals import with_unit
 from tlzoo.evaluation.page import Cell, Table, render
 from tlzoo.evaluation.plots import COLOURS, OTHERS
 from tlzoo.machine.files import write_text
+from tlzoo.machine.plural import counted
 from tlzoo.screen.ranking import Ranking, ends
 from tlzoo.screen.screening import Screening
 from tlzoo.screen.structure_types import StructureType
@@ -42,8 +43,8 @@ def write(
 
 def _summary(ranking: Ranking, screening: Screening, *, ascending: bool) -> Iterator[str]:
     yield (
-        f"{ranking.read:,} crystals: {len(ranking.values):,} predicted, {ranking.left_out:,} filtered out, "
-        f"{len(ranking.problems):,} could not be predicted. "
+        f"{counted(ranking.read, 'crystal')}: {len(ranking.values):,} predicted, "
+        f"{ranking.left_out:,} filtered out, {len(ranking.problems):,} could not be predicted. "
         f"The {'smallest' if ascending else 'largest'} first."
     )
     if screening.where:

@@ -35,7 +35,7 @@ class Prediction(BaseModel):
     """What a model says of a crystal, or the problem why it says nothing.
 
     Answers have the names that the columns of `tlzoo predict` have: that of the property itself, and with
-    `_q5` and `_q95` those of the ends of an interval that is to hold 90 %, where the model has one. Distances
+    `_q5` and `_q95` those of the ends of a 90 % interval, where the model has one. Distances
     are in units of what is usual among the crystals that the model has learned from, 99 % of which are within
     `usual_distance` of the others; the nearest of them are told where they are at hand.
     """

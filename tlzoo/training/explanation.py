@@ -18,6 +18,21 @@ KINDS = {
     "data.split": splits.Splitter,
 }
 
+# What people look for under the names of `tlzoo finetune`, `tlzoo predict` and Keras.
+ELSEWHERE = {
+    "--epochs": "--trainer.max_epochs",
+    "--lr": "--model.optimizer.lr",
+    "--learning_rate": "--model.optimizer.lr",
+    "--learning_rates": "--model.optimizer.lr",
+    "--pooling": "--model.backbone.pooling",
+    "--strategy": "--model.freezing",
+    "--device": "--trainer.accelerator",
+    "--patience": (
+        "--trainer.callbacks+ EarlyStopping --trainer.callbacks.monitor val/mae "
+        "--trainer.callbacks.patience 20"
+    ),
+}
+
 
 def explained(message: str, parser: argparse.ArgumentParser) -> str:
     """Add to the message on an unknown class, key or option which there are, or the nearest."""
@@ -55,6 +70,8 @@ def nearest(name: str, keys: Iterable[str]) -> str:
     >>> nearest("--batch-size", ["--data.batch_size", "--data.source"])
     "; did you mean '--data.batch_size'?"
     """
+    if name in ELSEWHERE:
+        return f"; did you mean {ELSEWHERE[name]!r}?"
     ends = {key.rpartition(".")[2]: key for key in keys}
     text = did_you_mean(name, ends.values()) or did_you_mean(name.removeprefix("--"), ends)
     meant = re.search(r"'([\w-]+)'", text)

@@ -41,7 +41,7 @@ def test_units_methods_errors_and_intervals():
         "c0   0.50 ± 0.40",
         "c1  12.25 ± 0.40",
         "",
-        "± and […]: to hold 90 % of crystals like those that they were measured on",
+        "± and […]: should contain 90 % of crystals like those they were measured on",
     ]
 
 

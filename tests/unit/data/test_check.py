@@ -41,7 +41,7 @@ def test_good_data(crystals):
     assert "atoms per crystal: 8 to 8, median 8" in text
     assert "7 elements: Li Na Cl K Cu Rb Ag" in text
     assert "gap: 4.8 to 5.2 eV, median 5.025" in text
-    assert text.endswith("ready to train on, 0 warning(s), 0 note(s)")
+    assert text.endswith("ready to train on, 0 warnings, 0 notes")
 
 
 def test_everything_at_once(tmp_path):
@@ -74,7 +74,7 @@ def test_everything_at_once(tmp_path):
     assert "Rb.cif: column 'gap' has no value" in text
     assert "again.vasp: gap is 900 eV, " in text
     assert "again.vasp: is the same structure as Na.cif (NaCl); its gap is 900 eV, not 5.1" in text
-    assert text.endswith("6 error(s), 3 warning(s), 0 note(s)")
+    assert text.endswith("6 errors, 3 warnings, 0 notes")
 
 
 def test_targets_are_found(tmp_path, crystals):

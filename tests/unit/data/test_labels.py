@@ -222,7 +222,7 @@ def test_check_and_fit_agree(case):
 
 def test_three_rows_can_be_learned():
     report = check(crystals([1.0, 2, 3]), targets=["gap"], progress=False)
-    assert report.text().endswith("ready to train on, 0 warning(s), 0 note(s)")
+    assert report.text().endswith("ready to train on, 0 warnings, 0 notes")
     table = LabelledTable("memory", ["gap"])
     table.take(crystals([1.0, 2, 3]))
     table.check_learnable()
@@ -247,7 +247,7 @@ def test_a_column_that_nobody_asked_for_does_not_stop():
 def test_structures_alone_are_for_predictions():
     report = check(Crystals.from_structures(STRUCTURES[:1]), progress=False)
     assert report.exit_code == 0
-    assert report.text().endswith("ready to predict, without labels to train on, 0 warning(s), 0 note(s)")
+    assert report.text().endswith("ready to predict, without labels to train on, 0 warnings, 0 notes")
 
 
 def test_the_worst_outlier_comes_first():

@@ -13,6 +13,14 @@ NEEDED = {"model": {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": 
     [
         (["--data.sorce", "x"], "unrecognized arguments: --data.sorce x; did you mean '--data.source'?"),
         (["--batch-size", "3"], "unrecognized arguments: --batch-size 3; did you mean '--data.batch_size'?"),
+        (["--epochs", "3"], "unrecognized arguments: --epochs 3; did you mean '--trainer.max_epochs'?"),
+        (
+            ["--patience", "3"],
+            (
+                "unrecognized arguments: --patience 3; did you mean '--trainer.callbacks+ EarlyStopping "
+                "--trainer.callbacks.monitor val/mae --trainer.callbacks.patience 20'?"
+            ),
+        ),
         (["--zzz"], "unrecognized arguments: --zzz"),
         (
             ["--data.split.seed", "5"],

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlzoo.crystals import SYMBOLS
 from tlzoo.data.sources.cif import read as read_cif
 from tlzoo.data.sources.cifblocks import CifError, is_cif
 from tlzoo.data.sources.formula import Formula, FormulaError, read_formula
 from tlzoo.data.sources.poscar import NUMBERS, PoscarError, element, is_poscar, read_poscar
+from tlzoo.machine.progress import bar
 from tlzoo.periodicity import SMALLEST, fractional, set_apart
 
 if TYPE_CHECKING:
@@ -110,10 +110,8 @@ def parse_all(sources: Sequence[Source], *, workers: int | None = None) -> list[
     """Parse structures, with a bar; many files and texts by a process per core, at most 8 of them."""
     workers = min(os.cpu_count() or 1, 8) if workers is None else workers
     many = len(sources) >= PARALLEL_FROM
-    hidden = None if len(sources) >= CHUNK else True
-    bar = tqdm(total=len(sources), desc="reading structures", unit="structure", disable=hidden)
     results: list[Parsed] = []
-    with bar:
+    with bar(len(sources), "reading structures", "structure", hidden=len(sources) < CHUNK) as shown:
         texts = [source for source in sources if isinstance(source, Path | str)]
         if many and workers > 1 and len(texts) == len(sources):
             size = max(CHUNK, -(-len(sources) // (4 * workers)))
@@ -121,11 +119,11 @@ def parse_all(sources: Sequence[Source], *, workers: int | None = None) -> list[
             with ThreadPoolExecutor(workers) as pool:
                 for part in pool.map(_in_a_process, chunks):
                     results += part
-                    bar.update(len(part))
+                    shown.update(len(part))
         else:
             for source in sources:
                 results.append(parse(source))
-                bar.update()
+                shown.update()
     return results
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from tqdm import tqdm
+from tlzoo.machine.progress import bar
 
 
 class Course:
@@ -20,7 +20,7 @@ class Course:
         self.trainings, self.number = trainings, 0
         self._epochs, self._total = epochs, trainings * epochs
         self._seen: Counter[int] = Counter()
-        self._bar = tqdm(total=self._total, unit="epoch", disable=None, leave=False)
+        self._bar = bar(self._total, "", "epoch")
 
     def __enter__(self) -> Self:
         """Show the bar until it is left."""
