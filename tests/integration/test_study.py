@@ -15,7 +15,7 @@ import yaml
 
 from tlzoo.study import load, results
 from tlzoo.study.job import Job, perform
-from tlzoo.study.preparation import Memory
+from tlzoo.study.preparation import Memory, Prepared
 from tlzoo.study.study_folder import Folder
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -192,14 +192,14 @@ def job(tree, tmp_path):
 def test_a_run_that_fails_says_why(done, tmp_path, monkeypatch):
     tree = load(done[0]).runs()[-1].tree
     tree["model"]["head"] = {"class_path": "Classification"}
-    row = perform(job(tree, tmp_path), Memory()).row
+    row = perform([job(tree, tmp_path)], Memory())[0].row
     assert (row["status"], row["id"], row["labels"]) == ("failed", "x", {"a": 1})
     assert row["error"].startswith(
         "a study wants one number per crystal to learn, got band_gap with the head"
     )
     assert "traceback" not in row
     monkeypatch.setattr("tlzoo.study.job.prepared", lambda *_: {}["no"])
-    row = perform(job(tree, tmp_path), Memory()).row
+    row = perform([job(tree, tmp_path)], Memory())[0].row
     assert (row["status"], row["error"]) == ("failed", "KeyError: 'no'")
     assert "Traceback" in row["traceback"]
 
@@ -207,16 +207,60 @@ def test_a_run_that_fails_says_why(done, tmp_path, monkeypatch):
 def test_table_and_split_are_read_once(done, tmp_path, monkeypatch):
     tree = load(done[0]).runs()[-1].tree
     memory = Memory()
-    perform(job(tree, tmp_path), memory)
+    perform([job(tree, tmp_path)], memory)
     monkeypatch.setattr("tlzoo.data.intake.read", lambda *_, **__: pytest.fail("read again"))
     same = {**tree, "data": {**tree["data"], "batch_size": 4}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "tlzoo.data.splits.splitter.Splitter.split", lambda *_, **__: pytest.fail("split again")
         )
-        assert perform(job(same, tmp_path), memory).row["status"] == "done"
+        assert perform([job(same, tmp_path)], memory)[0].row["status"] == "done"
     other = {**tree, "data": {**tree["data"], "split": {"class_path": "Random", "init_args": {"test": 7}}}}
-    assert perform(job(other, tmp_path), memory).row["n_test"] == 7
+    assert perform([job(other, tmp_path)], memory)[0].row["n_test"] == 7
+
+
+def test_runs_of_one_shape_are_one_training(written, tlzoo, tmp_path, monkeypatch):
+    """With other learning rates, seeds and splits, and one that diverges: each as it is alone."""
+    net = {
+        "model": {"backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}}},
+        "trainer": {"precision": "64-true"},  # what differs by rounding alone stays near
+    }
+    rates = {
+        str(rate): {"model": {"optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": rate}}}}
+        for rate in (1e200, 1e-2)
+    }
+    trial = {"key": ["seed_everything", "data.split.init_args.seed"], "values": [1, 2]}
+    axes = {"net": {"one": net}, "rate": rates, "trial": trial}
+    file, sizes = written({"axes": axes, "tune": None}), []
+    together = Prepared.together
+
+    def counted(several):
+        sizes.append(len(several))
+        return together(several)
+
+    monkeypatch.setattr(Prepared, "together", counted)
+    assert tlzoo("study", "run", file, "--dir", tmp_path / "one", "--jobs", 1).code == 1
+    assert sizes == [4]
+    monkeypatch.setattr("tlzoo.study.job._as_one", lambda *_: [])
+    assert tlzoo("study", "run", file, "--dir", tmp_path / "alone", "--jobs", 1).code == 1
+    ours, theirs = (Folder(tmp_path / name).rows() for name in ("one", "alone"))
+    assert ours.keys() == theirs.keys()
+    for name, row in ours.items():
+        other = theirs[name]
+        assert row.keys() == other.keys()
+        assert (row["status"], row.get("error"), row.get("settled")) == (
+            other["status"], other.get("error"), other.get("settled")
+        )  # fmt: skip
+        if row["status"] == "done":
+            for key in ("val_mae", "test_mae", "test_rmse"):
+                assert row[key] == pytest.approx(other[key], rel=1e-4)
+            for key in ("best_epoch", "epochs", "n_train", "property"):
+                assert row[key] == other[key]
+            tables = [
+                pd.read_parquet(tmp_path / place / "predictions" / f"{name}.parquet")
+                for place in ("one", "alone")
+            ]
+            pd.testing.assert_frame_equal(*tables, rtol=1e-4)
 
 
 COMMAND = [sys.executable, "-m", "tlzoo", "study", "run"]
@@ -383,16 +427,17 @@ def test_a_lost_ray_worker_fails_its_run_alone(done, cluster, tmp_path):
     with Ray(address=cluster) as backend:
         assert backend.slots == 2
         for run in (first, last):
-            backend.submit(Job(run.id, run.labels, run.tree, (), tmp_path / "work"))
-        ray.kill(next(worker for job, worker in backend._busy.values() if job.id == first.id))
+            backend.submit([Job(run.id, run.labels, run.tree, (), tmp_path / "work")])
+        ray.kill(next(worker for jobs, worker in backend._busy.values() if jobs[0].id == first.id))
         rows = {}
         while len(rows) < 2:
-            rows |= {outcome.row["id"]: outcome.row for outcome in backend.finished()}
+            done = [outcome for returned in backend.finished() for outcome in returned.outcomes]
+            rows |= {outcome.row["id"]: outcome.row for outcome in done}
         assert rows[first.id]["error"].startswith("the Ray worker that computed it was lost: ")
         assert "settled" not in rows[first.id]
         assert rows[last.id]["status"] == "done"
-        backend.submit(Job("again", last.labels, last.tree, (), tmp_path / "work"))
-        assert backend.finished()[0].row["test_mae"] == rows[last.id]["test_mae"]
+        backend.submit([Job("again", last.labels, last.tree, (), tmp_path / "work")])
+        assert backend.finished()[0].outcomes[0].row["test_mae"] == rows[last.id]["test_mae"]
     assert not ray.is_initialized()
 
 

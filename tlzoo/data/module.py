@@ -241,6 +241,25 @@ class CrystalDataModule(pl.LightningDataModule):
             store = open_store(self.crystals.select(rows), options, cache_dir=self.cache_dir)
         self._opened, self._atoms = (store, rows), None
 
+    def open_with(self, others: Sequence["CrystalDataModule"], options: Options) -> None:
+        """Open one store for this module and others of the same table, whatever parts they make of it."""
+        each = [self, *others]
+        for one in each:
+            if one._options != options:
+                one._opened = None
+        if self._opened is not None and all(one._opened is self._opened for one in others):
+            return
+        rows = np.unique(np.concatenate([one.used_rows for one in each]))
+        store = open_store(self.crystals.select(rows), options, cache_dir=self.cache_dir)
+        opened = (store, rows)
+        for one in each:
+            one._options, one._opened, one._atoms = options, opened, None
+
+    @property
+    def numbers_of_batches(self) -> tuple[int, int]:
+        """In an epoch, to learn from and to validate; the store must be open."""
+        return len(self.train_dataloader()), len(self.val_dataloader())
+
     def store_of(self, rows: NDArray[np.int64], options: Options) -> Store:
         """Return the graphs, or descriptors, of crystals that the split uses, by their rows in the table."""
         self.open_graphs(options)

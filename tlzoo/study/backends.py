@@ -5,6 +5,8 @@ import multiprocessing
 import signal
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Self
@@ -14,22 +16,33 @@ from tlzoo.study.job import Job, Outcome, ending, heading, perform
 from tlzoo.study.preparation import Memory
 
 
+@dataclass(frozen=True, eq=False)
+class Returned:
+    """Runs that were given to a backend together, and what those gave that it has done.
+
+    The others are to be given again. If several gave nothing, they are not to be given together.
+    """
+
+    jobs: Sequence[Job]
+    outcomes: Sequence[Outcome]
+
+
 class Backend(ABC):
     """Computes runs; a context manager that leaves nothing running behind.
 
     Attributes:
-        slots: Runs at a time.
+        slots: How often runs can be submitted before some are finished.
     """
 
     slots: int
 
     @abstractmethod
-    def submit(self, job: Job) -> None:
-        """Begin a run, or put it first in line; called only while less than ``slots`` are under way."""
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Begin runs that may be one training; called only while less than ``slots`` are under way."""
 
     @abstractmethod
-    def finished(self) -> list[Outcome]:
-        """Wait until a run is finished; return those that are."""
+    def finished(self) -> list[Returned]:
+        """Wait until something is finished; return what is."""
 
     @abstractmethod
     def close(self) -> None:
@@ -43,21 +56,22 @@ class Backend(ABC):
 
 
 class Here(Backend):
-    """One run after another, in this process."""
+    """One run, or several as one, after another, in this process."""
 
     slots = 1
 
     def __init__(self) -> None:
         self._memory = Memory()
-        self._jobs: list[Job] = []
+        self._waiting: list[Sequence[Job]] = []
 
-    def submit(self, job: Job) -> None:
-        """Put it in line."""
-        self._jobs.append(job)
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Put them in line."""
+        self._waiting.append(jobs)
 
-    def finished(self) -> list[Outcome]:
-        """Compute the run."""
-        return [perform(self._jobs.pop(), self._memory)]
+    def finished(self) -> list[Returned]:
+        """Compute them."""
+        jobs = self._waiting.pop()
+        return [Returned(jobs, perform(jobs, self._memory))]
 
     def close(self) -> None:
         """Forget the data."""
@@ -71,34 +85,33 @@ class Processes(Backend):
         self.slots = slots
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[Connection, SpawnProcess] = {}
-        self._busy: dict[Connection, Job] = {}
+        self._busy: dict[Connection, Sequence[Job]] = {}
 
-    def submit(self, job: Job) -> None:
-        """Give it to an idle process, or to a new one."""
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Give them to an idle process, or to a new one."""
         for link in [link for link in self._workers if link not in self._busy]:
-            if _sent(link, job):
+            if _sent(link, jobs):
                 break
             self._workers.pop(link).join()  # ended while it had nothing to do
         else:
             link = self._started()
-            _sent(link, job)  # if that has ended already, `finished` will say so
-        self._busy[link] = job
+            _sent(link, jobs)  # if that has ended already, `finished` will say so
+        self._busy[link] = jobs
 
-    def finished(self) -> list[Outcome]:
+    def finished(self) -> list[Returned]:
         """Wait for a process; one that ended has failed its run, and the next run gets a new one."""
         ready = [link for link in wait(list(self._busy)) if isinstance(link, Connection)]
-        return [self._outcome(link) for link in ready]
+        return [self._returned(link) for link in ready]
 
-    def _outcome(self, link: Connection) -> Outcome:
-        job = self._busy.pop(link)
+    def _returned(self, link: Connection) -> Returned:
+        jobs = self._busy.pop(link)
         try:
-            outcome: Outcome = link.recv()
+            return Returned(jobs, link.recv())
         except (EOFError, OSError):
             process = self._workers.pop(link)
             process.join()
             error = f"the process that computed it ended with code {process.exitcode}; was memory short?"
-            return Outcome({**heading(job), "status": "failed", "error": error, **ending()}, None)
-        return outcome
+            return lost(jobs, error)
 
     def _started(self) -> Connection:
         ours, theirs = self._context.Pipe()
@@ -119,10 +132,17 @@ class Processes(Backend):
         self._busy.clear()
 
 
-def _sent(link: Connection, job: Job) -> bool:
-    """Send a run to a process; return whether it is there to take it."""
+def lost(jobs: Sequence[Job], error: str) -> Returned:
+    """Return a failure of what was lost; of several nobody knows which it was."""
+    facts = {"status": "failed", "error": error}
+    failed = [Outcome({**heading(job), **facts, **ending()}, None) for job in jobs]
+    return Returned(jobs, failed if len(jobs) == 1 else [])
+
+
+def _sent(link: Connection, jobs: Sequence[Job]) -> bool:
+    """Send runs to a process; return whether it is there to take them."""
     try:
-        link.send(job)
+        link.send(jobs)
     except OSError:
         return False
     return True

@@ -1,21 +1,23 @@
 """Running a study: what is wanted and not there yet, computed in the order of the grid."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tlzoo.cards.card import duration
 from tlzoo.errors import UserError
 from tlzoo.study.axes import Condition, text
-from tlzoo.study.backends import Backend
+from tlzoo.study.backends import Backend, Returned
 from tlzoo.study.gathering import baselines, results
 from tlzoo.study.grid import Study, StudyRun
+from tlzoo.study.identity import kind
 from tlzoo.study.job import Job, Outcome, check
 from tlzoo.study.progress import Progress, meant, told
 from tlzoo.study.selection import Row, Rows
 from tlzoo.study.start_networks import Source, before, resolved
 from tlzoo.study.study_folder import BASELINES, Claim, Folder
+from tlzoo.training.bundle import MOST, bundles
 
 # Seconds between two looks at what other processes on the same directory have finished.
 POLL = 1.0
@@ -45,7 +47,10 @@ class Execution:
     def __post_init__(self) -> None:
         self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._claims: dict[str, Claim] = {}
-        self._submitted = 0
+        # how many runs of a kind go together, where that has been seen
+        self._fitting: dict[str, int] = {}
+        self._kinds: dict[str, str | None] = {}
+        self._under_way = self._submitted = 0
         self._gathered = time.monotonic()
 
     def run(self) -> Progress:
@@ -75,9 +80,9 @@ class Execution:
     def _loop(self) -> None:
         while True:
             elsewhere = self._submit()
-            if self._claims:
-                for outcome in self.backend.finished():
-                    self._record(outcome)
+            if self._under_way:
+                for returned in self.backend.finished():
+                    self._take_back(returned)
             elif elsewhere:
                 time.sleep(POLL)
             else:
@@ -86,22 +91,57 @@ class Execution:
     def _submit(self) -> bool:
         """Begin as many runs as there is room for; return whether other processes compute what is wanted."""
         elsewhere = False
-        for run in self._missing():
-            if len(self._claims) >= self.backend.slots or self._submitted == self.limit:
-                break
-            if run.id in self._claims:
-                continue
-            claim = self.folder.claim(run.id)
-            if claim is None:
-                elsewhere = True
-            elif self._stands(run, self.folder.rows()):
-                claim.release()  # finished elsewhere between the two looks
-                elsewhere = True
-            else:
-                self._claims[run.id] = claim
-                self._submitted += isinstance(run, StudyRun) and not run.trivial
-                self.backend.submit(self._job(run))
+        waiting = [run for run in self._missing() if run.id not in self._claims]
+        for several in self._together(waiting):
+            jobs = []
+            for run in several:
+                if self._under_way == self.backend.slots or self._submitted == self.limit:
+                    break
+                claim = self.folder.claim(run.id)
+                if claim is None:
+                    elsewhere = True
+                elif self._stands(run, self.folder.rows()):
+                    claim.release()  # finished elsewhere between the two looks
+                    elsewhere = True
+                else:
+                    self._claims[run.id] = claim
+                    self._submitted += isinstance(run, StudyRun) and not run.trivial
+                    jobs.append(self._job(run))
+            if jobs:
+                self._under_way += 1
+                self.backend.submit(jobs)
         return elsewhere and self._submitted != self.limit
+
+    def _together(self, waiting: Sequence[StudyRun | Source]) -> list[list[StudyRun | Source]]:
+        """Return the runs that are waiting, those together that may be one training."""
+        kinds = [self._kind(run) for run in waiting]
+        most = {name: self._fitting.get(name, MOST) for name in kinds if name is not None}
+        found = bundles(kinds, self.backend.slots, MOST)
+        return [
+            [waiting[i] for i in numbers[start : start + size]]
+            for numbers in found
+            for size in [most.get(kinds[numbers[0]] or "", 1)]
+            for start in range(0, len(numbers), size)
+        ]
+
+    def _kind(self, run: StudyRun | Source) -> str | None:
+        if run.id not in self._kinds:
+            plain = isinstance(run, StudyRun) and not run.trivial
+            self._kinds[run.id] = kind(run.tree) if plain else None
+        return self._kinds[run.id]
+
+    def _take_back(self, returned: Returned) -> None:
+        """Keep what there is; what was not done after all goes back."""
+        self._under_way -= 1
+        jobs, outcomes = returned.jobs, returned.outcomes
+        for outcome in outcomes:
+            self._record(outcome)
+        left = [job for job in jobs if job.id in self._claims]
+        for job in left:
+            self._claims.pop(job.id).release()
+            self._submitted -= 1
+        if left and (name := self._kinds[jobs[0].id]) is not None:
+            self._fitting[name] = max(1, len(outcomes))
 
     def _job(self, run: StudyRun | Source) -> Job:
         tree = resolved(run.tree, lambda source: str(self.folder.model(source.id)), run.needs)

@@ -11,6 +11,8 @@ from tlzoo.cards.removed import REMOVED
 from tlzoo.study.axes import Tree
 from tlzoo.training.resume import FREE_KEYS
 
+# What a trained network is called in a configuration.
+TRAINED: Final = "tlzoo.zoo.backbone"
 # Arguments of the data module that change neither table nor split.
 BATCHES: Final = ("batch_size", "max_rows", "oversample", "cache_dir")
 
@@ -24,6 +26,23 @@ def identity(tree: Tree, started_from: Iterable[Mapping[str, str]]) -> str:
 def of_split(section: Tree) -> Tree:
     """Return of a section ``data`` what decides about table, split and labels."""
     return {key: value for key, value in section.items() if key not in BATCHES}
+
+
+def kind(tree: Tree) -> str | None:
+    """Return what trainings have in common that may be one, as far as their configurations tell.
+
+    Whether they can be shows when they are built (:func:`tlzoo.training.bundle.shape`). None if there is no
+    network.
+    """
+    network = dict((tree.get("model") or {}).get("backbone") or {})
+    if not network:
+        return None
+    given = dict(network.get("init_args") or {})
+    if str(network.get("class_path")) == TRAINED:
+        given = {}  # another start is the same network, as a rule
+    given.pop("pooling", None)
+    data = {name: value for name, value in (tree.get("data") or {}).items() if name != "split"}
+    return canonical([network.get("class_path"), given, data, tree.get("trainer")])
 
 
 def canonical(content: Any) -> str:  # noqa: ANN401 (anything JSON can hold)

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +20,9 @@ from tlzoo.evaluation.baselines import baselines
 from tlzoo.heads import Classification
 from tlzoo.study.axes import Label, Labels, Tree, text
 from tlzoo.study.grid import StudyRun
-from tlzoo.study.preparation import Memory, prepared
+from tlzoo.study.preparation import Memory, Prepared, prepared, that_go_with_the_first
 from tlzoo.study.start_networks import Source
-from tlzoo.training.configuration import Configuration
+from tlzoo.training.configuration import Configuration, Experiment
 from tlzoo.training.fitting import calm, fit
 from tlzoo.training.run import predict_part
 from tlzoo.training.task import Task
@@ -58,15 +58,21 @@ class Outcome:
     predictions: pd.DataFrame | None
 
 
-def perform(job: Job, memory: Memory) -> Outcome:
-    """Train and test; a run that fails is a result too."""
+def perform(jobs: Sequence[Job], memory: Memory) -> list[Outcome]:
+    """Train and test the first of several runs, and as one with it those that can be.
+
+    A run that fails is a result too. Returns what these gave; the others are still to be done.
+    """
+    return _as_one(jobs, memory) or [_by_itself(jobs[0], memory)]
+
+
+def _by_itself(job: Job, memory: Memory) -> Outcome:
     begun = time.monotonic()
     predictions = None
     try:
-        found, predictions = _measured(job, memory) if job.keep is None else (_kept(job, job.keep), None)
-        facts = {"status": "done", **found}
+        facts, predictions = _measured(job, memory) if job.keep is None else (_kept(job, job.keep), None)
     except DivergedError as error:
-        facts = {"status": "failed", "error": str(error), "settled": True}
+        facts = _diverged(error)
     except UserError as error:
         if isinstance(error.__cause__, KeyboardInterrupt | SystemExit):
             raise error.__cause__ from None  # it was stopped: no failure
@@ -74,10 +80,43 @@ def perform(job: Job, memory: Memory) -> Outcome:
     except Exception as error:  # noqa: BLE001 (one run must not stop thousands; the row says what happened)
         told = f"{type(error).__name__}: {error}"
         facts = {"status": "failed", "error": told, "traceback": traceback.format_exc()}
+    return _outcome(job, facts, predictions, time.monotonic() - begun)
+
+
+def _as_one(jobs: Sequence[Job], memory: Memory) -> list[Outcome]:
+    """Train several runs as one; none if there are no several that can be, or something goes wrong."""
+    begun = time.monotonic()
+    if len(jobs) == 1 or any(job.trivial or job.keep is not None for job in jobs):
+        return []
+    try:
+        with calm(quiet=True):
+            built = [prepared(job.tree, job.folder, memory) for job in jobs]
+            for one in built:
+                _check_learned(one.experiment)
+            numbers = that_go_with_the_first(built)
+            if len(numbers) < 2:
+                return []
+            jobs, some = [jobs[i] for i in numbers], [built[i] for i in numbers]
+            ready = time.monotonic()
+            ends = Prepared.together(some)
+            took = (time.monotonic() - ready) / len(jobs)
+            facts = [
+                (_diverged(end), None) if isinstance(end, DivergedError) else _tested(one, end, took)
+                for one, end in zip(some, ends, strict=True)
+            ]
+    except Exception:  # noqa: BLE001 (each goes alone then, which shows whose it is, or that memory was short)
+        return []
+    seconds = (time.monotonic() - begun) / len(jobs)
+    return [_outcome(job, *each, seconds) for job, each in zip(jobs, facts, strict=True)]
+
+
+def _diverged(error: DivergedError) -> dict[str, Any]:
+    return {"status": "failed", "error": str(error), "settled": True}
+
+
+def _outcome(job: Job, facts: Mapping[str, Any], predictions: pd.DataFrame | None, seconds: float) -> Outcome:
     shutil.rmtree(job.folder, ignore_errors=True)
-    return Outcome(
-        {**heading(job), **facts, "seconds": round(time.monotonic() - begun, 2), **ending()}, predictions
-    )
+    return Outcome({**heading(job), **facts, "seconds": round(seconds, 2), **ending()}, predictions)
 
 
 def check(runs: Iterable[StudyRun | Source]) -> None:
@@ -127,24 +166,34 @@ def ending() -> dict[str, Any]:
 
 def _measured(job: Job, memory: Memory) -> tuple[dict[str, Any], pd.DataFrame | None]:
     with calm(quiet=True):
-        experiment, trainer, best = prepared(job.tree, job.folder, memory)
-        task, data = experiment.task, experiment.data
-        if len(data.targets) != 1 or isinstance(task.head, Classification):
-            raise UserError(
-                f"a study wants one number per crystal to learn, got {', '.join(data.targets)} with the head "
-                f"{type(task.head).__name__}"
-            )
+        built = prepared(job.tree, job.folder, memory)
+        data = built.experiment.data
+        _check_learned(built.experiment)
         if job.trivial:
             labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
             found = baselines(data.crystals, labels, data.split)
-            return {**_facts(data), "baselines": found}, None
+            return {"status": "done", **_facts(data), "baselines": found}, None
         begun = time.monotonic()
-        trainer.fit(task, datamodule=data)
-        task.load_state_dict(best.weights)
-        epochs = {"best_epoch": best.epoch, "epochs": trainer.current_epoch}
-        seconds = round(time.monotonic() - begun, 2)
-        errors, predictions = _errors(task.to(trainer.strategy.root_device), data)
-        return {**_facts(data), **errors, **epochs, "training_seconds": seconds}, predictions
+        epochs = built.alone()
+        return _tested(built, epochs, time.monotonic() - begun)
+
+
+def _check_learned(experiment: Experiment) -> None:
+    """Refuse what has no one error."""
+    task, data = experiment.task, experiment.data
+    if len(data.targets) != 1 or isinstance(task.head, Classification):
+        raise UserError(
+            f"a study wants one number per crystal to learn, got {', '.join(data.targets)} with the head "
+            f"{type(task.head).__name__}"
+        )
+
+
+def _tested(built: Prepared, epochs: int, seconds: float) -> tuple[dict[str, Any], pd.DataFrame | None]:
+    """Return the numbers of a training that took so many seconds, and its predictions."""
+    data = built.experiment.data
+    errors, predictions = _errors(built.experiment.task, data)
+    course = {"best_epoch": built.best.epoch, "epochs": epochs, "training_seconds": round(seconds, 2)}
+    return {"status": "done", **_facts(data), **errors, **course}, predictions
 
 
 def _kept(job: Job, folder: Path) -> dict[str, Any]:
@@ -159,7 +208,7 @@ def _kept(job: Job, folder: Path) -> dict[str, Any]:
     heading = {"property": " ".join(targets), "unit": " ".join(targets.values())}
     split = json.loads(run.split.read_text(encoding="utf-8"))
     sizes = {f"n_{part}": len(split[part]) for part in PARTS}
-    return {**heading, **errors, **sizes, "epochs": len(run.curves)}
+    return {"status": "done", **heading, **errors, **sizes, "epochs": len(run.curves)}
 
 
 def _errors(task: Task, data: CrystalDataModule) -> tuple[dict[str, float], pd.DataFrame | None]:

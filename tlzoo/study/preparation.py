@@ -1,7 +1,9 @@
 """A training inside a study: as `tlzoo fit` would do it, without a run directory, on data read before."""
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +14,10 @@ from torch import Tensor
 from tlzoo.data import named
 from tlzoo.data.labelled_table import LabelledTable
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.errors import DivergedError
 from tlzoo.study.axes import Tree
 from tlzoo.study.identity import canonical, of_split
+from tlzoo.training.bundle import Batches, Bundle, Followers, Member, alike, largest, shape
 from tlzoo.training.configuration import Configuration, Experiment, trainer_of
 from tlzoo.training.resume import Keep
 
@@ -65,17 +69,72 @@ class Best(TorchCheckpointIO):
         self.epoch = checkpoint["epoch"] + 1
 
 
-def prepared(tree: Tree, folder: Path, memory: Memory) -> tuple[Experiment, pl.Trainer, Best]:
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A training that is built and has its data; what is to be kept of it stays in memory."""
+
+    experiment: Experiment
+    best: Best
+    keep: Keep
+    shape: str | None
+
+    def alone(self) -> int:
+        """Train it; return how many epochs there were."""
+        trainer = self._trainer([self.keep], [self.best])
+        trainer.fit(self.experiment.task, datamodule=self.experiment.data)
+        return self._ended(trainer)
+
+    def _trainer(self, callbacks: Sequence[pl.Callback], plugins: Sequence[Any]) -> pl.Trainer:
+        folder = self.keep.dirpath
+        settings = {"logger": False, "enable_progress_bar": False, "default_root_dir": folder}
+        return trainer_of(self.experiment, callbacks, plugins, **settings)
+
+    def _ended(self, trainer: pl.Trainer) -> int:
+        self.experiment.task.load_state_dict(self.best.weights)
+        self.experiment.task.to(trainer.strategy.root_device)
+        return trainer.current_epoch
+
+    @staticmethod
+    def together(several: Sequence["Prepared"]) -> list[int | DivergedError]:
+        """Train those of one shape as one; return how many epochs each had, or with what it diverged."""
+        members = [
+            Member(each.experiment.task, each.experiment.data, [each.keep], each.best) for each in several
+        ]
+        trainer = several[0]._trainer([Followers(members)], [])
+        for member in members:
+            member.join(trainer)
+        with contextlib.suppress(DivergedError):  # all of them
+            trainer.fit(Bundle(members), datamodule=Batches(members))
+        return [
+            each._ended(trainer) if member.diverged is None else member.diverged
+            for each, member in zip(several, members, strict=True)
+        ]
+
+
+def prepared(tree: Tree, folder: Path, memory: Memory) -> Prepared:
     """Build everything; take table and split from memory.
 
     The folder is for what callbacks of the configuration may write.
     """
-    experiment = Configuration.parsed({**tree, "run_dir": str(folder)}).build()
+    config = Configuration.parsed({**tree, "run_dir": str(folder)})
+    experiment = config.build()
     memory.share(experiment.data, tree.get("data") or {})
-    best = Best()
     keep = Keep(folder, "best", monitor=experiment.task.monitor)
-    settings = {"logger": False, "enable_progress_bar": False, "default_root_dir": folder}
-    return experiment, trainer_of(experiment, [keep], [best], **settings), best
+    return Prepared(experiment, Best(), keep, shape(experiment, config.resolved))
+
+
+def that_go_with_the_first(several: Sequence[Prepared]) -> list[int]:
+    """Return which trainings are one with the first, by their numbers: as many as one should have."""
+    modules = [each.experiment.data for each in several]
+    options = [each.experiment.task.backbone.graph for each in several]
+    shapes = [each.shape for each in several]
+    numbers = [i for i, each in enumerate(shapes) if each is not None and each == shapes[0]]
+    if len(numbers) < 2:
+        return [0]
+    same = alike([shapes[0]] * len(numbers), [modules[i] for i in numbers], [options[i] for i in numbers])
+    numbers = [i for i, each in zip(numbers, same, strict=True) if each == same[0]]
+    rows = max(modules[i].rows_of_batch(options[i]) for i in numbers)
+    return numbers[: largest(rows, modules[0].max_rows)]
 
 
 def _recalled(shelf: "OrderedDict[str, T]", key: str, size: int, made: Callable[[], T]) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Self
 from tlzoo.errors import UserError, first_line
 from tlzoo.machine import ray_cluster, runtime
 from tlzoo.machine.ray_cluster import Place
-from tlzoo.study.backends import Backend
-from tlzoo.study.job import Job, Outcome, ending, heading, perform
+from tlzoo.study.backends import Backend, Returned, lost
+from tlzoo.study.job import Job, Outcome, perform
 from tlzoo.study.preparation import Memory
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Ray(Backend):
         self._wanted, self._address = slots, address
         self._cpus, self._gpus = cpus, gpus
         self._idle: list[ray.actor.ActorHandle] = []
-        self._busy: dict[ray.ObjectRef, tuple[Job, ray.actor.ActorHandle]] = {}
+        self._busy: dict[ray.ObjectRef, tuple[Sequence[Job], ray.actor.ActorHandle]] = {}
 
     def __enter__(self) -> Self:
         """Connect, or start Ray.
@@ -62,30 +62,29 @@ class Ray(Backend):
         self.slots = min(room, self._wanted or room)
         return self
 
-    def submit(self, job: Job) -> None:
-        """Give it to an idle worker, or to a new one."""
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Give them to an idle worker, or to a new one."""
         worker = self._idle.pop() if self._idle else self._started()
-        self._busy[worker.perform.remote(job)] = (job, worker)
+        self._busy[worker.perform.remote(jobs)] = (jobs, worker)
 
-    def finished(self) -> list[Outcome]:
+    def finished(self) -> list[Returned]:
         """Wait for a worker; one that is lost has failed its run, and the next run gets a new one."""
         import ray
 
         ready, _ = ray.wait(list(self._busy))
-        return [self._outcome(reference) for reference in ready]
+        return [self._returned(reference) for reference in ready]
 
-    def _outcome(self, reference: ray.ObjectRef) -> Outcome:
+    def _returned(self, reference: ray.ObjectRef) -> Returned:
         import ray
 
-        job, worker = self._busy.pop(reference)
+        jobs, worker = self._busy.pop(reference)
         try:
-            outcome: Outcome = ray.get(reference)
+            outcomes: list[Outcome] = ray.get(reference)
         except ray.exceptions.RayError as error:
             ray.kill(worker)
-            told = f"the Ray worker that computed it was lost: {first_line(error)}"
-            return Outcome({**heading(job), "status": "failed", "error": told, **ending()}, None)
+            return lost(jobs, f"the Ray worker that computed it was lost: {first_line(error)}")
         self._idle.append(worker)
-        return outcome
+        return Returned(jobs, outcomes)
 
     def _started(self) -> ray.actor.ActorHandle:
         import ray
@@ -113,10 +112,11 @@ class Worker:
         place.settle(threads=threads)
         self._memory = Memory()
 
-    def perform(self, job: Job) -> Outcome:
-        """Compute a run; what it writes meanwhile stays on this machine."""
+    def perform(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Compute runs; what they write meanwhile stays on this machine."""
         with tempfile.TemporaryDirectory(prefix="tlzoo-") as folder:
-            return perform(replace(job, folder=Path(folder) / "work"), self._memory)
+            here = [replace(job, folder=Path(folder) / job.id) for job in jobs]
+            return perform(here, self._memory)
 
 
 def _room(there: Mapping[str, float], wanted: Mapping[str, float]) -> int:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tlzoo.data.batches import Positions
 from tlzoo.data.loader import LabelledGraphs
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.descriptors.stores import Options
 from tlzoo.errors import DivergedError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
@@ -57,7 +58,8 @@ PLAIN: Final[dict[str, tuple[Any, ...]]] = {
 def shape(experiment: Experiment, resolved: Tree) -> str | None:
     """Return what trainings that can be one have in common; None if this one goes alone.
 
-    Learning rates, seeds, frozen parts, poolings and weights to start from may differ.
+    Learning rates, seeds, frozen parts, poolings, weights to start from and splits may differ; but splits
+    must make as many batches of the table (:func:`alike`).
     """
     task, trainer = experiment.task, experiment.trainer
     backbone = describe(task.backbone)
@@ -76,8 +78,31 @@ def shape(experiment: Experiment, resolved: Tree) -> str | None:
     if alone:
         return None
     layers = [type(head).__name__, head.hidden, head.activation, head.tower_out, len(head.outs)]
-    facts = [backbone, layers, resolved["data"], resolved["trainer"]]
+    data = {name: value for name, value in resolved["data"].items() if name != "split"}
+    facts = [backbone, layers, data, resolved["trainer"]]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def alike(
+    shapes: Sequence[str | None], modules: Sequence[CrystalDataModule], options: Sequence[Options]
+) -> list[str | None]:
+    """Return what trainings have in common that can be one, now that their data are known.
+
+    Those of one shape get one store of what they read of crystals.
+
+    Args:
+        shapes: What they have in common without the data.
+        modules: The data of each, of one table where the shape is the same.
+        options: What each reads of a crystal.
+    """
+    found: list[str | None] = list(shapes)
+    for shape in dict.fromkeys(each for each in shapes if each is not None):
+        numbers = [number for number, each in enumerate(shapes) if each == shape]
+        first, *others = (modules[number] for number in numbers)
+        first.open_with(others, options[numbers[0]])
+        for number in numbers:
+            found[number] = f"{shape} {modules[number].numbers_of_batches}"
+    return found
 
 
 def largest(rows: float, max_rows: int | None) -> int:
@@ -444,7 +469,7 @@ class Batches(pl.LightningDataModule):
         self.members = members
 
     def setup(self, stage: str) -> None:
-        """Prepare the data of each, which are the same."""
+        """Prepare the data of each, which are of one store."""
         for member in self.members:
             member.data.setup(stage)
 
@@ -468,14 +493,17 @@ class Batches(pl.LightningDataModule):
 
 @dataclass(frozen=True, eq=False)
 class Joined(Dataset[Batch]):
-    """Batches of the same data set, one after the other, as one."""
+    """Batches of several data sets of one store, one after the other, as one."""
 
-    graphs: LabelledGraphs
+    graphs: Sequence[LabelledGraphs]
 
     def __getitem__(self, chosen: Sequence[Positions]) -> Batch:
         """Return the batch of several."""
-        batch = self.graphs[np.concatenate(chosen)]
-        batch[keys.NETWORKS] = Blocks.of([len(each) for each in chosen])
+        each = list(zip(self.graphs, chosen, strict=True))
+        batch = self.graphs[0].store.batch(np.concatenate([one.positions[some] for one, some in each]))
+        batch[keys.TARGETS] = torch.cat([one.targets[some] for one, some in each])
+        batch[keys.ROW] = torch.from_numpy(np.concatenate([one.rows[some] for one, some in each]))
+        batch[keys.NETWORKS] = Blocks.of([len(some) for some in chosen])
         return batch
 
 
@@ -499,9 +527,9 @@ class Orders(Sampler[tuple[Positions, ...]]):
 
 
 def _joined(loaders: Sequence[DataLoader[Batch]]) -> DataLoader[Batch]:
-    dataset: Any = loaders[0].dataset
+    graphs: Any = [loader.dataset for loader in loaders]
     sampler = Orders([loader.sampler for loader in loaders])
-    return DataLoader(Joined(dataset), sampler=sampler, batch_size=None, generator=torch.Generator())
+    return DataLoader(Joined(graphs), sampler=sampler, batch_size=None, generator=torch.Generator())
 
 
 class Followers(Checkpoint):

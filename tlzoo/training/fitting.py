@@ -150,7 +150,11 @@ class Planned:
         """
         with calm(quiet=True):
             config = Configuration.parsed({**tree, "run_dir": str(run_dir)})
-            experiment = config.build()
+            return cls.built(config, config.build())
+
+    @classmethod
+    def built(cls, config: Configuration, experiment: Experiment) -> Self:
+        """Plan what a configuration has built."""
         begun = config.run.last.exists() or config.values.ckpt_path is not None
         return cls(config, experiment, None if begun else shape(experiment, config.resolved))
 
@@ -158,39 +162,51 @@ class Planned:
 def fit_together(
     trainings: Sequence[Planned],
     *,
-    data: CrystalDataModule,
+    data: Sequence[CrystalDataModule],
     told: Callable[[int], None] | None = None,
-) -> None:
+) -> list[DivergedError | None]:
     """Train as :func:`fit` does, quietly, each into its run directory; those of one shape as one.
 
     One that diverges leaves the others alone: its directory has no model then.
 
     Args:
-        trainings: Of one shape, or one that goes alone.
-        data: The data module of configurations with the same section ``data``.
+        trainings: Of one shape (:func:`tlzoo.training.bundle.alike`), or one that goes alone.
+        data: For each the data module of a configuration with the same section ``data``.
         told: Called after each epoch of each with its number.
+
+    Returns:
+        What each diverged with, None if it did not.
 
     Raises:
         UserError: As for :func:`fit`, but of divergence.
     """
     tell = [partial(told, i) if told is not None else None for i in range(len(trainings))]
     with calm(quiet=True):
-        if len(trainings) > 1 and _bundled(trainings, data, tell):
-            return
-        for each, tell_each in zip(trainings, tell, strict=True):
-            with contextlib.suppress(DivergedError):
-                _trained(each.config, data, quiet=True, told=tell_each, unnamed=False)
+        members = _bundled(trainings, data, tell) if len(trainings) > 1 else None
+        if members is not None:
+            return [member.diverged for member in members]
+        found: list[DivergedError | None] = []
+        for each, known, tell_each in zip(trainings, data, tell, strict=True):
+            try:
+                _trained(each.config, known, quiet=True, told=tell_each, unnamed=False)
+            except DivergedError as error:
+                found.append(error)
+            else:
+                found.append(None)
+        return found
 
 
 def _bundled(
-    trainings: Sequence[Planned], data: CrystalDataModule, told: Sequence[Callable[[], None] | None]
-) -> bool:
-    """Train as one; return whether there was memory for it. What is finished of each goes on alone."""
+    trainings: Sequence[Planned],
+    data: Sequence[CrystalDataModule],
+    told: Sequence[Callable[[], None] | None],
+) -> list[Member] | None:
+    """Train as one; None if there was no memory for it. What is finished of each goes on alone."""
     runs = [each.config.run for each in trainings]
     histories = [
         History(run.path, told=tell, networks=len(runs)) for run, tell in zip(runs, told, strict=True)
     ]
-    members = [_member(each, data, history) for each, history in zip(trainings, histories, strict=True)]
+    members = [_member(*each) for each in zip(trainings, data, histories, strict=True)]
     trainer = started(
         trainings[0].experiment,
         "fit",
@@ -212,11 +228,11 @@ def _bundled(
         except RuntimeError as error:
             if not ran_out(error):
                 raise
-            return False
+            return None
         for run, each, member, history in zip(runs, trainings, members, histories, strict=True):
             if member.diverged is None:
                 _finished(run, each.experiment, trainer, history)
-    return True
+    return members
 
 
 def _member(training: Planned, data: CrystalDataModule, history: History) -> Member:

@@ -49,21 +49,30 @@ def processes(monkeypatch):
 
 def test_a_process_that_ends_fails_its_run(processes):
     with processes as pool:
-        pool.submit(job("x"))
-        (outcome,) = pool.finished()
+        pool.submit([job("x")])
+        (returned,) = pool.finished()
+    (outcome,) = returned.outcomes
     assert outcome.row["id"] == "x"
     assert outcome.row["status"] == "failed"
     assert outcome.row["error"] == "the process that computed it ended with code -9; was memory short?"
 
 
+def test_of_several_that_are_lost_nobody_knows_which_failed(processes):
+    with processes as pool:
+        pool.submit([job("x"), job("y")])
+        (returned,) = pool.finished()
+    assert [each.id for each in returned.jobs] == ["x", "y"]
+    assert not returned.outcomes
+
+
 def test_a_process_that_ended_while_idle_is_replaced(processes, monkeypatch):
     sent = []
-    monkeypatch.setattr(backends, "_sent", lambda link, job: sent.append((link, job.id)) or len(sent) != 2)
+    monkeypatch.setattr(backends, "_sent", lambda link, jobs: sent.append((link, jobs[0].id)) or len(sent) != 2)
     Thread.answers.extend([1, 2])
     pool = processes
-    pool.submit(job("x"))
+    pool.submit([job("x")])
     pool._busy.clear()
-    pool.submit(job("y"))
+    pool.submit([job("y")])
     assert [name for _, name in sent] == ["x", "y", "y"]
     assert sent[1][0] is sent[0][0]
     assert list(pool._workers) == list(pool._busy) == [sent[2][0]]
@@ -71,10 +80,12 @@ def test_a_process_that_ended_while_idle_is_replaced(processes, monkeypatch):
 
 
 def test_this_process_computes_what_is_submitted(monkeypatch):
-    monkeypatch.setattr(backends, "perform", lambda job, _: Outcome({"id": job.id}, None))
+    monkeypatch.setattr(backends, "perform", lambda jobs, _: [Outcome({"id": jobs[0].id}, None)])
     with Here() as here:
-        here.submit(job("x"))
-        assert [outcome.row["id"] for outcome in here.finished()] == ["x"]
+        here.submit([job("x"), job("y")])
+        (returned,) = here.finished()
+    assert [each.id for each in returned.jobs] == ["x", "y"]
+    assert [outcome.row["id"] for outcome in returned.outcomes] == ["x"]
 
 
 def test_without_ray_its_backend_says_how_to_get_it(tlzoo, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from tlzoo.errors import UserError
 from tlzoo.study import execution
 from tlzoo.study.axes import holds
-from tlzoo.study.backends import Backend
+from tlzoo.study.backends import Backend, Returned
 from tlzoo.study.document import load
 from tlzoo.study.execution import Execution
 from tlzoo.study.job import Outcome, ending, heading
@@ -34,8 +34,9 @@ class Pretended(Backend):
         self.done = []
         self.closed = False
 
-    def submit(self, job):
+    def submit(self, jobs):
         assert len(self.jobs) < self.slots
+        (job,) = jobs  # without a network nothing can be one training
         self.jobs.append(job)
 
     def finished(self):
@@ -50,7 +51,8 @@ class Pretended(Backend):
             facts = {"status": "failed", "error": "no"}
         else:
             facts = {"status": "done", "val_mae": 3 - job.labels["rate"], "test_mae": 1.0, "unit": "eV"}
-        return [Outcome({**heading(job), **facts, "seconds": 60.0, **ending()}, None)]
+        outcome = Outcome({**heading(job), **facts, "seconds": 60.0, **ending()}, None)
+        return [Returned([job], [outcome])]
 
     def close(self):
         self.closed = True
@@ -126,6 +128,52 @@ def test_a_limit(run):
     progress, _ = run(backend, limit=3)
     assert sorted(backend.done) == FIRST[:3]
     assert progress.done == 3
+
+
+class Several(Backend):
+    """Is given several runs at a time, and does so many of them as one."""
+
+    def __init__(self, fitting, slots=1):
+        self.slots, self.fitting = slots, list(fitting)
+        self.given, self.waiting, self.closed = [], [], False
+
+    def submit(self, jobs):
+        self.given.append([job.labels["trial"] for job in jobs])
+        self.waiting.append(jobs)
+
+    def finished(self):
+        jobs = self.waiting.pop(0)
+        number = self.fitting.pop(0) if self.fitting else len(jobs)
+        facts = {"status": "done", "val_mae": 1.0, "unit": "eV", "seconds": 60.0}
+        return [
+            Returned(jobs, [Outcome({**heading(job), **facts, **ending()}, None) for job in jobs[:number]])
+        ]
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("fitting", "slots", "limit", "given"),
+    [
+        ([], 1, None, [[1, 2, 3, 4, 5, 6]]),
+        ([], 2, None, [[1, 2, 3], [4, 5, 6]]),
+        ([], 1, 4, [[1, 2, 3, 4]]),
+        ([4], 1, None, [[1, 2, 3, 4, 5, 6], [5, 6]]),
+        ([1], 1, None, [[1, 2, 3, 4, 5, 6], [2], [3], [4], [5], [6]]),
+        ([0], 1, 2, [[1, 2], [1], [2]]),
+    ],
+    ids=["all", "for two slots", "a limit", "too many", "one alone", "lost"],
+)
+def test_runs_of_a_kind_are_given_together(run, tmp_path, fitting, slots, limit, given):
+    file = tmp_path / "several.yaml"
+    file.write_text(
+        "base: {model: {backbone: {class_path: CGCNN}}}\naxes: {trial: {key: seed, values: [1,2,3,4,5,6]}}\n"
+    )
+    backend = Several(fitting, slots)
+    progress, _ = run(backend, limit=limit, study=load(file))
+    assert backend.given == given
+    assert progress.done == (limit or 6)
 
 
 def test_stopping_keeps_what_is_done(run, tmp_path):

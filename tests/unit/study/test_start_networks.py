@@ -4,7 +4,7 @@ import pytest
 
 from tlzoo.errors import UserError
 from tlzoo.study import execution
-from tlzoo.study.backends import Backend
+from tlzoo.study.backends import Backend, Returned
 from tlzoo.study.document import load
 from tlzoo.study.execution import Execution
 from tlzoo.study.job import Outcome, ending, heading
@@ -29,24 +29,28 @@ class Trains(Backend):
 
     def __init__(self, slots=1, failing=()):
         self.slots, self.failing = slots, failing
-        self.jobs, self.done = [], []
+        self.jobs, self.done, self.together = [], [], []
 
-    def submit(self, job):
-        self.jobs.append(job)
+    def submit(self, jobs):
+        self.jobs.append(jobs)
+        self.together.append(len(jobs))
 
     def finished(self):
-        job = self.jobs.pop(0)
+        jobs = self.jobs.pop(0)
+        return [Returned(jobs, [self.outcome(job) for job in jobs])]
+
+    def outcome(self, job):
         name = " ".join(map(str, job.labels.values()))
         self.done.append((name, job.tree["model"].get("backbone", {}).get("name")))
         if name in self.failing:
-            return [
-                Outcome({**heading(job), "status": "failed", "error": "no", "seconds": 1.0, **ending()}, None)
-            ]
+            return Outcome(
+                {**heading(job), "status": "failed", "error": "no", "seconds": 1.0, **ending()}, None
+            )
         if job.keep is not None:
             job.keep.mkdir(parents=True)
             (job.keep / "model.safetensors").touch()
         facts = {"status": "done", "val_mae": 1.0, "unit": "eV", "seconds": 60.0}
-        return [Outcome({**heading(job), **facts, **ending()}, None)]
+        return Outcome({**heading(job), **facts, **ending()}, None)
 
     def close(self):
         pass

@@ -75,7 +75,7 @@ def trained(trees, folder, told=None):
     assert len({each.shape for each in trainings}) == 1
     assert trainings[0].shape is not None
     data = Configuration.parsed(trees[0]).build().data
-    fitting.fit_together(trainings, data=data, told=told)
+    fitting.fit_together(trainings, data=[data] * len(trainings), told=told)
     return [each.config.run for each in trainings]
 
 
@@ -260,6 +260,6 @@ def test_a_member_is_a_task_of_its_own(tree, tmp_path):
     """What follows a training sees its own trainer: metrics, optimiser, data."""
     trainings = [fitting.Planned.of(tree(rate), tmp_path / str(rate)) for rate in (1e-3, 1e-2)]
     assert all(type(each.experiment.task) is Task for each in trainings)
-    fitting.fit_together(trainings, data=trainings[0].experiment.data)
+    fitting.fit_together(trainings, data=[trainings[0].experiment.data] * 2)
     rates = [each.config.run.curves["learning_rate"].iloc[0] for each in trainings]
     assert rates[1] == pytest.approx(10 * rates[0])

@@ -104,7 +104,8 @@ def fit(
     found = bundles([each.shape for each in plans], jobs, largest(rows, data.max_rows))
 
     def work(numbers: list[int], tell: Callable[[int], None]) -> None:
-        fitting.fit_together([plans[i] for i in numbers], data=data, told=lambda i: tell(numbers[i]))
+        some = [plans[i] for i in numbers]
+        fitting.fit_together(some, data=[data] * len(some), told=lambda i: tell(numbers[i]))
 
     pieces = [partial(work, numbers) for numbers in found]
     for number, _ in children.each(pieces, jobs, lambda _, training: told(training)):

@@ -21,6 +21,7 @@ from tlzoo.machine.runtime import single_threaded, usable_cores
 from tlzoo.model.cross_conformal import FoldRecord
 from tlzoo.model.description import flatten
 from tlzoo.training import fitting, measuring
+from tlzoo.training.bundle import alike, bundles, largest
 from tlzoo.training.configuration import RUN_DIR, Configuration
 from tlzoo.training.resume import FREE_KEYS, refuse_changes
 from tlzoo.training.run import Run, digests, read_json
@@ -160,9 +161,9 @@ def _fitted(
         say(f"WARNING: {other.warning}")
     runs = [Run(folder / name) for name in names]
     left = {
-        number: (config, module)
-        for number, (run, config, module) in enumerate(zip(runs, configs, modules, strict=True), start=1)
-        if not _done(run, config, module)
+        number: fitting.Planned.built(config, experiment)
+        for number, (run, config, experiment) in enumerate(zip(runs, configs, experiments, strict=True), 1)
+        if not _done(run, config, experiment.data)
     }
     _train(left, _jobs(jobs, tree, len(left)), say, folds)
     say("predicting with each what it has left out")
@@ -175,36 +176,44 @@ def _fitted(
     return Folds(folder, runs, found, text)
 
 
-def _train(
-    left: Mapping[int, tuple[Configuration, CrystalDataModule]],
-    jobs: int,
-    say: Callable[[str], None],
-    folds: int,
-) -> None:
-    """Train and test what is not finished, by the number of the fold."""
+def _train(left: Mapping[int, fitting.Planned], jobs: int, say: Callable[[str], None], folds: int) -> None:
+    """Train and test what is not finished, by the number of the fold; those of one shape as one."""
     if not left:
         return
-    numbers, wanted = list(left), list(left.values())
-    epochs = int(wanted[0][0].values.trainer.max_epochs or 0)
+    numbers, plans = list(left), list(left.values())
+    modules = [plan.experiment.data for plan in plans]
+    options = [plan.experiment.task.backbone.graph for plan in plans]
+    epochs = int(plans[0].config.values.trainer.max_epochs or 0)
+    rows = max(module.rows_of_batch(each) for module, each in zip(modules, options, strict=True))
+    shapes = alike([plan.shape for plan in plans], modules, options)
+    found = bundles(shapes, jobs, largest(rows, modules[0].max_rows))
 
-    def work(config: Configuration, data: CrystalDataModule, tell: Callable[[None], None]) -> dict[str, Any]:
-        run = fitting.fit(config, data=data, quiet=True, told=lambda: tell(None))
-        return dict(measuring.test(run, data=data))
+    def work(places: list[int], tell: Callable[[int], None]) -> list[dict[str, Any]]:
+        data = [modules[i] for i in places]
+        some = [plans[i] for i in places]
+        for diverged in fitting.fit_together(some, data=data, told=lambda i: tell(places[i])):
+            if diverged is not None:
+                raise diverged
+        return [
+            dict(measuring.test(plan.config.run, data=module))
+            for plan, module in zip(some, data, strict=True)
+        ]
 
-    pieces = [partial(work, *each) for each in wanted]
+    pieces = [partial(work, places) for places in found]
     alone = single_threaded() if jobs > 1 else nullcontext()
-    with alone, Course(len(wanted), epochs) as course:
+    with alone, Course(len(plans), epochs) as course:
         first = course.begin([f"fold {number}" for number in numbers])
         try:
-            for at, metrics in children.each(pieces, jobs, lambda at, _: course.epoch(first + at)):
-                course.end(first + at)
-                errors = {name: value for name, value in metrics["test"].items() if name != "crystals"}
-                told = ", ".join(f"{name} {value:.4g}" for name, value in errors.items())
-                say(f"fold {numbers[at]} of {folds}: {told}")
+            for piece, measured in children.each(pieces, jobs, lambda _, at: course.epoch(first + at)):
+                for at, metrics in zip(found[piece], measured, strict=True):
+                    course.end(first + at)
+                    errors = {name: value for name, value in metrics["test"].items() if name != "crystals"}
+                    told = ", ".join(f"{name} {value:.4g}" for name, value in errors.items())
+                    say(f"fold {numbers[at]} of {folds}: {told}")
         except (KeyboardInterrupt, UserError) as stop:
             if not isinstance(stop, KeyboardInterrupt) and not isinstance(stop.__cause__, STOPPED):
                 raise
-            folder = wanted[0][0].run.path.parent
+            folder = plans[0].config.run.path.parent
             raise UserError(
                 f"stopped. All finished epochs are in {folder}; the same command goes on from there"
             ) from stop
