@@ -33,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.graphs import compiled_graphs
 from tlzoo.graphs.colours import Colours, Floats, Graph, Ints, colour, groups, refine
 from tlzoo.graphs.harmonics import harmonics
 from tlzoo.graphs.line_graph import LineGraph, line_graph
@@ -85,7 +86,7 @@ def merge(
     """
     atoms = np.concatenate([[0], np.cumsum(cells.num_atoms)])
     firsts = np.searchsorted(bonds.target, atoms)
-    edges = [0, len(atoms) - 1]
+    edges, done = [0, len(atoms) - 1], np.zeros_like(firsts)
     if angles:
         per_atom = np.bincount(bonds.target, minlength=len(cells.numbers))
         done = np.concatenate([[0], np.cumsum(per_atom[bonds.source])])[firsts]
@@ -96,18 +97,23 @@ def merge(
         of_atoms, of_bonds = slice(atoms[start], atoms[stop]), slice(firsts[start], firsts[stop])
         some = bonds.keep(of_bonds)
         some = some._replace(source=some.source - atoms[start], target=some.target - atoms[start])
-        num_atoms = cells.num_atoms[start:stop]
-        parts.append(
-            _merge(
-                cells.numbers[of_atoms],
-                num_atoms,
-                some,
-                tolerance,
-                angles=angles,
-                degree=degree,
-                itself=itself,
-            )
+        numbers, num_atoms = cells.numbers[of_atoms], cells.num_atoms[start:stop]
+        directions = harmonics(some.vector / some.length[:, None], degree)
+        found = compiled_graphs.merged(
+            numbers,
+            num_atoms,
+            np.diff(firsts[start : stop + 1]),
+            some,
+            directions,
+            tolerance,
+            angles=int(done[stop] - done[start]),
+            itself=itself,
         )
+        if found is None:
+            made = _merge(numbers, num_atoms, some, directions, tolerance, angles=angles, itself=itself)
+        else:
+            made = Graphs(*found)
+        parts.append(made)
     return Graphs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
@@ -115,10 +121,10 @@ def _merge(
     numbers: NDArray[np.uint8],
     num_atoms: Ints,
     bonds: Bonds,
+    directions: Floats,
     tolerance: float,
     *,
     angles: bool,
-    degree: int,
     itself: bool,
 ) -> Graphs:
     crystal = np.repeat(np.arange(len(num_atoms)), num_atoms)
@@ -133,7 +139,6 @@ def _merge(
         cosine = _cosines(bonds, lines)
     lengths = groups(of_bond, bonds.length, tolerance)
     cosines = groups(of_bond[lines.target], cosine, tolerance)
-    directions = harmonics(bonds.vector / bonds.length[:, None], degree)
     if tolerance:
         start = numbers + (crystal << 8)
         graph = Graph(start, bonds.source, bonds.target, lengths, lines, cosines, directions)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tlzoo.crystals import SYMBOLS, formulas_alone
 from tlzoo.errors import UserError
+from tlzoo.graphs import compiled_graphs
 from tlzoo.graphs.graph_options import GraphOptions
 
 if TYPE_CHECKING:
@@ -208,13 +209,32 @@ def _bonds(cells: Cells, options: GraphOptions) -> Bonds:
     volume = np.abs(np.linalg.det(cells.lattice))
     sphere = FIRST_SPHERE * options.neighbours * volume / cells.num_atoms
     radius = np.minimum((sphere * 3 / (4 * math.pi)) ** (1 / 3), farthest)
-    bonds, complete = _nearest(cells, np.arange(len(radius)), radius, options)
-    if not complete.all():
-        found = bonds.keep(np.repeat(complete, cells.num_atoms)[bonds.target])
-        rest, _ = _nearest(cells, np.flatnonzero(~complete), np.full(len(radius), farthest), options)
-        bonds = Bonds(*(np.concatenate(both) for both in zip(found, rest, strict=True)))
-        bonds = bonds.keep(np.argsort(bonds.target, kind="stable"))
-    return bonds
+    found, left = compiled_graphs.pairs(
+        cells.lattice,
+        cells.num_atoms,
+        cells.frac_coords % 1,
+        radius,
+        neighbours=options.neighbours,
+        tie=options.tie_tolerance,
+        farthest=farthest,
+        symmetric=options.symmetric,
+    )
+    parts = [Bonds(*found)]
+    if left.any():
+        bonds, complete = _nearest(cells, np.flatnonzero(left), radius, options)
+        parts.append(bonds.keep(np.repeat(complete, cells.num_atoms)[bonds.target]))
+        if not complete.all():
+            rows = np.flatnonzero(~complete)
+            parts.append(_nearest(cells, rows, np.full(len(radius), farthest), options)[0])
+    return _by_target(parts)
+
+
+def _by_target(parts: Sequence[Bonds]) -> Bonds:
+    """Return bonds of different crystals, each sorted, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    bonds = Bonds(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    return bonds.keep(np.argsort(bonds.target, kind="stable"))
 
 
 def _nearest(
@@ -222,7 +242,7 @@ def _nearest(
 ) -> tuple[Bonds, NDArray[np.bool_]]:
     """Return the neighbours within a radius (Å, per crystal), and where the cut-off would give the same.
 
-    Of some crystals alone, ``rows``, ascending.
+    Of some crystals alone, ``rows``, ascending; of the others there is nothing to find.
     """
     pairs = _search(cells, rows, radius)
     pairs = pairs.keep(np.lexsort((pairs.length, pairs.target)))
@@ -234,6 +254,7 @@ def _nearest(
     limit[enough] = pairs.length[first[enough] + options.neighbours - 1] + options.tie_tolerance
     first = np.cumsum(cells.num_atoms) - cells.num_atoms
     complete = (radius >= farthest) | (np.maximum.reduceat(limit, first) < radius)
+    complete |= ~mask(rows, len(radius))
     within = limit[pairs.target]
     if options.symmetric:
         # the reverse of a bond is a bond if the other atom has it so near

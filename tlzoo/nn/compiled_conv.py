@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from tlzoo.nn.compiled import compiled
+from tlzoo.machine.compiled import compiled
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.rows import Rows
 

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from tlzoo.nn.compiled import compiled
+from tlzoo.machine.compiled import compiled
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.segment import arange, sum_rows
 

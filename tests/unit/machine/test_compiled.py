@@ -3,7 +3,7 @@
 import pytest
 
 from tlzoo.nn import passes
-from tlzoo.nn.compiled import VARIABLE, compiled
+from tlzoo.machine.compiled import VARIABLE, compiled
 
 COMPILERS = ["", " ", "cc 'x", "no-such-compiler", "false", "true", "cc --no-such-flag"]
 
