@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import tlzoo
 from tlzoo.study import load, results
 from tlzoo.study.job import Job, perform
 from tlzoo.study.preparation import Memory, Prepared
@@ -202,6 +204,27 @@ def test_a_run_that_fails_says_why(done, tmp_path, monkeypatch):
     row = perform([job(tree, tmp_path)], Memory())[0].row
     assert (row["status"], row["error"]) == ("failed", "KeyError: 'no'")
     assert "Traceback" in row["traceback"]
+
+
+def test_of_several_targets_the_first_is_measured(done, tmp_path):
+    tree = load(done[0]).runs()[-1].tree
+    tree["model"]["head"] = {
+        "class_path": "MultiProperty",
+        "init_args": {"targets": ["band_gap", "other"], "hidden": []},
+    }
+    table = tlzoo.read("semiconductors")
+    other = table.column("band_gap") * 2
+    other[::2] = np.nan
+    columns = {"band_gap": table.column("band_gap"), "other": other}
+    replace(table, columns=columns, units={}).write_parquet(tmp_path / "two.parquet")
+    tree["data"] |= {"source": str(tmp_path / "two.parquet"), "targets": ["band_gap", "other"]}
+    tree["data"]["split"] = {"class_path": "ByTarget", "init_args": {"base": {"class_path": "Random"}}}
+    done_ = perform(job(tree, tmp_path), Memory())
+    assert done_.row["status"] == "done", done_.row
+    assert done_.row["property"] == "band_gap"
+    said = done_.predictions
+    error = (said["prediction"] - said["target"]).abs().mean()
+    assert done_.row["test_mae"] == pytest.approx(error, rel=1e-5)
 
 
 def test_table_and_split_are_read_once(done, tmp_path, monkeypatch):

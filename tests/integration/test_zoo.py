@@ -27,6 +27,7 @@ from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.errors import UserError
 from tlzoo.heads import MultiProperty, Regression
+from tlzoo.model.description import build, describe
 from tlzoo.zoo.golden import TOLERANCE, deviation, golden, verify
 from tlzoo.zoo.publish import publish
 from tlzoo.zoo.reference import reference_crystals
@@ -449,6 +450,35 @@ def test_layers_of_one_property(mine, few):
         torch.testing.assert_close(one.predict(one(embeddings))[:, 0], both[:, row])
     with pytest.raises(UserError, match="this head does not predict 'energy'; it predicts: band_gap, mass"):
         zoo.head("tiny-mpt", "energy")
+
+
+def test_levels_of_theory_start_with_the_same_layers(mine, few):
+    embeddings = torch.from_numpy(package.load("tiny-mpt").embed(Crystals.read_parquet(few)))
+    starts = {"measured": "band_gap", "computed": "band_gap", "mass": "mass"}
+    trained = zoo.head("tiny-mpt", "band_gap")
+    least = trained.predict(trained(embeddings)).median().item()
+    several = zoo.head("tiny-mpt", starts, loss="l1", minimum=least)
+    assert isinstance(several, MultiProperty)
+    assert (several.targets, several.loss_, several.transform["mass"]) == (tuple(starts), "l1", "log10")
+    assert several.minimum == dict.fromkeys(starts, least)
+    both = several.predict(several(embeddings))
+    for row, target in enumerate(starts.values()):
+        one = zoo.head("tiny-mpt", target)
+        torch.testing.assert_close(one.predict(one(embeddings))[:, 0].clamp(min=least), both[:, row])
+    assert build(describe(several)).minimum == several.minimum
+    with pytest.raises(UserError, match="this head does not predict 'energy'"):
+        zoo.head("tiny-mpt", {"measured": "energy"})
+
+
+def test_a_trained_head_is_given_a_smallest_value(mine, few):
+    embeddings = torch.from_numpy(package.load("tiny-mpt").embed(Crystals.read_parquet(few)))
+    trained = zoo.head("tiny-mpt", "band_gap")
+    predicted = trained.predict(trained(embeddings))
+    least = predicted.median().item()
+    limited = zoo.head("tiny-mpt", "band_gap", minimum=least)
+    assert (trained.minimum, limited.minimum) == (None, least)
+    assert (predicted < least).any()
+    torch.testing.assert_close(limited.predict(limited(embeddings)), predicted.clamp(min=least))
 
 
 def test_a_trained_head_goes_on_with_another_loss(mine):

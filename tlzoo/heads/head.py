@@ -119,6 +119,19 @@ class Head(nn.Module, ABC):
             )
         return self
 
+    def limit(self, *least: float) -> None:
+        """Set the smallest value of each target that is physically possible, or one for all; -inf for none.
+
+        In physical units; predictions below are replaced by it.
+        """
+        self.least = _least(list(least) if len(least) > 1 else [*least] * self.num_targets)
+        limits = [None if value == -math.inf else value for value in self.least.tolist()]
+        self.minimum: Any = self.limits(limits)
+
+    def limits(self, least: Sequence[float | None]) -> object:
+        """Return the argument ``minimum`` of the constructor for these."""
+        return least[0]
+
     def groups(self) -> Mapping[str, Sequence[nn.Module]]:
         """Name the groups that freezing strategies refer to: ``head.hidden`` (if any) and ``head.out``."""
         self._need_bind()

@@ -119,6 +119,11 @@ class MultiProperty(Head):
         """Name the parts that freezing strategies speak of; the noise, if learnt, is ``head.noise``."""
         return {**super().groups(), **({} if self.noise is None else {"head.noise": [self.noise]})}
 
+    def limits(self, least: Sequence[float | None]) -> dict[str, float] | None:
+        """Return the smallest values by name; None if there are none."""
+        by_name = zip(self.targets, least, strict=True)
+        return {name: value for name, value in by_name if value is not None} or None
+
     def check(self, targets: Float[Tensor, "crystals targets"], names: Sequence[str] = ()) -> None:
         """Make sure that labels can be transformed."""
         super().check(targets, names or self.targets)

@@ -179,9 +179,9 @@ def _measured(job: Job, memory: Memory) -> tuple[dict[str, Any], pd.DataFrame | 
 
 
 def _check_learned(experiment: Experiment) -> None:
-    """Refuse what has no one error."""
+    """Refuse classes: their first target has no error in its unit."""
     task, data = experiment.task, experiment.data
-    if len(data.targets) != 1 or isinstance(task.head, Classification):
+    if isinstance(task.head, Classification):
         raise UserError(
             f"a study wants one number per crystal to learn, got {', '.join(data.targets)} with the head "
             f"{type(task.head).__name__}"
@@ -212,14 +212,16 @@ def _kept(job: Job, folder: Path) -> dict[str, Any]:
 
 
 def _errors(task: Task, data: CrystalDataModule) -> tuple[dict[str, float], pd.DataFrame | None]:
+    """Return the errors of the first target, and what was predicted of it."""
     found: dict[str, float] = {}
     predictions = None
+    of = "" if len(data.targets) == 1 else f"_{data.targets[0]}"
     for part, names in (("val", ("mae", "rmse")), ("test", ("mae", "rmse", "r2"))):
         rows = getattr(data.split, part)
         if not len(rows):
             continue
         predicted, metrics = predict_part(task, data, part)
-        found |= {f"{part}_{name}": metrics[name] for name in names}
+        found |= {f"{part}_{name}": metrics[f"{name}{of}"] for name in names}
         if part == "test":
             predictions = pd.DataFrame(
                 {

@@ -6,7 +6,7 @@ from typing import Any
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.library import locate
 from tlzoo.errors import UserError
-from tlzoo.heads import MultiProperty, Regression
+from tlzoo.heads import Classification, MultiProperty, Regression
 from tlzoo.heads.head import Head, Loss
 from tlzoo.heads.regression import checked
 from tlzoo.model import checkpoint
@@ -36,24 +36,37 @@ def backbone(name: str, pooling: AnyPooling | None = None, dropout: float | None
     return start
 
 
-def head(name: str, target: str | None = None, loss: Loss | None = None) -> Head:
+def head(
+    name: str,
+    target: str | dict[str, str] | None = None,
+    loss: Loss | None = None,
+    minimum: float | None = None,
+) -> Head:
     """Return the trained head of a model. Its target scaler is fitted again to the new data.
 
     Args:
         name: As for :func:`backbone`.
-        target: For a head that predicts several properties: the property whose layers to take.
+        target: For a head that predicts several properties: the property whose layers to take. Or for each
+            new target the property whose layers it starts with, ``{measured: band_gap, computed: band_gap}``;
+            the head then predicts several (:class:`~tlzoo.heads.multi.MultiProperty`).
         loss: Loss to continue training with, if the head has a choice; None keeps the trained one.
+        minimum: Smallest value that is physically possible, in the unit of the targets: 0 for a band gap.
+            None keeps that of the trained head.
 
     Raises:
-        UserError: There is no such model, it is damaged, does not predict this target, or has no such loss.
+        UserError: There is no such model, it is damaged, does not predict this target, or has no such loss
+            or smallest value.
     """
     loaded = checkpoint.load(locate(name))
-    kept = loaded.head if target is None else _tower(loaded.head, target, loaded.card["targets"])
-    if loss is None:
-        return kept
-    if not isinstance(kept, Regression | MultiProperty):
-        raise UserError(f"the head {type(kept).__name__} of {name} has no choice of loss: leave loss out")
-    kept.loss_ = checked(loss)
+    kept = loaded.head if target is None else _towers(loaded.head, target, loaded.card["targets"])
+    if loss is not None:
+        if not isinstance(kept, Regression | MultiProperty):
+            raise UserError(f"the head {type(kept).__name__} of {name} has no choice of loss: leave loss out")
+        kept.loss_ = checked(loss)
+    if minimum is not None:
+        if isinstance(kept, Classification):
+            raise UserError(f"the head Classification of {name} has no smallest value: leave minimum out")
+        kept.limit(minimum)
     return kept
 
 
@@ -73,24 +86,31 @@ def _changed(trained: Backbone, changes: Mapping[str, Any]) -> Backbone:
     return changed.eval()
 
 
-def _tower(several: Head, target: str, targets: list[str]) -> Head:
-    """Return the layers of one property as a head of its own."""
-    if target not in targets:
-        raise UserError(f"this head does not predict {target!r}; it predicts: {', '.join(targets)}")
-    if not isinstance(several, MultiProperty):
+def _towers(several: Head, target: str | Mapping[str, str], targets: list[str]) -> Head:
+    """Return the layers of one property as a head of its own, or copies of layers as one of several."""
+    starts = [target] if isinstance(target, str) else list(target.values())
+    for name in starts:
+        if name not in targets:
+            raise UserError(f"this head does not predict {name!r}; it predicts: {', '.join(targets)}")
+    if isinstance(target, str) and not isinstance(several, MultiProperty):
         return several
-    row = targets.index(target)
-    one = Regression(
-        loss=several.loss_,
-        hidden=several.hidden,
-        activation=several.activation,
-        dropout=several.dropout,
-        transform=several.scaler.transforms[row],
-        minimum=(several.minimum or {}).get(target),
-    )
+    if not isinstance(several, Regression | MultiProperty):
+        raise UserError(f"the layers of the head {type(several).__name__} cannot start several: name one")
+    rows = [targets.index(name) for name in starts]
+    layers: dict[str, Any] = {key: getattr(several, key) for key in ("hidden", "activation", "dropout")}
+    transforms = [several.scaler.transforms[row] for row in rows]
+    least = [float(several.least[row]) for row in rows]
+    made: Regression | MultiProperty
+    if isinstance(target, str):
+        made = Regression(loss=several.loss_, transform=transforms[0], **layers)
+    else:
+        by_name = dict(zip(target, transforms, strict=True))
+        made = MultiProperty(targets=list(target), loss=several.loss_, transform=by_name, **layers)
+    made.limit(*least)
     assert several.in_dim is not None
-    one.bind(several.in_dim)
-    one.trunks[0].load_state_dict(several.trunks[row].state_dict())
-    one.outs[0].load_state_dict(several.outs[row].state_dict())
-    one.scaler.load_state_dict({k: v[row : row + 1] for k, v in several.scaler.state_dict().items()})
-    return one.eval()
+    made.bind(several.in_dim)
+    for i, row in enumerate(rows):
+        made.trunks[i].load_state_dict(several.trunks[row].state_dict())
+        made.outs[i].load_state_dict(several.outs[row].state_dict())
+    made.scaler.load_state_dict({key: value[rows] for key, value in several.scaler.state_dict().items()})
+    return made.eval()

@@ -12,6 +12,7 @@ from tlzoo.crystals import SYMBOLS, Crystals
 from tlzoo.data import splits
 from tlzoo.data.splits import (
     ByComposition,
+    ByTarget,
     FoldOf,
     FromColumn,
     FromFile,
@@ -557,3 +558,31 @@ def test_folds_of_what_another_split_learns_from(of):
 def test_folds_that_cannot_be(make, text):
     with pytest.raises(UserError, match=text):
         make()
+
+
+def test_crystals_that_know_other_targets_are_learned_from():
+    """Measured gaps of NaCl to CaO are divided; of computed ones those of the test's compounds stay out."""
+    measured = np.where(np.arange(60) < 27, 1.0, np.nan)
+    computed = np.where(np.arange(60) < 20, np.nan, 2.0)
+    crystals = table(measured=measured, computed=computed)
+    base = Random(val=3, test=4, seed=1)
+    split = ByTarget(base=base).split(crystals, targets=["measured", "computed"])
+    alone = base.split(crystals.select(np.arange(27)), targets=["measured"])
+    assert (split.val.tolist(), split.test.tolist()) == (alone.val.tolist(), alone.test.tolist())
+    assert set(alone.train) <= set(split.train)
+    others = np.setdiff1d(split.train, alone.train)
+    held = {crystals.formulas[row] for row in (*alone.val, *alone.test)}
+    assert others.tolist() == [row for row in range(27, 60) if crystals.formulas[row] not in held]
+    few = ByTarget(base=base, most=2).split(crystals, targets=["measured", "computed"])
+    assert set(alone.train) < set(few.train) < set(split.train)
+    assert len(few.train) == len(alone.train) + 2
+
+
+def test_a_target_to_divide_by_is_one_of_the_data():
+    crystals = table(measured=np.ones(60), computed=np.ones(60))
+    with pytest.raises(UserError, match="target must be one of data.targets, got 'gap'; there are: computed"):
+        ByTarget(target="gap").split(crystals, targets=["computed"])
+    with pytest.raises(UserError, match="most must be 0 or more, or null for all, got -1"):
+        ByTarget(most=-1)
+    with pytest.raises(UserError, match="base must be a splitter of the crystals with the target"):
+        ByTarget(base=ByTarget())

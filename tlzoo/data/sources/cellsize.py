@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import numpy as np
+
 from tlzoo.crystals import Crystals
 from tlzoo.data.sources.problems import Place, Problem
 
@@ -22,9 +24,9 @@ def too_large(atoms: int) -> str:
 
 
 def large_cells(crystals: Crystals) -> dict[int, Problem]:
-    """Return an error for each crystal with too many atoms, by row."""
+    """Return an error for each crystal with too many atoms, by row; a formula alone has no distances."""
     return {
         row: Problem(Place(crystals.origin(row)), "too large", f"has {text}")
-        for row, atoms in enumerate(crystals.num_atoms.tolist())
+        for row, atoms in enumerate(np.where(crystals.structured, crystals.num_atoms, 0).tolist())
         if (text := too_large(atoms))
     }

@@ -19,7 +19,7 @@ FORMULA_NAMES: Final = (
     "chemical_formula",
 )
 
-# Steps of a ten-thousandth in all amounts: finer than any composition is known, and no more atoms than this.
+# Amounts are in steps of a ten-thousandth of all atoms: finer than nearly all compositions are known.
 MOST_ATOMS: Final = 10_000
 # What is longer is a text.
 LONGEST: Final = 200
@@ -75,14 +75,14 @@ def read_formula(text: str) -> list[tuple[int, int]]:
     """Return atomic numbers, ascending, and the atoms of each in the smallest formula of whole numbers.
 
     Brackets of any kind, amounts with decimals, and parts joined by a dot on the line (``·`` or ``*``), each
-    with a number before it, may be in it; spaces mean nothing.
+    with a number before it, may be in it; spaces mean nothing. Amounts that take more than 10,000 atoms are
+    rounded to so many, and none of them to nothing.
 
-    >>> read_formula("Bi0.5Sb1.5Te3"), read_formula("Ca3(PO4)2")
-    ([(51, 3), (52, 6), (83, 1)], [(8, 8), (15, 2), (20, 3)])
+    >>> read_formula("Bi0.5Sb1.5Te3"), read_formula("Ca3(PO4)2"), read_formula("Fe0.999973C0.000027")
+    ([(51, 3), (52, 6), (83, 1)], [(8, 8), (15, 2), (20, 3)], [(6, 1), (26, 10000)])
 
     Raises:
-        FormulaError: It is none; the message says where. Or it can be read in two ways, or has more than
-            10,000 atoms.
+        FormulaError: It is none, or can be read in two ways; the message says where.
     """
     plain = re.sub(r"\s|_", "", text.translate(_PLAIN)).replace("*", "·")
     if not plain or len(plain) > LONGEST:
@@ -103,12 +103,9 @@ def read_formula(text: str) -> list[tuple[int, int]]:
         raise FormulaError(f"is no formula, but {text.strip()!r}: there are no atoms in it")
     whole = lcm(*(amount.denominator for _, amount in found))
     counts = [int(amount * whole) for _, amount in found]
+    if (atoms := sum(counts)) // gcd(*counts) > MOST_ATOMS:
+        counts = [max(1, round(Fraction(count * MOST_ATOMS, atoms))) for count in counts]
     divisor = gcd(*counts)
-    if sum(counts) // divisor > MOST_ATOMS:
-        raise FormulaError(
-            f"is {text.strip()!r}, which has {sum(counts) // divisor:,} atoms in whole numbers; at most "
-            f"{MOST_ATOMS:,} are read: round the amounts"
-        )
     return [(number, count // divisor) for (number, _), count in zip(found, counts, strict=True)]
 
 

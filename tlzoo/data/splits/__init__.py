@@ -5,6 +5,7 @@ A splitter is a value (a frozen dataclass); the YAML is its constructor::
     split: {class_path: Random, init_args: {val: 0.1, test: 0.1, seed: 0}}
 """
 
+from tlzoo.data.splits.by_target import ByTarget
 from tlzoo.data.splits.drawn import ByComposition, KFold, LeaveElementOut, Random, RepeatedKFold
 from tlzoo.data.splits.fold_of import FoldOf
 from tlzoo.data.splits.given import FromColumn, FromFile, Pretraining
@@ -14,6 +15,7 @@ from tlzoo.data.splits.splitter import Split, Splitter
 
 __all__ = [
     "ByComposition",
+    "ByTarget",
     "FoldOf",
     "FromColumn",
     "FromFile",
