@@ -211,7 +211,7 @@ def test_several_properties_some_of_them_unknown(fit, tree, work):
     assert list(said.columns)[1:] == ["gap", "half", "gap_spread", "half_spread", *ends]
 
 
-def test_classes(fit, tree, work):
+def test_classes(tlzoo, fit, tree, work):
     crystals = named.load("semiconductors").select(np.arange(24))
     gaps = crystals.column("band_gap")
     wide = (gaps > np.median(gaps)).astype(float)
@@ -226,6 +226,10 @@ def test_classes(fit, tree, work):
     np.testing.assert_allclose(
         said["wide_probability"], np.mean([one["wide_probability"] for one in each], axis=0), rtol=1e-5
     )
+    for model in (work / "classes", work / "classes" / "fold-1"):
+        refused = tlzoo("screen", model, work / "wide.parquet")
+        assert refused.code == 2
+        assert f"{model} predicts classes of wide, and candidates are ranked by a number" in refused.err
 
 
 @pytest.mark.parametrize(
