@@ -18,7 +18,7 @@ from tlzoo.server import oracle
 from tlzoo.training import fitting
 from tlzoo.training.run import Run
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("few_kernels")
 
 NETWORK = {
     "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
