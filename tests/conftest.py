@@ -105,6 +105,22 @@ def quick(few_trees: None) -> Iterator[None]:
     """Small forests and no pictures: they are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tlzoo.training.run.Run.draw", lambda *_: None)
+        patch.setattr("tlzoo.training.run.Run.draw_map", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_kernels() -> Iterator[None]:
+    """Kernels of few lengths and penalties: those that users get are tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        few = {
+            "LENGTHS": (0.5, 1.0, 2.0),
+            "PENALTIES": (0.01, 0.1, 1.0),
+            "LARGEST": (2.0, 10.0),
+            "FREE": (0.05,),
+        }
+        for name, values in few.items():
+            patch.setattr(f"tlzoo.transfer.features.kernels.{name}", values)
         yield
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tlzoo.testing import PrecisionContract
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = pytest.mark.usefixtures("quick", "unchecked")
 
 
 class TestPrecision(PrecisionContract):

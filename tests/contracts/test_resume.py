@@ -58,7 +58,7 @@ RUNS = {
     "alignn-bf16": {**ALIGNN, "trainer.precision": "bf16-mixed"},
 }
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = pytest.mark.usefixtures("quick", "unchecked")
 
 
 class TestResuming(ResumeContract):

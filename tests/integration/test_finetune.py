@@ -36,7 +36,7 @@ FILES = {
 
 DONE = ("--learning-rates", "1e-3,1e-2", "--pooling", "mean,max", "--seeds", 2)
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("few_kernels")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tlzoo.cards import library
 from tlzoo.cards.beside import files
 from tlzoo.data import named
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("few_kernels")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Predictions do not depend on how crystals are put together, and come in the order of the crystals."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -7,12 +8,13 @@ import pytest
 import torch
 
 from tlzoo.backbones import CGCNN
+from tlzoo.cards.card import Interval
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.parts import num_rows
 from tlzoo.heads import Regression
-from tlzoo.model import trained as module
+from tlzoo.model import answerer
 from tlzoo.model.answering import Questions, answered
 from tlzoo.model.trained import Model
 
@@ -70,7 +72,7 @@ def test_graphs_are_made_chunk_by_chunk(model, crystals, monkeypatch):
     whole = model.predict(crystals)
     made = []
     make = Questions.made
-    monkeypatch.setattr(module, "answered", partial(answered, atoms=20))
+    monkeypatch.setattr(answerer, "answered", partial(answered, atoms=20))
     monkeypatch.setattr(Questions, "made", lambda self, rows: made.append(len(rows)) or make(self, rows))
     np.testing.assert_allclose(model.predict(crystals)["band_gap"], whole["band_gap"], rtol=1e-5)
     assert len(made) > 2
@@ -89,3 +91,13 @@ def test_no_crystals_are_an_empty_table(model, crystals):
     assert list(table.columns) == ["id", "band_gap"]
     assert len(table) == 0
     assert model.embed(nobody).shape == (0, 8)
+
+
+def test_intervals_hold_as_many_as_one_asks_for(model, crystals):
+    widths = {"0.68": 0.25, "0.9": 0.5, "0.95": 0.75}
+    stated = Interval(kind="absolute", widths=widths, crystals=9, left_out="left out")
+    sure = replace(model, intervals={"band_gap": stated})
+    for level, width in widths.items():
+        (said,) = answered(crystals, sure.options, lambda stores, level=level: sure.told(stores, level)[0])
+        np.testing.assert_allclose(said["band_gap_q95"] - said["band_gap"], width, rtol=1e-4)
+    np.testing.assert_allclose(sure.predict(crystals)["band_gap_q95"] - said["band_gap"], 0.5, rtol=1e-4)

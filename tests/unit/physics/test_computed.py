@@ -27,20 +27,20 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from tlzoo.crystals import Crystals
-from tlzoo.physics.computed import computed
-computed(Crystals.read_parquet(sys.argv[1]), "phonons:chgnet", cache_dir=Path(sys.argv[2]), workers=1)
+from tlzoo.physics import computed
+computed.TOGETHER = 2
+crystals, folder = Crystals.read_parquet(sys.argv[1]), Path(sys.argv[2])
+computed.computed(crystals, "phonons:chgnet", cache_dir=folder, workers=1)
 """
 
 
 @pytest.fixture(scope="module")
 def crystals(tmp_path_factory):
-    """Twelve rock salts, in a file, too."""
-    names = ["Li", "Na", "K"], ["F", "Cl"], [4.2, 5.4]
+    """Six rock salts, in a file, too."""
     structures = [
         Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), [metal, other], [[0, 0, 0], [0.5] * 3])
-        for metal in names[0]
-        for other in names[1]
-        for a in names[2]
+        for metal in ("Li", "Na", "K")
+        for other, a in (("F", 4.2), ("Cl", 5.4))
     ]
     path = tmp_path_factory.mktemp("salts") / "salts.parquet"
     Crystals.from_structures([each.get_primitive_structure() for each in structures]).write_parquet(path)
@@ -67,7 +67,8 @@ def known(folder):
     return database.known(KINDS["phonons"].label)
 
 
-def test_what_was_killed_goes_on(crystals, straight, tmp_path):
+def test_what_was_killed_goes_on(crystals, straight, tmp_path, monkeypatch):
+    monkeypatch.setattr("tlzoo.physics.computed.TOGETHER", 2)
     with started(crystals[1], tmp_path) as process:
         while not known(tmp_path) and process.poll() is None:
             time.sleep(0.05)
@@ -78,13 +79,10 @@ def test_what_was_killed_goes_on(crystals, straight, tmp_path):
 
 
 def test_two_processes_at_once(crystals, straight, tmp_path):
-    few, path = crystals[0].select(np.arange(6)), tmp_path / "few.parquet"
-    few.write_parquet(path)
-    with started(path, tmp_path) as one, started(path, tmp_path) as other:
+    with started(crystals[1], tmp_path) as one, started(crystals[1], tmp_path) as other:
         assert (one.wait(), other.wait()) == (0, 0)
-    assert len(known(tmp_path)) == len(few)
-    found = computed(few, "phonons:chgnet", cache_dir=tmp_path, workers=1)
-    alike(found, {name: values[:6] for name, values in straight.items()})
+    assert len(known(tmp_path)) == len(crystals[0])
+    alike(computed(crystals[0], "phonons:chgnet", cache_dir=tmp_path, workers=1), straight)
 
 
 def test_a_crystal_that_fails_is_named_and_the_rest_is_kept(crystals, tmp_path):
