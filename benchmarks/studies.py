@@ -76,13 +76,13 @@ def measure(backend: Backend, runs: int) -> Cost:
 
 
 def compute(backend: Backend, jobs: Iterator[Job], runs: int) -> None:
-    """Compute so many runs, as a study does."""
+    """Compute so many runs, each by itself: what a backend adds is to be seen."""
     submitted = done = 0
     while done < runs:
         while submitted < runs and submitted - done < backend.slots:
-            backend.submit(next(jobs))
+            backend.submit([next(jobs)])
             submitted += 1
-        outcomes = backend.finished()
+        outcomes = [outcome for returned in backend.finished() for outcome in returned.outcomes]
         assert all(outcome.row["status"] == "done" for outcome in outcomes), outcomes[0].row
         done += len(outcomes)
 
