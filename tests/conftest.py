@@ -95,7 +95,8 @@ def config(tmp_path: Path, few: Path) -> Callable[..., Path]:
 def few_trees() -> Iterator[None]:
     """Small forests: those of the size that users get are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tlzoo.evaluation.baselines.TREES", 10)
+        for module in ("evaluation.baselines", "transfer.features.estimators"):
+            patch.setattr(f"tlzoo.{module}.TREES", 10)
         yield
 
 

@@ -89,6 +89,9 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
         pending += [(child, at_once and not inside) for child in ast.iter_child_nodes(node)]
 
 
+IMPORTS = {name: list(imports(tree)) for name, tree in MODULES.items()}
+
+
 def own(name: str) -> str | None:
     """The module below ``tlzoo`` that a dotted name leads to; None if it is none of ours or the root."""
     if not name.startswith("tlzoo."):
@@ -119,24 +122,26 @@ def test_imports_point_down(name):
     part = name.split(".")[0]
     wrong = {
         found
-        for found in (own(imported) for imported, _ in imports(MODULES[name]))
+        for found in (own(imported) for imported, _ in IMPORTS[name])
         if found and (other := found.split(".")[0]) != part and LEVEL[other] >= LEVEL[part]
     }
     assert not wrong, f"tlzoo.{name} imports what is not below it"
 
 
 def test_transfer_imports_point_down():
-    for name, tree in MODULES.items():
+    for name, found in IMPORTS.items():
         if name.startswith("transfer."):
             floor = FLOORS.index(name.split(".")[1])
-            found = {own(imported) for imported, _ in imports(tree)} - {None}
-            above = {m for m in found if m.startswith("transfer.") and FLOORS.index(m.split(".")[1]) > floor}
+            modules = {own(imported) for imported, _ in found} - {None}
+            above = {
+                m for m in modules if m.startswith("transfer.") and FLOORS.index(m.split(".")[1]) > floor
+            }
             assert not above, f"tlzoo.{name} imports what is not below it"
 
 
 def test_no_circle_of_imports():
     """Neither of imports at once nor of those inside functions."""
-    left = {name: {own(found) for found, _ in imports(tree)} for name, tree in MODULES.items()}
+    left = {name: {own(found) for found, _ in each} for name, each in IMPORTS.items()}
     size = 0
     while size != len(left):
         size, inner = len(left), set().union(*left.values())
@@ -147,22 +152,22 @@ def test_no_circle_of_imports():
 
 
 def test_the_root_imports_nothing_at_once():
-    assert not [name for name, at_once in imports(MODULES[""]) if at_once and name.split(".")[0] != "typing"]
+    assert not [name for name, at_once in IMPORTS[""] if at_once and name.split(".")[0] != "typing"]
 
 
 @pytest.mark.parametrize("heavy", ROOMS)
 def test_heavy_imports_stay_in_their_rooms(heavy):
     rooms, lazily = ROOMS[heavy]
-    for name, tree in MODULES.items():
-        found = [at_once for imported, at_once in imports(tree) if imported.split(".")[0] == heavy]
+    for name, each in IMPORTS.items():
+        found = [at_once for imported, at_once in each if imported.split(".")[0] == heavy]
         assert not found or below(name, rooms), f"tlzoo.{name} imports {heavy}"
         if lazily:
             assert not any(found), f"tlzoo.{name} must import {heavy} inside the functions that need it"
 
 
 def test_data_and_models_do_not_know_each_other():
-    for name, tree in MODULES.items():
-        found = {own(imported) for imported, _ in imports(tree)} - {None}
+    for name, each in IMPORTS.items():
+        found = {own(imported) for imported, _ in each} - {None}
         if below(name, {"data"}):
             assert not {m for m in found if not below(m, MEETING | {"data"})}, name
         if below(name, {"backbones", "heads", "nn", "freezing", "graphs", "descriptors"}):

@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 import tlzoo as package
-from tlzoo.data import named
+from tlzoo.data import learned_from, named
+from tlzoo.data.sources.parse import Document
 from tlzoo.errors import UserError
 from tlzoo.model import cross_conformal
+from tlzoo.server import oracle
 from tlzoo.training import fitting
 from tlzoo.training.run import Run
 
@@ -22,6 +24,7 @@ NETWORK = {
     "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
     "head": {"class_path": "Regression", "init_args": {"hidden": [8]}},
 }
+POSCAR = "Si2\n1.0\n0 2.7 2.7\n2.7 0 2.7\n2.7 2.7 0\nSi\n2\nDirect\n0 0 0\n.25 .25 .25\n"
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +310,32 @@ def test_commands_take_the_directory(tlzoo, done, few, work):
     ranked = pd.read_parquet(work / "ranked.parquet").set_index("id")
     said = package.load(folder).predict(few).set_index("id")
     np.testing.assert_allclose(ranked["band_gap"], said.loc[ranked.index, "band_gap"], rtol=1e-4)
+
+
+def test_served_and_started_from(tlzoo, done, few, work):
+    folder, _ = done
+    assert [each["name"] for each in oracle.described(str(folder))["targets"]] == ["band_gap"]
+    (crystal,) = oracle.answer([Document("POSCAR", POSCAR.encode())], [str(folder)])["crystals"]
+    (work / "POSCAR").write_text(POSCAR)
+    (said,) = package.load(folder).predict(work / "POSCAR").drop(columns="id").to_dict("records")
+    assert crystal["predictions"][0]["answers"] == pytest.approx(said, rel=1e-4, abs=1e-5)
+    options = ("--data.source", few, "--target", "band_gap", "--model.head", "Regression")
+    cpu = ("--trainer.max_epochs", 1, "--trainer.accelerator", "cpu", "--run-dir", work / "started")
+    started = tlzoo("fit", "--from", folder, *options, *cpu)
+    assert started.code == 0, started.err
+    (origin,) = json.loads((work / "started" / "model.json").read_text())["started_from"]
+    assert origin["sha256"] == json.loads((folder / "model.json").read_text())["sha256"]
+
+
+def test_a_split_by_folds_gives_way_to_them(fit, few, tree, work):
+    split = {"class_path": "KFold", "init_args": {"folds": 4, "fold": 1, "val": 3, "seed": 5}}
+    answer = fit(work / "dealt", "--folds", 2, data={**tree["data"], "split": split})
+    assert answer.code == 0, answer.err
+    assert "in 2 folds of 12; of the others 3 validate and 9 train" in answer.out
+    spec = json.loads((work / "dealt" / "fold-1" / "split.json").read_text())["splitter"]
+    assert spec["init_args"]["of"]["init_args"]["seed"] == 5
+    found = learned_from._table(str(few), {"split": spec, "targets": ["band_gap"]}).split
+    assert found.parts["test"].size == 12
 
 
 def test_a_missing_fold_is_named(tlzoo, done, few, work):

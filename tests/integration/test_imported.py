@@ -65,6 +65,9 @@ def test_an_adapter_of_a_checkpoint_is_one(tlzoo, tmp_path, monkeypatch):
     facts["golden"] = golden(Model(loaded.backbone, loaded.head, facts))
     checkpoint.save("whole", loaded.backbone, loaded.head, facts)
     assert tlzoo("zoo", "adapter", "whole.safetensors", "small.safetensors", "--base", "cgcnn-bg").code == 0
+    base = library.locate("cgcnn-bg")
+    pulled = tlzoo("zoo", "pull", "small.safetensors").out.splitlines()
+    assert pulled == ["small.safetensors", f"{base}: what it is a difference to"]
     told = tlzoo("zoo", "info", "small.safetensors").out
     assert f"cgcnn-bg, SHA-256 {loaded.card['sha256'][:12]}…" in told
     assert "golden predictions agree" in tlzoo("zoo", "verify", "small.safetensors").out

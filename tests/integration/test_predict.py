@@ -177,18 +177,31 @@ XYZ = (
 )
 
 
-@pytest.mark.parametrize(("text", "crystals"), [(POSCAR, 1), (XYZ, 2)])
-def test_standard_input_is_read_as_a_file_would_be(run, tlzoo, tmp_path, monkeypatch, text, crystals):
-    file = tmp_path / ("POSCAR" if crystals == 1 else "some.xyz")
+FRAME = XYZ[: len(XYZ) // 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"), [(POSCAR, ["stdin"]), (FRAME, ["stdin"]), (XYZ, ["stdin-1", "stdin-2"])]
+)
+def test_standard_input_is_read_as_a_file_would_be(run, tlzoo, tmp_path, monkeypatch, text, ids):
+    file = tmp_path / ("POSCAR" if text == POSCAR else "some.xyz")
     file.write_text(text)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     piped, read = tlzoo("predict", run, "-"), tlzoo("predict", run, file)
     assert piped.code == 0, piped.err
     rows = [line.split(",", 1)[1] for line in piped.out.splitlines()]
     assert rows == [line.split(",", 1)[1] for line in read.out.splitlines()]
-    assert len(rows) == 1 + crystals
-    if crystals == 1:
-        assert piped.out.splitlines()[1].startswith("stdin,")
+    assert [line.partition(",")[0] for line in piped.out.splitlines()[1:]] == ids
+
+
+def test_formulas_from_standard_input(tlzoo, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"BaTiO3\n\nSi\n")))
+    piped, named = tlzoo("predict", "roost-fe-bg", "-"), tlzoo("predict", "roost-fe-bg", "BaTiO3", "Si")
+    assert piped.code == 0, piped.err
+    tables = [pd.read_csv(io.StringIO(answer.out)) for answer in (piped, named)]
+    assert tables[0]["id"].tolist() == ["BaTiO3", "Si"]
+    # one batch or two are rounded otherwise
+    pd.testing.assert_frame_equal(*tables, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +209,7 @@ def test_standard_input_is_read_as_a_file_would_be(run, tlzoo, tmp_path, monkeyp
     [
         ("", ("-",), "standard input is empty; wanted the text of a CIF, POSCAR"),
         ("rubbish", ("-",), "standard input: "),
+        ("BaTiO3\nXx2\n", ("-",), "standard input, line 2: "),
         (POSCAR, ("-", "-"), "- is named twice, and standard input can be read once"),
     ],
 )

@@ -182,6 +182,39 @@ def locate(name: str) -> Path:
     return file
 
 
+def base_of(weights: Path) -> Path | None:
+    """Return the weights that those of a model are a difference to, fetched if need be; None of whole ones.
+
+    Raises:
+        UserError: They are not to be had, or the card of the model cannot be read.
+    """
+    document = weights.with_suffix(".json")
+    try:
+        base = json.loads(document.read_text(encoding="utf-8")).get("base")
+        name = str(base["name"]) if base else ""
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UserError(f"{document} cannot be read: {error}") from error
+    return locate_base(weights, name) if base else None
+
+
+def locate_base(weights: Path, name: str) -> Path:
+    """Return the weights of the base of a model by its name, else those beside: the two may have been moved.
+
+    Raises:
+        UserError: They are in neither place.
+    """
+    beside = weights.with_name(f"{Path(name).name.removesuffix('.safetensors')}.safetensors")
+    try:
+        return locate(name)
+    except UserError as error:
+        if beside.is_file():
+            return beside
+        raise UserError(
+            f"{weights} is a difference to {name}, which cannot be read here, nor is it beside, as "
+            f"{beside.name}: {error}"
+        ) from error
+
+
 def pinned(name: str) -> str:
     """Return a name that means the same for ever: of a model on the Hub its commit and hash; else as given.
 

@@ -177,12 +177,16 @@ def verify(
 def pull(name: str) -> int:
     """Download a model, so that it can be used offline.
 
-    For a model on the Hugging Face Hub, its name by commit and hash is printed, too.
+    For an adapter the model that it is a difference to is fetched, too. For a model on the Hugging Face Hub,
+    its name by commit and hash is printed, too.
 
     Args:
         name: A checkpoint, hf:user/model@revision, https://….safetensors#sha256=…, or wandb:….
     """
-    say(str(library.locate(name)))
+    weights = library.locate(name)
+    say(str(weights))
+    if base := library.base_of(weights):
+        say(f"{base}: what it is a difference to")
     if (pinned := library.pinned(name)) != name:
         say(pinned)
     return 0

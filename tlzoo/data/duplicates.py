@@ -32,7 +32,7 @@ def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np
     Two crystals are the same if they have the same reduced formula, volumes per atom within 12 %, and match
     by pymatgen's `StructureMatcher` with its default tolerances (primitive cells, scaled to equal volume).
     Each crystal is compared with the first of every group of its formula; exact copies are not compared.
-    Of crystals without a structure those of one formula are the same.
+    Where a crystal has no structure, all of its formula are the same: nobody can tell which of them it is.
 
     In a table with more than 10,000 crystals to compare, all of one formula with close volumes share a label
     without a comparison. No two equal structures get different labels, but different ones may get the same.
@@ -46,14 +46,14 @@ def duplicate_groups(crystals: Crystals, *, progress: bool = True) -> NDArray[np
     if total > MANY:
         for rows in alike:
             groups[rows] = rows[0]
-        return groups[groups]
+        return _with_bare(crystals, groups[groups])
     volumes = crystals.volume_per_atom
     with bar(total, "comparing structures", hidden=not progress) as shown:
         for rows in alike:
             for first, row in _matches(crystals, rows, volumes):
                 groups[row] = first
             shown.update(len(rows))
-    return groups[groups]
+    return _with_bare(crystals, groups[groups])
 
 
 def shared_structures(
@@ -79,11 +79,21 @@ def shared_structures(
     alike = exact_copies(some)
     for close in candidates(some):
         alike[close] = close[0]
-    near = near[_in_several(alike[alike], part[near])]
+    near = near[_in_several(_with_bare(some, alike[alike]), part[near])]
     some = crystals.select(near)
     labels = np.arange(len(crystals), dtype=np.int64)
     labels[near] = near[duplicate_groups(some)]
     return labels, sum(map(len, candidates(some))) <= MANY
+
+
+def _with_bare(crystals: Crystals, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give all crystals of a formula the label of the first, where one of them has no structure."""
+    bare = ~crystals.structured
+    if not bare.any():
+        return labels
+    formulas = np.asarray(crystals.formulas, dtype=np.str_)
+    _, first, formula = np.unique(formulas, return_index=True, return_inverse=True)
+    return np.where(np.isin(formula, formula[bare]), first[formula], labels)
 
 
 def _in_several(labels: NDArray[np.int64], part: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -117,12 +117,18 @@ def _table(source: str, recipe: Mapping[str, Any]) -> LabelledTable:
     if named.known(source) and not _at_hand(source):
         raise UserError(f"the data set {source} is not on this machine: tlzoo data info {source}")
     told(source)  # what is unusual about it was said when the model was trained
-    spec = recipe.get("split")
-    splitter = None
-    if spec:
-        splitter = _splitter(str(spec["class_path"]))(**spec.get("init_args", {}))
+    splitter = _built(spec) if (spec := recipe.get("split")) else None
     options: dict[str, Any] = {key: recipe.get(key) for key in READING}
     return LabelledTable(source, split=splitter, **options)
+
+
+def _built(spec: Mapping[str, Any]) -> splits.Splitter:
+    """Return a splitter from its class path and constructor arguments, splitters among them."""
+    arguments = {
+        key: _built(value) if isinstance(value, Mapping) and "class_path" in value else value
+        for key, value in (spec.get("init_args") or {}).items()
+    }
+    return _splitter(str(spec["class_path"]))(**arguments)
 
 
 def _splitter(path: str) -> type[splits.Splitter]:

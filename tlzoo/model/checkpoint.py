@@ -24,7 +24,7 @@ from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
 from tlzoo.cards.beside import DOMAIN, ENDING, KEYS, Beside
 from tlzoo.cards.card import Base
-from tlzoo.cards.library import locate, refuse_pickles
+from tlzoo.cards.library import locate, locate_base, refuse_pickles
 from tlzoo.cards.schema import parse
 from tlzoo.errors import UserError
 from tlzoo.heads.head import Head
@@ -230,32 +230,14 @@ def _completed(weights: Path, stored: Mapping[str, Tensor], base: Any) -> dict[s
         about = parse(Base, base)
     except UserError as error:
         raise UserError(f"the header of {weights} names no base: {error}") from error
-    # where both were moved they lie side by side; the hash says whether it is the one
-    beside = weights.with_name(f"{Path(about.name).name.removesuffix('.safetensors')}.safetensors")
-    try:
-        path = _located(about.name, beside)
-        before, found = _weights_of(path)
-    except UserError as error:
-        raise UserError(
-            f"{weights} is a difference to {about.name} (SHA-256 {about.sha256[:12]}…), which cannot be read "
-            f"here, nor is it beside, as {beside.name}: {error}"
-        ) from error
+    path = locate_base(weights, about.name)
+    before, found = _weights_of(path)
     if found != about.sha256:
         raise UserError(
             f"{weights} is a difference to {about.name} with the SHA-256 {about.sha256[:12]}…, and {path} "
             f"has {found[:12]}…: the two do not belong together; fetch the {about.name} that it was made from"
         )
     return completed(stored, before, about)
-
-
-def _located(name: str, beside: Path) -> Path:
-    """Return the weights of a model, or those beside if nothing else has its name."""
-    try:
-        return locate(name)
-    except UserError:
-        if not beside.is_file():
-            raise
-        return beside
 
 
 def _weights_of(path: Path) -> tuple[dict[str, Tensor], str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,24 +24,22 @@ from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.heads.head import Head
-from tlzoo.model import answer_record, checkpoint, contributions, ensemble, trust
+from tlzoo.model import answer_record, checkpoint, contributions, ensemble
 from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
+from tlzoo.model.answer_record import SHOWN
+from tlzoo.model.answerer import BATCH_SIZE, MAX_ROWS, Answerer
 from tlzoo.model.answering import Columns, Stores, answered, answered_beside, joined
 from tlzoo.model.domain import DRAWN, Domain, read
 from tlzoo.model.intervals import ENDS, widened
 from tlzoo.model.intervals import read as read_intervals
-from tlzoo.model.predictor import About, Predictor, errors, history
+from tlzoo.model.predictor import About, errors, history
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-# Crystals and rows computed at a time: more are hardly faster on a CPU. ALIGNN as published takes 0.5 GB.
-BATCH_SIZE, MAX_ROWS = 1024, 50_000
-
-
 @dataclass(frozen=True, repr=False)
-class Model(Predictor):
+class Model(Answerer):
     """A trained network with everything known about it.
 
     Attributes:
@@ -93,8 +91,11 @@ class Model(Predictor):
         ends = [f"{name}_{end}" for name in targets if name in self.intervals for end in ENDS]
         return list(dict.fromkeys([*self.head.columns(targets), *spreads, *ends]))
 
-    def answer(self, batch: Batch, embedding: Tensor | None = None) -> Tensor:
-        """Predict for graphs, or from their embedding if known, ``(crystals, columns)`` in physical units."""
+    def answer(self, batch: Batch, embedding: Tensor | None = None, level: str = SHOWN) -> Tensor:
+        """Predict for graphs, or from their embedding if known, ``(crystals, columns)`` in physical units.
+
+        Intervals are to hold as many crystals as the level says.
+        """
         answer = self.head.predict(self.head(self.backbone(batch) if embedding is None else embedding))
         targets, spreads = self.card["targets"], []
         if self.others:
@@ -103,84 +104,22 @@ class Model(Predictor):
         if not self.intervals:
             return torch.cat([answer, *spreads], dim=1)
         found = dict(zip(self.columns, torch.cat([answer, *spreads], dim=1).unbind(dim=1), strict=False))
-        for name, ends in widened(self.intervals, self.head, targets, answer).items():
+        for name, ends in widened(self.intervals, self.head, targets, answer, level).items():
             found |= {f"{name}_{end}": values for end, values in zip(ENDS, ends, strict=True)}
         return torch.stack([found[name] for name in self.columns], dim=1)
 
-    def predict(
-        self,
-        crystals: Data,
-        *,
-        batch_size: int = BATCH_SIZE,
-        max_rows: int = MAX_ROWS,
-    ) -> "pd.DataFrame":
-        """Predict properties of crystals, in physical units.
-
-        Args:
-            crystals: One crystal or many: a pymatgen structure, ASE atoms or the path of a file; a list of
-                these; a folder, a table or the name of a data set; a data frame with a column of structures
-                or paths; a :class:`~tlzoo.crystals.Crystals` (see :func:`tlzoo.data.intake.crystals_from`).
-            batch_size: Largest number of crystals to compute at a time.
-            max_rows: Largest number of rows to compute at a time, so that large cells do not exhaust the
-                memory. Rows are angles for networks that use them, otherwise bonds; equal ones count once.
-
-        Returns:
-            One row per crystal, in the given order: ``id``, then a column per prediction. If several
-            trainings predict together, ``TARGET_spread`` is the standard deviation of their predictions.
-
-        Raises:
-            UserError: The input is not crystals, or one of them cannot be read, is disordered, has an atom
-                without neighbours or an unknown element, or does not fit into memory. The message names it.
-        """
-        import pandas as pd
-
-        some = as_table(crystals)
-        answer = partial(self.answers, batch_size=batch_size, max_rows=max_rows)
-        found = answered(some, self.options, answer)
-        return pd.DataFrame({"id": some.ids, **joined(found, self.columns)})
-
-    def answers(self, stores: Stores, **limits: int) -> dict[str, NDArray[np.float32]]:
-        """Predict, with the limits of `predict`, for what was made of crystals: columns by name."""
-        values = self.rows(self.answer, stores[self.backbone.graph], **limits)
-        return dict(zip(self.columns, values.T, strict=True))
-
-    def judged(self, crystals: Crystals, stores: Stores, **limits: int) -> Columns:
-        """Predict as :meth:`answers` does, and say of each answer what :meth:`trust` says, in one pass."""
-        answers, embedding = self.told(stores, **limits)
-        known = trust.columns(self.domain, self.card.get("elements"), crystals, embedding)
-        return trust.beside(answers, known)
-
-    def told(self, stores: Stores, **limits: int) -> tuple[Columns, NDArray[np.float32]]:
-        """Predict as :meth:`answers` does, and embed, ``(crystals, dim)``, in one pass."""
+    def told(
+        self, stores: Stores, level: str = SHOWN, /, **limits: int
+    ) -> tuple[Columns, NDArray[np.float32]]:
+        """Predict and embed, as :meth:`Answerer.told` says."""
         width = len(self.columns)
 
         def compute(batch: Batch) -> Tensor:
             embedding = self.backbone(batch)
-            return torch.cat([self.answer(batch, embedding), embedding.float()], dim=1)
+            return torch.cat([self.answer(batch, embedding, level), embedding.float()], dim=1)
 
         table = self.rows(compute, stores[self.backbone.graph], **limits)
         return dict(zip(self.columns, table[:, :width].T, strict=True)), table[:, width:]
-
-    def trust(self, crystals: Data, **limits: int) -> "pd.DataFrame":
-        """Say how far each prediction can be trusted; limits and errors are those of `predict`.
-
-        Returns:
-            One row per crystal, in the given order. ``id``; ``trust``: one of ``in training``, ``unknown
-            elements``, ``far from training``, ``like training`` and ``not known``; ``unseen_elements``:
-            elements that were not in the training crystals; ``distance``: distance to the training crystals,
-            in units of the typical distance among them (:mod:`tlzoo.model.domain`), NaN if unknown.
-
-        Raises:
-            UserError: The file beside the weights that describes the training crystals is not the one that
-                the card names.
-        """
-        import pandas as pd
-
-        some = as_table(crystals)
-        embedding = self.activations(some, [EMBEDDING], **limits)[EMBEDDING]
-        return pd.DataFrame(
-            {"id": some.ids, **trust.columns(self.domain, self.card.get("elements"), some, embedding)}
-        )
 
     @cached_property
     def domain(self) -> Domain:

@@ -35,8 +35,9 @@ from tlzoo.graphs.vector_store import VectorStore
 from tlzoo.graphs.workers import worker_count
 from tlzoo.machine.progress import bar
 from tlzoo.model.activations import check_layers
+from tlzoo.model.answerer import BATCH_SIZE
 from tlzoo.model.answering import Make, Questions
-from tlzoo.model.trained import BATCH_SIZE, Model, load
+from tlzoo.model.trained import Model, load
 from tlzoo.screen import local
 from tlzoo.screen.pool import Slice, open_pool
 from tlzoo.screen.shards import Shards

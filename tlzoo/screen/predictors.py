@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -23,12 +23,12 @@ from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
 from tlzoo.machine import runtime
 from tlzoo.model.answering import Stores
-from tlzoo.model.cross_conformal import FILE as FOLDS
 from tlzoo.model.domain import Domain
 from tlzoo.model.intervals import ENDS, widened
 from tlzoo.model.trained import Model
 from tlzoo.transfer import features
 from tlzoo.transfer.finetune.chosen import Chosen, load
+from tlzoo.transfer.finetune.composite import Composite
 from tlzoo.transfer.finetune.folded import Folded
 
 if TYPE_CHECKING:
@@ -112,13 +112,8 @@ class Network(Predictor):
     def __init__(self, name: str, model: Model, target: str | None = None) -> None:
         self.name, self.model = name, model
         card = model.card
-        targets = list(card["targets"])
-        if target is None and len(targets) > 1:
-            raise UserError(f"{name} predicts {', '.join(targets)}; choose one: --target {targets[0]}")
-        self.target = target or targets[0]
-        if self.target not in targets:
-            raise UserError(f"{name} predicts {', '.join(targets)}, not {self.target}")
-        self.unit = card["units"][targets.index(self.target)]
+        self.target = one_of(name, model.units, model.columns, target)
+        self.unit = model.units[self.target]
         self.sha256 = card["sha256"]
         self.elements = card.get("elements")
         self._stated = {name: each for name, each in model.intervals.items() if name == self.target}
@@ -214,74 +209,21 @@ class Frozen(Predictor):
         return fitted_crystals(self.model.card)
 
 
-class Mixed(Predictor):
-    """What a comparison chose: a head on frozen features, perhaps together with a network.
-
-    Raises:
-        UserError: It predicts another property.
-    """
-
-    uncertain = True
-
-    def __init__(self, name: str, model: Chosen, target: str | None = None) -> None:
-        self.name, self.model = name, model
-        ((self.target, self.unit),) = model.units.items()
-        if target not in {None, self.target}:
-            raise UserError(f"{name} predicts {self.target}, not {target}")
-        pinned = (model.card["sha256"], model.frozen.card["sha256"], str(model.record))
-        self.sha256 = hashlib.sha256("\n".join(pinned).encode()).hexdigest()
-        self.elements = model.card.get("elements")
-        self.calibration = f"calibrated on {model.record.crystals:,} crystals that were left out"
-        self._one_at_a_time = Lock()
-
-    @property
-    def needs(self) -> Sequence[Options]:
-        """What networks and features read."""
-        return self.model.options
-
-    def answers(self, stores: Stores) -> Answers:
-        """Predict in the unit of the target."""
-        # layers are read off by hooks, which would hear the batches of other threads too
-        with self._one_at_a_time:
-            columns, embedding = self.model.told(stores)
-        value = columns[self.target]
-        half = self.model.record.half_widths[str(LEVEL)]
-        return Answers(value, value - half, value + half, embedding.astype(np.float64))
-
-    def domain(self) -> Domain:
-        """Return what comes with it of the crystals that it has learned from."""
-        return self.model.domain
-
-    def training(self) -> Crystals:
-        """Return the crystals of training and validation part: the head has learned from both."""
-        return training_crystals(locate(self.name), self.model.card, ("train", "val"))
-
-
-class Crossed(Predictor):
-    """Models that have each left out a fold, asked together for the only property, or for one of several.
+class Together(Predictor):
+    """Several models as one, asked for the only property, or for one of several.
 
     Raises:
         UserError: They do not predict that, or several properties of which none was chosen.
     """
 
-    def __init__(self, name: str, model: Folded, target: str | None = None) -> None:
+    def __init__(self, name: str, model: Composite, target: str | None = None) -> None:
         self.name, self.model = name, model
-        targets = list(model.units)
-        if target is None and len(targets) > 1:
-            raise UserError(f"{name} predicts {', '.join(targets)}; choose one: --target {targets[0]}")
-        self.target = target or targets[0]
-        if self.target not in model.columns or self.target not in targets:
-            raise UserError(f"{name} predicts {', '.join(targets)}, not {self.target}")
+        self.target = one_of(name, model.units, model.columns, target)
         self.unit = model.units[self.target]
-        members = [str(one.card["sha256"]) for one in model.members]
-        frozen = [str(one.frozen.card["sha256"]) for one in model.members if isinstance(one, Chosen)]
-        pinned = (model.weights.parent / FOLDS).read_text(encoding="utf-8")
-        self.sha256 = hashlib.sha256("\n".join([*members, *frozen, pinned]).encode()).hexdigest()
+        self.sha256 = hashlib.sha256("\n".join(model.hashes).encode()).hexdigest()
         self.elements = model.card.get("elements")
-        stated = model.record.intervals.get(self.target)
-        self.uncertain = stated is not None
-        if stated is not None:
-            self.calibration = f"calibrated on {stated.crystals:,} crystals, each left out by one model"
+        self.calibration = model.calibrated(self.target)
+        self.uncertain = bool(self.calibration)
         self._one_at_a_time = Lock()
 
     @property
@@ -304,9 +246,25 @@ class Crossed(Predictor):
         return self.model.domain
 
     def training(self) -> Crystals:
-        """Return the crystals in all folds."""
-        network = self.model.network
-        return training_crystals(network.weights, network.card, ("train", "val", "test"))
+        """Return the crystals that they have learned from."""
+        return self.model.training()
+
+
+def one_of(name: str, units: Iterable[str], columns: Container[str], target: str | None) -> str:
+    """Return the property that a model is asked for, the only one if none is named.
+
+    Raises:
+        UserError: There are several, it is not among them, or classes of it are predicted.
+    """
+    targets = list(units)
+    if target is None and len(targets) > 1:
+        raise UserError(f"{name} predicts {', '.join(targets)}; choose one: --target {targets[0]}")
+    found = target or targets[0]
+    if found not in targets:
+        raise UserError(f"{name} predicts {', '.join(targets)}, not {found}")
+    if found not in columns:
+        raise UserError(f"{name} predicts classes of {found}, and candidates are ranked by a number")
+    return found
 
 
 def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]:
@@ -322,7 +280,7 @@ def open_predictors(names: Sequence[str], target: str | None) -> list[Predictor]
     found: list[Predictor] = []
     for name in names:
         model = load(name)
-        kind = {Model: Network, Chosen: Mixed, Folded: Crossed}.get(type(model), Frozen)
+        kind = {Model: Network, Chosen: Together, Folded: Together}.get(type(model), Frozen)
         found.append(kind(name, model, target))
     kinds = {(predictor.target, predictor.unit) for predictor in found}
     if len(kinds) > 1:

@@ -8,7 +8,7 @@ import tlzoo
 from tlzoo.backbones import CGCNN
 from tlzoo.crystals import Crystals
 from tlzoo.data.check import check
-from tlzoo.data.duplicates import duplicate_groups
+from tlzoo.data.duplicates import duplicate_groups, shared_structures
 from tlzoo.data.overlap import common
 from tlzoo.data.plausibility import findings
 from tlzoo.data.sources import read_all
@@ -153,6 +153,9 @@ def test_those_of_one_formula_are_one_crystal(gaps):
     crystals = tlzoo.read(gaps)
     assert duplicate_groups(crystals).tolist() == [0, 1, 2, 1]
     structures = Crystals.from_structures([perovskite(), rock_salt()])
+    mixed = Crystals.concatenated([structures, crystals.select([1])])
+    assert duplicate_groups(mixed).tolist() == [0, 1, 0]
+    assert shared_structures(mixed, [np.array([0, 1]), np.array([2])])[0].tolist() == [0, 1, 0]
     for one, other, wanted in (
         (crystals, structures, [False, True, False, True]),
         (structures, crystals, [True, False]),

@@ -43,9 +43,12 @@ def read_extxyz(path: Path, columns: Columns) -> Records:
         return frames(file, path, columns)
 
 
-def frames(lines: Iterable[str], path: Path, columns: Columns) -> Records:
-    """Read the lines of extended XYZ as :func:`read_extxyz` does; ``path`` is what the file is called."""
-    return _collect(_frames(lines, path), path, columns.id, "frame")
+def frames(lines: Iterable[str], path: Path, columns: Columns, stem: str = "") -> Records:
+    """Read the lines of extended XYZ as :func:`read_extxyz` does; ``path`` is what the file is called.
+
+    Crystals without an id are numbered behind the stem, that of the path by default.
+    """
+    return _collect(_frames(lines, path), path, columns.id, "frame", stem)
 
 
 def read_database(path: Path, columns: Columns) -> Records:
@@ -137,7 +140,9 @@ def _rows(path: Path) -> Iterator[Found]:
         yield row.id, atoms, {**results, **stored}
 
 
-def _collect(source: Iterable[Found], path: Path, id_column: str | None, word: str) -> Records:
+def _collect(
+    source: Iterable[Found], path: Path, id_column: str | None, word: str, stem: str = ""
+) -> Records:
     found: list[tuple[int, Place, Sites, Mapping[str, Any]]] = []
     problems: list[Problem] = []
     number = 0
@@ -169,7 +174,8 @@ def _collect(source: Iterable[Found], path: Path, id_column: str | None, word: s
     if id_column and name is None and found:
         raise UserError(f"{path}: {no_such('key', id_column, keys)}")
     records = [
-        _record(place, sites, facts, name, f"{path.stem}-{number}") for number, place, sites, facts in found
+        _record(place, sites, facts, name, f"{stem or path.stem}-{number}")
+        for number, place, sites, facts in found
     ]
     return records, problems
 

@@ -1,4 +1,4 @@
-"""Crystals that come by standard input: the text of one structure file, or frames of extended XYZ."""
+"""Crystals that come by standard input: the text of one structure file, frames of extended XYZ, formulas."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.sources.ase import frames
+from tlzoo.data.sources.formula import Formula, is_formula
 from tlzoo.data.sources.parse import Document, decoded
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.data.sources.records import Columns, Record, Records, assemble, finish
@@ -24,7 +25,10 @@ FRAMES: Final = re.compile(r"\s*\d+[ \t]*\r?\n.*[Ll]attice=")
 
 
 def read_standard_input() -> tuple[Crystals, list[Problem]]:
-    """Read a CIF, a POSCAR, a pymatgen JSON or extended XYZ to the end; the id of one crystal is ``stdin``.
+    """Read a CIF, a POSCAR, a pymatgen JSON, extended XYZ or formulas, one a line, to the end.
+
+    The id of one crystal is ``stdin``, of several without ids ``stdin-1`` and so on; of a formula it is the
+    formula.
 
     Raises:
         UserError: There is nothing, or nothing that can be read.
@@ -33,12 +37,23 @@ def read_standard_input() -> tuple[Crystals, list[Problem]]:
         sys.stderr.write("tlzoo: reading a structure; end it with Ctrl-D\n")
     content = sys.stdin.buffer.read()
     if not content.strip():
-        raise UserError(f"{CALLED} is empty; wanted the text of a CIF, POSCAR, pymatgen JSON or extended XYZ")
+        raise UserError(
+            f"{CALLED} is empty; wanted the text of a CIF, POSCAR, pymatgen JSON, extended XYZ, or formulas"
+        )
     return finish(assemble(*_records(content)), targets=(), units={}, same_id="rename")
 
 
 def _records(content: bytes) -> Records:
     text = decoded(content).removeprefix("\ufeff")
     if FRAMES.match(text):
-        return frames(io.StringIO(text, newline=None), Path(CALLED), Columns())
+        records, problems = frames(io.StringIO(text, newline=None), Path(CALLED), Columns(), ID)
+        if len(records) == 1 and records[0].id == f"{ID}-1":
+            records[0].id = ID
+        return records, problems
+    lines = [line.strip() for line in text.splitlines()]
+    words = list(filter(None, lines))
+    # all structures have lines of several words; one wrong formula among many is to be named
+    if any(map(is_formula, words)) and all(is_formula(word) or len(word.split()) == 1 for word in words):
+        numbered = [(number, line) for number, line in enumerate(lines, start=1) if line]
+        return [Record(line, Place(CALLED, number, "line"), Formula(line)) for number, line in numbered], []
     return [Record(ID, Place(CALLED), Document(CALLED, content))], []

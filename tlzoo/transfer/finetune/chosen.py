@@ -1,5 +1,6 @@
 """The model of a comparison, where a head on frozen features answers, alone or together with the network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -9,27 +10,25 @@ from numpy.typing import NDArray
 
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals, with_unit
-from tlzoo.data.intake import Data, as_table
+from tlzoo.data.learned_from import training_crystals
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
-from tlzoo.heads.head import Head
-from tlzoo.model import answer_record, checkpoint, cross_conformal, trained, trust
+from tlzoo.model import answer_record, checkpoint, cross_conformal, trained
 from tlzoo.model.answer_record import FROZEN, NETWORK, SHOWN, AnswerRecord
-from tlzoo.model.answering import Columns, Stores, answered, joined
+from tlzoo.model.answering import Columns, Stores
 from tlzoo.model.domain import Domain
-from tlzoo.model.predictor import About, Predictor
+from tlzoo.model.predictor import About
 from tlzoo.model.trained import Model
 from tlzoo.transfer import features
+from tlzoo.transfer.finetune.composite import Composite
 from tlzoo.transfer.finetune.folded import Folded
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tlzoo.transfer.features.saved import SavedFeatures  # scikit-learn takes a second to import
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Chosen(Predictor):
+class Chosen(Composite):
     """A head on frozen features, or its weighted mean with a network, with intervals.
 
     Attributes:
@@ -57,11 +56,6 @@ class Chosen(Predictor):
     def card(self) -> dict[str, Any]:
         """That of the network, which has learned from the same split."""
         return self.network.card
-
-    @property
-    def head(self) -> Head:
-        """What measures: that of the network."""
-        return self.network.head
 
     @property
     def units(self) -> dict[str, str]:
@@ -93,44 +87,23 @@ class Chosen(Predictor):
         self.frozen.to(device)
         return self
 
-    def predict(self, crystals: Data, **limits: int) -> "pd.DataFrame":
-        """Predict in the unit of the target; arguments and errors of :meth:`Model.predict`.
+    @property
+    def hashes(self) -> Sequence[str]:
+        """Those of the weights, and the record of their parts."""
+        return self.network.card["sha256"], self.frozen.card["sha256"], str(self.record)
 
-        Returns:
-            One row per crystal: ``id``, the target, where a network of several trainings takes part their
-            standard deviation, ``…_spread``, and the ends of an interval, ``…_q5`` and ``…_q95``.
-        """
-        import pandas as pd
+    def calibrated(self, target: str) -> str:  # noqa: ARG002 (there is one)
+        """Say what the intervals rest on."""
+        return f"calibrated on {self.record.crystals:,} crystals that were left out"
 
-        some = as_table(crystals)
-        found = answered(some, self.options, lambda stores: self.answers(stores, **limits))
-        return pd.DataFrame({"id": some.ids, **joined(found, self.columns)})
+    def training(self) -> Crystals:
+        """Return the crystals of training and validation part: the head has learned from both."""
+        return training_crystals(self.network.weights, self.card, ("train", "val"))
 
-    def embed(self, crystals: Data, **options: Any) -> NDArray[np.float32]:  # noqa: ANN401
-        """Embed crystals as the network does; see :meth:`Model.embed`."""
-        return self.network.embed(crystals, **options)
-
-    def trust(self, crystals: Data, **limits: int) -> "pd.DataFrame":
-        """Say what is known of how far predictions can be trusted; see :meth:`Model.trust`."""
-        import pandas as pd
-
-        some = as_table(crystals)
-        found = answered(some, self.options, lambda stores: self.told(stores, **limits)[1])
-        known = trust.columns(self.domain, self.card.get("elements"), some, np.concatenate(found))
-        return pd.DataFrame({"id": some.ids, **known})
-
-    def answers(self, stores: Stores, **limits: int) -> Columns:
-        """Predict for what was made of crystals; return the columns by name, ``(crystals,)`` each."""
-        return self.told(stores, **limits)[0]
-
-    def judged(self, crystals: Crystals, stores: Stores, **limits: int) -> Columns:
-        """Predict, and say of each prediction what is known of it; see :func:`tlzoo.model.trust.columns`."""
-        answers, embedding = self.told(stores, **limits)
-        known = trust.columns(self.domain, self.card.get("elements"), crystals, embedding)
-        return trust.beside(answers, known)
-
-    def told(self, stores: Stores, **limits: int) -> tuple[Columns, NDArray[np.float32]]:
-        """Return predictions as :meth:`answers` does, and what distances are of, ``(crystals, dim)``."""
+    def told(
+        self, stores: Stores, level: str = SHOWN, /, **limits: int
+    ) -> tuple[Columns, NDArray[np.float32]]:
+        """Predict and embed, as :meth:`Answerer.told` says."""
         values, _, embedding = self.frozen.learned(stores)
         spread = []
         if NETWORK in self.record.parts:
@@ -139,7 +112,7 @@ class Chosen(Predictor):
             shares = self.record.parts
             values = shares[FROZEN] * values + shares[NETWORK] * table[target].astype(np.float64)
             spread = [table[f"{target}_spread"]] if self.network.others else []
-        half = self.record.half_widths[SHOWN]
+        half = self.record.half_widths[level]
         columns = (values, *spread, values - half, values + half)
         return dict(zip(self.columns, columns, strict=True)), embedding
 

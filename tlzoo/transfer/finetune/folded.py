@@ -10,23 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals, with_unit
-from tlzoo.data.intake import Data, as_table
+from tlzoo.data.learned_from import training_crystals
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.heads import Classification
-from tlzoo.heads.head import Head
-from tlzoo.model import trust
 from tlzoo.model.answer_record import SHOWN
-from tlzoo.model.answering import Columns, Stores, answered, joined
+from tlzoo.model.answering import Columns, Stores
 from tlzoo.model.cross_conformal import FILE, FoldRecord
 from tlzoo.model.domain import Domain, read
 from tlzoo.model.intervals import ENDS
-from tlzoo.model.predictor import About, Predictor, errors, history
+from tlzoo.model.predictor import About, errors, history
 from tlzoo.model.trained import Model
+from tlzoo.transfer.finetune.composite import Composite
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tlzoo.transfer.finetune.chosen import Chosen
 
     Member: TypeAlias = Model | Chosen
@@ -35,7 +32,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Folded(Predictor):
+class Folded(Composite):
     """The mean of several models, with intervals by the crystals that each has left out.
 
     Attributes:
@@ -83,11 +80,6 @@ class Folded(Predictor):
         return About(str(self.weights.parent), network, history(self.card), error)
 
     @property
-    def head(self) -> Head:
-        """What measures."""
-        return self.network.head
-
-    @property
     def units(self) -> dict[str, str]:
         """Unit of each target."""
         return self.network.units
@@ -116,44 +108,30 @@ class Folded(Predictor):
             one.to(device)
         return self
 
-    def predict(self, crystals: Data, **limits: int) -> "pd.DataFrame":
-        """Predict in physical units; arguments and errors of :meth:`Model.predict`.
+    @property
+    def hashes(self) -> Sequence[str]:
+        """Those of the weights, and the record of the folds."""
+        frozen = [one.hashes[1] for one in self.members if isinstance(one, Composite)]
+        weights = [str(one.card["sha256"]) for one in self.members]
+        return *weights, *frozen, (self.weights.parent / FILE).read_text(encoding="utf-8")
 
-        Returns:
-            One row per crystal: ``id``, the mean of what the models predict, their standard deviation,
-            ``…_spread``, and the ends of an interval that is to hold 90 %, ``…_q5`` and ``…_q95``.
-        """
-        import pandas as pd
+    def calibrated(self, target: str) -> str:
+        """Say what the intervals of a property rest on; empty if it has none."""
+        one = self.record.intervals.get(target)
+        return f"calibrated on {one.crystals:,} crystals, each left out by one model" if one else ""
 
-        some = as_table(crystals)
-        found = answered(some, self.options, lambda stores: self.answers(stores, **limits))
-        return pd.DataFrame({"id": some.ids, **joined(found, self.columns)})
+    def training(self) -> Crystals:
+        """Return the crystals in all folds."""
+        return training_crystals(self.network.weights, self.network.card, ("train", "val", "test"))
 
-    def embed(self, crystals: Data, **options: Any) -> NDArray[np.float32]:  # noqa: ANN401
-        """Embed crystals as the network of the first fold does; see :meth:`Model.embed`."""
-        return self.network.embed(crystals, **options)
+    def located(self, stores: Stores, **limits: int) -> NDArray[np.float32]:
+        """Return what distances are of: the embedding of the first model."""
+        return self.members[0].located(stores, **limits)
 
-    def trust(self, crystals: Data, **limits: int) -> "pd.DataFrame":
-        """Say what is known of how far predictions can be trusted; see :meth:`Model.trust`."""
-        import pandas as pd
-
-        some = as_table(crystals)
-        found = answered(some, self.options, lambda stores: self.members[0].told(stores, **limits)[1])
-        known = trust.columns(self.domain, self.card.get("elements"), some, np.concatenate(found))
-        return pd.DataFrame({"id": some.ids, **known})
-
-    def answers(self, stores: Stores, **limits: int) -> Columns:
-        """Predict for what was made of crystals; return the columns by name, ``(crystals,)`` each."""
-        return self.together([one.answers(stores, **limits) for one in self.members])
-
-    def judged(self, crystals: Crystals, stores: Stores, **limits: int) -> Columns:
-        """Predict, and say of each prediction what is known of it; see :func:`tlzoo.model.trust.columns`."""
-        answers, embedding = self.told(stores, SHOWN, **limits)
-        known = trust.columns(self.domain, self.card.get("elements"), crystals, embedding)
-        return trust.beside(answers, known)
-
-    def told(self, stores: Stores, level: str = SHOWN, **limits: int) -> tuple[Columns, NDArray[np.float32]]:
-        """Return predictions as :meth:`answers` does, and what distances are of, ``(crystals, dim)``."""
+    def told(
+        self, stores: Stores, level: str = SHOWN, /, **limits: int
+    ) -> tuple[Columns, NDArray[np.float32]]:
+        """Predict and embed, as :meth:`Answerer.told` says."""
         first, embedding = self.members[0].told(stores, **limits)
         each = [first, *(one.answers(stores, **limits) for one in self.members[1:])]
         return self.together(each, level), embedding
