@@ -20,6 +20,7 @@ from tlzoo.machine import runtime
 from tlzoo.study.backends import Backend, Here, Processes
 from tlzoo.study.job import Job
 from tlzoo.study.ray_runs import Ray
+from tlzoo.training.bundle import MOST
 
 TREE = {
     "model": {
@@ -53,38 +54,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     runtime.configure(threads=1)
     print(f"{'':14}{'start, s':>10}{'runs/hour':>12}{'CPU s/run':>12}")
-    for name, backend in (
-        ("here", Here()),
-        (f"{given.jobs} processes", Processes(given.jobs)),
-        (f"Ray, {given.jobs}", Ray(given.jobs)),
+    for name, backend, together in (
+        ("here", Here(), 1),
+        (f"here, {MOST} as one", Here(), MOST),
+        (f"{given.jobs} processes", Processes(given.jobs), 1),
+        (f"Ray, {given.jobs}", Ray(given.jobs), 1),
     ):
-        cost = measure(backend, given.runs)
+        cost = measure(backend, given.runs, together)
         print(f"{name:14}{cost.start:10.1f}{3600 / cost.wall:12,.0f}{cost.cpu:12.2f}", flush=True)
 
 
-def measure(backend: Backend, runs: int) -> Cost:
-    """Compute runs and return what they took."""
+def measure(backend: Backend, runs: int, together: int) -> Cost:
+    """Compute runs, so many as one, and return what they took."""
     with tempfile.TemporaryDirectory() as folder, backend:
         jobs = (
             Job(str(i), {}, {**TREE, "seed_everything": i}, (), Path(folder) / str(i)) for i in range(10**9)
         )
         begun = time.monotonic()
-        compute(backend, jobs, 2 * backend.slots)
+        compute(backend, jobs, 2 * backend.slots, 1)
         warm, used = time.monotonic(), cpu_seconds()
-        compute(backend, jobs, runs)
+        compute(backend, jobs, runs, together)
         return Cost(warm - begun, (time.monotonic() - warm) / runs, (cpu_seconds() - used) / runs)
 
 
-def compute(backend: Backend, jobs: Iterator[Job], runs: int) -> None:
-    """Compute so many runs, as a study does."""
-    submitted = done = 0
+def compute(backend: Backend, jobs: Iterator[Job], runs: int, together: int) -> None:
+    """Compute so many runs, each by itself or some as one."""
+    submitted = done = under_way = 0
     while done < runs:
-        while submitted < runs and submitted - done < backend.slots:
-            backend.submit(next(jobs))
-            submitted += 1
-        outcomes = backend.finished()
-        assert all(outcome.row["status"] == "done" for outcome in outcomes), outcomes[0].row
-        done += len(outcomes)
+        while submitted < runs and under_way < backend.slots:
+            some = [next(jobs) for _ in range(min(together, runs - submitted))]
+            backend.submit(some)
+            submitted += len(some)
+            under_way += 1
+        for returned in backend.finished():
+            under_way -= 1
+            assert all(outcome.row["status"] == "done" for outcome in returned.outcomes)
+            assert len(returned.outcomes) == len(returned.jobs), "all of them are one training"
+            done += len(returned.outcomes)
 
 
 def cpu_seconds() -> float:

@@ -10,7 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import agreement, alignn, recommendation, report, roofline, scaling, screening, startup
+from benchmarks import (
+    agreement,
+    alignn,
+    recommendation,
+    report,
+    roofline,
+    scaling,
+    screening,
+    several,
+    startup,
+)
 from benchmarks.__main__ import faults, main
 from benchmarks.worker import Table, batches
 from tlzoo.backbones import ALIGNN
@@ -55,6 +65,12 @@ def test_a_part_measures_and_writes(tmp_path, capsys):
     # another part later keeps the first
     report.keep(tmp_path, "agreement", {**part, "comparisons": [], "agreement": []})
     assert "## assembly" in report.write(tmp_path)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_step_of_several_networks(own, tmp_path):
+    some = named.load("semiconductors").select(np.arange(40))
+    assert several.measured(tmp_path, some, "band_gap", 2, 8, own=own, epochs=1) > 0
 
 
 def test_an_unknown_part_is_refused(capsys):

@@ -13,6 +13,7 @@ import tlzoo as package
 from tlzoo.data import learned_from, named
 from tlzoo.data.sources.parse import Document
 from tlzoo.errors import UserError
+from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.model import cross_conformal
 from tlzoo.server import oracle
 from tlzoo.training import fitting
@@ -106,6 +107,18 @@ def test_all_models_answer_together(tlzoo, done, few, work):
     np.testing.assert_allclose(said["band_gap_q5"], np.minimum(low, said["band_gap"]), rtol=1e-5)
     np.testing.assert_allclose(said["band_gap_q95"], np.maximum(high, said["band_gap"]), rtol=1e-5)
     assert (said["trust"] == "in training").all(), "each crystal was in the training of some of them"
+
+
+def test_batches_are_made_once_for_all_models(done, few, monkeypatch):
+    folder, _ = done
+    batch, made = GraphStore.batch, []
+    monkeypatch.setattr(GraphStore, "batch", lambda store, rows: made.append(len(rows)) or batch(store, rows))
+    package.load(folder / "fold-1").predict(few)
+    alone = list(made)
+    made.clear()
+    package.load(folder).predict(few)
+    assert made == alone
+    assert sum(made) == 24
 
 
 def test_the_same_command_trains_nothing_again(fit, done, monkeypatch):

@@ -112,14 +112,24 @@ class Model(Answerer):
         self, stores: Stores, level: str = SHOWN, /, **limits: int
     ) -> tuple[Columns, NDArray[np.float32]]:
         """Predict and embed, as :meth:`Answerer.told` says."""
-        width = len(self.columns)
+        (columns,), embedding = self.told_with([], stores, level, **limits)
+        return columns, embedding
+
+    def told_with(
+        self, others: Sequence["Model"], stores: Stores, level: str = SHOWN, /, **limits: int
+    ) -> tuple[list[Columns], NDArray[np.float32]]:
+        """Return what this model and others that read the same say, in one pass, and its own embedding."""
+        each = (self, *others)
 
         def compute(batch: Batch) -> Tensor:
             embedding = self.backbone(batch)
-            return torch.cat([self.answer(batch, embedding, level), embedding.float()], dim=1)
+            answers = [other.answer(batch, None, level) for other in others]
+            return torch.cat([self.answer(batch, embedding, level), *answers, embedding.float()], dim=1)
 
         table = self.rows(compute, stores[self.backbone.graph], **limits)
-        return dict(zip(self.columns, table[:, :width].T, strict=True)), table[:, width:]
+        *parts, embedding = np.split(table, np.cumsum([len(one.columns) for one in each]), axis=1)
+        found = [dict(zip(one.columns, part.T, strict=True)) for one, part in zip(each, parts, strict=True)]
+        return found, embedding
 
     @cached_property
     def domain(self) -> Domain:

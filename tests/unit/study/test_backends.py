@@ -67,7 +67,9 @@ def test_of_several_that_are_lost_nobody_knows_which_failed(processes):
 
 def test_a_process_that_ended_while_idle_is_replaced(processes, monkeypatch):
     sent = []
-    monkeypatch.setattr(backends, "_sent", lambda link, jobs: sent.append((link, jobs[0].id)) or len(sent) != 2)
+    monkeypatch.setattr(
+        backends, "_sent", lambda link, jobs: sent.append((link, jobs[0].id)) or len(sent) != 2
+    )
     Thread.answers.extend([1, 2])
     pool = processes
     pool.submit([job("x")])

@@ -132,8 +132,13 @@ class Folded(Composite):
         self, stores: Stores, level: str = SHOWN, /, **limits: int
     ) -> tuple[Columns, NDArray[np.float32]]:
         """Predict and embed, as :meth:`Answerer.told` says."""
-        first, embedding = self.members[0].told(stores, **limits)
-        each = [first, *(one.answers(stores, **limits) for one in self.members[1:])]
+        first = self.members[0]
+        others = [one for one in self.members[1:] if isinstance(one, Model) and one.options == first.options]
+        if isinstance(first, Model) and len(others) == len(self.members) - 1:
+            each, embedding = first.told_with(others, stores, **limits)
+        else:
+            said, embedding = first.told(stores, **limits)
+            each = [said, *(one.answers(stores, **limits) for one in self.members[1:])]
         return self.together(each, level), embedding
 
     def together(self, each: Sequence[Columns], level: str = SHOWN) -> Columns:

@@ -188,18 +188,7 @@ def _train(left: Mapping[int, fitting.Planned], jobs: int, say: Callable[[str], 
     shapes = alike([plan.shape for plan in plans], modules, options)
     found = bundles(shapes, jobs, largest(rows, modules[0].max_rows))
 
-    def work(places: list[int], tell: Callable[[int], None]) -> list[dict[str, Any]]:
-        data = [modules[i] for i in places]
-        some = [plans[i] for i in places]
-        for diverged in fitting.fit_together(some, data=data, told=lambda i: tell(places[i])):
-            if diverged is not None:
-                raise diverged
-        return [
-            dict(measuring.test(plan.config.run, data=module))
-            for plan, module in zip(some, data, strict=True)
-        ]
-
-    pieces = [partial(work, places) for places in found]
+    pieces = [partial(_tested, [plans[i] for i in places], places) for places in found]
     alone = single_threaded() if jobs > 1 else nullcontext()
     with alone, Course(len(plans), epochs) as course:
         first = course.begin([f"fold {number}" for number in numbers])
@@ -217,6 +206,18 @@ def _train(left: Mapping[int, fitting.Planned], jobs: int, say: Callable[[str], 
             raise UserError(
                 f"stopped. All finished epochs are in {folder}; the same command goes on from there"
             ) from stop
+
+
+def _tested(
+    plans: Sequence[fitting.Planned], numbers: Sequence[int], tell: Callable[[int], None]
+) -> list[dict[str, Any]]:
+    """Train some as one and test each; ``tell`` is called with its number after each epoch of one."""
+    data = [plan.experiment.data for plan in plans]
+    ends = fitting.fit_together(plans, data=data, told=lambda i: tell(numbers[i]))
+    for diverged in filter(None, ends):
+        raise diverged
+    runs = [plan.config.run for plan in plans]
+    return [dict(measuring.test(run, data=module)) for run, module in zip(runs, data, strict=True)]
 
 
 def _jobs(asked: int | None, tree: Mapping[str, Any], left: int) -> int:

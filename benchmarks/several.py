@@ -1,0 +1,187 @@
+"""Time of a training step of several networks as one: ``python -m benchmarks.several [-o PICTURE.png]``.
+
+Against their number, the crystals in a batch, and the atoms of a cell; for networks on the same batches
+(candidates of `tlzoo finetune`) and each on its own (seeds). Processor time of the steps alone, one thread:
+no start, no files, no validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+
+from tlzoo.crystals import Crystals
+from tlzoo.data import named
+from tlzoo.training.bundle import Batches, Bundle, Member
+from tlzoo.training.configuration import Experiment
+from tlzoo.training.epoch_loop import EpochLoop
+from tlzoo.training.fitting import Planned, calm
+
+NETWORKS: Final = (1, 2, 4, 8, 12)
+BATCHES: Final = (4, 8, 16, 32, 64)
+ATOMS: Final = ((1, 4), (5, 8), (9, 14), (15, 20), (21, 40))
+COLOURS: Final = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6b4c9a")
+
+
+class Line(NamedTuple):
+    """Seconds of a step for each of some sizes."""
+
+    name: str
+    sizes: list[float]
+    seconds: list[float]
+
+
+class Clock(pl.Callback):
+    """Takes the processor time of the steps of each epoch but the first."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Begin."""
+        self._begun = time.process_time()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End."""
+        del pl_module
+        self.times.append((time.process_time() - self._begun) / float(trainer.num_training_batches))
+
+
+def tree(source: str, target: str, batch_size: int, seed: int) -> dict[str, Any]:
+    """Return the configuration of one training: CGCNN as it is by default."""
+    return {
+        "seed_everything": seed,
+        "model": {
+            "backbone": {"class_path": "CGCNN"},
+            "head": {"class_path": "Regression"},
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 3e-3}},
+        },
+        "data": {"source": source, "targets": [target], "batch_size": batch_size},
+        "trainer": {"accelerator": "cpu"},
+    }
+
+
+def step(experiments: Sequence[Experiment], epochs: int) -> float:
+    """Return the seconds of a step of all, the median of the epochs after the first."""
+    clock = Clock()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=epochs + 1,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        callbacks=[clock],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    EpochLoop.put_into(trainer)
+    first = experiments[0]
+    for each in experiments[1:]:
+        each.data.share(first.data)
+    if len(experiments) == 1:
+        trainer.fit(first.task, datamodule=first.data)
+    else:
+        members = [Member(each.task, each.data) for each in experiments]
+        for member in members:
+            member.join(trainer)
+        trainer.fit(Bundle(members), datamodule=Batches(members))
+    return median(clock.times[1:])
+
+
+def measured(
+    folder: Path, crystals: Crystals, target: str, networks: int, batch_size: int, *, own: bool, epochs: int
+) -> float:
+    """Return the seconds of a step of so many networks, each on its ``own`` batches or all on the same."""
+    path = folder / f"{crystals.content_hash[:12]}.parquet"
+    if not path.exists():
+        crystals.write_parquet(path)
+    trees = [tree(str(path), target, batch_size, seed if own else 0) for seed in range(networks)]
+    experiments = [Planned.of(each, folder / "run").experiment for each in trees]
+    with calm(quiet=True):
+        return step(experiments, epochs)
+
+
+def lines(data: str, epochs: int) -> dict[str, list[Line]]:
+    """Measure all."""
+    table = named.load(data)
+    target = named.find(data).default_target or next(iter(table.columns))
+    kept = ~np.isnan(table.columns[target])
+    table = table.select(np.flatnonzero(kept))
+    found: dict[str, list[Line]] = {}
+    with tempfile.TemporaryDirectory(prefix="tlzoo-bench-several-") as name:
+        folder = Path(name)
+
+        def of(crystals: Crystals, networks: int, batch_size: int = 16, *, own: bool = False) -> float:
+            return measured(folder, crystals, target, networks, batch_size, own=own, epochs=epochs)
+
+        kinds = {"the same batches": False, "own batches": True}
+        found["networks"] = [
+            Line(kind, list(NETWORKS), [of(table, n, own=own) for n in NETWORKS])
+            for kind, own in kinds.items()
+        ]
+        found["crystals in a batch"] = [
+            Line(f"{n} networks", list(BATCHES), [of(table, n, size) for size in BATCHES]) for n in (1, 8)
+        ]
+        sizes: dict[float, Crystals] = {}
+        for low, high in ATOMS:
+            rows = np.flatnonzero((table.num_atoms >= low) & (table.num_atoms <= high))[:160]
+            if len(rows) >= 80:  # of which 64 are learned from: four steps
+                some = table.select(rows)
+                sizes[float(some.num_atoms.mean())] = some
+        found["atoms in a cell"] = [
+            Line(f"{n} networks", list(sizes), [of(some, n) for some in sizes.values()]) for n in (1, 8)
+        ]
+    return found
+
+
+def draw(path: Path, found: dict[str, list[Line]]) -> None:
+    """Draw the three plots side by side."""
+    figure, axes = plt.subplots(1, len(found), figsize=(4.2 * len(found), 3.6), layout="constrained")
+    for ax, (against, several) in zip(axes, found.items(), strict=True):
+        for line, colour in zip(several, COLOURS, strict=False):
+            ax.plot(line.sizes, np.array(line.seconds) * 1e3, "o-", color=colour, label=line.name, ms=4)
+        if against == "networks":
+            one = several[0].seconds[0] * 1e3
+            ax.plot(NETWORKS, one * np.array(NETWORKS), "k:", lw=0.8, label="one by one")
+        ax.set(xscale="log", yscale="log", xlabel=against, ylabel="ms of a step")
+        ax.set_xticks(several[0].sizes, [f"{x:.0f}" for x in several[0].sizes])
+        ax.minorticks_off()
+        ax.legend(fontsize="small")
+    figure.savefig(path, dpi=80, metadata={"Software": None})
+    plt.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print and draw."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.several", description=__doc__)
+    parser.add_argument("--data", default="phonons", help="data set (default: phonons)")
+    parser.add_argument("--epochs", type=int, default=3, help="of which the median is taken (default: 3)")
+    parser.add_argument("-o", "--output", type=Path, help="picture to draw")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    found = lines(given.data, given.epochs)
+    for against, several in found.items():
+        print(f"{against:22}" + "".join(f"{x:9.0f}" for x in several[0].sizes))
+        for line in several:
+            print(f"  {line.name + ', ms':20}" + "".join(f"{1e3 * s:9.2f}" for s in line.seconds))
+    if given.output is not None:
+        draw(given.output, found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
