@@ -301,7 +301,7 @@ static int64_t grouped(Memory *memory, const double *values, int64_t count, doub
 
 /* Classes of equal colour, in the order of their first members: how many; the class of each, and of each class the
  * first member and how many there are, unless these are null. The table of places is left for `class_of`. */
-static int64_t classes(Memory *memory, const uint64_t *colours, int64_t count, int32_t *row, int64_t *first, int64_t *size) {
+static int64_t classes(Memory *memory, const uint64_t *colours, int64_t count, int32_t *row, int64_t *first, int32_t *size) {
     int64_t places = 16;
     while (places < 2 * count) places *= 2;
     ARRAY(int32_t, table, TABLE, 2 * places);
@@ -443,9 +443,9 @@ static int means(Memory *memory, const double *values, const int32_t *group, int
 
 /* The quotient of one crystal; see merge.py. Returns the numbers of its atoms, bonds and angles in `sizes`. */
 static int merge_one(Memory *memory, Crystal *c, const uint8_t *numbers, const double *vector, const double *length,
-                     int64_t with_angles, int64_t *sizes, uint8_t *number, int64_t *atom_count, int64_t *place,
-                     int64_t *source, int64_t *target, float *mean, int64_t *bond_count, float *harmonics,
-                     int64_t *angle_source, int64_t *angle_target, float *angle_cosine, int64_t *angle_count) {
+                     int64_t with_angles, int64_t *sizes, uint8_t *number, int32_t *atom_count, int32_t *place,
+                     int32_t *source, int32_t *target, float *mean, int32_t *bond_count, float *harmonics,
+                     int32_t *angle_source, int32_t *angle_target, float *angle_cosine, int32_t *angle_count) {
     const int64_t n = c->atoms, m = c->bonds;
     const double scale = FINENESS / c->tolerance;
     ARRAY(int64_t, start, START, n + 1);
@@ -559,8 +559,8 @@ static int merge_one(Memory *memory, Crystal *c, const uint8_t *numbers, const d
                 angle_count[sizes[2] - 1]++;
                 continue;
             }
-            angle_source[sizes[2]] = (int64_t)(keys[f] >> 32);
-            angle_target[sizes[2]] = i;
+            angle_source[sizes[2]] = (int32_t)(keys[f] >> 32);
+            angle_target[sizes[2]] = (int32_t)i;
             angle_cosine[sizes[2]] = (float)average[2 * (uint32_t)keys[f]];
             angle_count[sizes[2]++] = 1;
         }
@@ -573,9 +573,9 @@ static int merge_one(Memory *memory, Crystal *c, const uint8_t *numbers, const d
 int64_t merge(int64_t crystals, const int64_t *num_atoms, const int64_t *num_bonds, const uint8_t *numbers,
               const int64_t *source, const int64_t *target, const double *vector, const double *length,
               const double *directions, int64_t columns, double tolerance, int64_t angles, int64_t itself,
-              int64_t *sizes, uint8_t *number, int64_t *atom_count, int64_t *place, int64_t *bond_source,
-              int64_t *bond_target, float *mean, int64_t *bond_count, float *harmonics, int64_t *angle_source,
-              int64_t *angle_target, float *cosine, int64_t *angle_count) {
+              int64_t *sizes, uint8_t *number, int32_t *atom_count, int32_t *place, int32_t *bond_source,
+              int32_t *bond_target, float *mean, int32_t *bond_count, float *harmonics, int32_t *angle_source,
+              int32_t *angle_target, float *cosine, int32_t *angle_count) {
     Memory memory[MERGING] = {{0}};
     int64_t atoms = 0, bonds = 0, made[3] = {0}, status = 0;
     for (int64_t row = 0; row < crystals && !status; row++) {

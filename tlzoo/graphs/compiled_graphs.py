@@ -26,6 +26,8 @@ SOURCE: Final = Path(__file__).with_suffix(".c")
 MOST: Final = 4e6
 # Pairs of an atom that there is room for at first.
 PAIRS: Final = 32
+# Angles at a time, to bound the memory, of which what is not written is not taken.
+BLOCK: Final = 1 << 21
 # Bounds of the keys by which atoms are sorted, and of the tables of places.
 ATOMS: Final = 1 << 16
 FINEST: Final = 1e-5
@@ -70,28 +72,30 @@ def pairs(
     """
     left = np.ones(len(lattice), dtype=np.uint8)
     functions, room = library(), PAIRS * len(frac_coords) if len(lattice) else 0
-    given = [
-        np.ascontiguousarray(values, dtype)
-        for values, dtype in ((num_atoms, np.int64), (lattice, float), (frac_coords, float), (radius, float))
-    ]
-    numbers = (
-        ctypes.c_int64(neighbours), ctypes.c_double(tie), ctypes.c_double(farthest),
-        ctypes.c_int64(symmetric), ctypes.c_double(MOST),
-    )  # fmt: skip
+    given = [np.ascontiguousarray(each, float) for each in (lattice, frac_coords, radius)]
+    counts = np.ascontiguousarray(num_atoms, np.int64)
+    limits = (
+        ctypes.c_int64(neighbours),
+        ctypes.c_double(tie),
+        ctypes.c_double(farthest),
+        ctypes.c_int64(symmetric),
+        ctypes.c_double(MOST),
+    )
     while True:
-        found = np.empty(room, np.int64), np.empty(room, np.int64), np.empty((room, 3)), np.empty(room)
-        count = 0
+        source, target = np.empty((2, room), np.int64)
+        vector, length = np.empty((room, 3)), np.empty(room)
+        found = 0
         if functions is not None and room:
-            count = functions.neighbours(
-                ctypes.c_int64(len(lattice)), *map(_pointer, given), *numbers,
-                ctypes.c_int64(room), _pointer(left), *map(_pointer, found),
-            )  # fmt: skip
-        if count < 0:
+            pointers = _pointers(counts, *given), _pointers(left, source, target, vector, length)
+            found = functions.neighbours(
+                ctypes.c_int64(len(lattice)), *pointers[0], *limits, ctypes.c_int64(room), *pointers[1]
+            )
+        if found < 0:
             raise MemoryError
-        if count <= room:
-            source, target, vector, length = (values[:count].copy() for values in found)
-            return (source, target, vector, length), left.astype(bool)
-        room = count
+        if found <= room:
+            kept = source[:found].copy(), target[:found].copy(), vector[:found].copy(), length[:found].copy()
+            return kept, left.astype(bool)
+        room = found
 
 
 def merged(
@@ -109,8 +113,8 @@ def merged(
 
     Args:
         numbers: Atomic numbers, ``(atoms,)``.
-        num_atoms: Atoms of each crystal, ``(crystals,)``.
-        num_bonds: Bonds of each crystal, ``(crystals,)``.
+        num_atoms: Atoms of each crystal, ``(crystals,)`` int64.
+        num_bonds: Bonds of each crystal, ``(crystals,)`` int64.
         bonds: Source, target, vector and length of each, by target.
         directions: Harmonics of the directions, ``(bonds, columns)``.
         tolerance: Lengths (Å) and cosines that differ by at most this are equal.
@@ -120,39 +124,32 @@ def merged(
     functions = library()
     if functions is None or tolerance < FINEST or num_atoms.max(initial=0) >= ATOMS:
         return None
-    atoms, edges, columns = len(numbers), len(bonds[0]), directions.shape[1]
     sizes = np.empty((len(num_atoms), 3), np.int64)
-    number, atom_count, place = np.empty(atoms, np.uint8), np.empty(atoms, np.int64), np.empty(atoms, np.int64)
-    source, target, bond_count = (np.empty(edges, np.int64) for _ in range(3))
-    length, harmonics = np.empty(edges, np.float32), np.empty((edges, columns), np.float32)
-    angle_source, angle_target, angle_count = (np.empty(angles, np.int64) for _ in range(3))
+    number, (atom_count, place) = np.empty_like(numbers), np.empty((2, len(numbers)), np.int32)
+    source, target, bond_count = np.empty((3, len(directions)), np.int32)
+    length, harmonics = np.empty(len(directions), np.float32), np.empty(directions.shape, np.float32)
+    angle_source, angle_target, angle_count = np.empty((3, angles), np.int32)
     cosine = np.empty(angles, np.float32)
-    given = [
-        np.ascontiguousarray(values, dtype)
-        for values, dtype in (
-            (num_atoms, np.int64), (num_bonds, np.int64), (numbers, np.uint8), (bonds[0], np.int64),
-            (bonds[1], np.int64), (bonds[2], float), (bonds[3], float), (directions, float),
-        )
-    ]  # fmt: skip
-    made = (
-        sizes, number, atom_count, place, source, target, length, bond_count, harmonics,
-        angle_source, angle_target, cosine, angle_count,
-    )  # fmt: skip
+    given = [np.ascontiguousarray(each) for each in (num_atoms, num_bonds, numbers, *bonds, directions)]
     status = functions.merge(
-        ctypes.c_int64(len(num_atoms)), *map(_pointer, given), ctypes.c_int64(columns), ctypes.c_double(tolerance),
-        ctypes.c_int64(angles > 0), ctypes.c_int64(itself), *map(_pointer, made),
-    )  # fmt: skip
+        ctypes.c_int64(len(num_atoms)),
+        *_pointers(*given),
+        ctypes.c_int64(directions.shape[1]),
+        ctypes.c_double(tolerance),
+        ctypes.c_int64(angles > 0),
+        ctypes.c_int64(itself),
+        *_pointers(sizes, number, atom_count, place, source, target, length, bond_count, harmonics),
+        *_pointers(angle_source, angle_target, cosine, angle_count),
+    )
     if status < 0:
         raise MemoryError
     if status:
         return None
-    of_atoms, of_bonds, of_angles = (slice(size) for size in sizes.sum(0).tolist())
-    return (
-        *sizes.T, number[of_atoms], atom_count[of_atoms], source[of_bonds], target[of_bonds], length[of_bonds],
-        bond_count[of_bonds], harmonics[of_bonds], angle_source[of_angles], angle_target[of_angles],
-        cosine[of_angles], angle_count[of_angles], num_atoms, place,
-    )  # fmt: skip
+    atoms, edges, pairs = (slice(size) for size in sizes.sum(0).tolist())
+    of_bonds = (each[edges] for each in (source, target, length, bond_count, harmonics))
+    of_angles = (each[pairs] for each in (angle_source, angle_target, cosine, angle_count))
+    return (*sizes.T, number[atoms], atom_count[atoms], *of_bonds, *of_angles, num_atoms, place)
 
 
-def _pointer(values: NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(values.ctypes.data)
+def _pointers(*arrays: NDArray[Any]) -> list[ctypes.c_void_p]:
+    return [ctypes.c_void_p(array.ctypes.data) for array in arrays]

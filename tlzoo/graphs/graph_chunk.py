@@ -52,6 +52,6 @@ def graphs_of(cells: Cells, options: GraphOptions) -> Chunk:
 
 def smallest(values: NDArray[Any]) -> NDArray[Any]:
     """Return whole numbers in the smallest unsigned type that holds them; others as they are."""
-    if values.dtype != np.int64:
+    if values.dtype.kind != "i":
         return values
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))

@@ -90,7 +90,8 @@ def merge(
     if angles:
         per_atom = np.bincount(bonds.target, minlength=len(cells.numbers))
         done = np.concatenate([[0], np.cumsum(per_atom[bonds.source])])[firsts]
-        block = (done + PER_CRYSTAL * np.arange(len(atoms))) // BLOCK
+        most = BLOCK if compiled_graphs.library() is None else compiled_graphs.BLOCK
+        block = (done + PER_CRYSTAL * np.arange(len(atoms))) // most
         edges = [0, *np.flatnonzero(np.diff(block[1:])) + 1, len(atoms) - 1]
     parts = []
     for start, stop in pairwise(edges):
@@ -114,6 +115,8 @@ def merge(
         else:
             made = Graphs(*found)
         parts.append(made)
+    if len(parts) == 1:
+        return parts[0]
     return Graphs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 

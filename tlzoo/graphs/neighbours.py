@@ -244,7 +244,7 @@ def _nearest(
 
     Of some crystals alone, ``rows``, ascending; of the others there is nothing to find.
     """
-    pairs = _search(cells, rows, radius)
+    pairs = _in_boxes(cells, rows, radius)
     pairs = pairs.keep(np.lexsort((pairs.length, pairs.target)))
     count = np.bincount(pairs.target, minlength=len(cells.numbers))
     first = np.cumsum(count) - count
@@ -263,7 +263,21 @@ def _nearest(
 
 
 def _search(cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64]) -> Bonds:
-    """Return all pairs at most a radius apart, crystal after crystal."""
+    """Return all pairs of some crystals at most a radius apart."""
+    some = cells.keep(mask(rows, len(radius)))
+    found, left = compiled_graphs.pairs(some.lattice, some.num_atoms, some.frac_coords % 1, radius[rows])
+    if left.all():
+        return _in_boxes(cells, rows, radius)
+    place = np.flatnonzero(np.repeat(mask(rows, len(radius)), cells.num_atoms))
+    pairs = Bonds(place[found[0]], place[found[1]], *found[2:])
+    if left.any():
+        both = (pairs, _in_boxes(cells, rows[left], radius))
+        pairs = Bonds(*(np.concatenate(values) for values in zip(*both, strict=True)))
+    return pairs
+
+
+def _in_boxes(cells: Cells, rows: NDArray[np.int64], radius: NDArray[np.float64]) -> Bonds:
+    """Do so by the search of vesin, crystal after crystal."""
     first = np.cumsum(cells.num_atoms) - cells.num_atoms
     lattice = np.repeat(cells.lattice, cells.num_atoms, axis=0)
     # in the cell, for less rounding

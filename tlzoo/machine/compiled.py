@@ -30,7 +30,8 @@ def compiled(source: Path, *flags: str) -> ctypes.CDLL | None:
     """Return the functions of a file in C, or None where they cannot be had; then others do the same work.
 
     The compiler is ``$TLZOO_COMPILER`` (empty: none), else ``cc``. What it made is kept in the user's own
-    cache (``~/.cache/tlzoo/compiled``), by file, command and processor: compiled once.
+    cache (``~/.cache/tlzoo/compiled``), by file, command and processor: compiled once, and again if that file
+    is damaged.
     """
     try:
         compiler = shlex.split(os.environ.get(VARIABLE, "cc"))
@@ -42,7 +43,7 @@ def compiled(source: Path, *flags: str) -> ctypes.CDLL | None:
         # not in $TLZOO_CACHE, which others may share: nobody else's programs are run
         own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
         library = own / "tlzoo" / "compiled" / f"{source.stem}-{key[:32]}.so"
-        if not library.exists():
+        if not _whole(library):
             library.parent.mkdir(parents=True, exist_ok=True)
             # in one move: other processes may want it at the same time
             with tempfile.TemporaryDirectory(dir=library.parent) as folder:
@@ -53,12 +54,27 @@ def compiled(source: Path, *flags: str) -> ctypes.CDLL | None:
                     capture_output=True,
                     timeout=LONGEST,
                 )
+                new.write_bytes(_sealed(new.read_bytes()))
                 new.replace(library)
         return ctypes.CDLL(str(library))
     # ValueError: a quotation in the command does not end; RuntimeError: nobody's home, as in some containers
     except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
         logger.debug("%s is not compiled: %s", source.name, error)
         return None
+
+
+def _sealed(library: bytes) -> bytes:
+    """Return a library with its SHA-256 after the end, where no loader looks."""
+    return library + hashlib.sha256(library).digest()
+
+
+def _whole(library: Path) -> bool:
+    """Return whether a library is there as it was made: the loader crashes on half of one."""
+    try:
+        content = library.read_bytes()
+    except FileNotFoundError:
+        return False
+    return content == _sealed(content[: -hashlib.sha256().digest_size])
 
 
 def _processor() -> bytes:

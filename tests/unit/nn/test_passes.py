@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tlzoo.nn import passes
 from tlzoo.machine.compiled import compiled
+from tlzoo.nn import passes
 from tlzoo.nn.edge_gated_conv import EdgeGatedConv
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.equal_rows import Equal
