@@ -32,7 +32,7 @@ quickstart: setup
 
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
 # Some of them: make checkpoints CARDS="cgcnn-fe momentnet-u". What is no checkpoint any more can be trained, too: make pretrain-cgcnn-mpt-no-ph.
-TAUGHT := momentnet-u cgcnn-u
+TAUGHT := momentnet-u cgcnn-u alignn-s-u
 CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt alignn-fe alignn-bg alignn-mpt momentnet-all roost-fe-bg $(TAUGHT)
 
 checkpoints: $(CARDS:%=pretrain-%)
@@ -49,6 +49,7 @@ runs/cgcnn-fe-bg/model.safetensors: | setup
 
 # Taught by a potential: cells of at most 20 atoms, then all.
 NETWORK_cgcnn-u := --model.backbone CGCNN --model.backbone.dim 128
+NETWORK_alignn-s-u := --config configs/backbone/alignn-small.yaml
 FURTHER := --config configs/experiments/pretrain-taught-further.yaml
 
 $(TAUGHT:%=pretrain-%): pretrain-%: runs/%1/model.safetensors
