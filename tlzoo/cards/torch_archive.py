@@ -130,17 +130,19 @@ def numbers(content: bytes, inside: Sequence[str], where: str) -> dict[str, floa
 
 def _found(content: bytes, inside: Sequence[str], where: str) -> dict[str, Any]:
     """Return what keys lead to in a file."""
+    lacking = ""
     try:
         found = _old(content) if _is_old(content) else _archive(content)
         for key in inside:
             if isinstance(found, dict) and key not in found:
-                there = ", ".join(sorted(map(str, found))[:4]) or "nothing"
-                raise UserError(f"{where} has no {key}, so it is of another --kind; it has {there} …")
+                lacking = (
+                    f"{key}, so it is of another --kind; it has {', '.join(sorted(map(str, found))[:4])} …"
+                )
             found = found[key]
         return {str(name): value for name, value in found.items()}
-    except UserError:
-        raise
     except BROKEN as error:
+        if lacking:
+            raise UserError(f"{where} has no {lacking}") from None
         told = str(error) or "it asks for more memory than there is"
         raise UserError(f"{where} holds no tensors that torch.save wrote: {told[:200]}") from error
 

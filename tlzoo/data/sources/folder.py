@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from tlzoo.data.sources.csvfile import Rows, read_rows
+from tlzoo.data.sources.formula import FORMULA_NAMES
 from tlzoo.data.sources.problems import Place, Problem, option
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Record, Records, is_unnamed
 from tlzoo.errors import UserError
@@ -66,7 +67,7 @@ def read_folder(
         records = [Record(files.ids[path], _place(path, folder, label), path) for path in inside.files]
         named = set(inside.files)
     else:
-        records, named = _joined(files, label, used, id_column, problems)
+        records, named = _joined(files, label, used, id_column, problems, given=table is not None)
     if unread := [path for path in inside.deeper if path not in named]:
         text = (
             f"{_listed(unread, folder)} in sub-folders, beside structure files at the top: not read; name "
@@ -226,12 +227,12 @@ class _Files:
 
 
 def _joined(
-    files: _Files, label: str, table: Path, id_column: str | None, problems: list[Problem]
+    files: _Files, label: str, table: Path, id_column: str | None, problems: list[Problem], *, given: bool
 ) -> tuple[list[Record], set[Path]]:
     """Return the crystals of a table of labels, and the files that it names; problems are added."""
     rows = read_rows(table, f"{label}/{table.name}", first_cells=files.names)
     problems += rows.problems
-    column = rows.checked(id_column) if id_column is not None else _id_column(rows, files)
+    column = rows.checked(id_column) if id_column is not None else _id_column(rows, files, given=given)
     records, named = [], set()
     for place, values in zip(rows.places, rows.values, strict=True):
         cell = values.pop(column).strip()
@@ -283,17 +284,19 @@ class _Naming:
         return next((row for row, (one, two) in pairs if one and two and not set(one) & set(two)), None)
 
 
-def _id_column(rows: Rows, files: _Files) -> str:
+def _id_column(rows: Rows, files: _Files, *, given: bool) -> str:
     """Return the column that names the files.
 
     Names with an ending come first, then columns called as such columns are, then others, then what pandas
-    writes as the index. The rest must name the same files, unless it names fewer.
+    writes as the index. The rest must name the same files, unless it names fewer. In a table that is given
+    itself, formulas are names only if each has a file: GaN.cif may lie beside a table of formulas by chance.
     """
     named = []
     for column in rows.columns:
         cells = [values[column].strip() for values in rows.values]
         found = [files.find(cell) for cell in cells]
-        if any(found):
+        by_chance = given and column.strip().lower() in FORMULA_NAMES and not all(found)
+        if any(found) and not by_chance:
             named.append(_Naming(column, found, 0 if any(map(files.whole, cells)) else _rank(column)))
     best = min(named, key=lambda each: (each.rank, each.repeats, -each.rows), default=None)
     if best is None or best.rank > 2:

@@ -108,7 +108,8 @@ def read_formula(text: str) -> list[tuple[int, int]]:
         times = re.match(r"\d+\.?\d*|\.\d+", part)
         compound = part[times.end() :] if times else part
         if not compound:
-            raise FormulaError(text, "a compound is missing at its beginning, at its end or between two dots")
+            there = "a compound is missing before, behind or between its dots"
+            raise FormulaError(text, there if "·" in plain else "there are no atoms in it")
         _refuse_two_meanings(plain, compound, text)
         _add(amounts, _sum(_tokens(compound, text), text), Fraction(times[0]) if times else Fraction(1))
     found = sorted((number, amount) for number, amount in amounts.items() if amount)
