@@ -17,10 +17,11 @@ class Inputs:
 
     Attributes:
         inputs: Crystals: CIF or POSCAR files, folders, zip archives, tables, extxyz files, ASE databases or
-            names of data sets; - reads a CIF, POSCAR, pymatgen JSON or extxyz from standard input.
+            names of data sets; - reads a CIF, POSCAR, pymatgen JSON, extxyz or formulas from
+            standard input. For networks such as roost-fe-bg also formulas (BaTiO3), or tables of them.
         skip_bad: Skip crystals that cannot be read, instead of stopping.
         id_column: Column with the ids, if it is not recognised.
-        structure_column: Column with the structures, if it is not recognised.
+        structure_column: Column with the structures, or with formulas, if it is not recognised.
         same_id: What to do with several rows that have the same id: average treats them as one crystal;
             rename keeps them apart by appending a number to the id. By default this is an error.
     """

@@ -31,7 +31,7 @@ def check(
         path: A folder, zip archive, table, extxyz file, ASE database or the name of a data set.
         targets: Columns with labels, separated by commas; may be repeated.
         id_column: Column with the ids, if it is not recognised.
-        structure_column: Column with the structures, if it is not recognised.
+        structure_column: Column with the structures, or with formulas, if it is not recognised.
         same_id: What to do with several rows that have the same id: average treats them as one crystal with
             the mean of their labels, if they have the same structure; rename keeps them apart by appending a
             number to the id. By default this is an error.

@@ -177,8 +177,8 @@ def verify(
 def pull(name: str) -> int:
     """Download a model, so that it can be used offline.
 
-    For an adapter the model that it is a difference to is fetched, too. For a model on the Hugging Face Hub,
-    its name by commit and hash is printed, too.
+    An adapter comes with the model that it changes. For a model on the Hugging Face Hub, its name with commit
+    and hash is printed as well.
 
     Args:
         name: A checkpoint, hf:user/model@revision, https://….safetensors#sha256=…, or wandb:….

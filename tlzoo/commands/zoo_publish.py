@@ -39,7 +39,7 @@ def publish(
 ) -> int:
     """Make a checkpoint out of a run, after `tlzoo test`; for a folder, the Hugging Face Hub or Zenodo.
 
-    With --to, a checkpoint that is in a folder already can be given in place of the run.
+    With --to, a finished checkpoint can be given in place of the run.
 
     Args:
         run: The run directory; with --to also a checkpoint.

@@ -163,7 +163,7 @@ def finetune(
         from_: Model to start from: a checkpoint, a run directory or a ``.safetensors`` file; or a list of
             several, from which the validation part chooses.
         unit: Unit of the target, if the data do not state it.
-        head: Start from the head that the model has for this target (one of its own), instead of a new head:
+        head: Keep the trained head of this property, one that the model predicts, instead of a new head:
             for properties that are nearly the same.
         epochs: Passes over the training part, for transfer and from scratch alike; the default depends on the
             number of crystals.

@@ -37,7 +37,7 @@ class Request:
         strategy: Which layers of the network are trained, and how. By default the number of crystals decides,
             as for all options below that state no default.
         strategies: Try several strategies instead of one; the validation part chooses.
-        head: Start from the head that the model has for this target (one of its own), instead of a new head:
+        head: Keep the trained head of this property, one that the model predicts, instead of a new head:
             for properties that are nearly the same. The learning rates to try are then smaller, and the
             pooling is the model's.
         epochs: Passes over the training part, for transfer and from scratch alike.
