@@ -258,7 +258,7 @@ def test_classes(tlzoo, fit, tree, work):
         said["wide_probability"], np.mean([one["wide_probability"] for one in each], axis=0), rtol=1e-5
     )
     for model in (work / "classes", work / "classes" / "fold-1"):
-        refused = tlzoo("screen", model, work / "wide.parquet")
+        refused = tlzoo("screen", model, work / "wide.parquet", "-o", work / "no.parquet")
         assert refused.code == 2
         assert f"{model} predicts classes of wide, and candidates are ranked by a number" in refused.err
 
