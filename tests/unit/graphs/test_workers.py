@@ -116,7 +116,7 @@ def test_a_killed_process_is_named_and_none_is_left(chunks):
 
 
 def test_errors_of_ours_come_with_their_trace(chunks):
-    wrong = chunks[0]._replace(lattice=np.zeros((3, 2, 2)))
+    wrong = chunks[0]._replace(lattice=np.tile(4 * np.eye(2), (3, 1, 1)))
     with (
         pytest.raises(RuntimeError, match=r"(?s)in a process that makes graphs:.*all_neighbours"),
         Workers(1, OPTIONS) as workers,
