@@ -18,6 +18,7 @@ from tlzoo.graphs.graph_chunk import cells_of, graphs_of
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.workers import WAITING, Workers, worker_count
+from tlzoo.machine.compiled import VARIABLE
 
 OPTIONS = GraphOptions(neighbours=4, symmetric=True, angles=True)
 
