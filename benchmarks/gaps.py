@@ -1,7 +1,7 @@
 """How far a computed gap alone gets towards the measured one.
 
-``python -m benchmarks.gaps runs/gaps.parquet`` prints, for the trials of Devi et al. (2024), the test error of
-the computed gap as it is and of a line through it, beside those of networks on the same crystals
+``python -m benchmarks.gaps runs/gaps.parquet`` prints, for the trials of Devi et al. (2024), the test error
+of the computed gap as it is and of a line through it, beside those of networks on the same crystals
 (``results/studies``). The table is that of ``python -m maintenance.gaps``; nothing is trained but the line.
 """
 
