@@ -1,8 +1,8 @@
-"""How far a computed gap gets towards the measured one, alone: ``python -m benchmarks.gaps runs/gaps.parquet``.
+"""How far a computed gap alone gets towards the measured one.
 
-Prints, for the trials of Devi et al. (2024), the test error of the computed gap as it is and of a line through
-it, beside those of networks on the same crystals (``results/studies``). The table is that of
-``python -m maintenance.gaps``; nothing is trained but the line.
+``python -m benchmarks.gaps runs/gaps.parquet`` prints, for the trials of Devi et al. (2024), the test error
+of the computed gap as it is and of a line through it, beside those of networks on the same crystals
+(``results/studies``). The table is that of ``python -m maintenance.gaps``; nothing is trained but the line.
 """
 
 import argparse
@@ -77,8 +77,8 @@ def main() -> None:
     crystals = Crystals.read_parquet(parser.parse_args().table)
     for size in (800, 100):
         found = errors(crystals, size).agg(["mean", "std"])
-        for name in found:
-            sys.stdout.write(f"{size} labels, {name}: {found[name]['mean']:.3f} ± {found[name]['std']:.3f} eV\n")
+        for name, (mean, sd) in found.items():
+            sys.stdout.write(f"{size} labels, {name}: {mean:.3f} ± {sd:.3f} eV\n")
 
 
 if __name__ == "__main__":
