@@ -310,7 +310,7 @@ def test_a_file_that_cannot_be_read_stops_a_prediction(tlzoo, tested, files, tmp
     bad.write_text(good.read_text()[:200])
     answer = tlzoo("predict", tested[0], good, bad, "-o", tmp_path / "out.csv")
     assert answer.code == 2
-    assert answer.err.startswith("tlzoo: 1 cannot be predicted:\n")
+    assert answer.err.startswith("tlzoo: 1 crystal cannot be predicted:\n")
     assert f"  {bad}: " in answer.err
     assert answer.err.endswith("; correct them, or leave them out with --skip-bad\n")
     assert not (tmp_path / "out.csv").exists()
@@ -327,7 +327,7 @@ def test_bad_files_are_left_out_on_demand(tlzoo, tested, files, tmp_path):
     given = [cut, good, far, radioactive]
     answer = tlzoo("predict", tested[0], *given, "-o", tmp_path / "out.csv", "--skip-bad")
     assert answer.code == 0, answer.err
-    assert answer.err.startswith("tlzoo: left out: 3 cannot be predicted:\n")
+    assert answer.err.startswith("tlzoo: left out: 3 crystals cannot be predicted:\n")
     for path in (cut, far, radioactive):
         assert f"  {path}: " in answer.err
     assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == [good.stem]

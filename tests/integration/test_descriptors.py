@@ -101,7 +101,7 @@ def test_crystals_without_descriptors_are_named_and_can_be_left_out(run, tlzoo, 
     strange.write_parquet(tmp_path / "strange.parquet")
     answer = tlzoo("predict", run, tmp_path / "strange.parquet", "-o", tmp_path / "out.csv")
     assert answer.code == 2
-    assert answer.err.startswith("tlzoo: 1 cannot be predicted:\n  ")
+    assert answer.err.startswith("tlzoo: 1 crystal cannot be predicted:\n  ")
     assert "no neighbour within 8 Å" in answer.err
     left = tlzoo("predict", run, tmp_path / "strange.parquet", "-o", tmp_path / "out.csv", "--skip-bad")
     assert left.code == 0

@@ -279,7 +279,7 @@ def test_predict_by_what_was_kept_names_what_cannot_be(kept, few, tlzoo, tmp_pat
     pool.write_parquet(tmp_path / "pool.parquet")
     answer = tlzoo("predict", kept, tmp_path / "pool.parquet", "-o", tmp_path / "out.csv")
     assert answer.code == 2
-    assert answer.err.startswith("tlzoo: 2 cannot be predicted:\n")
+    assert answer.err.startswith("tlzoo: 2 crystals cannot be predicted:\n")
     assert "pool.parquet, row 4: " in answer.err
     assert "pool.parquet, row 6: the model has no features for Og" in answer.err
     assert not (tmp_path / "out.csv").exists()

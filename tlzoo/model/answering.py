@@ -25,6 +25,7 @@ from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.vector_options import VectorOptions
 from tlzoo.graphs.vectors import VECTORS
 from tlzoo.graphs.workers import CHUNK, GRAPHS, NoGraphError, Product, lines
+from tlzoo.machine.plural import counted
 from tlzoo.machine.progress import bar
 from tlzoo.physics.physics_chunk import KINDS
 
@@ -219,7 +220,7 @@ def answer_inputs(
                 found.append(answer(crystals.select(part.rows), part.stores))
         wrong += lines(crystals, questions.problems)
         count += len(questions.problems)
-    listing = f"{count} cannot be predicted:\n  " + "\n  ".join(wrong)
+    listing = f"{counted(count, 'crystal')} cannot be predicted:\n  " + "\n  ".join(wrong)
     if wrong and not skip_bad:
         raise UserError(listing + "; correct them, or leave them out with --skip-bad")
     if wrong:

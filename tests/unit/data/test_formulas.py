@@ -47,6 +47,10 @@ def gaps(tmp_path):
         ("Ga.5In.5As", {"Ga": 1, "In": 1, "As": 2}),
         ("(Al0.3Ga0.7)0.5As0.5", {"Al": 3, "Ga": 7, "As": 10}),
         ("Fe2O3.H2O", {"Fe": 1, "O": 2, "H": 1}),
+        ("CuSO4‧5H2O", {"Cu": 1, "S": 1, "O": 9, "H": 10}),
+        ("Na0.7CoO2·1.3H2O", {"Na": 7, "Co": 10, "O": 33, "H": 26}),
+        ("2.5H2O", {"O": 1, "H": 2}),
+        ("NaCl\u200b", {"Na": 1, "Cl": 1}),
         ("Li0.5H2O", {"Li": 1, "H": 4, "O": 2}),
         ("Ni1.5H2O4", {"Ni": 3, "H": 4, "O": 8}),
         ("LiFe0PO4", {"Li": 1, "P": 1, "O": 4}),
@@ -63,7 +67,7 @@ def test_a_formula_is_read(text, wanted):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no formula"),
+        ("", "wanted 1 to 200 characters, got 0"),
         ("Xx2", "'Xx' is no element"),
         ("CuSO4.5H2O", "write CuSO4·5H2O or, if it is a number"),
         ("Ca SO4.2(H2O)", "write CaSO4·2(H2O) or"),
@@ -73,8 +77,14 @@ def test_a_formula_is_read(text, wanted):
         ("GaAs)", "its brackets do not close"),
         ("(2)As", "2 is of nothing"),
         ("Ga0", "there are no atoms in it"),
-        ("Na+", "has no meaning there"),
-        ("H" * 300, "is no formula"),
+        ("Na+", "'+' has no meaning there; leave charges out"),
+        ("Fe0,5O", "decimals have a point"),
+        ("H" * 300, "wanted 1 to 200 characters, got 300"),
+        ("K4[Fe(CN)6].3H2O", "write K4(Fe(CN)6)·3H2O or"),
+        ("Al2O3.2SiO2", "3.2 may be a number, or a stop between two compounds: write Al2O3·2SiO2 or"),
+        ("CoO.Fe2O3", "between compounds write ·"),
+        ("·NaCl", "a compound is missing"),
+        ("NaCl··KCl", "a compound is missing"),
     ],
 )
 def test_what_is_no_formula_is_told_with_the_reason(text, message):
@@ -147,8 +157,9 @@ def test_wrong_formulas_are_named_by_row(tmp_path):
     path.write_text("formula,gap\nGaAs,1.4\nGax,1.1\n,3\n")
     crystals, problems = read_all(path, targets=["gap"])
     assert crystals.ids.tolist() == ["GaAs"]
+    reason = "'x' has no meaning there; elements are written as in NaCl, amounts as numbers"
     assert sorted(map(str, problems)) == [
-        f"{path}, line 3: is no formula, but 'Gax': 'x' has no meaning there",
+        f"{path}, line 3: 'Gax' cannot be read as a formula: {reason}",
         f"{path}, line 4: column 'formula' is empty; wanted a formula",
     ]
 

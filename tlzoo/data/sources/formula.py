@@ -27,10 +27,22 @@ LONGEST: Final = 200
 # By atomic number.
 Amounts: TypeAlias = dict[int, Fraction]
 
-_PLAIN: Final = str.maketrans("₀₁₂₃₄₅₆₇₈₉[]{}•∙⋅", "0123456789()()···")
+# Subscripts, brackets and dots of all kinds; what has no width goes.
+_PLAIN: Final = str.maketrans(
+    "₀₁₂₃₄₅₆₇₈₉[]{}•∙⋅‧・･", "0123456789()()······", "\u200b\u200c\u200d\u2060\ufeff\xad"
+)
 # "CuSO4.5H2O": 4.5 atoms of oxygen, or five molecules of water?
-_HYDRATE: Final = re.compile(r"([1-9]\d*)\.(\d*)(\(?(?:H2O|D2O|NH3)(?![a-z\d]))")
+_STOP: Final = re.compile(r"(?<=[A-Za-z)\d])\.([1-9]\d*)(?=[A-Z(])")
+_WATER: Final = re.compile(r"\(?(?:H2O|D2O|NH3)(?![a-z\d])")
+_SYMBOL: Final = re.compile(r"[A-Z][a-z]?")
 _TOKEN: Final = re.compile(r"([A-Z][a-z]?)|(\()|(\))|(\d+\.?\d*|\.\d+)")
+# What may be meant by a character that is not read.
+_HINTS: Final = {
+    "abcdefghijklmnopqrstuvwxyzδ": "; elements are written as in NaCl, amounts as numbers",
+    "+-−–⁺⁻": "; leave charges out, and write amounts as numbers",
+    ".": "; between compounds write ·",
+    ",": "; decimals have a point",
+}
 
 
 class Formula(NamedTuple):
@@ -40,7 +52,11 @@ class Formula(NamedTuple):
 
 
 class FormulaError(ValueError):
-    """A text that is no formula."""
+    """A text that is no formula, and why."""
+
+    def __init__(self, text: str, why: str) -> None:
+        super().__init__(f"{text.strip()[:60]!r} cannot be read as a formula: {why}")
+        self.why = why
 
 
 def is_formula(text: str) -> bool:
@@ -67,7 +83,7 @@ def like_formula(text: str) -> str:
     try:
         read_formula(text)
     except FormulaError as error:
-        return str(error).rpartition(": ")[2]
+        return error.why
     return ""
 
 
@@ -86,21 +102,18 @@ def read_formula(text: str) -> list[tuple[int, int]]:
     """
     plain = re.sub(r"\s|_", "", text.translate(_PLAIN)).replace("*", "·")
     if not plain or len(plain) > LONGEST:
-        raise FormulaError(f"is no formula: {text.strip()[:60]!r}")
-    if (hydrate := _HYDRATE.search(plain)) and hydrate[2]:
-        joined = plain[: hydrate.start()] + hydrate[1] + "·" + hydrate[2] + plain[hydrate.start(3) :]
-        raise FormulaError(
-            f"is {text.strip()!r}, where {hydrate[1]}.{hydrate[2]} may be a number, or a stop between two "
-            f"compounds: write {joined} or, if it is a number, each element once"
-        )
+        raise FormulaError(text, f"wanted 1 to {LONGEST} characters, got {len(plain)}")
     amounts: Amounts = {}
     for part in plain.split("·"):
         times = re.match(r"\d+\.?\d*|\.\d+", part)
-        inner = _sum(_tokens(part[times.end() :] if times else part, text), text)
-        _add(amounts, inner, Fraction(times[0]) if times else Fraction(1))
+        compound = part[times.end() :] if times else part
+        if not compound:
+            raise FormulaError(text, "a compound is missing at its beginning, at its end or between two dots")
+        _refuse_two_meanings(plain, compound, text)
+        _add(amounts, _sum(_tokens(compound, text), text), Fraction(times[0]) if times else Fraction(1))
     found = sorted((number, amount) for number, amount in amounts.items() if amount)
     if not found:
-        raise FormulaError(f"is no formula, but {text.strip()!r}: there are no atoms in it")
+        raise FormulaError(text, "there are no atoms in it")
     whole = lcm(*(amount.denominator for _, amount in found))
     counts = [int(amount * whole) for _, amount in found]
     if (atoms := sum(counts)) // gcd(*counts) > MOST_ATOMS:
@@ -109,16 +122,40 @@ def read_formula(text: str) -> list[tuple[int, int]]:
     return [(number, count // divisor) for (number, _), count in zip(found, counts, strict=True)]
 
 
+def _refuse_two_meanings(plain: str, compound: str, text: str) -> None:
+    """Refuse a stop that may be a decimal point, or join two compounds: before water, or an element again.
+
+    >>> _refuse_two_meanings("Al2O3.2SiO2", "Al2O3.2SiO2", "Al2O3.2SiO2")
+    Traceback (most recent call last):
+    ...
+    tlzoo.data.sources.formula.FormulaError: 'Al2O3.2SiO2' cannot be read as a formula: ...
+    """
+    for stop in _STOP.finditer(compound):
+        before, after = compound[: stop.start()], compound[stop.end() :]
+        if re.search(r"(?<!\d)0$", before):  # 0.5 is a number
+            continue
+        shared = set(_SYMBOL.findall(before)) & set(_SYMBOL.findall(after))
+        if _WATER.match(after) or (shared and len(set(_SYMBOL.findall(after))) > 1):
+            joined = plain.replace(compound, f"{before}·{stop[1]}{after}", 1)
+            number = re.search(r"\d*$", before)[0] + stop[0]  # type: ignore[index]
+            raise FormulaError(
+                text,
+                f"{number} may be a number, or a stop between two compounds: write {joined} or, if it is a "
+                "number, each element once",
+            )
+
+
 def _tokens(part: str, text: str) -> Iterator[tuple[str, str]]:
     """Yield the kind of each piece (``e``, ``(``, ``)``, ``n``), and the piece."""
     place = 0
     while place < len(part):
         match = _TOKEN.match(part, place)
         if match is None:
-            raise FormulaError(f"is no formula, but {text.strip()!r}: {part[place]!r} has no meaning there")
+            hint = next((hint for some, hint in _HINTS.items() if part[place] in some), "")
+            raise FormulaError(text, f"{part[place]!r} has no meaning there{hint}")
         kind = "e()n"[match.lastindex - 1]  # type: ignore[operator]
         if kind == "e" and not element(match[0]):
-            raise FormulaError(f"is no formula, but {text.strip()!r}: {match[0]!r} is no element")
+            raise FormulaError(text, f"{match[0]!r} is no element")
         yield kind, match[0]
         place = match.end()
 
@@ -133,16 +170,16 @@ def _sum(tokens: Iterable[tuple[str, str]], text: str) -> Amounts:
             last = {}
         elif kind == "n":
             if not last:
-                raise FormulaError(f"is no formula, but {text.strip()!r}: {piece} is of nothing")
+                raise FormulaError(text, f"{piece} is of nothing")
             _add(open_[-1], last, Fraction(piece) - 1)
             last = {}
         else:
             if kind == ")" and len(open_) == 1:
-                raise FormulaError(f"is no formula, but {text.strip()!r}: its brackets do not close")
+                raise FormulaError(text, "its brackets do not close")
             last = {NUMBERS[piece]: Fraction(1)} if kind == "e" else open_.pop()
             _add(open_[-1], last, Fraction(1))
     if len(open_) > 1:
-        raise FormulaError(f"is no formula, but {text.strip()!r}: its brackets do not close")
+        raise FormulaError(text, "its brackets do not close")
     return open_[0]
 
 
