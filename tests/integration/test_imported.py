@@ -20,10 +20,16 @@ def test_what_is_imported_is_a_checkpoint_like_others(tlzoo, tmp_path, monkeypat
     torch.save({"state_dict": state, "normalizer": foreign_golden.SCALE}, tmp_path / "net.pth.tar")
     (tmp_path / "low.cif").write_text(GOLDEN["crystals"]["low"]["cif"], encoding="utf-8")
     monkeypatch.setenv("TLZOO_CHECKPOINTS", str(tmp_path / "zoo"))
-    about = ["--target", "gap", "--unit", "eV", "--folder", tmp_path / "zoo"]
+    about = ["--target", "gap", "--unit", "eV"]
+    (tmp_path / "zoo").mkdir()
+    assert tlzoo("zoo", "index", tmp_path / "zoo").code == 0
     made = tlzoo("zoo", "import", tmp_path / "net.pth.tar", "theirs", "--kind", "cgcnn2", *about)
     assert made.code == 0, made
     assert made.out.splitlines()[0] == "theirs: gap (eV)"
+    assert (
+        json.loads((tmp_path / "zoo" / "INDEX.json").read_text())["checkpoints"][0]["at"]
+        == "theirs.safetensors"
+    )
     listed = json.loads(tlzoo("zoo", "list", "--property", "gap", "--json").out)["checkpoints"]
     assert [(one["name"], one["kind"], one["needs"]) for one in listed] == [("theirs", "imported", "")]
     assert "gap (eV): no test of tlzoo's" in tlzoo("zoo", "info", "theirs").out
@@ -50,6 +56,9 @@ def test_an_adapter_is_a_model_like_others(tlzoo, tmp_path, monkeypatch):
     checkpoint.save("whole", loaded.backbone, loaded.head, facts)
     made = tlzoo("zoo", "adapter", "whole.safetensors", "small.safetensors")
     assert made.out.startswith("small.safetensors: ")
+    for path in ("small.safetensors", "whole.safetensors"):
+        again = tlzoo("zoo", "adapter", "whole.safetensors", path)
+        assert (again.code, f"{path} exists; give the difference another name" in again.err) == (2, True)
     assert f"to be used with cgcnn-bg (SHA-256 {origin['sha256'][:12]}…)" in made.out
     answers = [tlzoo("predict", f"{name}.safetensors", "semiconductors").out for name in ("whole", "small")]
     whole, small = ([float(line.split(",")[1]) for line in text.splitlines()[1:]] for text in answers)

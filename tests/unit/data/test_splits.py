@@ -582,6 +582,9 @@ def test_a_target_to_divide_by_is_one_of_the_data():
     crystals = table(measured=np.ones(60), computed=np.ones(60))
     with pytest.raises(UserError, match=r"one of data\.targets, got 'gap'; there are: computed"):
         ByTarget(target="gap").split(crystals, targets=["computed"])
+    unknown = table(measured=np.full(60, np.nan), computed=np.ones(60))
+    with pytest.raises(UserError, match="no crystal has a known 'measured'"):
+        ByTarget().split(unknown, targets=["measured", "computed"])
     with pytest.raises(UserError, match="most must be 0 or more, or null for all, got -1"):
         ByTarget(most=-1)
     with pytest.raises(UserError, match="base must be a splitter of the crystals with the target"):

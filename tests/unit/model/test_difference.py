@@ -122,12 +122,12 @@ def test_a_card_cannot_name_another_base(tmp_path, base):
 def test_what_was_trained_as_a_whole_is_no_difference(tmp_path, base):
     backbone, head = bound(5)
     checkpoint.save(tmp_path / "whole", backbone, head, CARD)
-    with pytest.raises(UserError, match="says of no model that it started from it; name the one"):
+    with pytest.raises(UserError, match="does not say which model it started from; name the one"):
         adapter.store(str(tmp_path / "whole.safetensors"), tmp_path / "small.safetensors")
     with pytest.raises(UserError, match=r"is not stored as a difference to .*everything was trained"):
         adapter.store(str(tmp_path / "whole.safetensors"), tmp_path / "small.safetensors", base=base)
     assert not list(tmp_path.glob("small*"))
-    with pytest.raises(UserError, match="is the model itself"):
+    with pytest.raises(UserError, match=r"base\.safetensors exists; give the difference another name"):
         adapter.store(base, tmp_path / "zoo" / "base.safetensors", base=base)
     with pytest.raises(UserError, match=r"is no name of a model; wanted a-z"):
         adapter.store(base, tmp_path / "Small.safetensors", base=base)

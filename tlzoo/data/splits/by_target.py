@@ -57,6 +57,8 @@ class ByTarget(Splitter):
             raise UserError(f"target must be one of data.targets, got {target!r}; there are: {there}")
         crystals = table.crystals
         known = crystals.known(target)
+        if not known.any():
+            raise UserError(f"no crystal has a known {target!r}, the target that is divided by")
         rows = np.flatnonzero(known)
         groups = None if table.groups is None else table.groups[rows]
         own = Table(crystals.select(rows), known[rows], groups, (target,), table.excluded)
