@@ -1,4 +1,4 @@
-"""Errors as bars: draws transfer.png, head.png, several.png and controls.png of ``docs/figures``.
+"""Errors as bars: draws transfer.png, head.png, starts.png, several.png and controls.png of ``docs/figures``.
 
 ``python -m benchmarks.overview`` draws what ``results/studies`` holds; nothing is trained. The best published
 errors are those of ALIGNN over all sources of Devi et al., npj Comput. Mater. 10, 300 (2024).
