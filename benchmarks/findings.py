@@ -19,7 +19,7 @@ STUDIES = Path(__file__).parents[1] / "configs" / "studies"
 PARTS = (
     *("pairs", "ft-size", "pt-size", "strategies", "sampling-lr", "mpt", "jarvis-2d", "controls"),
     *("ensembles", "ensembles-100", "recipe-100", "matbench-phonons", "transfer-alignn", "strategies-alignn"),
-    *("transfer-alignn-full", "kinds", "kinds-five", "phonons-long", "kept-head", "other-crystals"),
+    *("transfer-alignn-full", "kinds", "kinds-five", "phonons-long", "kept-head", "other-crystals", "starts"),
 )
 
 
@@ -156,6 +156,7 @@ CLAIMS: dict[str, Callable[[Measures], Iterable[str]]] = {
     "ensembles": of_ensembles,
     "ensembles-100": of_ensembles,
     "jarvis-2d": of_sources,
+    "starts": of_sources,
 }
 
 

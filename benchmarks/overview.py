@@ -1,4 +1,4 @@
-"""Errors as bars: draws transfer.png, head.png, several.png and controls.png of ``docs/figures``.
+"""Errors as bars: draws transfer.png, head.png, starts.png, several.png and controls.png of ``docs/figures``.
 
 ``python -m benchmarks.overview`` draws what ``results/studies`` holds; nothing is trained. The best published
 errors are those of ALIGNN over all sources of Devi et al., npj Comput. Mater. 10, 300 (2024).
@@ -96,6 +96,20 @@ CONTROLLED: Final = (
     Bar("fe-slow", "from 941, low rate", "#0072B2", ".."),
 )
 PUBLISHED: Final = "best published"
+STARTS: Final = (
+    Panel("starts", "phonons", "800", "phonon peak\n800 labels, 1/cm", 45.7),
+    Panel("starts", "dielectric", "800", "dielectric constant\n800 labels", 2.26),
+    Panel("starts", "log_gvrh", "800", "shear modulus\n800 labels, log10(GPa)", 0.112),
+    Panel("starts", "expt_gap", "800", "measured band gap\n800 labels, eV", 0.475),
+    Panel("starts", "phonons", "100", "phonon peak\n100 labels, 1/cm", 177),
+)
+STARTED: Final = (
+    Bar("scratch-128", "from scratch", "#999999", ""),
+    Bar("fe", "from 941 formation energies", "#56B4E9", ""),
+    Bar("fe-100K", "from 69,006 formation energies", "#E69F00", "\\\\"),
+    Bar("mpt", "from six properties", "#009E73", "xx"),
+    Bar("taught", "from cgcnn-u, taught by a potential", "#0072B2", "//"),
+)
 
 
 def errors(panel: Panel, sources: Sequence[str]) -> pd.DataFrame:
@@ -163,6 +177,7 @@ def fill(ax: Axes, panel: Panel, bars: Sequence[Bar]) -> None:
 
 DRAWN: Final[Mapping[str, tuple[Sequence[Panel], Sequence[Bar]]]] = {
     "transfer.png": (TRANSFER, WAYS),
+    "starts.png": (STARTS, STARTED),
     "head.png": (HEAD, HEADS),
     "several.png": (SEVERAL, SOURCES),
     "controls.png": (CONTROLS, CONTROLLED),

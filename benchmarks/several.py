@@ -134,7 +134,8 @@ def lines(data: str, epochs: int) -> dict[str, list[Line]]:
             for kind, own in kinds.items()
         ]
         found["crystals in a batch"] = [
-            Line(f"{n} networks", list(BATCHES), [of(table, n, size) for size in BATCHES]) for n in (1, 8)
+            Line(f"{n} network{'s' * (n > 1)}", list(BATCHES), [of(table, n, size) for size in BATCHES])
+            for n in (1, 8)
         ]
         sizes: dict[float, Crystals] = {}
         for low, high in ATOMS:
@@ -143,7 +144,8 @@ def lines(data: str, epochs: int) -> dict[str, list[Line]]:
                 some = table.select(rows)
                 sizes[float(some.num_atoms.mean())] = some
         found["atoms in a cell"] = [
-            Line(f"{n} networks", list(sizes), [of(some, n) for some in sizes.values()]) for n in (1, 8)
+            Line(f"{n} network{'s' * (n > 1)}", list(sizes), [of(some, n) for some in sizes.values()])
+            for n in (1, 8)
         ]
     return found
 

@@ -1,8 +1,8 @@
 """Speed and cost of a study's backends: ``python -m benchmarks.studies [--runs N] [--jobs N]``.
 
-The runs are tiny (CGCNN 8 wide, an epoch on 163 crystals), so that what a backend adds to them is seen. Each
-backend computes some runs first, in which its processes start and read the data; their time is told apart.
-CPU time is that of this process and all below it.
+The runs are tiny (CGCNN 8 wide, on 163 crystals, an epoch unless ``--epochs`` says otherwise), so that what a
+backend adds to them is seen. Each backend computes some runs first, in which its processes start and read the
+data; their time is told apart. CPU time is that of this process and all below it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -22,7 +22,7 @@ from tlzoo.study.job import Job
 from tlzoo.study.ray_runs import Ray
 from tlzoo.training.bundle import MOST
 
-TREE = {
+TREE: dict[str, dict[str, Any]] = {
     "model": {
         "backbone": {"class_path": "CGCNN", "init_args": {"dim": 8, "depth": 1}},
         "head": {"class_path": "Regression"},
@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description=__doc__)
     parser.add_argument("--runs", type=int, default=100, help="runs to measure (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=1, help="of each run (default: %(default)s)")
     given = parser.parse_args(arguments)
+    TREE["trainer"]["max_epochs"] = given.epochs
     runtime.configure(threads=1)
     print(f"{'':14}{'start, s':>10}{'runs/hour':>12}{'CPU s/run':>12}")
     for name, backend, together in (

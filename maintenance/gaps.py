@@ -1,4 +1,4 @@
-"""Put gaps of three levels of theory in one table: measured, computed with PBE, and with OptB88 of monolayers.
+"""Put gaps of three levels of theory in one table: measured, by PBE, and by OptB88 of monolayers.
 
 The crystals of `expt_gap` keep their ids. Of `mp` there are some with at most 20 atoms, drawn at random from
 those that are not kept out of pre-training (`python -m maintenance.exclusions`); of `jarvis_2d` all.
@@ -55,7 +55,8 @@ def _renamed(crystals: Crystals, name: str) -> Crystals:
         column: crystals.column(column) if source == name else np.full(len(crystals), np.nan)
         for source, column in COLUMNS.items()
     }
-    ids = crystals.ids if name == BASE else np.array([f"{name}:{each}" for each in crystals.ids], dtype=object)
+    before = "" if name == BASE else f"{name}:"
+    ids = np.array([f"{before}{each}" for each in crystals.ids], dtype=object)
     return replace(crystals, ids=ids, columns=columns, units=dict.fromkeys(columns, "eV"), origins=())
 
 

@@ -13,6 +13,8 @@ from torch import nn
 from benchmarks import (
     agreement,
     alignn,
+    gaps,
+    matbench,
     recommendation,
     report,
     roofline,
@@ -295,3 +297,20 @@ def test_two_builds_of_alignn_are_compared_as_on_a_gpu(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "64 wide: gradients differ from the CPU's by 0.0e+00 at most"
     assert [line.split()[2] for line in lines[1:]] == ["training", "inference"]
+
+
+def test_places_on_the_board_are_those_of_the_stored_results():
+    phonons, measured = map(matbench.board, matbench.TASKS)
+    ours = phonons["method"].str.startswith(matbench.OURS)
+    assert (int((~ours).sum()), phonons["mae"].is_monotonic_increasing) == (16, True)
+    best = phonons.iloc[0]
+    assert best["method"] == "tlzoo: MomentNet from momentnet-u"
+    assert (best["mae"], best["sd"]) == pytest.approx((26.40, 1.29), abs=0.01)
+    assert measured["method"].head(2).tolist() == ["Darwin", "tlzoo: Roost from roost-fe-bg, head kept"]
+
+
+def test_a_line_through_computed_gaps_leaves_metals_alone():
+    computed = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 0.0])
+    measured = np.where(computed > 0, 1.5 * computed + 0.25, 3.0)
+    said = gaps.line(computed, measured, np.array([0.0, 2.0, 6.0]))
+    np.testing.assert_allclose(said, [0.0, 3.25, 9.25], rtol=1e-6)

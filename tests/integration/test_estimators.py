@@ -23,7 +23,7 @@ from tlzoo.data import named
 from tlzoo.errors import UserError
 from tlzoo.training.run import Run
 
-pytestmark = pytest.mark.usefixtures("cache", "quick")
+pytestmark = pytest.mark.usefixtures("cache", "few_kernels")
 
 DRAW = Run.draw  # which these tests do without
 SHORT = {"backbone": TINY, "epochs": 2, "batch_size": 8}

@@ -258,7 +258,7 @@ def test_classes(tlzoo, fit, tree, work):
         said["wide_probability"], np.mean([one["wide_probability"] for one in each], axis=0), rtol=1e-5
     )
     for model in (work / "classes", work / "classes" / "fold-1"):
-        refused = tlzoo("screen", model, work / "wide.parquet")
+        refused = tlzoo("screen", model, work / "wide.parquet", "-o", work / "no.parquet")
         assert refused.code == 2
         assert f"{model} predicts classes of wide, and candidates are ranked by a number" in refused.err
 
@@ -281,6 +281,19 @@ def test_what_cannot_be_is_refused(tlzoo, done, work, options, text):
     assert text in answer.err
     assert answer.err.count("\n") == 1
     assert not (work / "refused").exists()
+
+
+def test_the_fold_that_diverges_is_named(fit, tree, work):
+    rate = {"class_path": "SGD", "init_args": {"lr": 1e30}}
+    answer = fit(work / "diverged", "--folds", 2, model={**tree["model"], "optimizer": rate})
+    assert answer.code == 2
+    assert f"{work / 'diverged' / 'fold-1'}: the training loss became " in answer.err
+
+
+def test_folds_are_no_checkpoint(tlzoo, done, work):
+    answer = tlzoo("zoo", "publish", done[0], "a", "--description", "A model.", "--folder", work / "shelf")
+    assert answer.code == 2
+    assert f"publish one of them, such as {done[0] / 'fold-1'}" in answer.err
 
 
 def test_another_number_of_folds_is_another_directory(fit, done, work):

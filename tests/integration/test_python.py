@@ -17,7 +17,7 @@ from tlzoo.data import named
 from tlzoo.errors import UserError
 from tlzoo.training import fitting
 
-pytestmark = pytest.mark.usefixtures("cache", "quick")
+pytestmark = pytest.mark.usefixtures("cache", "few_kernels")
 
 
 MODEL = {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": "Regression"}}

@@ -80,7 +80,8 @@ def _interval(name: str, unit: str, one: Mapping[str, Any]) -> str:
     width, number = one["widths"]["0.9"], one["crystals"]
     around = {
         "absolute": with_unit(f"{name} ± {width:.3g}", unit),
-        "factor": f"{name} within a factor of {10**width:.3g}",
+        # a factor has no more; the widths of other kinds may be of any size
+        "factor": f"{name} within a factor of {10 ** min(width, 38):.3g}",
         "std": f"{name} ± {width:.3g} of its {name}_std",
         "quantiles": with_unit(f"{name}_q5 to {name}_q95, each moved out by {width:.3g}", unit),
     }[one["kind"]]

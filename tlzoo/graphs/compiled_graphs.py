@@ -72,8 +72,13 @@ def pairs(
     """
     left = np.ones(len(lattice), dtype=np.uint8)
     functions, room = library(), PAIRS * len(frac_coords) if len(lattice) else 0
-    given = [np.ascontiguousarray(each, float) for each in (lattice, frac_coords, radius)]
     counts = np.ascontiguousarray(num_atoms, np.int64)
+    # nothing checks shapes but this
+    shapes = ((len(counts), 3, 3), (int(counts.sum()), 3), (len(counts),))
+    given = [
+        np.ascontiguousarray(values, float).reshape(shape)
+        for values, shape in zip((lattice, frac_coords, radius), shapes, strict=True)
+    ]
     limits = (
         ctypes.c_int64(neighbours),
         ctypes.c_double(tie),

@@ -115,14 +115,12 @@ class Execution:
     def _together(self, waiting: Sequence[StudyRun | Source]) -> list[list[StudyRun | Source]]:
         """Return the runs that are waiting, those together that may be one training."""
         kinds = [self._kind(run) for run in waiting]
-        most = {name: self._fitting.get(name, MOST) for name in kinds if name is not None}
-        found = bundles(kinds, self.backend.slots, MOST)
-        return [
-            [waiting[i] for i in numbers[start : start + size]]
-            for numbers in found
-            for size in [most.get(kinds[numbers[0]] or "", 1)]
-            for start in range(0, len(numbers), size)
-        ]
+        found: list[list[StudyRun | Source]] = []
+        for numbers in bundles(kinds, self.backend.slots, MOST):
+            size = self._fitting.get(kinds[numbers[0]] or "", MOST)
+            starts = range(0, len(numbers), size)
+            found += [[waiting[i] for i in numbers[start : start + size]] for start in starts]
+        return found
 
     def _kind(self, run: StudyRun | Source) -> str | None:
         if run.id not in self._kinds:

@@ -65,6 +65,12 @@ def publish(
     card_file = run.model.with_suffix(".json")
     needed = [run.config, run.split, run.environment, run.history, card_file]
     needed += [] if folds or errors_of else [run.predictions]
+    several = [] if run.config.is_file() else sorted(run.path.glob("**/config.yaml"))
+    if several:
+        raise UserError(
+            f"{directory} holds several trainings, and a checkpoint is one network: publish one of them, such "
+            f"as {several[0].parent}"
+        )
     if lacking := ", ".join(path.name for path in needed if not path.is_file()):
         raise UserError(f"{directory} lacks {lacking}; finish the run first: tlzoo fit, tlzoo test")
     loaded = checkpoint.load(run.model)

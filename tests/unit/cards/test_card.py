@@ -1,5 +1,6 @@
 """The card of a checkpoint: every field is documented and checked, one message names what is wrong."""
 
+import inspect
 import json
 import re
 
@@ -99,7 +100,7 @@ def test_what_may_be_unknown(content):
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_field_is_documented(kind):
-    said = re.findall(r"^ {4}    (\w+): ", kind.__doc__, re.MULTILINE)
+    said = re.findall(r"^ {4}(\w+): ", inspect.cleandoc(kind.__doc__), re.MULTILINE)
     assert said == list(kind.__struct_fields__)
 
 

@@ -160,17 +160,17 @@ def test_addresses_and_artifacts_are_handed_on(bare, monkeypatch):
 class Listed(PurePosixPath):
     """A file of an installed package, as importlib.metadata lists it."""
 
-    root: Path
+    packages: Path
 
     def locate(self):
-        return self.root / self
+        return self.packages / self
 
 
 def test_installed_package(monkeypatch, tmp_path):
     class Here(Listed):
-        root = tmp_path / "lib" / "python3" / "site-packages"
+        packages = tmp_path / "lib" / "python3" / "site-packages"
 
-    Here.root.mkdir(parents=True)
+    Here.packages.mkdir(parents=True)
     listed = [
         "tlzoo/crystals.py",
         *(f"../../../share/tlzoo/checkpoints/net.{end}" for end in ("json", "safetensors")),

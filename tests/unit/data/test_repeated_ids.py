@@ -45,7 +45,7 @@ def test_average(folder):
     assert note.severity == "note"
     assert "one crystal each, with the mean of their numbers, for 1 id(s): a" in note.message
     report = check(folder, targets=["gap"], same_id="average", progress=False)
-    assert "2 crystals, 1 compositions" in report.text()
+    assert "2 crystals, 1 composition," in report.text()
     assert [p.kind for p in report.errors] == ["training"]
 
 

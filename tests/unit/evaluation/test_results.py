@@ -6,7 +6,7 @@ from pymatgen.core import Lattice, Structure
 from tlzoo.crystals import Crystals
 from tlzoo.data.check import check
 from tlzoo.data.named import DATASETS
-from tlzoo.evaluation.results import results_table
+from tlzoo.evaluation.results import intervals_text, results_table
 from tlzoo.study.progress import told
 from tlzoo.training.run import Run
 
@@ -50,6 +50,15 @@ def test_what_nobody_knows_is_not_listed():
     text = results_table({"targets": {"gap": "eV", "second": "GPa"}, "test": part})
     assert [row[:2] for row in cells(text)[1:]] == [["test,", "gap"], ["(gap", "in"]]
     assert "second" not in text
+
+
+def test_intervals_of_any_width_are_told():
+    peak = {"kind": "absolute", "widths": {"0.9": 388.2}, "crystals": 5, "left_out": "validation crystals"}
+    metrics = {"targets": {"peak": "1/cm"}, "intervals": {"peak": peak}}
+    told = "peak ± 388 1/cm should contain 83 % (from 5 validation crystals)"
+    assert intervals_text(metrics) == told
+    metrics["intervals"]["peak"] = peak | {"kind": "factor", "widths": {"0.9": 2.0}}
+    assert intervals_text(metrics).startswith("peak within a factor of 100 should")
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from tlzoo.errors import UserError
+from tlzoo.graphs import compiled_graphs
 from tlzoo.graphs import workers as module
 from tlzoo.graphs.graph_chunk import cells_of, graphs_of
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.workers import WAITING, Workers, worker_count
+from tlzoo.machine.compiled import VARIABLE
 
 OPTIONS = GraphOptions(neighbours=4, symmetric=True, angles=True)
 
@@ -116,7 +118,7 @@ def test_a_killed_process_is_named_and_none_is_left(chunks):
 
 
 def test_errors_of_ours_come_with_their_trace(chunks):
-    wrong = chunks[0]._replace(lattice=np.zeros((3, 2, 2)))
+    wrong = chunks[0]._replace(lattice=np.tile(4 * np.eye(2), (3, 1, 1)))
     with (
         pytest.raises(RuntimeError, match=r"(?s)in a process that makes graphs:.*all_neighbours"),
         Workers(1, OPTIONS) as workers,
@@ -206,9 +208,14 @@ def test_files_beside_the_user_do_not_get_in_the_way(chunks, tmp_path, monkeypat
         assert len(list(workers.map(iter(chunks)))) == len(chunks)
 
 
-def test_they_import_no_torch(chunks):
+@pytest.mark.parametrize(
+    ("compiler", "library"),
+    [("", "vesin"), ("cc", "vesin" if compiled_graphs.library() is None else "compiled_graphs")],
+)
+def test_they_import_no_torch(monkeypatch, chunks, compiler, library):
+    monkeypatch.setenv(VARIABLE, compiler)
     with Workers(1, OPTIONS) as workers:
         list(workers.map(iter(chunks)))
         maps = Path(f"/proc/{workers._processes[0].pid}/maps").read_text()
-    assert "vesin" in maps
+    assert library in maps
     assert "libtorch" not in maps

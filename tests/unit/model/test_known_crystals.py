@@ -18,7 +18,7 @@ from tlzoo.model.seen import seen_in_training
 
 LEARNED = np.arange(60, 84)
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "few_kernels")
 
 
 @pytest.fixture(scope="module")

@@ -129,15 +129,16 @@ def _bare(word: str) -> str:
 def _rows(path: Path) -> Iterator[Found]:
     from ase.db import connect
 
-    for row in connect(path).select():
-        results = {name: row[name] for name in ("energy", "free_energy", "magmom") if name in row}
-        # not row[name]: of volume, mass, charge and others that is what ase computes from the cell
-        stored = {name: vars(row)[name] for name in row.key_value_pairs}
-        try:
-            atoms: Atoms | Exception = row.toatoms()
-        except Exception as error:  # noqa: BLE001 (ase raises anything on damaged rows)
-            atoms = error
-        yield row.id, atoms, {**results, **stored}
+    with connect(path) as database:  # without this, select leaves its connection open
+        for row in database.select():
+            results = {name: row[name] for name in ("energy", "free_energy", "magmom") if name in row}
+            # not row[name]: of volume, mass, charge and others that is what ase computes from the cell
+            stored = {name: vars(row)[name] for name in row.key_value_pairs}
+            try:
+                atoms: Atoms | Exception = row.toatoms()
+            except Exception as error:  # noqa: BLE001 (ase raises anything on damaged rows)
+                atoms = error
+            yield row.id, atoms, {**results, **stored}
 
 
 def _collect(

@@ -50,10 +50,8 @@ def _records(content: bytes) -> Records:
         if len(records) == 1 and records[0].id == f"{ID}-1":
             records[0].id = ID
         return records, problems
-    lines = [line.strip() for line in text.splitlines()]
-    words = list(filter(None, lines))
-    # all structures have lines of several words; one wrong formula among many is to be named
-    if any(map(is_formula, words)) and all(is_formula(word) or len(word.split()) == 1 for word in words):
-        numbered = [(number, line) for number, line in enumerate(lines, start=1) if line]
-        return [Record(line, Place(CALLED, number, "line"), Formula(line)) for number, line in numbered], []
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    # all structures but a JSON have lines of several words; of formulas the wrong one is to be named
+    if all(is_formula(line) or (len(line.split()) == 1 and line[0] not in "{[") for _, line in lines):
+        return [Record(line, Place(CALLED, number, "line"), Formula(line)) for number, line in lines], []
     return [Record(ID, Place(CALLED), Document(CALLED, content))], []

@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 
 from tlzoo.data.module import CrystalDataModule
-from tlzoo.errors import UserError
+from tlzoo.errors import DivergedError, UserError
 from tlzoo.evaluation.results import aligned, measured_rows
 from tlzoo.machine import children, latest
 from tlzoo.machine.files import write_text
@@ -214,9 +214,10 @@ def _tested(
     """Train some as one and test each; ``tell`` is called with its number after each epoch of one."""
     data = [plan.experiment.data for plan in plans]
     ends = fitting.fit_together(plans, data=data, told=lambda i: tell(numbers[i]))
-    for diverged in filter(None, ends):
-        raise diverged
     runs = [plan.config.run for plan in plans]
+    for run, diverged in zip(runs, ends, strict=True):
+        if diverged is not None:
+            raise DivergedError(f"{run.path}: {diverged}")
     return [dict(measuring.test(run, data=module)) for run, module in zip(runs, data, strict=True)]
 
 
