@@ -62,17 +62,7 @@ def publish(
     if not NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
     run = Run(Path(directory))
-    card_file = run.model.with_suffix(".json")
-    needed = [run.config, run.split, run.environment, run.history, card_file]
-    needed += [] if folds or errors_of else [run.predictions]
-    several = [] if run.config.is_file() else sorted(run.path.glob("**/config.yaml"))
-    if several:
-        raise UserError(
-            f"{directory} holds several trainings, and a checkpoint is one network: publish one of them, such "
-            f"as {several[0].parent}"
-        )
-    if lacking := ", ".join(path.name for path in needed if not path.is_file()):
-        raise UserError(f"{directory} lacks {lacking}; finish the run first: tlzoo fit, tlzoo test")
+    _check_finished(run, tested=not folds and not errors_of)
     loaded = checkpoint.load(run.model)
     if isinstance(loaded.head, Classification):
         raise UserError("a classification has no MAE in units: only regressions become checkpoints")
@@ -115,6 +105,20 @@ def publish(
         for tracker in tracking.configured(recipe):
             tracker.log_checkpoint(run, folder / f"{name}.safetensors")
     return card
+
+
+def _check_finished(run: Run, *, tested: bool) -> None:
+    """Refuse a directory of several trainings, and one that is not finished."""
+    several = [] if run.config.is_file() else sorted(run.path.glob("**/config.yaml"))
+    if several:
+        raise UserError(
+            f"{run.path} holds several trainings, and a checkpoint is one network: publish one of them, such "
+            f"as {several[0].parent}"
+        )
+    needed = [run.config, run.split, run.environment, run.history, run.model.with_suffix(".json")]
+    needed += [run.predictions] if tested else []
+    if lacking := ", ".join(path.name for path in needed if not path.is_file()):
+        raise UserError(f"{run.path} lacks {lacking}; finish the run first: tlzoo fit, tlzoo test")
 
 
 def _base(source: str, directory: str | Path) -> str:

@@ -52,6 +52,6 @@ def _records(content: bytes) -> Records:
         return records, problems
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     # all structures but a JSON have lines of several words; of formulas the wrong one is to be named
-    if all(is_formula(line) or len(line.split()) == 1 and line[0] not in "{[" for _, line in lines):
+    if all(is_formula(line) or (len(line.split()) == 1 and line[0] not in "{[") for _, line in lines):
         return [Record(line, Place(CALLED, number, "line"), Formula(line)) for number, line in lines], []
     return [Record(ID, Place(CALLED), Document(CALLED, content))], []
