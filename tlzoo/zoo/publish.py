@@ -16,6 +16,7 @@ from tlzoo.cards.beside import files
 from tlzoo.cards.card import NAME
 from tlzoo.data import named
 from tlzoo.data.joined_table import base_of
+from tlzoo.data.learned_from import run_of
 from tlzoo.data.perturbed import MARK
 from tlzoo.data.splits.ids import ids_sha256
 from tlzoo.data.splits.splitter import PARTS
@@ -109,11 +110,12 @@ def publish(
 
 def _check_finished(run: Run, *, tested: bool) -> None:
     """Refuse a directory of several trainings, and one that is not finished."""
-    several = [] if run.config.is_file() else sorted(run.path.glob("**/config.yaml"))
-    if several:
+    # of a comparison, or of folds
+    places = [folder / "model.safetensors" for folder in (run.path, run.path / "fold-1")]
+    if not run.config.is_file() and (inner := next(filter(None, map(run_of, places)), None)):
         raise UserError(
             f"{run.path} holds several trainings, and a checkpoint is one network: publish one of them, such "
-            f"as {several[0].parent}"
+            f"as {inner}"
         )
     needed = [run.config, run.split, run.environment, run.history, run.model.with_suffix(".json")]
     needed += [run.predictions] if tested else []
