@@ -1,6 +1,7 @@
 """One run of a study: trained, its best epoch tested, nothing kept but the numbers."""
 
 import json
+import logging
 import shutil
 import time
 import traceback
@@ -26,6 +27,8 @@ from tlzoo.training.configuration import Configuration, Experiment
 from tlzoo.training.fitting import calm, fit
 from tlzoo.training.run import predict_part
 from tlzoo.training.task import Task
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def _as_one(jobs: Sequence[Job], memory: Memory) -> list[Outcome]:
                 (_diverged(end), None) if isinstance(end, DivergedError) else _tested(one, end, took)
                 for one, end in zip(some, ends, strict=True)
             ]
-    except Exception:  # noqa: BLE001 (each goes alone then, which shows whose it is, or that memory was short)
+    except Exception:  # each goes alone then, which shows whose it is, or that memory was short
+        logger.debug("%d runs are not one training", len(jobs), exc_info=True)
         return []
     seconds = (time.monotonic() - begun) / len(jobs)
     return [_outcome(job, *each, seconds) for job, each in zip(jobs, facts, strict=True)]

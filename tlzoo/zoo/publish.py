@@ -16,6 +16,7 @@ from tlzoo.cards.beside import files
 from tlzoo.cards.card import NAME
 from tlzoo.data import named
 from tlzoo.data.joined_table import base_of
+from tlzoo.data.learned_from import run_of
 from tlzoo.data.perturbed import MARK
 from tlzoo.data.splits.ids import ids_sha256
 from tlzoo.data.splits.splitter import PARTS
@@ -62,17 +63,7 @@ def publish(
     if not NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name of a checkpoint; wanted a-z, 0-9, '.', '_' and '-'")
     run = Run(Path(directory))
-    card_file = run.model.with_suffix(".json")
-    needed = [run.config, run.split, run.environment, run.history, card_file]
-    needed += [] if folds or errors_of else [run.predictions]
-    several = [] if run.config.is_file() else sorted(run.path.glob("**/config.yaml"))
-    if several:
-        raise UserError(
-            f"{directory} holds several trainings, and a checkpoint is one network: publish one of them, such "
-            f"as {several[0].parent}"
-        )
-    if lacking := ", ".join(path.name for path in needed if not path.is_file()):
-        raise UserError(f"{directory} lacks {lacking}; finish the run first: tlzoo fit, tlzoo test")
+    _check_finished(run, tested=not folds and not errors_of)
     loaded = checkpoint.load(run.model)
     if isinstance(loaded.head, Classification):
         raise UserError("a classification has no MAE in units: only regressions become checkpoints")
@@ -115,6 +106,21 @@ def publish(
         for tracker in tracking.configured(recipe):
             tracker.log_checkpoint(run, folder / f"{name}.safetensors")
     return card
+
+
+def _check_finished(run: Run, *, tested: bool) -> None:
+    """Refuse a directory of several trainings, and one that is not finished."""
+    # of a comparison, or of folds
+    places = [folder / "model.safetensors" for folder in (run.path, run.path / "fold-1")]
+    if not run.config.is_file() and (inner := next(filter(None, map(run_of, places)), None)):
+        raise UserError(
+            f"{run.path} holds several trainings, and a checkpoint is one network: publish one of them, such "
+            f"as {inner}"
+        )
+    needed = [run.config, run.split, run.environment, run.history, run.model.with_suffix(".json")]
+    needed += [run.predictions] if tested else []
+    if lacking := ", ".join(path.name for path in needed if not path.is_file()):
+        raise UserError(f"{run.path} lacks {lacking}; finish the run first: tlzoo fit, tlzoo test")
 
 
 def _base(source: str, directory: str | Path) -> str:

@@ -552,6 +552,7 @@ def test_folds_of_what_another_split_learns_from(of):
     [
         (lambda: FoldOf(fold=5), "fold must be from 0 to 4, got 5"),
         (lambda: FoldOf(of=FoldOf()), "of must be a split that is no fold itself"),
+        (lambda: FoldOf(of=ByTarget()), "ByTarget cannot be divided into folds"),
         (lambda: FoldOf(of=FromColumn(duplicates="drop")), "duplicates: drop cannot be divided into folds"),
     ],
 )

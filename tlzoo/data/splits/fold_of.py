@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tlzoo.data.splits.by_target import ByTarget
 from tlzoo.data.splits.drawn import ByComposition, Random, check_fold, dealt
 from tlzoo.data.splits.ids import Rows
 from tlzoo.data.splits.splitter import Splitter, Table
@@ -38,6 +39,12 @@ class FoldOf(Splitter):
         check_fold(self.folds, self.fold)
         if isinstance(self.of, FoldOf):
             raise UserError("of must be a split that is no fold itself, got FoldOf")
+        if isinstance(self.of, ByTarget):
+            raise UserError(
+                "ByTarget cannot be divided into folds: crystals without its target, which are only learned "
+                "from, would be in test parts; give ByTarget a base of folds, such as KFold, and train each "
+                "fold by itself"
+            )
         if getattr(self.of, "duplicates", None) == "drop":
             raise UserError(
                 "duplicates: drop cannot be divided into folds; name the crystals to leave out in "
