@@ -235,7 +235,9 @@ def assert_equal(one, other):
     metrics = [json.loads((run / "metrics.json").read_text()) for run in (one, other)]
     assert metrics[0].keys() == metrics[1].keys()
     assert (one / "split.json").read_bytes() == (other / "split.json").read_bytes()
-    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
+    # pictures are drawn in other processes than this one alone
+    files = [{path.name for path in run.iterdir() if path.suffix != ".png"} for run in (one, other)]
+    assert files[0] == files[1]
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_formulas_from_standard_input(tlzoo, monkeypatch):
         ("", ("-",), "standard input is empty; wanted the text of a CIF, POSCAR"),
         ("rubbish text", ("-",), "standard input: "),
         ('{"lattice":1}', ("-",), "standard input: "),
-        ("batio3", ("-",), "standard input, line 1: is no formula"),
+        ("batio3", ("-",), "standard input, line 1: 'batio3' cannot be read as a formula"),
         ("CuSO4.5H2O", ("-",), "write CuSO4·5H2O"),
         ("BaTiO3\nXx2\n", ("-",), "standard input, line 2: "),
         (POSCAR, ("-", "-"), "- is named twice, and standard input can be read once"),

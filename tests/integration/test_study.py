@@ -219,7 +219,7 @@ def test_of_several_targets_the_first_is_measured(done, tmp_path):
     replace(table, columns=columns, units={}).write_parquet(tmp_path / "two.parquet")
     tree["data"] |= {"source": str(tmp_path / "two.parquet"), "targets": ["band_gap", "other"]}
     tree["data"]["split"] = {"class_path": "ByTarget", "init_args": {"base": {"class_path": "Random"}}}
-    done_ = perform(job(tree, tmp_path), Memory())
+    done_ = perform([job(tree, tmp_path)], Memory())[0]
     assert done_.row["status"] == "done", done_.row
     assert done_.row["property"] == "band_gap"
     said = done_.predictions

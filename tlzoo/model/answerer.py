@@ -111,9 +111,10 @@ class Answerer(Predictor):
             return self.located(stores, batch_size=batch_size, max_rows=max_rows)
 
         some = as_table(crystals)
-        none = np.empty((0, len(self.domain.scale)), np.float32)
-        found = np.concatenate([none, *answered(some, self.options, embedding)])
-        return pd.DataFrame({"id": some.ids, **self._known(some, found)})
+        found = list(answered(some, self.options, embedding)) or [
+            np.empty((0, len(self.domain.scale)), np.float32)
+        ]
+        return pd.DataFrame({"id": some.ids, **self._known(some, np.concatenate(found))})
 
     def answers(self, stores: Stores, **limits: int) -> Columns:
         """Return the predictions of :meth:`told` alone."""

@@ -68,17 +68,24 @@ def test_tensors_are_read_and_nothing_is_run(tmp_path, old):
     [
         (b"", []),
         (b"PK\x05\x06" + bytes(18), []),
-        (saved({"model": torch.ones(2)}), ["nothing"]),
         (saved([torch.ones(2)]), ["model"]),
         (saved({"model": torch.ones(2)})[:400], []),
         (saved({"model": torch.ones(200)}, old=True)[:-100], []),
         (saved({"model": torch.ones(200)}, old=True)[:120], []),
-        (saved({"model": {"a": torch.ones(2)}}, old=True), ["nothing"]),
     ],
 )
 def test_other_files_hold_no_tensors(content, inside):
     with pytest.raises(UserError, match=r"^a file holds no tensors that torch\.save wrote: "):
         torch_archive.tensors(content, inside, "a file")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_what_a_file_does_not_have_is_named(old):
+    content = saved({"model": {"a": torch.ones(2)}}, old=old)
+    with pytest.raises(
+        UserError, match=r"^a file has no nothing, so it is of another --kind; it has model …$"
+    ):
+        torch_archive.tensors(content, ["nothing"], "a file")
 
 
 @pytest.mark.parametrize("old", [False, True])

@@ -26,8 +26,8 @@ NEEDED = {"model": {"backbone": {"class_path": "CGCNN"}, "head": {"class_path": 
             ["--data.split.seed", "5"],
             (
                 "--data.split.seed is of which class? Give --data.split CLASS, too; there are: "
-                "ByComposition, FoldOf, FromColumn, FromFile, KFold, LeaveElementOut, MatbenchFold, "
-                "PaperTrial, Pretraining, Random, RepeatedKFold, Sampled"
+                "ByComposition, ByTarget, FoldOf, FromColumn, FromFile, KFold, LeaveElementOut, "
+                "MatbenchFold, PaperTrial, Pretraining, Random, RepeatedKFold, Sampled"
             ),
         ),
         (

@@ -20,7 +20,7 @@ class Course:
         self.trainings, self.number = trainings, 0
         self._epochs, self._total = epochs, trainings * epochs
         self._seen: Counter[int] = Counter()
-        self._bar = bar(self._total, "", "epoch")
+        self._bar = bar(self._total, "", "epoch", delay=0)
 
     def __enter__(self) -> Self:
         """Show the bar until it is left."""
