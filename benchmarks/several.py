@@ -32,6 +32,8 @@ NETWORKS: Final = (1, 2, 4, 8, 12)
 BATCHES: Final = (4, 8, 16, 32, 64)
 ATOMS: Final = ((1, 4), (5, 8), (9, 14), (15, 20), (21, 40))
 COLOURS: Final = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6b4c9a")
+# Of the times, in ms.
+TICKS: Final = (2, 5, 10, 20, 50)
 
 
 class Line(NamedTuple):
@@ -161,6 +163,7 @@ def draw(path: Path, found: dict[str, list[Line]]) -> None:
             ax.plot(NETWORKS, one * np.array(NETWORKS), "k:", lw=0.8, label="one by one")
         ax.set(xscale="log", yscale="log", xlabel=against, ylabel="ms of a step")
         ax.set_xticks(several[0].sizes, [f"{x:.0f}" for x in several[0].sizes])
+        ax.set_yticks(TICKS, [str(tick) for tick in TICKS])
         ax.minorticks_off()
         ax.legend(fontsize="small")
     figure.savefig(path, dpi=80, metadata={"Software": None})

@@ -50,6 +50,14 @@ def cost(checkout: Path, arguments: Sequence[str], threads: int) -> Cost:
     return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
+def knows(checkout: Path, option: str) -> bool:
+    """Whether `tlzoo finetune` of a checkout has an option."""
+    own, command = {"PYTHONPATH": str(checkout)}, [sys.executable, "-m", "tlzoo", "finetune", "--help"]
+    with tempfile.TemporaryDirectory(prefix="tlzoo-bench-together-") as folder:
+        said = subprocess.run(command, cwd=folder, env=os.environ | own, capture_output=True, check=True)
+    return option in said.stdout.decode()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.together", description=__doc__)
@@ -61,7 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3, help="default: 3")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="default: all usable cores")
     given = parser.parse_args(arguments)
-    common = [given.data, "--from", given.start, "--batch-size", str(given.batch_size), "--no-frozen"]
+    common = [given.data, "--from", given.start, "--batch-size", str(given.batch_size)]
+    sides = {"then": given.against.resolve(), "now": HERE}
+    # a regression on frozen features is no training
+    plain = {
+        side: ("--no-frozen",) if knows(checkout, "--no-frozen") else () for side, checkout in sides.items()
+    }
     cases = {
         "two rates, two poolings, both sides": CHOICES,
         "five seeds, both sides": (*ONE, "--seeds", "5"),
@@ -71,8 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for _ in range(given.repeats):
             for epochs in given.epochs:
                 asked = [*common, *choices, "--epochs", str(epochs)]
-                for side, checkout in (("then", given.against.resolve()), ("now", HERE)):
-                    found.setdefault((side, epochs), []).append(cost(checkout, asked, given.threads))
+                for side, checkout in sides.items():
+                    took = cost(checkout, [*asked, *plain[side]], given.threads)
+                    found.setdefault((side, epochs), []).append(took)
         print(f"{name}, {given.data}, batches of {given.batch_size}, {given.threads} cores")
         for kind in Cost._fields:
             seconds = {key: median(getattr(each, kind) for each in costs) for key, costs in found.items()}
