@@ -9,12 +9,12 @@ import numpy as np
 
 from tlzoo.data.splits.drawn import Random
 from tlzoo.data.splits.ids import Rows
-from tlzoo.data.splits.splitter import Duplicates, Splitter, Table
+from tlzoo.data.splits.splitter import OnBase, Splitter, Table
 from tlzoo.errors import UserError
 
 
 @dataclass(frozen=True)
-class ByTarget(Splitter):
+class ByTarget(OnBase, Splitter):
     """Divide the crystals that have one target, and learn from all that have other targets only.
 
     For a property that is known at several levels of theory, with a column each: of measured gaps some are
@@ -38,16 +38,6 @@ class ByTarget(Splitter):
             raise UserError(f"most must be 0 or more, or null for all, got {self.most}")
         if isinstance(self.base, ByTarget):
             raise UserError("base must be a splitter of the crystals with the target, got ByTarget")
-
-    @property
-    def keep_duplicates_together(self) -> bool:
-        """Whether duplicates never straddle two parts: as the base has it."""
-        return getattr(self.base, "keep_duplicates_together", False)
-
-    @property
-    def duplicates(self) -> Duplicates | None:
-        """What becomes of crystals whose structure a later part has: as the base has it."""
-        return getattr(self.base, "duplicates", None)
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Divide as the base does, then add the others to the training part."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlzoo.data.splits.drawn import Random, inner
 from tlzoo.data.splits.ids import Rows
-from tlzoo.data.splits.splitter import Duplicates, Splitter, Table
+from tlzoo.data.splits.splitter import OnBase, Splitter, Table
 from tlzoo.errors import UserError
 
 # Of the target's range. Ten crystals, the fewest that the paper fine-tunes on, can have one in each.
@@ -21,7 +21,7 @@ How = Literal["random", "target", "composition", "worst"]
 
 
 @dataclass(frozen=True)
-class Sampled(Splitter):
+class Sampled(OnBase, Splitter):
     """Train on a few crystals out of a pool, chosen in a certain way; test as another splitter does.
 
     The pool is all that the other splitter does not test on (:meth:`Splitter.pool`). Targets of test crystals
@@ -51,16 +51,6 @@ class Sampled(Splitter):
             raise UserError(f"size must be at least 2, one to train on and one to validate, got {self.size}")
         if isinstance(self.base, Sampled):
             raise UserError("base must be a splitter with a test part of its own, got Sampled")
-
-    @property
-    def keep_duplicates_together(self) -> bool:
-        """Whether duplicates never straddle two parts: as the base has it."""
-        return getattr(self.base, "keep_duplicates_together", False)
-
-    @property
-    def duplicates(self) -> Duplicates | None:
-        """What becomes of crystals whose structure a later part has: as the base has it."""
-        return getattr(self.base, "duplicates", None)
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Choose from the pool, then draw validation."""

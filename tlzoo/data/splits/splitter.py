@@ -231,6 +231,22 @@ class Splitter(ABC):
         return {"class_path": plugins.class_path(type(self)), "init_args": arguments}
 
 
+class OnBase:
+    """Of a splitter that leaves the division to another one, its ``base``: what it does as that one."""
+
+    base: Splitter
+
+    @property
+    def keep_duplicates_together(self) -> bool:
+        """Whether duplicates never straddle two parts: as the base has it."""
+        return getattr(self.base, "keep_duplicates_together", False)
+
+    @property
+    def duplicates(self) -> Duplicates | None:
+        """What becomes of crystals whose structure a later part has: as the base has it."""
+        return getattr(self.base, "duplicates", None)
+
+
 def known_rows(crystals: Crystals, targets: Sequence[str]) -> NDArray[np.bool_]:
     """Return which crystals have at least one known target, ``(crystals,)``; all if there are no targets.
 
