@@ -182,7 +182,7 @@ def locate(name: str) -> Path:
     return file
 
 
-def base_of(weights: Path) -> Path | None:
+def weights_of_base(weights: Path) -> Path | None:
     """Return the weights that those of a model are a difference to, fetched if need be; None of whole ones.
 
     Raises:

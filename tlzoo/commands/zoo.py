@@ -185,7 +185,7 @@ def pull(name: str) -> int:
     """
     weights = library.locate(name)
     say(str(weights))
-    if base := library.base_of(weights):
+    if base := library.weights_of_base(weights):
         say(f"{base}: what it is a difference to")
     if (pinned := library.pinned(name)) != name:
         say(pinned)
