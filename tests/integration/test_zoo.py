@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import http.server
+import io
 import json
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ from tlzoo.errors import UserError
 from tlzoo.heads import MultiProperty, Regression
 from tlzoo.model.description import build, describe
 from tlzoo.zoo.golden import TOLERANCE, deviation, golden, verify
+from tlzoo.zoo.halving import halve
 from tlzoo.zoo.publish import publish
 from tlzoo.zoo.reference import reference_crystals
 
@@ -179,6 +181,36 @@ def test_intervals_come_along_with_what_they_held(run, card):
         assert interval.test.crystals == metrics[name]["test"]["crystals"]
 
 
+def test_in_half_of_the_space(tlzoo, run, shelf, card, few, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLZOO_CHECKPOINTS", str(tmp_path))
+    rights = ["--description", "For tests", "--citation", "Somebody (2024)", "--licence", "CC0"]
+    published = tlzoo("zoo", "publish", run, "half-mpt", "--half", "--folder", tmp_path, *rights)
+    assert published.code == 0, published.err
+    half = Card.read(tmp_path / "half-mpt.json")
+    stored = safetensors.torch.load_file(tmp_path / "half-mpt.safetensors")
+    whole = safetensors.torch.load_file(shelf / "tiny-mpt.safetensors")
+    for name, value in whole.items():
+        wanted = value.half() if value.ndim > 1 else value
+        assert stored[name].dtype == wanted.dtype
+        assert torch.equal(stored[name], wanted)
+    assert any(value.dtype == torch.float16 for value in stored.values())
+    assert half.bytes < card.bytes
+    assert half.rounded_from == card.sha256
+    assert half.sha256 == hashlib.sha256((tmp_path / "half-mpt.safetensors").read_bytes()).hexdigest()
+    for target, one in card.metrics.items():
+        assert half.metrics[target].n == one.n
+        assert half.metrics[target] != one, "measured anew"
+        assert half.metrics[target].mae == pytest.approx(one.mae, rel=1e-2)
+    assert verify("half-mpt").deviation < 1e-6
+    assert 0 < deviation(half.golden, card.golden)[0] < 1e-2
+    model = package.load("half-mpt")
+    assert {value.dtype for value in model.backbone.parameters()} == {torch.float32}
+    seen = package.load(shelf / "tiny-mpt.safetensors").trust(few)["trust"]
+    assert (model.trust(few)["trust"] == seen).all()
+    with pytest.raises(UserError, match=r"half-mpt\.safetensors is halved already"):
+        halve(tmp_path / "half-mpt.safetensors")
+
+
 def test_named_data_bring_their_citation(run, shelf, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     environment = json.loads((copy / "environment.json").read_text())
@@ -304,6 +336,48 @@ def test_commands(tlzoo, mine, run):
         2,
         "tlzoo: there is no checkpoint 'nothing'; there are: again, tiny-mpt\n",
     )
+
+
+def test_weights_that_do_not_come_with_the_package(tlzoo, mine, shelf, few, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TLZOO_CHECKPOINTS_URL", raising=False)
+    for path in mine.glob("*.safetensors"):
+        path.unlink()
+    needs = "needs its weights (0.0 MB): tlzoo zoo pull tiny-mpt --from PLACE"
+    assert f"; {needs}" in tlzoo("zoo", "list").out
+    (listed,) = json.loads(tlzoo("zoo", "list", "--json").out)["checkpoints"]
+    assert listed["needs"] == needs
+    told = tlzoo("zoo", "info", "tiny-mpt").out.splitlines()[-1]
+    assert told.startswith(
+        f"  weights   not here; tiny-mpt {needs}. PLACE is the folder checkpoints of a clone"
+    )
+    assert json.loads(tlzoo("zoo", "info", "tiny-mpt", "--json").out)["weights"] is None
+    verdict = tlzoo("zoo", "verify")
+    assert (verdict.code, verdict.out) == (0, f"tiny-mpt: skipped, it {needs}\n")
+    for command in (
+        ["predict", "tiny-mpt", few],
+        ["embed", "tiny-mpt", few, "-o", tmp_path / "e.parquet"],
+        ["finetune", few, "--target", "band_gap", "--from", "tiny-mpt", "--run-dir", tmp_path / "run"],
+        ["recommend", few, "--target", "band_gap", "--from", "tiny-mpt"],
+        ["zoo", "pull", "tiny-mpt"],
+        ["zoo", "path", "tiny-mpt"],
+    ):
+        refused = tlzoo(*command)
+        assert refused.code == 2, command
+        assert "the weights of tiny-mpt (0.0 MB) do not come with the package" in refused.err
+        assert "Fetch them once: `tlzoo zoo pull tiny-mpt --from PLACE`. PLACE is the folder" in refused.err
+    with pytest.raises(UserError, match="`tlzoo zoo pull tiny-mpt --from PLACE`"):
+        package.load("tiny-mpt")
+    assert "tiny-mpt needs tlzoo zoo pull" in tlzoo("recommend", few, "--target", "band_gap").err
+
+    pulled = tlzoo("zoo", "pull", "tiny-mpt", "--from", tmp_path / "none", "--from", shelf)
+    assert pulled.code == 0, pulled.err
+    assert pulled.out.startswith(str(tmp_path / "cache"))
+    assert needs not in tlzoo("zoo", "list").out
+    assert tlzoo("zoo", "info", "tiny-mpt").out.splitlines()[-1].split() == ["weights", pulled.out.strip()]
+    assert "agree" in tlzoo("zoo", "verify").out
+    table = pd.read_csv(io.StringIO(tlzoo("predict", "tiny-mpt", few).out))
+    assert table["distance"].notna().all(), "what is known of training crystals came along"
 
 
 def test_an_empty_zoo(tlzoo, mine):

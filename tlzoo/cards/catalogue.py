@@ -141,8 +141,9 @@ def left_out(card: Card) -> int | None:
     return card.training.test.crystals + (card.training.excluded.crystals if card.training.excluded else 0)
 
 
-def content(card: Card) -> dict[str, Any]:
+def content(found: library.Shelved) -> dict[str, Any]:
     """Return what a list says of a checkpoint, as plain data."""
+    card = found.card
     return {
         "name": card.name,
         "description": card.description,
@@ -157,7 +158,7 @@ def content(card: Card) -> dict[str, Any]:
         "left_out": left_out(card),
         "started_from": [origin.name for origin in card.started_from],
         "licence": card.licence,
-        "needs": card.package.lacking if card.package else "",
+        "needs": found.lacking,
         "sha256": card.sha256,
     }
 

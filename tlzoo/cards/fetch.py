@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import ssl
 import tempfile
@@ -48,6 +49,7 @@ START, SLOWEST = 120.0, 20_000
 NAME_LIMIT = 200  # characters; file systems allow 255 bytes, endings included
 PIECE = 2**20
 T = TypeVar("T")
+S = TypeVar("S", str, Path)
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -131,9 +133,8 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
     folder = cache() / address.sha256
     weights = folder / f"{address.name}{SUFFIX}"
     # a card may have been amended since
-    same = card is None or offline() or _has(weights.with_suffix(".json"), card)
-    if same and _complete(weights, address):
-        return weights
+    if there := kept(address.name, address.sha256, None if offline() else card):
+        return there
     if offline():
         raise UserError(
             f"{redacted(address.url)} is not in the cache, and TLZOO_OFFLINE is set: unset it, or put "
@@ -144,18 +145,55 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
     return weights
 
 
+def kept(name: str, sha256: str, card: bytes | None = None) -> Path | None:
+    """Return weights with this hash from the cache; None if they are not there, or have another card."""
+    weights = cache() / sha256 / f"{name}{SUFFIX}"
+    same = card is None or _has(weights.with_suffix(".json"), card)
+    return weights if same and _complete(weights, sha256) else None
+
+
+def copied(source: Path, sha256: str, card: bytes) -> Path:
+    """Return weights of a file, copied into the cache with a card, and what it names beside them.
+
+    Raises:
+        UserError: There is no such file, it has another hash, or the cache cannot be written.
+    """
+    weights = cache() / sha256 / source.name
+
+    def fill(new: Path) -> None:
+        copy = new / source.name
+        try:
+            shutil.copyfile(source, copy)
+        except FileNotFoundError as error:
+            raise UserError(f"there is no file {source}") from error
+        if (found := _sha256(copy)) != sha256:
+            raise UserError(
+                f"{source} is not the file that the card pins: its SHA-256 is {found[:12]}…, wanted "
+                f"{sha256[:12]}…; take a clone of the same version of tlzoo"
+            )
+        copy.with_suffix(".json").write_bytes(card)
+        for one in named_by(json.loads(card)):
+            _save_beside(one, source.with_name(one.file), one.read, new / one.file)
+
+    place(weights.parent, fill)
+    return weights
+
+
 def receive(address: Address, weights: Path, card: bytes) -> None:
     """Fetch the weights of an address into a file, put their card beside it, and what the card names.
 
     Raises:
         UserError: The server fails, the card is that of other weights, or what comes is something else.
     """
-    size = _size(card, address)
+    size = _size(card, address.sha256, redacted(address.card))
     logger.info("fetching %s (%.1f MB)", redacted(address.url), size / 1e6)
     _save(address, weights, size)
     weights.with_suffix(".json").write_bytes(card)
     for one in named_by(json.loads(card)):
-        _save_beside(address, one, weights.with_name(one.file))
+        path = weights.with_name(one.file)
+        if path.exists():
+            raise UserError(f"{redacted(address.card)} names {one.file} twice: it is no card of a model")
+        _save_beside(one, address.beside(one.file), lambda url, one=one: content(url, one.bytes), path)
 
 
 def place(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -185,7 +223,7 @@ def place(folder: Path, fill: Callable[[Path], None]) -> None:
         ) from error
 
 
-def _size(card: bytes, address: Address) -> int:
+def _size(card: bytes, sha256: str, where: str) -> int:
     """Return the size of the weights that a card tells.
 
     Raises:
@@ -193,18 +231,15 @@ def _size(card: bytes, address: Address) -> int:
     """
     try:
         facts = json.loads(card)
-        size, sha256 = facts["bytes"], facts["sha256"]
+        size, stated = facts["bytes"], facts["sha256"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UserError(f"{redacted(address.card)} is no card of a model") from error
-    if sha256 != address.sha256 or not isinstance(size, int):
+        raise UserError(f"{where} is no card of a model") from error
+    if stated != sha256 or not isinstance(size, int):
         raise UserError(
-            f"{redacted(address.card)} is the card of other weights: its SHA-256 is {str(sha256)[:12]}…, "
-            f"wanted {address.sha256[:12]}…"
+            f"{where} is the card of other weights: its SHA-256 is {str(stated)[:12]}…, wanted {sha256[:12]}…"
         )
     if size > LIMIT:
-        raise UserError(
-            f"{redacted(address.card)} tells of {size:,} bytes of weights; at most {LIMIT:,} are fetched"
-        )
+        raise UserError(f"{where} tells of {size:,} bytes of weights; at most {LIMIT:,} are fetched")
     return size
 
 
@@ -230,14 +265,11 @@ def _save(address: Address, path: Path, size: int) -> None:
     _ask(address.url, receive, START + size / SLOWEST)
 
 
-def _save_beside(address: Address, one: Beside, path: Path) -> None:
-    """Fetch what a card names beside the weights; a model predicts without it, and knows less."""
-    url = address.beside(one.file)
-    if path.exists():
-        raise UserError(f"{address.card} names {one.file} twice: it is no card of a model")
+def _save_beside(one: Beside, where: S, read: Callable[[S], bytes], path: Path) -> None:
+    """Save what a card names beside the weights; a model predicts without it, and knows less."""
     try:
-        found = content(url, one.bytes)
-        one.check(found, url)
+        found = read(where)
+        one.check(found, where)
     except UserError as error:
         logger.warning("%s; so predictions are not told from those for crystals unlike its own", error)
     else:
@@ -401,11 +433,15 @@ def _has(path: Path, content: bytes) -> bool:
         return False
 
 
-def _complete(weights: Path, address: Address) -> bool:
+def _complete(weights: Path, sha256: str) -> bool:
     """Whether both files are in the cache as they should be."""
     try:
-        _size(weights.with_suffix(".json").read_bytes(), address)
-        with weights.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == address.sha256
+        _size(weights.with_suffix(".json").read_bytes(), sha256, str(weights))
+        return _sha256(weights) == sha256
     except (OSError, UserError):
         return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,11 +3,12 @@
 import importlib.metadata
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import tlzoo
-from tlzoo.cards import hub, index
+from tlzoo.cards import hub, index, mirrors
 from tlzoo.cards.artifact import SCHEME, fetch_artifact
 from tlzoo.cards.card import NAME, Card
 from tlzoo.cards.fetch import Address, fetch
@@ -41,9 +42,32 @@ class Shelved(NamedTuple):
         return self.entry is not None or self.path.parent == index.folder()
 
     @property
+    def text(self) -> bytes:
+        """The content of the card's file."""
+        if self.entry:
+            return json.dumps(self.entry.card).encode()
+        return self.path.with_suffix(".json").read_bytes()
+
+    @property
     def where(self) -> str:
-        """Where the weights are, or come from."""
-        return self.entry.where if self.entry else str(self.path)
+        """Where the weights are, come from, or belong."""
+        if self.entry:
+            return self.entry.where
+        there = self.path.is_file() or self.card.package
+        return str(self.path if there else mirrors.kept(self.card, self.text) or self.path)
+
+    @property
+    def lacking(self) -> str:
+        """What keeps it from being used, and what to do; empty if nothing does."""
+        if self.card.package:
+            return self.card.package.lacking
+        there = self.entry or Path(self.where).is_file() or mirrors.places()
+        return "" if there else mirrors.lacking(self.card)
+
+    @property
+    def command(self) -> str:
+        """The command that brings what is lacking."""
+        return self.card.package.command if self.card.package else mirrors.command(self.card)
 
 
 def repository() -> Path | None:
@@ -182,6 +206,16 @@ def locate(name: str) -> Path:
     return file
 
 
+def beside(name: str) -> Path:
+    """Return where the weights of a model are, or belong beside a card: of a checkpoint the card will do.
+
+    Raises:
+        UserError: There is no such model, or its card must be fetched and cannot be.
+    """
+    found = find(name) if is_checkpoint(name) else None
+    return found.path if found and not (found.entry or found.card.package) else locate(name)
+
+
 def weights_of_base(weights: Path) -> Path | None:
     """Return the weights that those of a model are a difference to, fetched if need be; None of whole ones.
 
@@ -261,28 +295,27 @@ def _fetched(name: str) -> Path:
     return fetch_repository(name) if name.startswith(hub.SCHEME) else fetch(Address.parse(name))
 
 
-def _weights(name: str) -> Path:
+def pulled(name: str, places: Sequence[str]) -> Path:
+    """Return the weights of a checkpoint, from one of these places if they are not on this machine.
+
+    Raises:
+        UserError: There is no such checkpoint, or none of the places has them.
+    """
+    return _weights(name, places)
+
+
+def _weights(name: str, places: Sequence[str] = ()) -> Path:
     """Return the weights of a checkpoint.
 
-    They are beside their card, in the package that it names, where the index of a group says, or come from
-    ``TLZOO_CHECKPOINTS_URL``.
+    They are beside their card, in the package that it names, where the index of a group says, or in one of
+    the places that ``TLZOO_CHECKPOINTS_URL`` names.
     """
     found = find(name)
     if found.path.is_file() and not found.entry:
         return found.path
     if found.card.package:
-        text = json.dumps(found.entry.card).encode() if found.entry else None
-        return converted(found.card, text or found.path.with_suffix(".json").read_bytes())
-    if found.entry:
-        return found.entry.weights(found.card)
-    url = os.environ.get("TLZOO_CHECKPOINTS_URL")
-    if not url:
-        raise UserError(
-            f"the weights of {name} are not beside their card ({found.path}); copy them there from the "
-            "repository, or set TLZOO_CHECKPOINTS_URL to the address of a folder that has them"
-        )
-    address = Address(f"{url.rstrip('/')}/{found.path.name}", found.card.sha256)
-    return fetch(address, card=found.path.with_suffix(".json").read_bytes())
+        return converted(found.card, found.text)
+    return found.entry.weights(found.card) if found.entry else mirrors.pulled(found.card, found.text, places)
 
 
 def there_are(meant: str = "") -> str:

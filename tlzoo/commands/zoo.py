@@ -6,7 +6,7 @@ from json import dumps
 from textwrap import fill
 from typing import Final, Literal
 
-from tlzoo.cards import Card, catalogue, library
+from tlzoo.cards import Card, catalogue, library, mirrors
 from tlzoo.cards.catalogue import Catalogue
 from tlzoo.commands import arguments, say
 from tlzoo.commands.zoo_adapter import adapter
@@ -21,6 +21,7 @@ SPELLED: Final = {
     "elements": "--elements A,B…",
     "backbone": "--backbone NAME",
     "error": "--max-error X",
+    "places": "--from PLACE,…",
     "targets": "--target NAME,…",
     "units": "--unit UNIT,…",
 }
@@ -57,7 +58,7 @@ def list_all(
     found = everything.narrowed(properties, backbone, elements, error) if asked else everything
     if json:
         listed = {
-            "checkpoints": list(map(catalogue.content, found.cards)),
+            "checkpoints": [catalogue.content(library.find(card.name)) for card in found.cards],
             "best_for": list(found.best()),
             "damaged": found.damaged,
         }
@@ -82,7 +83,7 @@ def _list(card: Card, among: Catalogue) -> None:
         name = card.name if i == 0 else ""
         size = f"{card.bytes / 1e6:.1f} MB" if i == 0 else ""
         line = f"{name:24}{size:>8}  {card.called(target, unit)}: {card.score(target)}"
-        line += f"; {lacking}" if card.package and (lacking := card.package.lacking) else ""
+        line += f"; {lacking}" if (lacking := library.find(card.name).lacking) else ""
         say(line.replace("\n", " "))
 
 
@@ -124,7 +125,8 @@ def info(name: str, *, json: bool = False) -> int:
     """
     found = library.find(name)
     if json:
-        content = {**catalogue.content(found.card), "weights": found.where}
+        weights = None if found.lacking else found.where
+        content = {**catalogue.content(found), "weights": weights}
         say(dumps(content, indent=1, ensure_ascii=False))
         return 0
     lines = [found.card.text()]
@@ -133,7 +135,9 @@ def info(name: str, *, json: bool = False) -> int:
             lines += fill(
                 f"{use}: {told}", 100, initial_indent="  best      ", subsequent_indent=" " * 12
             ).splitlines()
-    lines += [] if found.card.package else [f"  {'weights':<9} {found.where}"]
+    if not found.card.package:
+        where = f"not here; {name} {found.lacking}. {mirrors.HOW}" if found.lacking else found.where
+        lines += [f"  {'weights':<9} {where}"]
     say("\n".join(lines))
     return 0
 
@@ -160,8 +164,7 @@ def verify(
     failed = 0
     for each in names:
         try:
-            package = library.find(each).card.package
-            if package and (lacking := package.lacking):
+            if lacking := library.find(each).lacking:
                 say(f"{each}: skipped, it {lacking}")
                 continue
             verdict = golden.verify(each, device=device, precision=precision)
@@ -174,16 +177,20 @@ def verify(
     return 1 if failed else 0
 
 
-def pull(name: str) -> int:
+def pull(name: str, *, places: Sequence[str] = ()) -> int:
     """Download a model, so that it can be used offline.
 
-    An adapter comes with the model that it changes. For a model on the Hugging Face Hub, its name with commit
-    and hash is printed as well.
+    The weights of large checkpoints do not come with the package and are pulled once. An adapter comes with
+    the model that it changes. For a model on the Hugging Face Hub, its name with commit and hash is printed
+    as well.
 
     Args:
         name: A checkpoint, hf:user/model@revision, https://….safetensors#sha256=…, or wandb:….
+        places: Where the weights of a checkpoint are: a folder, such as checkpoints of a clone of tlzoo, or
+            an address; the first of several that has them is taken. By default those that
+            TLZOO_CHECKPOINTS_URL names.
     """
-    weights = library.locate(name)
+    weights = library.pulled(name, places) if places else library.locate(name)
     say(str(weights))
     if base := library.weights_of_base(weights):
         say(f"{base}: what it is a difference to")

@@ -1,9 +1,9 @@
 """`tlzoo zoo publish|index`: checkpoints for others."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tlzoo.cards import Card, hub, library
 from tlzoo.cards.index import FILE, Entry, write
@@ -36,6 +36,7 @@ def publish(
     to: str = "",
     private: bool = False,
     creators: Sequence[str] = (),
+    half: bool = False,
 ) -> int:
     """Make a checkpoint out of a run, after `tlzoo test`; for a folder, the Hugging Face Hub or Zenodo.
 
@@ -57,13 +58,16 @@ def publish(
             for Zenodo.
         private: Make a new repository private.
         creators: For Zenodo: who made the model, as "Family, Given; affiliation; ORCID". May be repeated.
+        half: Keep matrices in 16 bits, in a file of half the size. The errors on the card are then measured
+            anew, on the test part of the data.
     """
     _refuse(to, private=private, creators=creators)
     with tempfile.TemporaryDirectory() as aside:
         shelf = folder or (Path(aside) if to else library.shelf())
         if Path(run).is_dir():
             about = {"description": description, "citation": citation, "licence": licence}
-            card = _of_run(run, name, about, shelf, control=control, folds=folds, errors_of=errors_of)
+            options = {"control": control, "folds": folds, "errors_of": errors_of, "half": half}
+            card = _of_run(run, name, about, shelf, options)
             weights = shelf / f"{card.name}.safetensors"
         else:
             if (
@@ -75,6 +79,7 @@ def publish(
                 or folds
                 or errors_of
                 or folder
+                or half
                 or not to
             ):
                 raise UserError(
@@ -109,23 +114,14 @@ def _refuse(to: str, *, private: bool, creators: Sequence[str]) -> None:
 
 
 def _of_run(
-    run: str,
-    name: str | None,
-    about: dict[str, str],
-    shelf: Path,
-    *,
-    control: bool,
-    folds: Sequence[str],
-    errors_of: str,
+    run: str, name: str | None, about: dict[str, str], shelf: Path, options: Mapping[str, Any]
 ) -> Card:
     """Make a checkpoint of a run in a folder, and list it if the folder has an index."""
     from tlzoo.zoo import publish as publishing
 
     if not name or not about["description"]:
         raise UserError(f"{'--description' if name else 'NAME'} is missing (see tlzoo zoo publish --help)")
-    card = publishing.publish(
-        run, name, **about, folder=shelf, control=control, folds=folds, errors_of=errors_of
-    )
+    card = publishing.publish(run, name, **about, folder=shelf, **options)
     if (shelf / FILE).is_file():
         write(shelf)
     return card

@@ -34,7 +34,7 @@ from tlzoo.model.description import build, describe, plain
 from tlzoo.model.difference import completed, reduced
 from tlzoo.model.domain import Domain
 
-__all__ = ["FORMAT", "Loaded", "build", "check_storable", "describe", "load", "save"]
+__all__ = ["FORMAT", "Loaded", "build", "check_storable", "describe", "load", "rounded", "save"]
 
 FORMAT = 1
 # Names of the card that save() writes itself.
@@ -74,13 +74,14 @@ def save(
     *,
     domain: Domain | None = None,
     base: str = "",
+    half: bool = False,
 ) -> None:
     """Write a model as ``<path>.safetensors`` and ``<path>.json``; each is complete or what it was before.
 
     The path has either suffix or none, the head is bound to the backbone. The card is anything JSON can
     hold; numbers that are not finite become null. What is known of the training crystals, ``domain``, goes
     into a file beside them, which the card names. With the name of a model, ``base``, the weights are stored
-    as their difference to it.
+    as their difference to it. With ``half`` matrices are stored in 16 bits, as :func:`rounded` leaves them.
 
     Raises:
         UserError: The files cannot be written, for example because the disk is full; the classes are neither
@@ -99,6 +100,8 @@ def save(
         before, sha256 = _weights_of(locate(base))
         tensors, shared = reduced(tensors, before)
         pinned["base"] = {"name": base, "sha256": sha256, "tensors": shared}
+    if half:
+        tensors = {name: value.half() if _is_matrix(value) else value for name, value in tensors.items()}
     header = json.dumps({"format": FORMAT, "spec": spec, **pinned}, sort_keys=True)
     content = safetensors.torch.save(tensors, metadata={HEADER_KEY: header})
     sha256 = hashlib.sha256(content).hexdigest()
@@ -122,6 +125,25 @@ def save(
             with whole(beside) as new_domain:
                 new_domain.write_bytes(further)
         new_card.write_text(text, encoding="utf-8")
+
+
+def rounded(model: Loaded) -> Loaded:
+    """Return a model whose matrices have 16 bits, in tensors of 32: half of a file, and errors of 5e-4.
+
+    Raises:
+        UserError: A number is too large for 16 bits.
+    """
+    for part in (model.backbone, model.head):
+        for name, value in part.state_dict().items():
+            if _is_matrix(value):
+                value.copy_(value.half())
+                if not value.isfinite().all():
+                    raise UserError(f"{name} has numbers that are too large for 16 bits: keep all 32")
+    return model
+
+
+def _is_matrix(value: Tensor) -> bool:
+    return value.ndim > 1 and value.dtype == torch.float32
 
 
 def check_storable(backbone: Backbone, head: Head, *, export: bool = True) -> None:
@@ -326,7 +348,7 @@ def _verify(weights: Path, content: bytes, card: Mapping[str, Any]) -> None:
 def _parse(weights: Path, content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the header and the tensors of a safetensors file."""
     try:
-        tensors = safetensors.torch.load(content)
+        stored = safetensors.torch.load(content)
         # the file starts with the length of its JSON header, which load() has just checked
         (length,) = struct.unpack("<Q", content[:8])
         note = json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(HEADER_KEY, "{}"))
@@ -337,7 +359,8 @@ def _parse(weights: Path, content: bytes) -> tuple[dict[str, Any], dict[str, Ten
             f"{weights} holds tensors, but was not written by tlzoo: its header has no specification"
         )
     _check_format(weights, note["format"])
-    return note, tensors
+    halves = torch.float16
+    return note, {name: one.float() if one.dtype == halves else one for name, one in stored.items()}
 
 
 def _untrained(tensors: Mapping[str, Tensor]) -> str | None:

@@ -153,14 +153,16 @@ def read(weights: Path, card: Mapping[str, Any]) -> Domain:
     if DOMAIN not in pinned:
         return Domain.unknown("its card names no file of them, as that of an older version")
     files = {name: weights.with_name(one.file) for name, one in pinned.items()}
-    if missing := [str(path) for path in files.values() if not path.is_file()]:
-        return Domain.unknown(f"{' and '.join(missing)} is missing beside its weights")
-    content = {name: pinned[name].read(path) for name, path in files.items()}
-    domain = Domain.parse(content[DOMAIN], files[DOMAIN])
-    if KEYS not in content:
+    missing = {name: path for name, path in files.items() if not path.is_file()}
+    if missing:
+        names = " and ".join(map(str, missing.values()))
+        domain = Domain.unknown(f"{names} is missing beside its weights")
+    else:
+        domain = Domain.parse(pinned[DOMAIN].read(files[DOMAIN]), files[DOMAIN])
+    if KEYS not in files or KEYS in missing:
         return domain
     own = card["training"]["train"]["ids_sha256"]
-    return replace(domain, keys=shared_keys(content[KEYS], files[KEYS], own))
+    return replace(domain, keys=shared_keys(pinned[KEYS].read(files[KEYS]), files[KEYS], own))
 
 
 def shared_content(keys: StructureKeys, sets: Mapping[str, Flags]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.cards.library import locate
+from tlzoo.cards.library import beside
 from tlzoo.crystals import Crystals
 from tlzoo.data.learned_from import run_of
 from tlzoo.data.overlap import common
@@ -55,11 +55,11 @@ def known_crystals(names: Iterable[str], crystals: Crystals, rows: Rows, source:
 def _of(name: str, crystals: Crystals, rows: Rows, source: str, sha256: object = None) -> Known:
     """Return the same of one model, which has weights of that hash, if one is given."""
     try:
-        weights = locate(name)
+        weights = beside(name)
         card: dict[str, Any] = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
     except (UserError, OSError, ValueError) as error:
         return Known(None, f"{name} cannot be looked at: {first_line(error)}")
-    if sha256 not in {None, card.get("sha256")}:
+    if sha256 not in {None, card.get("sha256"), card.get("rounded_from")}:
         return Known(None, f"{name} is not the model any more that training started from")
     try:
         own = _own(card, weights, crystals, rows, source)

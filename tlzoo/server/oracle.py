@@ -77,8 +77,7 @@ def answer(files: Sequence[Document], models: Sequence[str]) -> dict[str, Any]:
 
 def offered() -> list[dict[str, Any]]:
     """Return what is to be known of the checkpoints that can be used here; those to predict with first."""
-    cards = [library.find(name).card for name in library.names()]
-    known = [described(card.name) for card in cards if not (card.package and card.package.lacking)]
+    known = [described(name) for name in library.names() if not library.find(name).lacking]
     return sorted(known, key=lambda model: not model["chosen"])
 
 

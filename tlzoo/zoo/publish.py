@@ -31,6 +31,7 @@ from tlzoo.model.trained import Model
 from tlzoo.training.resume import FREE_KEYS
 from tlzoo.training.run import Run, read_json, read_yaml
 from tlzoo.zoo.golden import golden
+from tlzoo.zoo.halving import halve
 
 
 def publish(
@@ -44,6 +45,7 @@ def publish(
     control: bool = False,
     folds: Sequence[str | Path] = (),
     errors_of: str = "",
+    half: bool = False,
 ) -> Card:
     """Make a checkpoint of a run that was trained and tested.
 
@@ -51,9 +53,10 @@ def publish(
     with the same recipe on the folds of a cross-validation of the same data; or those on the card of the
     checkpoint that it was trained further from, ``errors_of``.
 
-    A checkpoint of the same name in the folder is replaced. Whom to cite for the data, and their licence,
-    say the card of the data set by default. A control, of shuffled labels, must be asked for; the
-    description of its checkpoint begins with that.
+    With ``half`` its matrices are kept in 16 bits (:mod:`tlzoo.zoo.halving`). A checkpoint of the same name
+    in the folder is replaced. Whom to cite for the data, and their licence, say the card of the data set by
+    default. A control, of shuffled labels, must be asked for; the description of its checkpoint begins with
+    that.
 
     Raises:
         UserError: The run is not finished or not tested, its labels were shuffled, nobody says whose the
@@ -99,7 +102,7 @@ def publish(
         "tlzoo": tlzoo.__version__,
     }
     domain = read_domain(run.model.with_suffix(".safetensors"), loaded.card)
-    card = _store(folder, name, loaded, content, domain if domain.measures else None)
+    card = _store(folder, name, loaded, content, domain if domain.measures else None, half=half)
     if (recipe.get("trainer") or {}).get("logger"):
         from tlzoo.training import tracking
 
@@ -142,15 +145,22 @@ def _of_control(description: str, directory: str | Path, *, wanted: bool) -> str
 
 
 def _store(
-    folder: Path, name: str, loaded: checkpoint.Loaded, content: Mapping[str, Any], domain: Domain | None
+    folder: Path,
+    name: str,
+    loaded: checkpoint.Loaded,
+    content: Mapping[str, Any],
+    domain: Domain | None,
+    *,
+    half: bool,
 ) -> Card:
     """Write all files once the card is known to be right; what is known of training crystals comes along."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as aside:
         written = Path(aside) / name
         checkpoint.save(written, loaded.backbone, loaded.head, content, domain=domain)
-        card = Card.read(written.with_name(f"{name}.json"))
-        for file in files(written.with_name(f"{name}.safetensors")):
+        weights = written.with_name(f"{name}.safetensors")
+        card = halve(weights) if half else Card.read(weights.with_suffix(".json"))
+        for file in files(weights):
             file.replace(folder / file.name)
     return card
 
@@ -228,7 +238,7 @@ def _scaler(head: Head, targets: Iterable[str]) -> dict[str, Any]:
 def _start(name: str, card: Mapping[str, Any]) -> Card:
     """Return the card of the checkpoint that a run was trained further from."""
     before = Card.read(library.locate(name).with_suffix(".json"))
-    if before.sha256 not in {origin["sha256"] for origin in card["started_from"]}:
+    if {before.sha256, before.rounded_from}.isdisjoint(origin["sha256"] for origin in card["started_from"]):
         starts = ", ".join(origin["name"] for origin in card["started_from"]) or "scratch"
         raise UserError(
             f"the errors of {name} are not those of this run, which did not start from it, but from {starts}"

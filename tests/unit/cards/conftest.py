@@ -1,9 +1,13 @@
-"""A card that is right, to be made wrong field by field."""
+"""A card that is right, to be made wrong field by field; a folder of checkpoints."""
 
 import copy
+import hashlib
+import json
 from typing import Any
 
 import pytest
+
+from tlzoo.cards import library
 
 SHA = "0123456789abcdef" * 4
 CONTENT: dict[str, Any] = {
@@ -55,3 +59,31 @@ CONTENT: dict[str, Any] = {
 def content() -> dict[str, Any]:
     """The content of a card, as ``json.loads`` returns it."""
     return copy.deepcopy(CONTENT)
+
+
+@pytest.fixture
+def put(content, tmp_path):
+    """Write a card, and weights that it describes, into a folder."""
+
+    def write(name, folder="mine", *, weights=True):
+        path = tmp_path / folder / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        data = f"{folder}/{name}".encode()
+        card = {**content, "name": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        path.with_suffix(".json").write_text(json.dumps(card))
+        if weights:
+            path.write_bytes(data)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """Nothing but a folder of the user's."""
+    monkeypatch.setattr(library, "repository", lambda: None)
+    monkeypatch.setattr(library, "_installed", list)
+    monkeypatch.setenv("TLZOO_CHECKPOINTS", str(tmp_path / "mine"))
+    monkeypatch.setenv("TLZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TLZOO_CHECKPOINTS_URL", raising=False)
+    monkeypatch.delenv("TLZOO_OFFLINE", raising=False)

@@ -1,8 +1,6 @@
 """Where models are looked for, and what is said when there are none."""
 
-import hashlib
 import importlib.metadata
-import json
 import os
 import tomllib
 from pathlib import Path, PurePosixPath
@@ -11,34 +9,6 @@ import pytest
 
 from tlzoo.cards import fetch, library
 from tlzoo.errors import UserError
-
-
-@pytest.fixture
-def put(content, tmp_path):
-    """Write a card, and weights that it describes, into a folder."""
-
-    def write(name, folder="mine", *, weights=True):
-        path = tmp_path / folder / f"{name}.safetensors"
-        path.parent.mkdir(exist_ok=True)
-        data = f"{folder}/{name}".encode()
-        card = {**content, "name": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        path.with_suffix(".json").write_text(json.dumps(card))
-        if weights:
-            path.write_bytes(data)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def bare(monkeypatch, tmp_path):
-    """Nothing but a folder of the user's."""
-    monkeypatch.setattr(library, "repository", lambda: None)
-    monkeypatch.setattr(library, "_installed", list)
-    monkeypatch.setenv("TLZOO_CHECKPOINTS", str(tmp_path / "mine"))
-    monkeypatch.setenv("TLZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("TLZOO_CHECKPOINTS_URL", raising=False)
-    monkeypatch.delenv("TLZOO_OFFLINE", raising=False)
 
 
 def test_this_repository():
@@ -128,7 +98,7 @@ def test_pickles_are_refused_by_name(bare, name):
 def test_weights_that_are_elsewhere(bare, put, tmp_path, monkeypatch):
     path = put("net", weights=False)
     with pytest.raises(
-        UserError, match=r"the weights of net are not beside their card .* set TLZOO_CHECKPOINTS_URL"
+        UserError, match=r"the weights of net .* do not come with the package.*zoo pull net --from PLACE`"
     ):
         library.locate("net")
     asked = []
@@ -187,10 +157,18 @@ def test_installed_package(monkeypatch, tmp_path):
     assert library._installed() == []
 
 
-def test_a_wheel_brings_the_checkpoints():
-    project = tomllib.loads((library.repository() / "pyproject.toml").read_text())
-    brought = project["tool"]["setuptools"]["data-files"]
-    assert brought == {"share/tlzoo/checkpoints": ["checkpoints/*.json", "checkpoints/*.safetensors"]}
+def test_a_wheel_brings_all_cards_and_the_weights_of_small_networks():
+    root = library.repository()
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    (patterns,) = project["tool"]["setuptools"]["data-files"].values()
+    brought = {path for pattern in patterns for path in root.glob(pattern)}
+    folder = root / "checkpoints"
+    assert {*folder.glob("*.json")} <= brought
+    cards = [library.Card.read(folder / f"{name}.json") for name in library.names(folder)]
+    large = {card.name for card in cards if card.bytes > 4e6 and not card.package}
+    assert large
+    files = {*folder.glob("*.safetensors")}
+    assert files - brought == {path for path in files if path.name.partition(".")[0] in large}
 
 
 def test_a_package_elsewhere_is_no_repository(monkeypatch, tmp_path):

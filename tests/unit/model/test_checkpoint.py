@@ -70,6 +70,24 @@ def test_round_trip(model, stored, suffix):
     assert loaded.card["metrics"] == {"test": {"mae": 0.1, "r2": None}}
 
 
+def test_matrices_in_16_bits(model, stored, tmp_path):
+    whole = checkpoint.load(stored)
+    wanted = {
+        name: value.half().float() if value.ndim > 1 else value.clone()
+        for name, value in whole.backbone.state_dict().items()
+    }
+    half = checkpoint.rounded(whole)
+    checkpoint.save(tmp_path / "half", half.backbone, half.head, CARD, half=True)
+    again = checkpoint.load(tmp_path / "half")
+    torch.testing.assert_close(dict(again.backbone.state_dict()), wanted, rtol=0, atol=0)
+    kinds = {value.dtype for value in safetensors.torch.load_file(tmp_path / "half.safetensors").values()}
+    assert torch.float16 in kinds
+    assert (tmp_path / "half.safetensors").stat().st_size < stored.stat().st_size
+    next(p for p in whole.backbone.parameters() if p.ndim > 1).data.fill_(1e5)
+    with pytest.raises(UserError, match="has numbers that are too large for 16 bits: keep all 32"):
+        checkpoint.rounded(whole)
+
+
 def test_names_with_dots_are_kept(model, tmp_path):
     checkpoint.save(tmp_path / "cgcnn.v1.2", *model, CARD)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cgcnn.v1.2.json", "cgcnn.v1.2.safetensors"]

@@ -21,16 +21,16 @@ from tlzoo.transfer.recommend.scores import baselines, rank
 
 
 def _models(starts: Sequence[str] | None) -> tuple[dict[str, Model], dict[str, str]]:
-    """Return models, and what to install for others, by name; by default those of all checkpoints.
+    """Return models, and what brings others, by name; by default those of all checkpoints.
 
     Of a checkpoint that nobody has named and that cannot be loaded only that is said.
     """
     models, absent = {}, {}
     for name in dict.fromkeys(starts or library.names()):
         try:
-            package = library.find(name).card.package if library.is_checkpoint(name) else None
-            if package and package.lacking:
-                absent[name] = package.command
+            found = library.find(name) if library.is_checkpoint(name) else None
+            if found and found.lacking and (found.card.package or not starts):
+                absent[name] = found.command
             else:
                 models[name] = load(name)
         except UserError as error:

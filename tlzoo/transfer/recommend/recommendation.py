@@ -49,7 +49,7 @@ class Report:
         costs: What fine-tuning each model takes; of those that cannot be fine-tuned nothing.
         labelled: Crystals with a known target.
         minutes: What is proposed takes no longer; None for no limit.
-        absent: What to install for further models, by name.
+        absent: The command that brings further models, by name.
         seen: How many of the crystals were in the training of a model, of those that this was looked up for.
         options: What else the fine-tuning command needs to read the same data.
     """
