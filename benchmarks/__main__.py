@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,11 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tlzoo alone: peers are installed by `make bench`", file=sys.stderr)
     given.results.mkdir(parents=True, exist_ok=True)
     wrong: list[str] = []
+    took: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="tlzoo-bench-") as folder:
         plan = prepare(given, folder)
         if peers and not SAME_GRAPHS.isdisjoint(asked):
             plan = foreign_graphs(plan)
         for part in asked:
+            begun = time.monotonic()
             with Processes(given.threads, Path(folder), peers=peers) as processes:
                 try:
                     found = take(part, plan, processes, given)
@@ -63,7 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     continue
                 found |= facts(given, plan, processes)
             wrong += faults(part, found)
+            took[part] = found["took"] = round(time.monotonic() - begun, 1)
             report.keep(given.results, part, found)
+            print(f"{part}: {took[part]:.0f} s", file=sys.stderr)
+    print(f"{len(took)} parts: {sum(took.values()) / 60:.1f} min", file=sys.stderr)
     print(report.write(given.results))
     for line in wrong:
         print(line, file=sys.stderr)
@@ -82,7 +88,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", default=default, help=f"data set (default: {default})")
     parser.add_argument("--crystals", type=int, default=1024, help="how many at most (default: 1024)")
-    parser.add_argument("--repeats", type=int, default=5, help="of each measurement (default: 5)")
+    parser.add_argument("--repeats", type=int, default=3, help="of each measurement (default: 3)")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="default: all usable cores")
     parser.add_argument("--no-peers", action="store_true", help="tlzoo alone")
     parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")

@@ -23,10 +23,9 @@ from matplotlib import pyplot as plt
 
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
-from tlzoo.training.bundle import Batches, Bundle, Member
 from tlzoo.training.configuration import Experiment
-from tlzoo.training.epoch_loop import EpochLoop
 from tlzoo.training.fitting import Planned, calm
+from tlzoo.training.pace import take_steps
 
 NETWORKS: Final = (1, 2, 4, 8, 12)
 BATCHES: Final = (4, 8, 16, 32, 64)
@@ -77,30 +76,9 @@ def tree(source: str, target: str, batch_size: int, seed: int) -> dict[str, Any]
 def step(experiments: Sequence[Experiment], epochs: int) -> float:
     """Return the seconds of a step of all, the median of the epochs after the first."""
     clock = Clock()
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=epochs + 1,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        callbacks=[clock],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    EpochLoop.put_into(trainer)
-    first = experiments[0]
     for each in experiments[1:]:
-        each.data.share(first.data)
-    if len(experiments) == 1:
-        trainer.fit(first.task, datamodule=first.data)
-    else:
-        members = [Member(each.task, each.data) for each in experiments]
-        for member in members:
-            member.join(trainer)
-        trainer.fit(Bundle(members), datamodule=Batches(members))
+        each.data.share(experiments[0].data)
+    take_steps(experiments, clock, accelerator="cpu", max_epochs=epochs + 1)
     return median(clock.times[1:])
 
 

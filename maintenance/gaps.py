@@ -20,6 +20,7 @@ import pandas as pd
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.data.pretraining.exclusions import read
+from tlzoo.errors import UserError
 
 OUTPUT: Final = Path("runs/gaps.parquet")
 BASE: Final = "expt_gap"
@@ -73,4 +74,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        sys.exit(str(error))

@@ -182,6 +182,7 @@ def test_a_damaged_checkpoint_is_left_out_of_all(tlzoo, mine, tmp_path, monkeypa
     (tmp_path / "worse.json").write_text("{")
     monkeypatch.setenv("TLZOO_CHECKPOINTS", str(tmp_path))
     monkeypatch.setattr(library, "repository", lambda: None)
+    monkeypatch.setattr(library, "_installed", list)  # twenty more
     answer = tlzoo("recommend", mine, "--target", "band_gap", "--repeats", 1)
     assert answer.code == 0, answer.err
     assert "worse is left out: " in answer.err

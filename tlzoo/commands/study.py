@@ -11,6 +11,7 @@ from tlzoo.commands import arguments, say
 from tlzoo.errors import UserError
 
 if TYPE_CHECKING:
+    from tlzoo.study.axes import Condition
     from tlzoo.study.backends import Backend
     from tlzoo.study.grid import Study
     from tlzoo.study.study_folder import Folder
@@ -51,8 +52,8 @@ class Run(Asked):
     """Train and test what is not done yet; if stopped, the same command continues.
 
     Attributes:
-        jobs: Number of runs at a time; if more than one, each uses one thread. By default 1, and on Ray as
-            many as fit.
+        jobs: Number of runs at a time; if more than one, each uses one thread. By default one per core, as
+            far as memory has room, on a GPU one, and on Ray as many as fit.
         limit: Stop after this many runs.
         id: Only the run with this id, as the agents of a W&B sweep pass it.
         retry: Also repeat trainings that diverged, which otherwise count as done.
@@ -81,7 +82,8 @@ class Run(Asked):
 
         study, folder = self.opened()
         only = {**study.only(self.only), **(study.named(self.id) if self.id else {})}
-        done = execution.Execution(study, folder, self.backend_of(), say, only, self.limit, self.retry).run()
+        backend = self.backend_of(study, folder, only)
+        done = execution.Execution(study, folder, backend, say, only, self.limit, self.retry).run()
         say(f"{study.name}: {done.line()}\nresults: {folder.results}")
         if self.id and os.environ.get("WANDB_SWEEP_ID"):
             from tlzoo.training import tracking
@@ -90,7 +92,7 @@ class Run(Asked):
             tracking.tell_sweep(dict(row.get("labels", {})), row)
         return 1 if done.failed else 0
 
-    def backend_of(self) -> "Backend":
+    def backend_of(self, study: "Study", folder: "Folder", only: "Condition") -> "Backend":
         """Return who computes.
 
         Raises:
@@ -108,8 +110,19 @@ class Run(Asked):
             return Ray(self.jobs, **options)
         if options:
             raise UserError("--address, --cpus-per-run and --gpus-per-run are about Ray: add --backend ray")
-        jobs = self.jobs or 1
+        jobs = self.jobs or self._at_a_time(study, folder, only)
         return backends.Processes(jobs) if jobs > 1 else backends.Here()
+
+    def _at_a_time(self, study: "Study", folder: "Folder", only: "Condition") -> int:
+        """Return how many runs to compute at a time: a single one has all threads."""
+        from tlzoo.machine import device, runtime
+        from tlzoo.study.progress import Progress
+
+        left = Progress.of(study, folder.rows(), only)
+        runs = left.total - left.done
+        if device.shared(run.tree.get("trainer") or {} for run in study.runs()):
+            return 1
+        return max(1, min(runtime.processes(), runs, self.limit or runs))
 
 
 @dataclass(frozen=True, kw_only=True)

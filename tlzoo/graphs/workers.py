@@ -32,7 +32,7 @@ from tlzoo.errors import UserError
 from tlzoo.graphs.graph_chunk import Chunk, cells_of, graphs_of
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.neighbours import NO_STRUCTURE, Cells
-from tlzoo.machine.runtime import keep_memory, usable_cores
+from tlzoo.machine.runtime import keep_memory, processes
 
 VARIABLE = "TLZOO_WORKERS"
 
@@ -129,12 +129,14 @@ def all_chunks(
 def worker_count(asked: int | None = None) -> int:
     """Return how many processes to use: as asked, else ``$TLZOO_WORKERS``, else one per usable core.
 
+    Without either there are as many as memory has room for.
+
     Raises:
         UserError: The number is not a whole number of at least 1.
     """
     name, given = ("workers", str(asked)) if asked is not None else (VARIABLE, os.environ.get(VARIABLE, ""))
     if not given:
-        return usable_cores()
+        return processes()
     if not given.isdecimal() or int(given) < 1:
         raise UserError(f"{name} must be a number of processes, at least 1, got {given!r}; 1 starts none")
     return int(given)

@@ -1,6 +1,7 @@
 """Where to compute: the processor, or an accelerator that torch can use."""
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from tlzoo.errors import UserError
 
@@ -24,3 +25,10 @@ def device(name: str) -> str:
         kind = "NVIDIA or AMD" if name == "cuda" else "Apple"
         raise UserError(f"--device {name}: there is no {kind} GPU here that torch can use; take --device cpu")
     return name
+
+
+def shared(trainers: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether trainings, by the sections ``trainer`` of their configurations, would share an accelerator."""
+    import torch
+
+    return torch.accelerator.is_available() and any(each.get("accelerator") != "cpu" for each in trainers)

@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # A batch is some hundred operations on about 10⁶ numbers, each ending at a barrier; torch gives a thread at
@@ -18,6 +18,8 @@ MAX_THREADS = 8
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8
 # Bytes from which a block is a mapping of its own if memory is not kept: what a network computes of a batch.
 LARGE = 4 * 2**20
+# Bytes that a process takes, beside what it shares: torch, some thousand crystals with their graphs, a batch.
+PROCESS = 2**30
 
 # Set before the process starts, these say that somebody has chosen the allocator's settings.
 CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
@@ -135,6 +137,11 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def processes(root: Path = Path("/")) -> int:
+    """Return in how many processes to compute: one per usable core, as far as there is memory for them."""
+    return max(1, min(usable_cores(root), free_memory(root) // PROCESS))
+
+
 def usable_cores(root: Path = Path("/")) -> int:
     """Return how many cores this process may use, by affinity and by the quota of its control group."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -154,3 +161,27 @@ def _quotas(root: Path) -> list[float]:
         except (OSError, ValueError):
             continue  # no such group, or none that is limited
     return quotas
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Return how many bytes the system and the limit of the control group leave; very many if unknown."""
+    free = [sys.maxsize]
+    with suppress(OSError, ValueError):
+        free.append(1024 * _sizes(root / "proc/meminfo")["MemAvailable:"])
+    groups = root / "sys/fs/cgroup"
+    for limit, used, cached in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        # no such group, or "max"
+        with suppress(OSError, ValueError, KeyError):
+            there, taken = (int((groups / name).read_text()) for name in (limit, used))
+            # files that were read count as used, but make room
+            free.append(there - taken + _sizes((groups / limit).with_name("memory.stat"))[cached])
+    return max(0, min(free))
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """Return the numbers of a file with a name and a number in each line."""
+    lines = (line.split() for line in path.read_text().splitlines())
+    return {name: int(number) for name, number, *_ in lines}

@@ -1,30 +1,23 @@
 """Where runs are computed: in this process, or in several beside it."""
 
 import contextlib
+import logging
 import multiprocessing
 import signal
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from typing import Self
+from multiprocessing.process import BaseProcess
+from typing import Any, Self
+
+import torch
 
 from tlzoo.machine import children, runtime
-from tlzoo.study.job import Job, Outcome, ending, heading, perform
+from tlzoo.study.job import Job, Outcome, Returned, ending, heading, perform
 from tlzoo.study.preparation import Memory
 
-
-@dataclass(frozen=True, eq=False)
-class Returned:
-    """Runs that were given to a backend together, and what those gave that it has done.
-
-    The others are to be given again. If several gave nothing, they are not to be given together.
-    """
-
-    jobs: Sequence[Job]
-    outcomes: Sequence[Outcome]
+logger = logging.getLogger(__name__)
 
 
 class Backend(ABC):
@@ -70,8 +63,7 @@ class Here(Backend):
 
     def finished(self) -> list[Returned]:
         """Compute them."""
-        jobs = self._waiting.pop()
-        return [Returned(jobs, perform(jobs, self._memory))]
+        return [perform(self._waiting.pop(), self._memory)]
 
     def close(self) -> None:
         """Forget the data."""
@@ -79,17 +71,24 @@ class Here(Backend):
 
 
 class Processes(Backend):
-    """Several processes with one thread each, which live as long as the study and keep its data in memory."""
+    """Several processes with one thread each, which live as long as the study and keep its data in memory.
+
+    One that is killed, as the system does where memory is short, does not fail its run at once: it is done
+    again, and half as many run from then on.
+    """
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._context = multiprocessing.get_context("spawn")
-        self._workers: dict[Connection, SpawnProcess] = {}
+        # a fork has imported everything and shares its memory; CUDA does not work in one
+        forks = children.FORKS and not torch.accelerator.is_available()
+        self._context: Any = multiprocessing.get_context("fork" if forks else "spawn")
+        self._workers: dict[Connection, BaseProcess] = {}
         self._busy: dict[Connection, Sequence[Job]] = {}
+        self._killed: set[str] = set()
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Give them to an idle process, or to a new one."""
-        for link in [link for link in self._workers if link not in self._busy]:
+        for link in self._idle():
             if _sent(link, jobs):
                 break
             self._workers.pop(link).join()  # ended while it had nothing to do
@@ -106,12 +105,29 @@ class Processes(Backend):
     def _returned(self, link: Connection) -> Returned:
         jobs = self._busy.pop(link)
         try:
-            return Returned(jobs, link.recv())
+            returned: Returned = link.recv()
         except (EOFError, OSError):
             process = self._workers.pop(link)
             process.join()
-            error = f"the process that computed it ended with code {process.exitcode}; was memory short?"
-            return lost(jobs, error)
+            returned = self._lost(jobs, process.exitcode)
+        for idle in self._idle()[: max(0, len(self._workers) - self.slots)]:
+            self._end([idle])
+        return returned
+
+    def _lost(self, jobs: Sequence[Job], code: int | None) -> Returned:
+        names = {job.id for job in jobs}
+        if code == -signal.SIGKILL and self.slots > 1 and not names & self._killed:
+            self._killed |= names
+            self.slots //= 2
+            logger.warning(
+                "a process was killed, as where memory is short: its runs are done again, %d at a time",
+                self.slots,
+            )
+            return Returned(jobs, [], most=1)
+        return lost(jobs, f"the process that computed it ended with code {code}; was memory short?")
+
+    def _idle(self) -> list[Connection]:
+        return [link for link in self._workers if link not in self._busy]
 
     def _started(self) -> Connection:
         ours, theirs = self._context.Pipe()
@@ -123,20 +139,22 @@ class Processes(Backend):
 
     def close(self) -> None:
         """End all processes, whatever they are at."""
-        for process in self._workers.values():
-            process.kill()
-        for link, process in self._workers.items():
-            process.join()
-            link.close()
-        self._workers.clear()
+        self._end(list(self._workers))
         self._busy.clear()
+
+    def _end(self, links: Sequence[Connection]) -> None:
+        for link in links:
+            self._workers[link].kill()
+        for link in links:
+            self._workers.pop(link).join()
+            link.close()
 
 
 def lost(jobs: Sequence[Job], error: str) -> Returned:
     """Return a failure of what was lost; of several nobody knows which it was."""
     facts = {"status": "failed", "error": error}
     failed = [Outcome({**heading(job), **facts, **ending()}, None) for job in jobs]
-    return Returned(jobs, failed if len(jobs) == 1 else [])
+    return Returned(jobs, failed) if len(jobs) == 1 else Returned(jobs, [], most=1)
 
 
 def _sent(link: Connection, jobs: Sequence[Job]) -> bool:

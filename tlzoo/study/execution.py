@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from tlzoo.cards.card import duration
 from tlzoo.errors import UserError
 from tlzoo.study.axes import Condition, text
-from tlzoo.study.backends import Backend, Returned
+from tlzoo.study.backends import Backend
 from tlzoo.study.gathering import baselines, results
 from tlzoo.study.grid import Study, StudyRun
 from tlzoo.study.identity import kind
-from tlzoo.study.job import Job, Outcome, check
+from tlzoo.study.job import Job, Outcome, Returned, check
 from tlzoo.study.progress import Progress, meant, told
 from tlzoo.study.selection import Row, Rows
 from tlzoo.study.start_networks import Source, before, resolved
@@ -95,7 +95,7 @@ class Execution:
         for several in self._together(waiting):
             jobs = []
             for run in several:
-                if self._under_way == self.backend.slots or self._submitted == self.limit:
+                if self._under_way >= self.backend.slots or self._submitted == self.limit:
                     break
                 claim = self.folder.claim(run.id)
                 if claim is None:
@@ -134,12 +134,16 @@ class Execution:
         jobs, outcomes = returned.jobs, returned.outcomes
         for outcome in outcomes:
             self._record(outcome)
+        names = {self._kinds[job.id] for job in jobs}
         left = [job for job in jobs if job.id in self._claims]
         for job in left:
             self._claims.pop(job.id).release()
             self._submitted -= 1
-        if left and (name := self._kinds[jobs[0].id]) is not None:
-            self._fitting[name] = max(1, len(outcomes))
+            # what it is, is known now; with what is not built yet it has the same in common as before
+            self._kinds[job.id] = returned.shapes.get(job.id, self._kinds[job.id])
+            names.add(self._kinds[job.id])
+        if returned.most is not None:
+            self._fitting |= {name: returned.most for name in names if name is not None}
 
     def _job(self, run: StudyRun | Source) -> Job:
         tree = resolved(run.tree, lambda source: str(self.folder.model(source.id)), run.needs)

@@ -6,7 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tlzoo.evaluation.baselines import baselines
 from tlzoo.heads import Classification
 from tlzoo.study.axes import Label, Labels, Tree, text
 from tlzoo.study.grid import StudyRun
-from tlzoo.study.preparation import Memory, Prepared, prepared, that_go_with_the_first
+from tlzoo.study.preparation import Memory, Prepared, in_common, prepared
 from tlzoo.study.start_networks import Source
 from tlzoo.training.configuration import Configuration, Experiment
 from tlzoo.training.fitting import calm, fit
@@ -61,12 +61,52 @@ class Outcome:
     predictions: pd.DataFrame | None
 
 
-def perform(jobs: Sequence[Job], memory: Memory) -> list[Outcome]:
+@dataclass(frozen=True, eq=False)
+class Returned:
+    """Runs that were given together, and what those gave that are done.
+
+    Attributes:
+        jobs: All of them.
+        outcomes: Of those that are done. The others are to be given again.
+        shapes: What those have in common that can be one training, by id, as far as it was seen; None of one
+            that goes alone.
+        most: How many of them can be one training, if fewer than were given.
+    """
+
+    jobs: Sequence[Job]
+    outcomes: Sequence[Outcome]
+    shapes: Mapping[str, str | None] = field(default_factory=dict)
+    most: int | None = None
+
+
+def perform(jobs: Sequence[Job], memory: Memory) -> Returned:
     """Train and test the first of several runs, and as one with it those that can be.
 
-    A run that fails is a result too. Returns what these gave; the others are still to be done.
+    A run that fails is a result too. Those that cannot be built have failed.
     """
-    return _as_one(jobs, memory) or [_by_itself(jobs[0], memory)]
+    if len(jobs) == 1 or any(job.trivial or job.keep is not None for job in jobs):
+        return Returned(jobs, [_by_itself(jobs[0], memory)])
+    begun = time.monotonic()
+    outcomes, built = _built(jobs, memory)
+    if not built:
+        return Returned(jobs, outcomes)
+    shapes: Sequence[str | None] = []
+    done: list[Outcome] = []
+    most = None
+    try:
+        with calm(quiet=True):
+            shapes, fitting = in_common([one for _, one in built])
+            alike = [each for each, shape in zip(built, shapes, strict=True) if shape and shape == shapes[0]]
+            if fitting < len(alike):
+                most = fitting
+            if min(fitting, len(alike)) > 1:
+                done = _as_one(alike[:fitting], begun)
+    except Exception:  # each goes alone then, which shows whose it is, or that memory was short
+        logger.debug("%d runs are not one training", len(built), exc_info=True)
+        most = 1
+    outcomes += done or [_by_itself(built[0][0], memory)]
+    names = [job.id for job, _ in built]
+    return Returned(jobs, outcomes, dict(zip(names, shapes, strict=False)), most)
 
 
 def _by_itself(job: Job, memory: Memory) -> Outcome:
@@ -86,32 +126,32 @@ def _by_itself(job: Job, memory: Memory) -> Outcome:
     return _outcome(job, facts, predictions, time.monotonic() - begun)
 
 
-def _as_one(jobs: Sequence[Job], memory: Memory) -> list[Outcome]:
-    """Train several runs as one; none if there are no several that can be, or something goes wrong."""
-    begun = time.monotonic()
-    if len(jobs) == 1 or any(job.trivial or job.keep is not None for job in jobs):
-        return []
-    try:
-        with calm(quiet=True):
-            built = [prepared(job.tree, job.folder, memory) for job in jobs]
-            for one in built:
+def _built(jobs: Sequence[Job], memory: Memory) -> tuple[list[Outcome], list[tuple[Job, Prepared]]]:
+    """Build several runs; return what those gave that cannot be built, and the others."""
+    failed, built = [], []
+    for job in jobs:
+        try:
+            with calm(quiet=True):
+                one = prepared(job.tree, job.folder, memory)
                 _check_learned(one.experiment)
-            numbers = that_go_with_the_first(built)
-            if len(numbers) < 2:
-                return []
-            jobs, some = [jobs[i] for i in numbers], [built[i] for i in numbers]
-            ready = time.monotonic()
-            ends = Prepared.together(some)
-            took = (time.monotonic() - ready) / len(jobs)
-            facts = [
-                (_diverged(end), None) if isinstance(end, DivergedError) else _tested(one, end, took)
-                for one, end in zip(some, ends, strict=True)
-            ]
-    except Exception:  # each goes alone then, which shows whose it is, or that memory was short
-        logger.debug("%d runs are not one training", len(jobs), exc_info=True)
-        return []
-    seconds = (time.monotonic() - begun) / len(jobs)
-    return [_outcome(job, *each, seconds) for job, each in zip(jobs, facts, strict=True)]
+        except Exception:  # noqa: BLE001 (by itself it fails again, and says why)
+            failed.append(_by_itself(job, memory))
+        else:
+            built.append((job, one))
+    return failed, built
+
+
+def _as_one(several: Sequence[tuple[Job, Prepared]], begun: float) -> list[Outcome]:
+    """Train several runs as one; each took its share of the time since they were begun."""
+    ready = time.monotonic()
+    ends = Prepared.together([one for _, one in several])
+    took = (time.monotonic() - ready) / len(several)
+    facts = [
+        (_diverged(end), None) if isinstance(end, DivergedError) else _tested(one, end, took)
+        for (_, one), end in zip(several, ends, strict=True)
+    ]
+    seconds = (time.monotonic() - begun) / len(several)
+    return [_outcome(job, *each, seconds) for (job, _), each in zip(several, facts, strict=True)]
 
 
 def _diverged(error: DivergedError) -> dict[str, Any]:

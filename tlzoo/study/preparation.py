@@ -123,18 +123,26 @@ def prepared(tree: Tree, folder: Path, memory: Memory) -> Prepared:
     return Prepared(experiment, Best(), keep, shape(experiment, config.resolved))
 
 
-def that_go_with_the_first(several: Sequence[Prepared]) -> list[int]:
-    """Return which trainings are one with the first, by their numbers: as many as one should have."""
-    modules = [each.experiment.data for each in several]
-    options = [each.experiment.task.backbone.graph for each in several]
+def in_common(several: Sequence[Prepared]) -> tuple[list[str | None], int]:
+    """Return what those trainings have in common that can be one, and how many can be one with the first.
+
+    What is read of crystals is opened for those that have the shape of the first; of the others only that is
+    known.
+    """
     shapes = [each.shape for each in several]
     numbers = [i for i, each in enumerate(shapes) if each is not None and each == shapes[0]]
     if len(numbers) < 2:
-        return [0]
-    same = alike([shapes[0]] * len(numbers), [modules[i] for i in numbers], [options[i] for i in numbers])
-    numbers = [i for i, each in zip(numbers, same, strict=True) if each == same[0]]
-    rows = max(modules[i].rows_of_batch(options[i]) for i in numbers)
-    return numbers[: largest(rows, modules[0].max_rows)]
+        return shapes, 1
+    modules = [several[i].experiment.data for i in numbers]
+    options = [several[i].experiment.task.backbone.graph for i in numbers]
+    for number, each in zip(numbers, alike([shapes[0]] * len(numbers), modules, options), strict=True):
+        shapes[number] = each
+    rows = max(
+        module.rows_of_batch(option)
+        for number, module, option in zip(numbers, modules, options, strict=True)
+        if shapes[number] == shapes[0]
+    )
+    return shapes, largest(rows, modules[0].max_rows)
 
 
 def _recalled(shelf: "OrderedDict[str, T]", key: str, size: int, made: Callable[[], T]) -> T:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Self
 from tlzoo.errors import UserError, first_line
 from tlzoo.machine import ray_cluster, runtime
 from tlzoo.machine.ray_cluster import Place
-from tlzoo.study.backends import Backend, Returned, lost
-from tlzoo.study.job import Job, Outcome, perform
+from tlzoo.study.backends import Backend, lost
+from tlzoo.study.job import Job, Returned, perform
 from tlzoo.study.preparation import Memory
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ class Ray(Backend):
 
         jobs, worker = self._busy.pop(reference)
         try:
-            outcomes: list[Outcome] = ray.get(reference)
+            returned: Returned = ray.get(reference)
         except ray.exceptions.RayError as error:
             ray.kill(worker)
             return lost(jobs, f"the Ray worker that computed it was lost: {first_line(error)}")
         self._idle.append(worker)
-        return Returned(jobs, outcomes)
+        return returned
 
     def _started(self) -> ray.actor.ActorHandle:
         import ray
@@ -112,7 +112,7 @@ class Worker:
         place.settle(threads=threads)
         self._memory = Memory()
 
-    def perform(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def perform(self, jobs: Sequence[Job]) -> Returned:
         """Compute runs; what they write meanwhile stays on this machine."""
         with tempfile.TemporaryDirectory(prefix="tlzoo-") as folder:
             here = [replace(job, folder=Path(folder) / job.id) for job in jobs]

@@ -59,19 +59,30 @@ def timed(experiments: Sequence[Experiment], data: CrystalDataModule, clock: Cal
         each.data.share(data)
     steps = Steps(data.crystals.num_atoms, clock)
     wanted = ("accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val")
+    settings = {name: experiments[0].trainer[name] for name in wanted}
+    take_steps(experiments, steps, max_epochs=STEPS + 1, max_steps=STEPS + 1, **settings)
+    return steps.pace(data.split.train)
+
+
+def take_steps(experiments: Sequence[Experiment], clock: pl.Callback, **settings: Any) -> None:  # noqa: ANN401 (of a trainer)
+    """Take the steps of a training, or of several as one, and nothing else: no validation, no files.
+
+    Args:
+        experiments: The trainings; several are of one shape and of one store.
+        clock: Follows them.
+        settings: Of the trainer.
+    """
     trainer = pl.Trainer(
-        **{name: experiments[0].trainer[name] for name in wanted},
         devices=1,
-        max_epochs=STEPS + 1,
-        max_steps=STEPS + 1,
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        callbacks=[steps],
+        callbacks=[clock],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **settings,
     )
     EpochLoop.put_into(trainer)
     if len(experiments) == 1:
@@ -81,7 +92,6 @@ def timed(experiments: Sequence[Experiment], data: CrystalDataModule, clock: Cal
         for member in members:
             member.join(trainer)
         trainer.fit(Bundle(members), datamodule=Batches(members))
-    return steps.pace(data.split.train)
 
 
 class Steps(pl.Callback):

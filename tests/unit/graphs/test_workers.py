@@ -30,7 +30,7 @@ class TestWorkerCount:
 
     @pytest.mark.parametrize("setting", [None, ""])
     def test_one_per_usable_core(self, monkeypatch, setting):
-        monkeypatch.setattr(module, "usable_cores", lambda: 7)
+        monkeypatch.setattr(module, "processes", lambda: 7)
         monkeypatch.delenv("TLZOO_WORKERS", raising=False)
         if setting is not None:
             monkeypatch.setenv("TLZOO_WORKERS", setting)

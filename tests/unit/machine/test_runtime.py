@@ -5,10 +5,11 @@ import platform
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tlzoo.machine.runtime import keep_memory, shared_memory, usable_cores
+from tlzoo.machine.runtime import PROCESS, free_memory, keep_memory, processes, shared_memory, usable_cores
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an allocator of another kind")
@@ -101,7 +102,7 @@ def test_threads_follow_the_cores_unless_told():
 
 def write(root, files):
     for name, text in files.items():
-        path = root / "sys/fs/cgroup" / name
+        path = Path(os.path.normpath(root / "sys/fs/cgroup" / name))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
@@ -130,6 +131,48 @@ def test_cores_are_what_the_control_group_grants(files, wanted, tmp_path, monkey
 def test_cores_are_what_the_affinity_grants(tmp_path, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {3, 5}, raising=False)
     assert usable_cores(tmp_path) == 2
+
+
+MEMINFO = "../../../proc/meminfo"
+FREE = {MEMINFO: "MemTotal:  9000 kB\nMemAvailable:  4000 kB\nHugePages_Free: 0\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({}, sys.maxsize),
+        (FREE, 4_096_000),
+        ({"memory.max": "max", "memory.current": "7", **FREE}, 4_096_000),
+        (
+            {
+                "memory.max": "3000",
+                "memory.current": "2000",
+                "memory.stat": "anon 1\ninactive_file 500\n",
+                **FREE,
+            },
+            1500,
+        ),
+        (
+            {
+                "memory/memory.limit_in_bytes": "3000",
+                "memory/memory.usage_in_bytes": "3100",
+                "memory/memory.stat": "total_inactive_file 0\n",
+            },
+            0,
+        ),
+    ],
+    ids=["unknown", "system", "no limit", "version 2", "version 1, full"],
+)
+def test_memory_is_what_system_and_control_group_leave(files, wanted, tmp_path):
+    write(tmp_path, files)
+    assert free_memory(tmp_path) == wanted
+
+
+@pytest.mark.parametrize(("free", "wanted"), [(100, 8), (5, 5), (0, 1)])
+def test_processes_are_as_many_as_cores_and_memory_allow(free, wanted, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    write(tmp_path, {MEMINFO: f"MemAvailable: {free * PROCESS // 1024} kB\n"})
+    assert processes(tmp_path) == wanted
 
 
 FREED = """

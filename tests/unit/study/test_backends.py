@@ -9,7 +9,7 @@ from tlzoo.errors import UserError
 from tlzoo.study import backends
 from tlzoo.study.backends import Here, Processes
 from tlzoo.study.grid import StudyRun
-from tlzoo.study.job import Job, Outcome, check
+from tlzoo.study.job import Job, Outcome, Returned, check
 
 
 def job(name):
@@ -47,8 +47,13 @@ def processes(monkeypatch):
     return made
 
 
-def test_a_process_that_ends_fails_its_run(processes):
+def test_a_process_that_is_killed_twice_fails_its_run(processes, caplog):
     with processes as pool:
+        pool.submit([job("x")])
+        (returned,) = pool.finished()
+        assert not returned.outcomes
+        assert pool.slots == 1
+        assert "its runs are done again, 1 at a time" in caplog.text
         pool.submit([job("x")])
         (returned,) = pool.finished()
     (outcome,) = returned.outcomes
@@ -57,12 +62,22 @@ def test_a_process_that_ends_fails_its_run(processes):
     assert outcome.row["error"] == "the process that computed it ended with code -9; was memory short?"
 
 
+def test_a_process_that_ends_by_itself_fails_its_run(processes, monkeypatch):
+    monkeypatch.setattr(Thread, "exitcode", 1)
+    with processes as pool:
+        pool.submit([job("x")])
+        (returned,) = pool.finished()
+        assert pool.slots == 2
+    assert returned.outcomes[0].row["error"].startswith("the process that computed it ended with code 1;")
+
+
 def test_of_several_that_are_lost_nobody_knows_which_failed(processes):
     with processes as pool:
         pool.submit([job("x"), job("y")])
         (returned,) = pool.finished()
     assert [each.id for each in returned.jobs] == ["x", "y"]
     assert not returned.outcomes
+    assert returned.most == 1
 
 
 def test_a_process_that_ended_while_idle_is_replaced(processes, monkeypatch):
@@ -82,7 +97,9 @@ def test_a_process_that_ended_while_idle_is_replaced(processes, monkeypatch):
 
 
 def test_this_process_computes_what_is_submitted(monkeypatch):
-    monkeypatch.setattr(backends, "perform", lambda jobs, _: [Outcome({"id": jobs[0].id}, None)])
+    monkeypatch.setattr(
+        backends, "perform", lambda jobs, _: Returned(jobs, [Outcome({"id": jobs[0].id}, None)])
+    )
     with Here() as here:
         here.submit([job("x"), job("y")])
         (returned,) = here.finished()

@@ -6,10 +6,10 @@ import pytest
 from tlzoo.errors import UserError
 from tlzoo.study import execution
 from tlzoo.study.axes import holds
-from tlzoo.study.backends import Backend, Returned
+from tlzoo.study.backends import Backend
 from tlzoo.study.document import load
 from tlzoo.study.execution import Execution
-from tlzoo.study.job import Outcome, ending, heading
+from tlzoo.study.job import Outcome, Returned, ending, heading
 from tlzoo.study.study_folder import Folder
 from tlzoo.study.summary import trivial
 
@@ -133,8 +133,8 @@ def test_a_limit(run):
 class Several(Backend):
     """Is given several runs at a time, and does so many of them as one."""
 
-    def __init__(self, fitting, slots=1):
-        self.slots, self.fitting = slots, list(fitting)
+    def __init__(self, fitting, slots=1, shapes=()):
+        self.slots, self.fitting, self.shapes = slots, list(fitting), dict(shapes)
         self.given, self.waiting, self.closed = [], [], False
 
     def submit(self, jobs):
@@ -145,12 +145,22 @@ class Several(Backend):
         jobs = self.waiting.pop(0)
         number = self.fitting.pop(0) if self.fitting else len(jobs)
         facts = {"status": "done", "val_mae": 1.0, "unit": "eV", "seconds": 60.0}
-        return [
-            Returned(jobs, [Outcome({**heading(job), **facts, **ending()}, None) for job in jobs[:number]])
-        ]
+        outcomes = [Outcome({**heading(job), **facts, **ending()}, None) for job in jobs[:number]]
+        shapes = {job.id: self.shapes.get(job.labels["trial"], "same") for job in jobs}
+        return [Returned(jobs, outcomes, shapes, max(1, number) if number < len(jobs) else None)]
 
     def close(self):
         self.closed = True
+
+
+@pytest.fixture
+def six(tmp_path):
+    """A study of six runs of one network."""
+    file = tmp_path / "several.yaml"
+    file.write_text(
+        "base: {model: {backbone: {class_path: CGCNN}}}\naxes: {trial: {key: seed, values: [1,2,3,4,5,6]}}\n"
+    )
+    return load(file)
 
 
 @pytest.mark.parametrize(
@@ -165,15 +175,42 @@ class Several(Backend):
     ],
     ids=["all", "for two slots", "a limit", "too many", "one alone", "lost"],
 )
-def test_runs_of_a_kind_are_given_together(run, tmp_path, fitting, slots, limit, given):
-    file = tmp_path / "several.yaml"
-    file.write_text(
-        "base: {model: {backbone: {class_path: CGCNN}}}\naxes: {trial: {key: seed, values: [1,2,3,4,5,6]}}\n"
-    )
+def test_runs_of_a_kind_are_given_together(run, six, fitting, slots, limit, given):
     backend = Several(fitting, slots)
-    progress, _ = run(backend, limit=limit, study=load(file))
+    progress, _ = run(backend, limit=limit, study=six)
     assert backend.given == given
     assert progress.done == (limit or 6)
+
+
+def test_what_goes_alone_keeps_the_others_together(run, six, monkeypatch):
+    """Once built they are known: the first and the fourth go alone, the others as one."""
+    backend = Several([], shapes={1: None, 4: None})
+    finished = backend.finished
+
+    def those_of_one_shape():
+        (all_,) = finished()
+        first, *others = all_.outcomes
+        shape = all_.shapes[first.row["id"]]
+        same = [each for each in others if shape is not None and all_.shapes[each.row["id"]] == shape]
+        return [Returned(all_.jobs, [first, *same], all_.shapes)]
+
+    monkeypatch.setattr(backend, "finished", those_of_one_shape)
+    progress, _ = run(backend, study=six)
+    assert backend.given == [[1, 2, 3, 4, 5, 6], [2, 3, 5, 6], [4]]
+    assert progress.done == 6
+
+
+class Shrinking(Pretended):
+    """Has room for less after the first run."""
+
+    def finished(self):
+        self.slots = 1
+        return super().finished()
+
+
+def test_a_backend_may_take_less_than_before(run):
+    progress, _ = run(Shrinking(3))
+    assert progress.done == 6
 
 
 def test_stopping_keeps_what_is_done(run, tmp_path):

@@ -4,10 +4,10 @@ import pytest
 
 from tlzoo.errors import UserError
 from tlzoo.study import execution
-from tlzoo.study.backends import Backend, Returned
+from tlzoo.study.backends import Backend
 from tlzoo.study.document import load
 from tlzoo.study.execution import Execution
-from tlzoo.study.job import Outcome, ending, heading
+from tlzoo.study.job import Outcome, Returned, ending, heading
 from tlzoo.study.study_folder import Folder
 
 STUDY = """\

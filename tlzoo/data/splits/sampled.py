@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tlzoo.data.splits.by_target import ByTarget
 from tlzoo.data.splits.drawn import Random, inner
 from tlzoo.data.splits.ids import Rows
 from tlzoo.data.splits.splitter import OnBase, Splitter, Table
@@ -51,6 +52,11 @@ class Sampled(OnBase, Splitter):
             raise UserError(f"size must be at least 2, one to train on and one to validate, got {self.size}")
         if isinstance(self.base, Sampled):
             raise UserError("base must be a splitter with a test part of its own, got Sampled")
+        if isinstance(self.base, ByTarget):
+            raise UserError(
+                "base is ByTarget, whose pool has crystals without the target, too; take it the other way "
+                "round: ByTarget with Sampled as base"
+            )
 
     def divide(self, table: Table) -> Mapping[str, Rows]:
         """Choose from the pool, then draw validation."""

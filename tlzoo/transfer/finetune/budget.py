@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import torch
-
 from tlzoo.errors import UserError
 from tlzoo.machine import children
+from tlzoo.machine.device import shared
 from tlzoo.machine.files import write_text
-from tlzoo.machine.runtime import usable_cores
+from tlzoo.machine.runtime import processes
 from tlzoo.training.bundle import bundles
 from tlzoo.transfer.finetune.duration import Durations, Tree, minutes, told
 from tlzoo.transfer.finetune.experiment import SIDES, Plan, Side
@@ -74,11 +73,10 @@ def _round(trees: Sequence[Tree], durations: Durations, at_once: int) -> float:
 def jobs(request: Request, plan: Plan) -> int:
     """Return how many trainings are done at a time: on an accelerator, or by several processes each, one."""
     trainers = [tree["trainer"] for tree in plan.trees.values()]
-    shared = torch.accelerator.is_available() and any(each.get("accelerator") != "cpu" for each in trainers)
     several = any(each.get(name, 1) not in (1, "1") for each in trainers for name in SEVERAL)
-    if shared or several or not children.FORKS:
+    if shared(trainers) or several or not children.FORKS:
         return 1
-    return request.jobs or usable_cores()
+    return request.jobs or processes()
 
 
 def total(found: Mapping[Side, float]) -> float:

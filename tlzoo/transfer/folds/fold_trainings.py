@@ -8,16 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import DivergedError, UserError
 from tlzoo.evaluation.results import aligned, measured_rows
 from tlzoo.machine import children, latest
+from tlzoo.machine.device import shared
 from tlzoo.machine.files import write_text
 from tlzoo.machine.lock import held
 from tlzoo.machine.remarks import once
-from tlzoo.machine.runtime import single_threaded, usable_cores
+from tlzoo.machine.runtime import processes, single_threaded
 from tlzoo.model.cross_conformal import FoldRecord
 from tlzoo.model.description import flatten
 from tlzoo.training import fitting, measuring
@@ -224,11 +223,10 @@ def _tested(
 def _jobs(asked: int | None, tree: Mapping[str, Any], left: int) -> int:
     """Return how many are trained at a time: on an accelerator, which they would share, one."""
     trainer = tree["trainer"]
-    shared = torch.accelerator.is_available() and trainer.get("accelerator") != "cpu"
     # loggers keep one run open in a process
-    if shared or not children.FORKS or trainer.get("logger") not in (None, False, True):
+    if shared([trainer]) or not children.FORKS or trainer.get("logger") not in (None, False, True):
         return 1
-    return min(asked or usable_cores(), max(1, left))
+    return min(asked or processes(), max(1, left))
 
 
 def _done(run: Run, config: Configuration, data: CrystalDataModule) -> bool:
