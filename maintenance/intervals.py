@@ -4,7 +4,7 @@ They are measured on the validation part of its recipe and counted on the test p
 from. It needs the data (TLZOO_DATA); a card that states intervals, or has no such parts, stays as it is.
 Weights and their hashes stay what they are. Without ``--write`` it only says what a card would state.
 
-``NAME --folds RUN`` measures them on the crystals that the folds of ``tlzoo fit --folds`` with the same recipe
+``NAME --folds RUN`` measures them on the crystals that folds of ``tlzoo fit --folds`` with the same recipe
 leave out, which are many more, and replaces those that the card states.
 """
 
