@@ -28,7 +28,7 @@ WANTED: Final = (
         "roost-fe-bg",
         ("formation_energy", "band_gap"),
     ),
-    ("measured band gap", "cgcnn-mpt", ("expt_gap",)),
+    ("measured band gap", "momentnet-expt-gap", ("expt_gap",)),
     (
         "phonon frequencies and heat capacity, as the potential SevenNet-0 computes them",
         "momentnet-all",

@@ -475,6 +475,7 @@ def test_a_model_that_knows_the_unit_offers_its_head(done, start):
     assert hint in done[1].out
 
 
+@pytest.mark.usefixtures("finetune")
 def test_a_kept_head_keeps_its_pooling_and_moves_in_smaller_steps(tlzoo, start, few, work):
     answer = tlzoo(
         "finetune", few, "--target", "band_gap", "--from", start, "--head", "band_gap",
@@ -499,6 +500,29 @@ def test_a_kept_head_keeps_its_pooling_and_moves_in_smaller_steps(tlzoo, start, 
     test = crystals.select(np.flatnonzero(np.isin(crystals.ids, split["test"])))
     errors = load(start).predict(test)["band_gap"] - test.column("band_gap").astype(np.float64)
     assert results["as it is"] == pytest.approx(np.abs(errors).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("head", [(), ("--head", "band_gap")], ids=["new", "kept"])
+def test_a_property_that_ends_at_0_is_never_less(head, finetune, few, work):
+    crystals = Crystals.read_parquet(few)
+    gaps = crystals.column("band_gap").astype(np.float64)
+    metals = gaps < np.quantile(gaps, 0.8)  # the mean of all is near 0, and an untrained network around it
+    replace(crystals, columns={"band_gap": np.where(metals, 0.0, gaps)}).write_parquet(
+        work / "metals.parquet"
+    )
+    folder = work / f"metals-{len(head)}"
+    answer = finetune(work / "metals.parquet", folder, *head, "--learning-rates", 1e-2, "--no-frozen")
+    assert answer.code == 0, answer.err
+    assert "no training label is below 0" in answer.out
+    said = pd.read_csv(folder / "test-predictions.csv")
+    for side in ("transfer", "scratch"):
+        assert (
+            yaml.safe_load((folder / f"{side}.yaml").read_text())["model"]["head"]["init_args"]["minimum"]
+            == 0
+        )
+        assert said[side].min() >= 0
+        card = json.loads(next((folder / side).glob("*/model.json")).read_text())
+        assert card["spec"]["head"]["init_args"]["minimum"] == 0
 
 
 def test_a_new_head_is_nothing_as_it_is(done):

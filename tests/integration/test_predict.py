@@ -103,6 +103,16 @@ def test_intervals_are_those_of_the_run(run, few, tlzoo, tmp_path):
     assert half.to_numpy() == pytest.approx(card["widths"]["0.9"], rel=1e-4)
 
 
+def test_where_the_last_epoch_is_kept_validation_has_not_chosen_it(config, tlzoo, tmp_path):
+    from tlzoo.testing import workbench
+
+    folder = workbench.fit(config({"model.keep": "last"}), tmp_path / "last")
+    assert tlzoo("test", folder).code == 0
+    interval = json.loads((folder / "metrics.json").read_text())["intervals"]["band_gap"]
+    assert interval["left_out"] == "validation crystals"
+    assert interval["test"]["crystals"] == 4
+
+
 def test_what_intervals_hold_of_other_crystals_is_counted(run, tlzoo, tmp_path):
 
     import pandas as pd

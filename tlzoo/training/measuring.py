@@ -138,6 +138,8 @@ def _described(run: Run, tree: Tree, weights: Path) -> Tree:
         "model": {
             **{name: _known(spec.get(name), name, run) for name in KINDS},
             "export": model.get("export", True),
+            # intervals tell whether validation has chosen it
+            "keep": model.get("keep", "best"),
         },
         # who is in which part is written down
         "data": {key: value for key, value in data.items() if key != "split"},

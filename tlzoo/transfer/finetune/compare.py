@@ -44,7 +44,7 @@ from tlzoo.transfer.finetune.duration import Durations, told
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
 from tlzoo.transfer.finetune.finetune_request import FORMULA_START, LATEST, START, Request
 from tlzoo.transfer.finetune.frozen_head import FrozenHead
-from tlzoo.transfer.finetune.measure import Measure, are_classes
+from tlzoo.transfer.finetune.measure import Measure, are_classes, end
 from tlzoo.transfer.finetune.recipes import recipe
 
 logger = logging.getLogger(__name__)
@@ -240,9 +240,13 @@ class Comparison:
             _tell_of_kin(starts, data.units[0], say)
         labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
         classes = are_classes(labels)
-        experiments = plan(request, starts, row, data.targets, classes=classes)
+        learned = labels[data.split.train]
+        minimum = None if classes else end(learned)
+        experiments = plan(request, starts, row, data.targets, classes=classes, minimum=minimum)
         if experiments.classes:
             say(_classes(data, labels))
+        elif minimum is not None:
+            say(f"no training label is below 0, and {np.sum(learned == 0)} are 0: no prediction is below 0")
         durations = Durations.begun(data, request.run_dir)
         # timed as it will be trained
         with single_threaded() if jobs(request, experiments) > 1 else nullcontext():
@@ -250,7 +254,7 @@ class Comparison:
                 request,
                 row,
                 durations,
-                lambda some: plan(request, starts, some, data.targets, classes=classes),
+                lambda some: plan(request, starts, some, data.targets, classes=classes, minimum=minimum),
                 say,
             )
         durations.keep(request.run_dir)

@@ -110,10 +110,12 @@ def plan(
     targets: Sequence[str],
     *,
     classes: bool = False,
+    minimum: float | None = None,
 ) -> Plan:
     """Write both experiments in full; a new head predicts a number, or which of two classes it is.
 
-    Of equal networks one is trained from scratch; the recipe is for what was not asked.
+    Of equal networks one is trained from scratch; the recipe is for what was not asked. ``minimum`` is the
+    smallest number that is possible, None if nobody knows.
     """
     several = len(starts) > 1
     networks: dict[str, str] = {}
@@ -121,8 +123,12 @@ def plan(
     choices: dict[Side, list[Choice]] = {side: [] for side in SIDES}
     kept = row.kept_head_rates if request.head is not None else row.rates
     rates = {"transfer": request.rates or kept, "scratch": scratch_rates(request, row)}
+    fresh: Tree = {"class_path": "Classification" if classes else "Regression"}
+    limit = {} if minimum is None else {"minimum": minimum}
+    if limit:
+        fresh["init_args"] = dict(limit)
     for name, start in starts.items():
-        models = _models(request, name, start.network, row, "Classification" if classes else "Regression")
+        models = _models(request, name, start.network, row, fresh, limit)
         poolings = _poolings(request, name, start.network, row)
         same = networks.setdefault(_network(models["scratch"]), name) != name
         for side in SIDES:
@@ -186,17 +192,22 @@ def neglected(plan: "Plan", row: Recipe, best: "Choice") -> list[str]:
     return found
 
 
-def _models(request: Request, name: str, spec: Tree, row: Recipe, fresh: str) -> dict[Side, Tree]:
-    """Return the section ``model`` of each side, but for the optimiser; ``fresh``: class of a new head."""
-    head: Tree = {"class_path": fresh}
-    kept = head
+def _models(
+    request: Request, name: str, spec: Tree, row: Recipe, fresh: Tree, limit: Mapping[str, float]
+) -> dict[Side, Tree]:
+    """Return the section ``model`` of each side, but for the optimiser.
+
+    ``fresh`` is a new head; ``limit`` is added to the arguments of a trained one that is kept.
+    """
+    head = kept = fresh
     if request.head is not None:
-        arguments = {"name": name, "target": request.head}
+        arguments: Tree = {"name": name, "target": request.head, **limit}
         kept = {"class_path": "tlzoo.zoo.head", "init_args": arguments}
         head = describe(zoo.head(name, request.head))
         if "loss" in head["init_args"]:
             # what a new head learns with, not what the model was pre-trained with
             head["init_args"]["loss"] = arguments["loss"] = "l1"
+        head["init_args"] |= limit
     backbone = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": name}}
     strategic = {} if request.strategies else strategy(request.strategy or row.strategy)
     return {

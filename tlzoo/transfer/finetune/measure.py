@@ -1,11 +1,15 @@
 """How far a model is off on the test part: absolute errors of numbers, the balanced error of two classes."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+
+# Of the labels, where a property ends; in the tail of one that goes on, hardly any two are equal.
+AT_THE_END: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,9 @@ class Measure:
 def are_classes(labels: Values) -> bool:
     """Whether known labels are 0 and 1 alone, and both occur."""
     return set(np.unique(labels[~np.isnan(labels)]).tolist()) == {0.0, 1.0}
+
+
+def end(labels: Values) -> float | None:
+    """Return 0 if a property cannot be less, as gaps: none of the known labels is, and some are 0 exactly."""
+    known = labels[~np.isnan(labels)]
+    return 0.0 if known.size and known.min() == 0 and np.mean(known == 0) >= AT_THE_END else None

@@ -98,6 +98,16 @@ def test_rates_for_a_trained_head_are_not_for_scratch():
     assert {choice.rate for choice in planned(rates=(1e-5,)).choices["scratch"]} == {1e-5}
 
 
+def test_what_cannot_be_less_is_so_on_both_sides():
+    starts = request_().start_models()
+    for head in (None, "formation_energy"):
+        found = plan(request_(head=head), starts, recipe(300), ["gap"], minimum=0.0).trees
+        assert {tree["model"]["head"]["init_args"]["minimum"] for tree in found.values()} == {0.0}
+        free = plan(request_(head=head), starts, recipe(300), ["gap"]).trees
+        for tree in free.values():
+            assert tree["model"]["head"].get("init_args", {}).get("minimum") is None
+
+
 def test_what_scratch_was_not_given_is_named():
     row = recipe(300)
     assert neglected(planned(), row, Choice(1e-2, "max")) == []

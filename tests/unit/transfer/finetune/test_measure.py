@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlzoo.transfer.finetune.measure import Measure, are_classes
+from tlzoo.transfer.finetune.measure import Measure, are_classes, end
 
 
 def test_numbers_cost_their_absolute_error():
@@ -32,3 +32,14 @@ def test_what_are_classes():
     assert are_classes(np.array([0.0, 1.0, np.nan]))
     for labels in ([0.0, 0.0], [1.0], [0.0, 1.0, 2.0], [0.0, 0.5, 1.0], [np.nan]):
         assert not are_classes(np.array(labels))
+
+
+def test_a_property_ends_where_labels_pile_up():
+    gaps = np.array([0.0] * 5 + [np.nan] + [0.3] * 45)
+    assert end(gaps) == 0
+    assert end(gaps[1:]) == 0, "some 5 %"
+    assert end(gaps[2:]) == 0
+    assert end(gaps[3:]) is None, "2 of 47 may be chance"
+    assert end(np.append(gaps, -0.1)) is None, "formation energies of elements are 0, those of compounds less"
+    assert end(gaps[6:]) is None, "nothing is known of what has no label"
+    assert end(np.array([np.nan])) is None
