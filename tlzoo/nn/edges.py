@@ -43,6 +43,11 @@ class Edges:
         return pointers(self.target, self.nodes)
 
     @cached_property
+    def widest(self) -> int:
+        """How many edges go into one node, at most."""
+        return int(self.by_target.diff().max()) if self.nodes else 0
+
+    @cached_property
     def order(self) -> Int[Tensor, " edges"]:
         """Edges sorted by source; those of one source always in the same order."""
         return order_of(self.source)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -97,7 +97,7 @@ class BatchNorm(nn.BatchNorm1d):
     ) -> Float[Tensor, "rows dim"]:
         """Normalise; statistics count each row as often as ``rows`` says."""
         if not self.training:
-            shift, scale = self._known()
+            scale, shift = self.known()
             return torch.addcmul(shift, x, scale)
         return self._of_batch(x, rows, None, silu=False)
 
@@ -107,16 +107,15 @@ class BatchNorm(nn.BatchNorm1d):
         """See :func:`activated`."""
         if self.training:
             return self._of_batch(x, rows, residual, silu=True)
-        shift, scale = self._known()
+        scale, shift = self.known()
         if torch.is_grad_enabled():
             y = F.silu(torch.addcmul(shift, x, scale))
             return y if residual is None else residual + y
         return passes.affine(x, residual, scale, shift, silu=True)
 
-    def _known(self) -> tuple[Tensor, Tensor]:
-        """Return what is added to x, and what it is multiplied with, where mean and variance are known."""
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        return torch.addcmul(self.bias, self.running_mean, scale, value=-1.0), scale
+    def known(self) -> tuple[Tensor, Tensor]:
+        """Return what x is multiplied with, and what is then added, where mean and variance are known."""
+        return Statistics.of(self.running_mean, self.running_var, self.weight, self.bias, self.eps)[:2]
 
     def _of_batch(self, x: Tensor, rows: Rows, residual: Tensor | None, *, silu: bool) -> Tensor:
         together = distributed.together()
@@ -148,6 +147,39 @@ class BatchNorm(nn.BatchNorm1d):
         self.running_var.lerp_(variance, momentum)
 
 
+class Statistics(NamedTuple):
+    """What normalises rows in a pass over them, and what of it the derivative needs, ``(dim,)`` each.
+
+    Attributes:
+        scale: What a row is multiplied with, :math:`\\gamma / \\sqrt{\\sigma^2 + \\epsilon}`.
+        shift: What is then added.
+        mean: The mean.
+        inverse: The inverse of the standard deviation.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    mean: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def of(cls, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float) -> "Statistics":
+        """Prepare the passes."""
+        inverse = (variance + eps).rsqrt()
+        scale = weight * inverse
+        return cls(scale, torch.addcmul(bias, mean, scale, value=-1.0), mean, inverse)
+
+    def sums(self, x: Tensor, dy: Tensor, *, silu: bool) -> tuple[Tensor, Tensor]:
+        """Return the derivatives by weight and bias, from that by the result, or by SiLU of it."""
+        dbias, products = passes.affine_sums(x, dy, self.scale, self.shift, self.mean, silu=silu)
+        return products * self.inverse, dbias
+
+    def through(self, dweight: Tensor, dbias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``by_x`` and ``constant`` of :func:`tlzoo.nn.passes.affine_derivative`."""
+        by_x = self.scale * self.inverse * dweight
+        return by_x, torch.addcmul(self.scale * dbias, self.mean, by_x, value=-1.0)
+
+
 class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -168,30 +200,26 @@ class _BatchNorm(torch.autograd.Function):
             own = total
             mean, variance, total = together.pooled(mean, variance, own)
             share = share * (own / total.clamp(min=1.0))
-        inverse = (variance + eps).rsqrt()
-        scale = weight * inverse
-        shift = torch.addcmul(bias, mean, scale, value=-1.0)
+        statistics = Statistics.of(mean, variance, weight, bias, eps)
         ctx.together, ctx.silu = together, silu
-        ctx.save_for_backward(x, share, mean, inverse, scale, shift)
+        ctx.save_for_backward(x, share, *statistics)
         # for the running statistics unbiased, as in torch; one row alone has no variance
         unbiased = variance * (total / (total - 1).clamp(min=1.0))
         ctx.mark_non_differentiable(mean, unbiased)
-        return passes.affine(x, residual, scale, shift, silu=silu), mean, unbiased
+        y = passes.affine(x, residual, statistics.scale, statistics.shift, silu=silu)
+        return y, mean, unbiased
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
-        x, share, mean, inverse, scale, shift = ctx.saved_tensors
+        x, share, *kept = ctx.saved_tensors
+        statistics = Statistics(*kept)
         dy = dy.contiguous()
-        dbias, products = passes.affine_sums(x, dy, scale, shift, mean, silu=ctx.silu)
-        dweight = products * inverse
-        bias_sum, weight_sum = dbias, dweight
-        if ctx.together is not None:
-            bias_sum, weight_sum = ctx.together.sum(torch.stack([dbias, dweight]))
-        by_x = scale * inverse * weight_sum
-        constant = torch.addcmul(scale * bias_sum, mean, by_x, value=-1.0)
-        dx = passes.affine_derivative(x, dy, scale, shift, share, by_x, constant, silu=ctx.silu)
-        return dx, dy if ctx.needs_input_grad[1] else None, dweight, dbias, None, None, None, None
+        found = statistics.sums(x, dy, silu=ctx.silu)
+        through = found if ctx.together is None else ctx.together.sum(torch.stack(found))
+        scale, shift, constants = *statistics[:2], statistics.through(*through)
+        dx = passes.affine_derivative(x, dy, scale, shift, share, *constants, silu=ctx.silu)
+        return dx, dy if ctx.needs_input_grad[1] else None, *found, None, None, None, None
 
 
 class _LayerNorm(torch.autograd.Function):

@@ -1,7 +1,7 @@
 /* Passes over the rows of a layer, each number read once: what torch does in some ten operations.
  *
- * Rows are of `dim` floats; a call does rows `start` to `stop` and columns `from` to `to`, WIDE at a time, so that
- * sums stay in the nearest cache. */
+ * Rows are of `dim` floats; a call does rows `start` to `stop`, WIDE columns at a time, so that sums stay in the
+ * nearest cache. */
 
 #include <math.h>
 #include <stddef.h>
@@ -9,9 +9,23 @@
 
 #define WIDE 256
 #define ROW(array, row, width) ((array) + (size_t)(row) * (width) + k)
-#define COLUMNS for (int64_t k = from; k < to; k += WIDE)
-#define WIDTH ((int)(to - k < WIDE ? to - k : WIDE))
+#define COLUMNS for (int64_t k = 0; k < dim; k += WIDE)
+#define WIDTH ((int)(dim - k < WIDE ? dim - k : WIDE))
 #define EACH for (int c = 0; c < width; c++)
+
+/* As wide as registers are; a tile of a product, TALL rows of two vectors, leaves some free for what it reads. */
+#if defined(__AVX512F__)
+#define LANES 16
+#define TALL 8
+#elif defined(__AVX__)
+#define LANES 8
+#define TALL 4
+#else
+#define LANES 4
+#define TALL 4
+#endif
+#define PANEL (2 * LANES)
+typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 /* With exp by its series about the nearest power of two (Cody & Waite 1980), to 1e-7; NaN stays NaN */
 static inline float sigmoid(float x) {
@@ -30,78 +44,210 @@ static inline float sigmoid(float x) {
     return 1.0f / (1.0f + p * two.value);
 }
 
-/* Gates and gated sums over the edges into each node, one of the rows; `m` is e before and e + a_i + b_j after. */
-void gated(int64_t dim, int64_t from, int64_t to, int64_t start, int64_t stop, const int64_t *restrict first,
+static inline float slope_of(int64_t silu, float x, float scale, float shift, float dy) {
+    if (!silu) return dy;
+    const float value = fmaf(x, scale, shift), s = sigmoid(value);
+    return dy * s * (1.0f + value * (1.0f - s));
+}
+
+/* out = start + a b for `rows` rows and `dim` columns, a multiple of PANEL: a is (rows, inner), b is in panels of
+ * PANEL columns, each (inner, PANEL), and start is null or like out. With `row` and `step` the places of a may be those
+ * of its transpose. */
+#define TILE(NAME, ROWS) \
+static inline void NAME(int64_t inner, const float *a, int64_t row, int64_t step, const float *b, int64_t width, \
+                        const float *start, float *out, int64_t dim) { \
+    vector sum[ROWS][2]; \
+    _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; i++) { \
+        sum[i][0] = start ? *(const vector *)(start + i * dim) : (vector){0}; \
+        sum[i][1] = start ? *(const vector *)(start + i * dim + LANES) : (vector){0}; \
+    } \
+    for (int64_t p = 0; p < inner; p++) { \
+        const vector left = *(const vector *)(b + p * width), right = *(const vector *)(b + p * width + LANES); \
+        _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; i++) { \
+            const float value = a[i * row + p * step]; \
+            sum[i][0] += value * left; \
+            sum[i][1] += value * right; \
+        } \
+    } \
+    _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; i++) { \
+        *(vector *)(out + i * dim) = sum[i][0]; \
+        *(vector *)(out + i * dim + LANES) = sum[i][1]; \
+    } \
+}
+TILE(tile, TALL)
+TILE(line, 1)
+
+static void product(int64_t rows, int64_t dim, const float *a, const float *b, const float *start, float *out) {
+    for (int64_t k = 0; k < dim; k += PANEL) {
+        const float *panel = b + k * dim, *from = start ? start + k : NULL;
+        int64_t r = 0;
+        for (; r + TALL <= rows; r += TALL)
+            tile(dim, a + r * dim, dim, 1, panel, PANEL, from ? from + r * dim : NULL, out + r * dim + k, dim);
+        for (; r < rows; r++)
+            line(dim, a + r * dim, dim, 1, panel, PANEL, from ? from + r * dim : NULL, out + r * dim + k, dim);
+    }
+}
+
+/* sum += a^T b of `rows` rows. */
+static void outer(int64_t rows, int64_t dim, const float *a, const float *b, float *sum) {
+    for (int64_t k = 0; k < dim; k += PANEL)
+        for (int64_t i = 0; i < dim; i += TALL)
+            tile(rows, a + i, 1, dim, b + k, dim, sum + i * dim + k, sum + i * dim + k, dim);
+}
+
+/* Columns of a panel: widths of what `product` and `outer` take are multiples of it. */
+int64_t panel(void) { return PANEL; }
+
+/* The end of the nodes from i on whose edges, at most `most` if one has not more, are done together. */
+static int64_t block_end(const int64_t *first, int64_t i, int64_t stop, int64_t most) {
+    const int64_t begin = first[i++];
+    while (i < stop && first[i + 1] - begin <= most) i++;
+    return i;
+}
+
+/* Gates and gated sums over the edges into each node, one of the rows; m = e + a_i + b_j. Some `most` edges at a time.
+ *
+ * What e is: y times `weight`; or rows of `values` that `index` names; or what m was before.
+ * With `sums`, sums of share * m and share * m * m. With `scale` there is next = y + SiLU(scale m + shift) instead of m,
+ * and `spare` for the m of some edges. */
+void gated(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t *restrict first,
            const int64_t *restrict source, const float *restrict count, const float *restrict ends,
-           float *restrict m, float *restrict message, float *restrict gates, float *restrict total) {
-    COLUMNS {
-        const int width = WIDTH;
-        for (int64_t i = start; i < stop; i++) {
-            float gate_sum[WIDE] = {0}, sum[WIDE] = {0};
-            const float *own = ROW(ends, i, 4 * dim), *a = own + dim;
-            for (int64_t e = first[i]; e < first[i + 1]; e++) {
-                const float *b = ROW(ends, source[e], 4 * dim) + 2 * dim, *v = b + dim, times = count[e];
-                float *restrict here = ROW(m, e, dim);
+           const float *restrict y, const int64_t *restrict index, const float *restrict values,
+           const float *restrict weight, const float *restrict share, const float *restrict scale,
+           const float *restrict shift, float *restrict m, float *restrict next, float *restrict message,
+           float *restrict gates, float *restrict total, double *restrict sums, double *restrict squares,
+           float *restrict spare) {
+    if (sums) for (int64_t c = 0; c < dim; c++) sums[c] = squares[c] = 0.0;
+    for (int64_t node = start, end; node < stop; node = end) {
+        end = block_end(first, node, stop, most);
+        const int64_t begin = first[node], edges = first[end] - begin;
+        float *block = m ? m + begin * dim : spare;
+        if (weight) product(edges, dim, y + begin * dim, weight, NULL, block);
+        COLUMNS {
+            const int width = WIDTH;
+            float one[WIDE] = {0}, two[WIDE] = {0}, centre[WIDE] = {0};
+            double part = 0.0;
+            for (int64_t i = node; i < end; i++) {
+                float gate_sum[WIDE] = {0}, sum[WIDE] = {0};
+                const float *own = ROW(ends, i, 4 * dim), *a = own + dim;
+                for (int64_t e = first[i]; e < first[i + 1]; e++) {
+                    const float *b = ROW(ends, source[e], 4 * dim) + 2 * dim, *v = b + dim, times = count[e];
+                    float *restrict here = ROW(block, e - begin, dim);
+                    if (index) {
+                        const float *value = ROW(values, index[e], dim);
+                        EACH here[c] = value[c] + a[c] + b[c];
+                    } else EACH here[c] += a[c] + b[c];
+                    EACH {
+                        const float gate = times * sigmoid(here[c]);
+                        gate_sum[c] += gate;
+                        sum[c] += gate * v[c];
+                    }
+                    if (sums) {
+                        /* in single precision about a row of the block, so that no digits are lost */
+                        if (e == begin) EACH centre[c] = here[c];
+                        const float weigh = share[e];
+                        part += weigh;
+                        EACH {
+                            const float off = here[c] - centre[c], some = weigh * off;
+                            one[c] += some;
+                            two[c] += some * off;
+                        }
+                    }
+                    if (scale) {
+                        const float *s = scale + k, *plus = shift + k, *more = ROW(y, index ? index[e] : e, dim);
+                        float *restrict out = ROW(next, e, dim);
+                        EACH {
+                            const float value = fmaf(here[c], s[c], plus[c]);
+                            out[c] = more[c] + value * sigmoid(value);
+                        }
+                    }
+                }
+                float *restrict g = ROW(gates, i, dim), *restrict h = ROW(message, i, dim), *restrict t = ROW(total, i, dim);
                 EACH {
-                    const float value = here[c] + a[c] + b[c], gate = times * sigmoid(value);
-                    here[c] = value;
-                    gate_sum[c] += gate;
-                    sum[c] += gate * v[c];
+                    g[c] = gate_sum[c] + 1e-6f;
+                    h[c] = sum[c] / g[c];
+                    t[c] = own[c] + h[c];
                 }
             }
-            float *restrict g = ROW(gates, i, dim), *restrict h = ROW(message, i, dim), *restrict t = ROW(total, i, dim);
-            EACH {
-                g[c] = gate_sum[c] + 1e-6f;
-                h[c] = sum[c] / g[c];
-                t[c] = own[c] + h[c];
+            if (sums) EACH {
+                const double middle = centre[c];
+                sums[k + c] += one[c] + part * middle;
+                squares[k + c] += two[c] + middle * (2.0 * one[c] + part * middle);
             }
         }
     }
 }
 
-/* Its derivative, of all rows, for edges come from any of them; `dends` is zero before, `dnext` is that of m by what else reads it, or null. */
-void gated_derivative(int64_t dim, int64_t from, int64_t to, int64_t start, int64_t stop, const int64_t *restrict first,
+/* Its derivative. `dends`, `dweight`, `dvalues` and `dresidual` are sums, zero before; each thread has its own, for
+ * edges come from any node.
+ *
+ * `dnext` is the derivative by m through what else reads it; with `scale` that by y + SiLU(scale m + shift), of which
+ * each row gets less its share of what goes through the statistics (see affine_derivative). What is found: of y and its
+ * weight `dy` and `dweight`; of an index `dvalues` and, by y, `dresidual`; else `dm`. */
+void gated_derivative(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t *restrict first,
                       const int64_t *restrict source, const float *restrict count, const float *restrict ends,
                       const float *restrict m, const float *restrict message, const float *restrict gates,
-                      const float *restrict dtotal, const float *restrict dnext, float *restrict dm,
-                      float *restrict dends) {
-    COLUMNS {
-        const int width = WIDTH;
-        for (int64_t i = start; i < stop; i++) {
-            float sum[WIDE], gate[WIDE], target[WIDE] = {0};
-            const float *d = ROW(dtotal, i, dim), *h = ROW(message, i, dim), *g = ROW(gates, i, dim);
-            EACH {
-                sum[c] = d[c] / g[c];
-                gate[c] = -sum[c] * h[c];
-            }
-            for (int64_t e = first[i]; e < first[i + 1]; e++) {
-                const float *v = ROW(ends, source[e], 4 * dim) + 3 * dim, *here = ROW(m, e, dim), times = count[e];
-                const float *next = dnext ? ROW(dnext, e, dim) : NULL;
-                float *restrict out = ROW(dm, e, dim), *b = ROW(dends, source[e], 4 * dim) + 2 * dim;
-                float slope[WIDE];
+                      const float *restrict dtotal, const float *restrict dnext, const float *restrict scale,
+                      const float *restrict shift, const float *restrict share, const float *restrict by_x,
+                      const float *restrict constant, const float *restrict y, const int64_t *restrict index,
+                      const float *restrict weight, float *restrict dm, float *restrict dy, float *restrict dends,
+                      float *restrict dweight, float *restrict dvalues, float *restrict dresidual,
+                      float *restrict spare) {
+    for (int64_t node = start, end; node < stop; node = end) {
+        end = block_end(first, node, stop, most);
+        const int64_t begin = first[node], edges = first[end] - begin;
+        float *block = dm ? dm + begin * dim : spare;
+        COLUMNS {
+            const int width = WIDTH;
+            for (int64_t i = node; i < end; i++) {
+                float sum[WIDE], gate[WIDE], target[WIDE] = {0};
+                const float *d = ROW(dtotal, i, dim), *h = ROW(message, i, dim), *g = ROW(gates, i, dim);
                 EACH {
-                    const float s = sigmoid(here[c]);
-                    slope[c] = times * (sum[c] * v[c] + gate[c]) * s * (1.0f - s);
-                    b[dim + c] += times * s * sum[c];
+                    sum[c] = d[c] / g[c];
+                    gate[c] = -sum[c] * h[c];
                 }
-                if (next) EACH slope[c] += next[c];
+                for (int64_t e = first[i]; e < first[i + 1]; e++) {
+                    const float *v = ROW(ends, source[e], 4 * dim) + 3 * dim, *here = ROW(m, e, dim), times = count[e];
+                    const float *through = dnext ? ROW(dnext, e, dim) : NULL;
+                    float *restrict out = ROW(block, e - begin, dim), *restrict b = ROW(dends, source[e], 4 * dim) + 2 * dim;
+                    EACH {
+                        const float s = sigmoid(here[c]);
+                        out[c] = times * (sum[c] * v[c] + gate[c]) * s * (1.0f - s);
+                        b[dim + c] += times * s * sum[c];
+                    }
+                    if (through && scale) {
+                        const float *s = scale + k, *plus = shift + k, *by = by_x + k, *add = constant + k, part = share[e];
+                        EACH out[c] += s[c] * slope_of(1, here[c], s[c], plus[c], through[c]) - part * fmaf(by[c], here[c], add[c]);
+                    } else if (through) EACH out[c] += through[c];
+                    EACH {
+                        target[c] += out[c];
+                        b[c] += out[c];
+                    }
+                    if (index) {
+                        float *restrict of = ROW(dvalues, index[e], dim);
+                        EACH of[c] += out[c];
+                        if (through) {
+                            float *restrict residual = ROW(dresidual, index[e], dim);
+                            EACH residual[c] += through[c];
+                        }
+                    }
+                }
+                float *own = ROW(dends, i, 4 * dim);
                 EACH {
-                    out[c] = slope[c];
-                    target[c] += slope[c];
-                    b[c] += slope[c];
+                    own[c] += d[c];
+                    own[dim + c] += target[c];
                 }
             }
-            float *own = ROW(dends, i, 4 * dim);
-            EACH {
-                own[c] += d[c];
-                own[dim + c] += target[c];
-            }
+        }
+        if (weight) {
+            outer(edges, dim, block, y + begin * dim, dweight);
+            if (dy) product(edges, dim, block, weight, dnext ? dnext + begin * dim : NULL, dy + begin * dim);
         }
     }
 }
 
 /* Sums of share * x and share * x * x over the rows, in double precision. */
-void moments(int64_t dim, int64_t from, int64_t to, int64_t start, int64_t stop, const float *restrict x,
+void moments(int64_t dim, int64_t start, int64_t stop, const float *restrict x,
              const float *restrict share, double *restrict first, double *restrict second) {
     COLUMNS {
         const int width = WIDTH;
@@ -122,10 +268,10 @@ void moments(int64_t dim, int64_t from, int64_t to, int64_t start, int64_t stop,
     }
 }
 
-/* y = residual + act(scale * x + shift); act is SiLU or nothing, residual may be null. */
-void affine(int64_t dim, int64_t from, int64_t to, int64_t start, int64_t stop, int64_t silu, const float *restrict x,
-            const float *restrict residual, const float *restrict scale, const float *restrict shift,
-            float *restrict y) {
+/* y = residual + act(scale * x + shift); act is SiLU or nothing, residual may be null; `index` names its rows, or is null. */
+void affine(int64_t dim, int64_t start, int64_t stop, int64_t silu, const float *restrict x,
+            const float *restrict residual, const int64_t *restrict index, const float *restrict scale,
+            const float *restrict shift, float *restrict y) {
     COLUMNS {
         const int width = WIDTH;
         const float *s = scale + k, *b = shift + k;
@@ -138,21 +284,15 @@ void affine(int64_t dim, int64_t from, int64_t to, int64_t start, int64_t stop, 
             }
             else EACH out[c] = fmaf(here[c], s[c], b[c]);
             if (residual) {
-                const float *more = ROW(residual, r, dim);
+                const float *more = ROW(residual, index ? index[r] : r, dim);
                 EACH out[c] += more[c];
             }
         }
     }
 }
 
-static inline float slope_of(int64_t silu, float x, float scale, float shift, float dy) {
-    if (!silu) return dy;
-    const float value = fmaf(x, scale, shift), s = sigmoid(value);
-    return dy * s * (1.0f + value * (1.0f - s));
-}
-
 /* Sums over the rows of the derivative by the normalised x, and of that times the normalised x. */
-void affine_sums(int64_t dim, int64_t from, int64_t to, int64_t start, int64_t stop, int64_t silu, const float *restrict x,
+void affine_sums(int64_t dim, int64_t start, int64_t stop, int64_t silu, const float *restrict x,
                  const float *restrict dy, const float *restrict scale, const float *restrict shift,
                  const float *restrict mean, double *restrict sums, double *restrict products) {
     COLUMNS {
@@ -184,7 +324,7 @@ void affine_sums(int64_t dim, int64_t from, int64_t to, int64_t start, int64_t s
 }
 
 /* dx = scale * slope - share * (by_x * x + constant) */
-void affine_derivative(int64_t dim, int64_t from, int64_t to, int64_t start, int64_t stop, int64_t silu, const float *restrict x,
+void affine_derivative(int64_t dim, int64_t start, int64_t stop, int64_t silu, const float *restrict x,
                        const float *restrict dy, const float *restrict scale, const float *restrict shift,
                        const float *restrict share, const float *restrict by_x, const float *restrict constant,
                        float *restrict dx) {

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from ctypes import c_int64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,6 +29,8 @@ SOURCE: Final = Path(__file__).with_suffix(".c")
 # Numbers for each thread at least: to hand work to another takes as long as a pass over some ten thousand.
 FEWEST: Final = 1 << 16
 SMALLEST: Final = 1e-6  # added to the sum of the gates
+# Edges at a time: what they read and write is then some 100 kB at 64 columns, and stays in the second cache.
+BLOCK: Final = 96
 
 
 def gated(
@@ -47,10 +49,10 @@ def gated(
     """
     count, dim = edges.count.to(edge.dtype), edge.shape[1]
     if _fits(edge, ends):
-        message, gates, total = (edge.new_empty(len(ends), dim) for _ in range(3))
-        graph = (edges.by_target, edges.source.contiguous(), count)
-        _run("gated", len(ends), dim, (*graph, ends, edge, message, gates, total))
-        return total, message, gates
+        nodes = tuple(edge.new_empty(len(ends), dim) for _ in range(3))
+        given = (*_graph(edges, ends), *[None] * 7, edge, None, *nodes)
+        _run("gated", len(ends), dim, given, numbers=edge.numel(), after=3)
+        return nodes[2], nodes[0], nodes[1]
     own, to_target, to_source, value = torch.split(ends, dim, dim=1)
     m = edge.add_(to_target.index_select(0, edges.target)).add_(to_source.index_select(0, edges.source))
     gate, every = m.sigmoid(), arange(m)
@@ -72,11 +74,11 @@ def gated_derivative(
     """Return the derivatives by ``edge`` and ``ends`` of :func:`gated`, from those by its sum and by m."""
     count, dim = edges.count.to(m.dtype), m.shape[1]
     if _fits(m, ends, dtotal):
-        out, dends = torch.empty_like(m), torch.zeros_like(ends)
-        graph = (edges.by_target, edges.source.contiguous(), count)
-        given = (ends, m, message, gates, dtotal, None if dm is None else dm.contiguous())
-        # edges come from any node: threads share out columns, not rows
-        _run("gated_derivative", len(ends), dim, (*graph, *given, out, dends), by_columns=True)
+        out = torch.empty_like(m)
+        given = (*_graph(edges, ends), m, message, gates, dtotal, None if dm is None else dm.contiguous())
+        given = (*given, *[None] * 8, out, None)
+        own = [ends.shape, *[None] * 3]
+        (dends,) = _run("gated_derivative", len(ends), dim, given, numbers=m.numel(), own=own, after=1)
         return out, dends
     gate, value, every = m.sigmoid(), ends[:, 3 * dim :].index_select(0, edges.source), arange(m)
     each = dtotal / gates
@@ -90,16 +92,110 @@ def gated_derivative(
     return out, torch.cat([dtotal, to_target, to_source, to_value], dim=1)
 
 
+class EdgeVectors(NamedTuple):
+    """Vectors of edges, of which e of :func:`gated` is to be computed.
+
+    Attributes:
+        y: Those of all edges, or of the different ones alone.
+        weight: Of the linear layer from y to e; its bias is in ``ends``.
+        index: Which of the different ones each edge has, ``(edges,)``; None if y is of all edges.
+    """
+
+    y: Float[Tensor, "values dim"]
+    weight: Float[Tensor, "dim dim"]
+    index: Tensor | None
+
+    def fits(self) -> bool:
+        """Return whether functions in C do all that lies between two products of nodes at once."""
+        return _fits(self.y, self.weight) and self.weight.shape[1] % compiled(SOURCE).panel() == 0  # type: ignore[union-attr]
+
+    def arguments(self) -> tuple[Tensor | None, ...]:
+        """Return y, its index, what the different ones are multiplied to, or the weight that does it."""
+        if self.index is None:
+            return self.y, None, None, panels(self.weight.t())
+        return self.y, self.index, self.y @ self.weight.t(), None
+
+
+def convolved(
+    vectors: EdgeVectors, ends: Float[Tensor, "nodes four_dim"], edges: Edges, *, sums: bool
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor] | None]:
+    """Return m, h, its denominator and s + h of :func:`gated`; with ``sums`` mean and variance of m, too."""
+    m = ends.new_empty(len(edges.source), ends.shape[1] // 4)
+    nodes = tuple(ends.new_empty(len(ends), m.shape[1]) for _ in range(3))
+    share = edges.rows.share if sums else None
+    given = (*_graph(edges, ends), *vectors.arguments(), share, None, None, m, None, *nodes)
+    found = _run("gated", *_size(nodes[0]), given, numbers=m.numel(), sums=sums, after=1 if sums else 3)
+    return (m, *nodes), _mean_and_variance(found[0], edges.rows.share) if sums else None
+
+
+def convolved_at_once(
+    vectors: EdgeVectors,
+    ends: Float[Tensor, "nodes four_dim"],
+    edges: Edges,
+    scale: Float[Tensor, " dim"],
+    shift: Float[Tensor, " dim"],
+) -> tuple[Float[Tensor, "nodes dim"], Float[Tensor, "edges dim"]]:
+    """Return s + h of :func:`gated`, and y + SiLU(scale m + shift)."""
+    following = ends.new_empty(len(edges.source), len(scale))
+    nodes = tuple(ends.new_empty(len(ends), len(scale)) for _ in range(3))
+    given = (*_graph(edges, ends), *vectors.arguments(), None, scale, shift, None, following, *nodes, None, None)
+    spare = max(BLOCK, edges.widest)
+    _run("gated", *_size(nodes[0]), given, numbers=following.numel(), spare=spare)
+    return nodes[2], following
+
+
+def convolved_derivative(
+    vectors: EdgeVectors,
+    kept: Sequence[Float[Tensor, "_ dim"]],
+    ends: Float[Tensor, "nodes four_dim"],
+    edges: Edges,
+    dtotal: Float[Tensor, "nodes dim"],
+    following: Sequence[Float[Tensor, "*edges dim"] | None],
+) -> tuple[Float[Tensor, "nodes four_dim"], Float[Tensor, "values dim"], Float[Tensor, "dim dim"]]:
+    """Return derivatives by ends, y and weight.
+
+    Args:
+        vectors: The vectors.
+        kept: m, h and its denominator.
+        ends: s, a, b and v.
+        edges: The edges.
+        dtotal: The derivative by s + h.
+        following: That by y + SiLU(scale m + shift); scale and shift, and by_x and constant of
+            :func:`affine_derivative`; or five times None.
+    """
+    (nodes, dim), every = dtotal.shape, vectors.index is None
+    dnext, scale, shift, by_x, constant = following
+    given = (*_graph(edges, ends), *kept, dtotal, dnext, scale, shift, edges.rows.share, by_x, constant)
+    dy = torch.empty_like(vectors.y) if every else None
+    given = (*given, vectors.y, vectors.index, panels(vectors.weight) if every else None, None, dy)
+    values = None if every else vectors.y.shape
+    own = [ends.shape, vectors.weight.shape if every else None, values, None if dnext is None else values]
+    spare = max(BLOCK, edges.widest)
+    found = _run("gated_derivative", nodes, dim, given, numbers=kept[0].numel(), own=own, spare=spare)
+    if dy is not None:
+        return found[0], dy, found[1]
+    dvalues, *residual = found[1:]
+    by_product = dvalues @ vectors.weight
+    dy = by_product.add_(residual[0]) if residual else by_product
+    return found[0], dy, dvalues.t() @ vectors.y
+
+
+def panels(matrix: Float[Tensor, "inner columns"]) -> Float[Tensor, "panels inner width"]:
+    """Return some columns after the others, as products in C read them."""
+    width = compiled(SOURCE).panel()  # type: ignore[union-attr]
+    return matrix.reshape(len(matrix), -1, width).transpose(0, 1).contiguous()
+
+
+def _graph(edges: Edges, ends: Tensor) -> tuple[Tensor | int, ...]:
+    return BLOCK, edges.by_target, edges.source.contiguous(), edges.count.to(ends.dtype), ends
+
+
 def moments(
     x: Float[Tensor, "rows dim"], share: Float[Tensor, " rows"]
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
     """Return mean and variance of each column; shares of the rows sum to 1."""
     if _fits(x, share) and len(x):
-        sums = _run("moments", *_size(x), (x, share), sums=True)
-        mean = sums[0]
-        # shares sum to 1 but for rounding; where the mean is large that matters
-        variance = sums[1] + mean.square() * (share.sum(dtype=torch.float64) - 2)
-        return mean.to(x.dtype), variance.clamp_(min=0).to(x.dtype)
+        return _mean_and_variance(_run("moments", *_size(x), (x, share), sums=True)[0], share)
     mean = x.t() @ share
     # about the mean: a difference of squares would lose the digits of a channel that hardly varies
     return mean, (x - mean).square_().t() @ share
@@ -107,22 +203,25 @@ def moments(
 
 def affine(
     x: Float[Tensor, "rows dim"],
-    residual: Float[Tensor, "rows dim"] | None,
+    residual: Float[Tensor, "values dim"] | None,
     scale: Float[Tensor, " dim"],
     shift: Float[Tensor, " dim"],
     *,
     silu: bool,
+    index: Int[Tensor, " rows"] | None = None,
 ) -> Float[Tensor, "rows dim"]:
-    """Return the residual and SiLU(scale x + shift), or without either."""
+    """Return the residual, or the rows of it that ``index`` names, and SiLU(scale x + shift), or without."""
     if _fits(x, scale):
         y = torch.empty_like(x)
         more = None if residual is None else residual.contiguous()
-        _run("affine", *_size(x), (int(silu), x, more, scale, shift, y))
+        _run("affine", *_size(x), (int(silu), x, more, index, scale, shift, y))
         return y
     y = torch.addcmul(shift, x, scale)
     if silu:
         F.silu(y, inplace=True)
-    return y if residual is None else y.add_(residual)
+    if residual is None:
+        return y
+    return y.add_(residual if index is None else residual.index_select(0, index))
 
 
 def affine_sums(
@@ -136,7 +235,7 @@ def affine_sums(
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
     """Return the sums over the rows of the derivative by scale x + shift, and of that times x − mean."""
     if _fits(x, dy) and len(x):
-        sums = _run("affine_sums", *_size(x), (int(silu), x, dy, scale, shift, mean), sums=True).to(x.dtype)
+        sums = _run("affine_sums", *_size(x), (int(silu), x, dy, scale, shift, mean), sums=True)[0].to(x.dtype)
         return sums[0], sums[1]
     slope = _slope(x, dy, scale, shift, silu=silu)
     return slope.sum(0), (x - mean).mul_(slope).sum(0)
@@ -177,39 +276,67 @@ def _size(x: Tensor) -> tuple[int, int]:
     return x.shape[0], x.shape[1]
 
 
+def _mean_and_variance(
+    sums: Float[Tensor, "2 dim"], share: Float[Tensor, " rows"]
+) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+    """Return those of rows from the sums of share x and of share x², in double precision."""
+    mean = sums[0]
+    # shares sum to 1 but for rounding; where the mean is large that matters
+    variance = sums[1] + mean.square() * (share.sum(dtype=torch.float64) - 2)
+    return mean.to(share.dtype), variance.clamp_(min=0).to(share.dtype)
+
+
 def _run(
     name: str,
     rows: int,
     dim: int,
     arguments: Sequence[Tensor | int | None],
     *,
-    by_columns: bool = False,
+    numbers: int | None = None,
     sums: bool = False,
-) -> Tensor:
+    own: Sequence[Sequence[int] | None] = (),
+    spare: int = 0,
+    after: int = 0,
+) -> list[Tensor]:
     """Call a function in C, in parts by as many threads as torch has.
 
-    With ``sums`` each part writes two rows of numbers; returned are their sums, ``(2, dim)``.
+    Args:
+        name: Of the function.
+        rows: How many there are; each thread does some.
+        dim: How many numbers each has.
+        arguments: Of the function, after those that say which rows.
+        numbers: How many numbers there are to do, if that is not rows times dim.
+        sums: Whether the function adds up in two rows of double precision.
+        own: Shapes of what it adds to, each thread in its own; None for a null pointer.
+        spare: Rows that each thread needs for itself.
+        after: Null pointers at the end.
+
+    Returns:
+        ``(2, dim)`` if there are sums, and what else was added up, of all threads.
     """
     function = getattr(compiled(SOURCE), name)
     pointers = [
         c_int64(x) if isinstance(x, int) else c_void_p(None if x is None else x.data_ptr()) for x in arguments
     ]
-    length = dim if by_columns else rows
-    threads = max(1, min(torch.get_num_threads(), rows * dim // FEWEST, length))
-    edges = [length * part // threads for part in range(threads + 1)]
+    threads = max(1, min(torch.get_num_threads(), (numbers or rows * dim) // FEWEST, rows))
+    stops = [rows * part // threads for part in range(threads + 1)]
     out = torch.empty((threads if sums else 0, 2, dim), dtype=torch.float64)
+    added = [None if shape is None else torch.zeros((threads, *shape)) for shape in own]
+    scratch = torch.empty(threads, spare, dim) if spare else None
 
     def part(number: int) -> None:
-        some = (edges[number], edges[number + 1])
-        columns, lines = (some, (0, rows)) if by_columns else ((0, dim), some)
-        own = [c_void_p(row.data_ptr()) for row in out[number]] if sums else []
-        function(*map(c_int64, (dim, *columns, *lines)), *pointers, *own)
+        mine = list(out[number]) if sums else []
+        mine += [None if each is None else each[number] for each in added]
+        mine += [] if scratch is None else [scratch[number]]
+        ends = [c_void_p(None if x is None else x.data_ptr()) for x in (*mine, *[None] * after)]
+        function(*map(c_int64, (dim, stops[number], stops[number + 1])), *pointers, *ends)
 
     if threads == 1:
         part(0)
     else:
         list(_pool(threads).map(part, range(threads)))
-    return out.sum(0)
+    found = [*([out] if sums else []), *(each for each in added if each is not None)]
+    return [each[0] if threads == 1 else each.sum(0) for each in found]
 
 
 @cache
