@@ -1,4 +1,4 @@
-"""Time what a newcomer waits for: `python -m maintenance.first_prediction`, from a clone to a first prediction.
+"""Time what a newcomer waits for, from a clone to a prediction: `python -m maintenance.first_prediction`.
 
 The commands of the README run in a folder that did not exist, with a new environment and no cache of tlzoo;
 packages that pip has in its cache are not downloaded again unless `--no-cache` is given.
@@ -19,7 +19,7 @@ ROOT: Final = Path(__file__).parents[1]
 COMMANDS: Final = (
     "git clone --quiet {root} tlzoo",
     "{python} -m venv .venv",
-    ".venv/bin/python -m pip install --quiet --disable-pip-version-check {pip} -c tlzoo/constraints.txt ./tlzoo",
+    ".venv/bin/pip install --quiet --disable-pip-version-check {pip} -c tlzoo/constraints.txt ./tlzoo",
     ".venv/bin/tlzoo predict momentnet-all tlzoo/docs/tutorials/GaN.cif",
     ".venv/bin/tlzoo predict momentnet-all tlzoo/docs/tutorials/GaN.cif",
 )
