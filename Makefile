@@ -109,9 +109,15 @@ docs: setup
 	$(BIN)/python -m mkdocs build --strict
 
 # The wheel where nothing else is, with the lowest versions that pyproject.toml allows; warnings of those are not ours.
+# A large network is pulled from the clone.
+INSTALLED = cd $(BARE) && env -u PYTHONPATH -u TLZOO_CHECKPOINTS -u TLZOO_CHECKPOINTS_URL TLZOO_CACHE=cache $(abspath .venv-lowest/bin/tlzoo)
+
 test-lowest: $(LOWEST)
-	cd $(BARE) && env -u PYTHONPATH $(abspath .venv-lowest/bin/tlzoo) zoo list
-	cd $(BARE) && env -u PYTHONPATH $(abspath .venv-lowest/bin/tlzoo) predict cgcnn-bg semiconductors -o gaps.csv
+	$(INSTALLED) zoo list
+	$(INSTALLED) predict cgcnn-bg semiconductors -o gaps.csv
+	$(INSTALLED) predict alignn-fe semiconductors 2>&1 | grep 'tlzoo zoo pull alignn-fe --from PLACE'
+	$(INSTALLED) zoo pull alignn-fe --from $(abspath checkpoints)
+	$(INSTALLED) zoo verify
 	# without the one that asks matminer, an extra
 	.venv-lowest/bin/pytest -n auto --dist worksteal -W ignore tests/unit/data tests/unit/training tests/unit/evaluation \
 	  --ignore tests/unit/data/test_named.py
@@ -120,9 +126,13 @@ $(LOWEST): pyproject.toml constraints.txt $(SET_UP)
 	rm -rf dist $(BARE) .venv-lowest
 	mkdir -p $(BARE)
 	$(BIN)/python -m build --installer pip --outdir dist .
+	$(BIN)/python -m maintenance.distributions dist
 	$(BIN)/python -m maintenance.lowest > $(BARE)/constraints.txt
 	$(PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/python -m pip install --disable-pip-version-check -c $(BARE)/constraints.txt dist/*.whl pytest pytest-cov pytest-xdist beartype
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check -c $(BARE)/constraints.txt dist/*.tar.gz pytest pytest-cov pytest-xdist beartype
+	$(INSTALLED) zoo list > $(BARE)/of-sdist.txt
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	$(INSTALLED) zoo list | diff - $(BARE)/of-sdist.txt
 	@touch $@
 
 lint: setup

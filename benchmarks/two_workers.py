@@ -1,8 +1,9 @@
 """A screening by Ray with two workers, against one process: ``python -m benchmarks.two_workers``.
 
-On one machine, in turns, by the wall if it does nothing else. Of two pools the difference is taken: what a
-further crystal costs, without starting. What is lost is what two workers take beyond half of the time of one
-process; processor time, which a busy machine changes little, is that of the command and of all below it.
+On one machine, in turns. Of two pools the difference is taken: what a further crystal costs, without starting
+and warming up; of the differences, the median. Processor time is that of the command and of all below it, told
+apart by whose it is; a busy machine changes it little. What is lost of it, workers have spent on something else
+than one process. By the wall, which counts on a machine that does nothing else, what they waited is lost, too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -29,14 +31,16 @@ WAYS: Final = {
     "two processes": (2, ("--jobs", "2")),
     "Ray, two workers": (2, ("--jobs", "2", "--engine", "ray")),
 }
-EVERY: Final = 0.2  # seconds between two looks at the processes
+EVERY: Final = 0.1  # seconds between two looks at the processes, of which the last is lost
+# Whose processor time is.
+COMMAND, WORKERS, SERVICE = "command", "workers", "Ray's own"
 
 
 class Cost(NamedTuple):
-    """Seconds of a command: by the wall, and of processors."""
+    """Seconds of a command: by the wall, and of processors, by whose they are."""
 
     wall: float
-    cpu: float
+    cpu: dict[str, float]
 
 
 def cost(folder: Path, model: str, pool: Path, shard: int, options: Sequence[str]) -> Cost:
@@ -59,19 +63,53 @@ def cost(folder: Path, model: str, pool: Path, shard: int, options: Sequence[str
             if child.returncode:
                 said.seek(0)
                 raise RuntimeError(said.read().decode(errors="replace").strip()[-500:])
-    return Cost(time.monotonic() - begun, sum(used.values()))
+        whose = Counter[str]()
+        for who, spent in used.values():
+            whose[who] += spent
+    return Cost(time.monotonic() - begun, dict(whose))
 
 
-def seconds(process: psutil.Process) -> dict[int, float]:
-    """Return the processor seconds of a process and of all below it, by number."""
+def seconds(process: psutil.Process) -> dict[int, tuple[str, float]]:
+    """Return whose a process and all below it are, and their processor seconds, by number."""
     found = {}
-    try:
-        for each in (process, *process.children(recursive=True)):
-            times = each.cpu_times()
-            found[each.pid] = times.user + times.system
-    except psutil.NoSuchProcess:
-        pass
+    for each in (process, *_below(process)):
+        try:
+            times, words = each.cpu_times(), " ".join(each.cmdline())
+        except psutil.NoSuchProcess:
+            continue
+        found[each.pid] = (
+            COMMAND if each == process else WORKERS if _computes(words) else SERVICE,
+            times.user + times.system,
+        )
     return found
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _computes(words: str) -> bool:
+    """Whether a command line is that of a worker: of ours, or of an actor with shards to compute."""
+    ray = "/ray/" in words or words.startswith("ray::")
+    return not ray or ("ray::" in words and "MapWorker" in words)
+
+
+def further(few: Sequence[Cost], many: Sequence[Cost], crystals: int) -> dict[str, float]:
+    """Return the seconds of a million further crystals, by the wall and by whose: medians over the turns.
+
+    >>> one, two = Cost(3.0, {"command": 2.0}), Cost(5.0, {"command": 3.0, "workers": 0.5})
+    >>> further([one], [two], 1000)
+    {'wall': 2000.0, 'command': 1000.0, 'workers': 500.0, "Ray's own": 0.0, 'CPU': 1500.0}
+    """
+    pairs = list(zip(few, many, strict=True))
+    found = {"wall": [more.wall - less.wall for less, more in pairs]}
+    for who in (COMMAND, WORKERS, SERVICE):
+        found[who] = [more.cpu.get(who, 0.0) - less.cpu.get(who, 0.0) for less, more in pairs]
+    found["CPU"] = [sum(more.cpu.values()) - sum(less.cpu.values()) for less, more in pairs]
+    return {name: median(each) / crystals * 1e6 for name, each in found.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,26 +135,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     each = cost(folder, given.model, pool, given.shard, options)
                     found.setdefault((way, number), []).append(each)
     few, many = given.crystals
-    each = {
-        (way, kind): (
-            median(getattr(one, kind) for one in found[way, many])
-            - median(getattr(one, kind) for one in found[way, few])
-        )
-        / (many - few)
-        * 1e6
-        for way in WAYS
-        for kind in Cost._fields
-    }
-    print(
-        f"{'seconds per million further crystals':40}{'wall':>9}{'CPU':>9}{'lost, wall':>12}{'lost, CPU':>12}"
-    )
+    each = {way: further(found[way, few], found[way, many], many - few) for way in WAYS}
+    columns = list(each["one process"])
+    print(f"{'seconds per million further crystals':38}" + "".join(f"{name:>11}" for name in columns))
     for way, (workers, _) in WAYS.items():
-        wall, cpu = (each[way, kind] for kind in Cost._fields)
-        lost = (
-            wall * workers / each["one process", "wall"] - 1,
-            cpu / each["one process", "cpu"] - 1,
-        )
-        print(f"{way:40}{wall:9,.0f}{cpu:9,.0f}" + "".join(f"{100 * part:10.0f} %" for part in lost))
+        here, one = each[way], each["one process"]
+        lost = here["wall"] * workers / one["wall"] - 1, here["CPU"] / one["CPU"] - 1
+        print(f"{way:38}" + "".join(f"{here[name]:11,.0f}" for name in columns))
+        if workers > 1:
+            print(f"  lost: {100 * lost[0]:.0f} % by the wall, {100 * lost[1]:.0f} % of processors")
     return 0
 
 

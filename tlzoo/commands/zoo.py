@@ -83,7 +83,7 @@ def _list(card: Card, among: Catalogue) -> None:
         name = card.name if i == 0 else ""
         size = f"{card.bytes / 1e6:.1f} MB" if i == 0 else ""
         line = f"{name:24}{size:>8}  {card.called(target, unit)}: {card.score(target)}"
-        line += f"; {lacking}" if (lacking := library.find(card.name).lacking) else ""
+        line += f"; {lacking}" if i == 0 and (lacking := library.find(card.name).lacking) else ""
         say(line.replace("\n", " "))
 
 

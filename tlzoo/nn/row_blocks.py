@@ -105,8 +105,8 @@ class Blocks:
     ) -> Float[Tensor, "rows out"]:
         """Add the product of its rows and its weight for each network; return the total."""
         if self.size is None:
-            for block, each in zip(self.slices, weight, strict=True):
-                total[block].addmm_(rows[block], each)
+            for x, w, y in zip(self.split(rows), weight.unbind(), self.split(total), strict=True):
+                y.addmm_(x, w)
         else:
             self.view(total).baddbmm_(self.view(rows), weight)
         return total
@@ -117,12 +117,16 @@ class Blocks:
         """Return the product of its rows and its weight for each network."""
         if self.size is not None:
             return torch.bmm(self.view(rows), weight).flatten(0, 1)
-        return self.add_products(rows.new_zeros(len(rows), weight.shape[2]), rows, weight)
+        return self.linear(rows, weight.mT, None, self)
 
     @cached_property
     def sizes(self) -> list[int]:
         """How many rows each network has."""
         return [stop - start for start, stop in pairwise(self.starts)]
+
+    def split(self, rows: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+        """Return the rows of each network: views, made in one operation."""
+        return torch.split_with_sizes(rows, self.sizes, dim)
 
     @staticmethod
     def linear(
@@ -135,13 +139,13 @@ class Blocks:
         if blocks is None:
             return F.linear(rows, weight, bias)
         found = rows.new_empty(len(rows), weight.shape[1])
-        biases = weight if bias is None else bias
-        for block, w, b in zip(blocks.slices, weight, biases, strict=True):
-            x, y = rows[block], found[block]
-            if bias is None:
-                torch.mm(x, w.t(), out=y)
-            else:
-                torch.addmm(b, x, w.t(), out=y)
+        each = zip(blocks.split(rows), weight.mT.unbind(), blocks.split(found), strict=True)
+        if bias is None:
+            for x, w, y in each:
+                torch.mm(x, w, out=y)
+        else:
+            for (x, w, y), b in zip(each, bias.unbind(), strict=True):
+                torch.addmm(b, x, w, out=y)
         return found
 
     @staticmethod
@@ -158,6 +162,7 @@ class Blocks:
         if self.size is not None:
             return torch.bmm(self.view(left).transpose(1, 2), self.view(right))
         found = left.new_empty(len(self), left.shape[1], right.shape[1])
-        for block, each in zip(self.slices, found, strict=True):
-            torch.mm(left[block].t(), right[block], out=each)
+        each = zip(self.split(left.t(), 1), self.split(right), found.unbind(), strict=True)
+        for x, y, product in each:
+            torch.mm(x, y, out=product)
         return found

@@ -81,7 +81,7 @@ class Folder:
         return self.path / "work" / name
 
     def make(self) -> None:
-        """Make the directory.
+        """Make the directory; remove halves of files that killed processes left.
 
         Raises:
             UserError: It cannot be made.
@@ -91,6 +91,11 @@ class Folder:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.path} cannot be made: {error.strerror}; choose another --dir") from error
+        for path in self.path.glob("*/*.partial"):
+            # whoever writes it at this moment holds the claim
+            if (claim := Claim.of(self.path / "claims" / path.name.partition(".")[0])) is not None:
+                path.unlink(missing_ok=True)
+                claim.release()
 
     def rows(self) -> dict[str, Row]:
         """Return all results by the id of their run; a file is read once."""

@@ -241,7 +241,13 @@ class Task(pl.LightningModule):
         """Release or freeze groups; seed the epoch, so that a resumed run repeats the straight one."""
         self._freeze(self.current_epoch)
         self.train()
-        torch.manual_seed(distributed.seed(self.seed, self.current_epoch))
+        seed = distributed.seed(self.seed, self.current_epoch)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(
+                seed
+            )  # torch's own writes down where it was called: milliseconds
+        else:
+            torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:  # noqa: ARG002 (Lightning's signature)
         """Return the loss in the scaled space of the targets."""

@@ -501,6 +501,7 @@ def test_a_sample_of_the_papers_pool_is_out_of_all_that_is_not_tested(tmp_path):
         ),
         (lambda: Sampled(size=1), "size must be at least 2, .*, got 1"),
         (lambda: Sampled(base=Sampled()), "base must be a splitter with a test part of its own"),
+        (lambda: Sampled(base=ByTarget()), "take it the other way round: ByTarget with Sampled as base"),
         (
             lambda: Sampled(size=9, how="target").split(table()),
             "one target to choose by, got none; choose by",

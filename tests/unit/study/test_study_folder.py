@@ -46,6 +46,24 @@ def test_a_row_is_there_with_its_predictions_or_not_at_all(folder, monkeypatch):
     assert set(folder.rows()) == {"abc"}
 
 
+def test_halves_that_killed_processes_left_are_removed(folder):
+    """But not what is being written at this moment."""
+    (folder.path / "predictions").mkdir(exist_ok=True)
+    left = [
+        folder.path / name for name in ("predictions/abc.parquet.1234.partial", "rows/abc.json.5.partial")
+    ]
+    written = folder.path / "rows" / "def.json.6.partial"
+    for path in (*left, written):
+        path.write_text("{")
+    claim = folder.claim("def")
+    Folder(folder.path).make()
+    assert [path.exists() for path in (*left, written)] == [False, False, True]
+    claim.release()
+    folder.make()
+    assert not written.exists()
+    assert not list((folder.path / "claims").iterdir())
+
+
 def test_a_row_that_changed_is_read_again(folder):
     folder.write(ROW, None)
     assert folder.rows()["abc"]["val_mae"] == 1.5
