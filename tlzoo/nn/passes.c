@@ -7,6 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Compiled for one width, loops over it are of a known length. */
+#ifdef DIM
+#define KNOWN dim = DIM;
+#else
+#define KNOWN
+#endif
+
 #define WIDE 256
 #define ROW(array, row, width) ((array) + (size_t)(row) * (width) + k)
 #define COLUMNS for (int64_t k = 0; k < dim; k += WIDE)
@@ -117,6 +124,7 @@ void gated(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t
            const float *restrict shift, float *restrict m, float *restrict next, float *restrict message,
            float *restrict gates, float *restrict total, double *restrict sums, double *restrict squares,
            float *restrict spare) {
+    KNOWN
     if (sums) for (int64_t c = 0; c < dim; c++) sums[c] = squares[c] = 0.0;
     for (int64_t node = start, end; node < stop; node = end) {
         end = block_end(first, node, stop, most);
@@ -193,6 +201,7 @@ void gated_derivative(int64_t dim, int64_t start, int64_t stop, int64_t most, co
                       const float *restrict weight, float *restrict dm, float *restrict dy, float *restrict dends,
                       float *restrict dweight, float *restrict dvalues, float *restrict dresidual,
                       float *restrict spare) {
+    KNOWN
     for (int64_t node = start, end; node < stop; node = end) {
         end = block_end(first, node, stop, most);
         const int64_t begin = first[node], edges = first[end] - begin;
@@ -249,6 +258,7 @@ void gated_derivative(int64_t dim, int64_t start, int64_t stop, int64_t most, co
 /* Sums of share * x and share * x * x over the rows, in double precision. */
 void moments(int64_t dim, int64_t start, int64_t stop, const float *restrict x,
              const float *restrict share, double *restrict first, double *restrict second) {
+    KNOWN
     COLUMNS {
         const int width = WIDTH;
         double one[WIDE] = {0}, two[WIDE] = {0};
@@ -272,6 +282,7 @@ void moments(int64_t dim, int64_t start, int64_t stop, const float *restrict x,
 void affine(int64_t dim, int64_t start, int64_t stop, int64_t silu, const float *restrict x,
             const float *restrict residual, const int64_t *restrict index, const float *restrict scale,
             const float *restrict shift, float *restrict y) {
+    KNOWN
     COLUMNS {
         const int width = WIDTH;
         const float *s = scale + k, *b = shift + k;
@@ -295,6 +306,7 @@ void affine(int64_t dim, int64_t start, int64_t stop, int64_t silu, const float 
 void affine_sums(int64_t dim, int64_t start, int64_t stop, int64_t silu, const float *restrict x,
                  const float *restrict dy, const float *restrict scale, const float *restrict shift,
                  const float *restrict mean, double *restrict sums, double *restrict products) {
+    KNOWN
     COLUMNS {
         const int width = WIDTH;
         const float *s = scale + k, *b = shift + k, *centre = mean + k;
@@ -328,6 +340,7 @@ void affine_derivative(int64_t dim, int64_t start, int64_t stop, int64_t silu, c
                        const float *restrict dy, const float *restrict scale, const float *restrict shift,
                        const float *restrict share, const float *restrict by_x, const float *restrict constant,
                        float *restrict dx) {
+    KNOWN
     COLUMNS {
         const int width = WIDTH;
         const float *s = scale + k, *b = shift + k, *by = by_x + k, *plus = constant + k;

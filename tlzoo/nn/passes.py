@@ -8,9 +8,9 @@ rounding. None of them has a derivative of its own: layers call them in theirs.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ctypes import c_int64, c_void_p
+from ctypes import c_int64
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -107,7 +107,7 @@ class EdgeVectors(NamedTuple):
 
     def fits(self) -> bool:
         """Return whether functions in C do all that lies between two products of nodes at once."""
-        return _fits(self.y, self.weight) and self.weight.shape[1] % compiled(SOURCE).panel() == 0  # type: ignore[union-attr]
+        return _fits(self.y, self.weight) and self.weight.shape[1] % _panel() == 0
 
     def arguments(self) -> tuple[Tensor | None, ...]:
         """Return y, its index, what the different ones are multiplied to, or the weight that does it."""
@@ -182,7 +182,7 @@ def convolved_derivative(
 
 def panels(matrix: Float[Tensor, "inner columns"]) -> Float[Tensor, "panels inner width"]:
     """Return some columns after the others, as products in C read them."""
-    width = compiled(SOURCE).panel()  # type: ignore[union-attr]
+    width = _panel()
     return matrix.reshape(len(matrix), -1, width).transpose(0, 1).contiguous()
 
 
@@ -314,22 +314,19 @@ def _run(
     Returns:
         ``(2, dim)`` if there are sums, and what else was added up, of all threads.
     """
-    function = getattr(compiled(SOURCE), name)
-    pointers = [
-        c_int64(x) if isinstance(x, int) else c_void_p(None if x is None else x.data_ptr()) for x in arguments
-    ]
     threads = max(1, min(torch.get_num_threads(), (numbers or rows * dim) // FEWEST, rows))
-    stops = [rows * part // threads for part in range(threads + 1)]
     out = torch.empty((threads if sums else 0, 2, dim), dtype=torch.float64)
     added = [None if shape is None else torch.zeros((threads, *shape)) for shape in own]
-    scratch = torch.empty(threads, spare, dim) if spare else None
+    scratch = [torch.empty(threads, spare, dim)] if spare else []
+    pointers = [x if isinstance(x, int) else 0 if x is None else x.data_ptr() for x in arguments]
+    count = 3 + len(pointers) + 2 * sums + len(added) + len(scratch) + after
+    function = _function(name, dim, count)
 
     def part(number: int) -> None:
-        mine = list(out[number]) if sums else []
-        mine += [None if each is None else each[number] for each in added]
-        mine += [] if scratch is None else [scratch[number]]
-        ends = [c_void_p(None if x is None else x.data_ptr()) for x in (*mine, *[None] * after)]
-        function(*map(c_int64, (dim, stops[number], stops[number + 1])), *pointers, *ends)
+        mine = [*(out[number] if sums else ()), *(x if x is None else x[number] for x in (*added, *scratch))]
+        ends = [0 if x is None else x.data_ptr() for x in mine]
+        stops = (rows * each // threads for each in (number, number + 1))
+        function(dim, *stops, *pointers, *ends, *[0] * after)
 
     if threads == 1:
         part(0)
@@ -337,6 +334,21 @@ def _run(
         list(_pool(threads).map(part, range(threads)))
     found = [*([out] if sums else []), *(each for each in added if each is not None)]
     return [each[0] if threads == 1 else each.sum(0) for each in found]
+
+
+@cache
+def _function(name: str, dim: int, count: int) -> Callable[..., None]:
+    """Return a function in C of so many arguments, compiled for this width if it is one that networks have."""
+    own = dim % _panel() == 0
+    function = getattr((compiled(SOURCE, f"-DDIM={dim}") if own else None) or compiled(SOURCE), name)
+    # addresses and numbers alike: to wrap each by itself takes as long as a small pass
+    function.argtypes, function.restype = [c_int64] * count, None
+    return function  # type: ignore[no-any-return]
+
+
+def _panel() -> int:
+    """Return of what the widths are multiples that products in C take."""
+    return int(compiled(SOURCE).panel())  # type: ignore[union-attr]
 
 
 @cache
