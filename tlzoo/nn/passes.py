@@ -105,15 +105,16 @@ class EdgeVectors(NamedTuple):
     weight: Float[Tensor, "dim dim"]
     index: Tensor | None
 
-    def fits(self) -> bool:
-        """Return whether functions in C do all that lies between two products of nodes at once."""
-        return _fits(self.y, self.weight) and self.weight.shape[1] % _panel() == 0
-
     def arguments(self) -> tuple[Tensor | None, ...]:
         """Return y, its index, what the different ones are multiplied to, or the weight that does it."""
         if self.index is None:
             return self.y, None, None, panels(self.weight.t())
         return self.y, self.index, self.y @ self.weight.t(), None
+
+
+def at_once(*tensors: Tensor) -> bool:
+    """Return whether the functions that follow, of which torch has no equal, take such tensors."""
+    return _fits(*tensors) and all(x.shape[1] % _panel() == 0 for x in tensors)
 
 
 def convolved(
@@ -138,7 +139,18 @@ def convolved_at_once(
     """Return s + h of :func:`gated`, and y + SiLU(scale m + shift)."""
     following = ends.new_empty(len(edges.source), len(scale))
     nodes = tuple(ends.new_empty(len(ends), len(scale)) for _ in range(3))
-    given = (*_graph(edges, ends), *vectors.arguments(), None, scale, shift, None, following, *nodes, None, None)
+    given = (
+        *_graph(edges, ends),
+        *vectors.arguments(),
+        None,
+        scale,
+        shift,
+        None,
+        following,
+        *nodes,
+        None,
+        None,
+    )
     spare = max(BLOCK, edges.widest)
     _run("gated", *_size(nodes[0]), given, numbers=following.numel(), spare=spare)
     return nodes[2], following
@@ -150,7 +162,7 @@ def convolved_derivative(
     ends: Float[Tensor, "nodes four_dim"],
     edges: Edges,
     dtotal: Float[Tensor, "nodes dim"],
-    following: Sequence[Float[Tensor, "*edges dim"] | None],
+    following: Sequence[Float[Tensor, "..."] | None],
 ) -> tuple[Float[Tensor, "nodes four_dim"], Float[Tensor, "values dim"], Float[Tensor, "dim dim"]]:
     """Return derivatives by ends, y and weight.
 
@@ -235,7 +247,9 @@ def affine_sums(
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
     """Return the sums over the rows of the derivative by scale x + shift, and of that times x − mean."""
     if _fits(x, dy) and len(x):
-        sums = _run("affine_sums", *_size(x), (int(silu), x, dy, scale, shift, mean), sums=True)[0].to(x.dtype)
+        sums = _run("affine_sums", *_size(x), (int(silu), x, dy, scale, shift, mean), sums=True)[0].to(
+            x.dtype
+        )
         return sums[0], sums[1]
     slope = _slope(x, dy, scale, shift, silu=silu)
     return slope.sum(0), (x - mean).mul_(slope).sum(0)
@@ -338,7 +352,7 @@ def _run(
 
 @cache
 def _function(name: str, dim: int, count: int) -> Callable[..., None]:
-    """Return a function in C of so many arguments, compiled for this width if it is one that networks have."""
+    """Return a function in C of so many arguments, compiled for this width if networks are mostly so wide."""
     own = dim % _panel() == 0
     function = getattr((compiled(SOURCE, f"-DDIM={dim}") if own else None) or compiled(SOURCE), name)
     # addresses and numbers alike: to wrap each by itself takes as long as a small pass
