@@ -70,6 +70,7 @@ class EdgeGatedConv(nn.Module):
         """
         vectors = self._at_once(x, y, nodes, equal)
         if vectors is not None:
+            x = x.contiguous()
             found = (self._trained if torch.is_grad_enabled() else self._applied)(x, vectors, nodes, edges)
             return found if self.bn_edges is not None else (found[0], y)
         m = linear(y, self.edge_gate, edges.rows if equal is None else equal.rows)
@@ -193,15 +194,15 @@ class _EdgeGatedConv(torch.autograd.Function):
         dends, dy, dedge = passes.convolved_derivative(
             vectors, (m, message, gates), ends, ctx.edges, dtotal, following
         )
-        dbias, dweight = dends.sum(0).split(dim), (dends.t() @ x).split(dim)  # type: ignore[no-untyped-call]
-        dx = torch.addmm(dx, dends, weight)
+        dbias, dweight = dends.sum(0).split(dim), passes.multiplied_transposed(dends, x).split(dim)  # type: ignore[no-untyped-call]
+        dx = passes.multiplied(dends, weight, dx)
         return dx, dy, dedge, *[None] * 4, *dweight, *dbias, dbias[1].clone(), *by_nodes, *by_edges
 
 
 def _ends(x: Tensor, weight: Tensor, bias: Tensor, of_edges: Tensor) -> Tensor:
     """Return s, a, b and v of the nodes; a, which each edge gets once, has the bias of the edges in it."""
     bias[x.shape[1] : 2 * x.shape[1]] += of_edges
-    return torch.addmm(bias, x, weight.t())
+    return passes.multiplied(x, weight.t(), bias)
 
 
 class _Gated(torch.autograd.Function):
