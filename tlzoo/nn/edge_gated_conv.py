@@ -72,7 +72,7 @@ class EdgeGatedConv(nn.Module):
         if vectors is not None:
             x = x.contiguous()
             found = (self._trained if torch.is_grad_enabled() else self._applied)(x, vectors, nodes, edges)
-            return found if self.bn_edges is not None else (found[0], y)
+            return found[0], y if self.bn_edges is None else found[1]
         m = linear(y, self.edge_gate, edges.rows if equal is None else equal.rows)
         if equal is not None:
             m = equal.expand(m)
@@ -161,11 +161,11 @@ class _EdgeGatedConv(torch.autograd.Function):
         vectors = EdgeVectors(y, edge_weight, index)
         (m, message, gates, total), moments = passes.convolved(vectors, ends, edges, sums=len(of_norms) > 2)
         mean, variance = passes.moments(total, nodes.share)
-        node_norm = Statistics.of(mean, variance, *of_norms[:2], eps)
+        node_norm = Statistics.of(mean, variance, of_norms[0], of_norms[1], eps)
         results = [passes.affine(total, x, *node_norm[:2], silu=True)]
         kept, found = [*node_norm], [mean, variance * nodes.unbiased]
         if moments is not None:
-            edge_norm = Statistics.of(*moments, *of_norms[2:], eps)
+            edge_norm = Statistics.of(*moments, of_norms[2], of_norms[3], eps)
             results.append(passes.affine(m, y, *edge_norm[:2], silu=True, index=index))
             kept, found = [*kept, *edge_norm], [*found, moments[0], moments[1] * edges.rows.unbiased]
         ctx.nodes, ctx.edges, ctx.index = nodes, edges, index

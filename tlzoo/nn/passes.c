@@ -1,4 +1,4 @@
-/* Passes over the rows of a layer, each number read once: what torch does in some ten operations.
+/* Passes over the rows of a layer, each number read once, some with their matrix products: what torch does in ten operations.
  *
  * Rows are of `dim` floats; a call does rows `start` to `stop`, WIDE columns at a time, so that sums stay in the
  * nearest cache. */

@@ -1,8 +1,9 @@
-"""What a layer does to its rows between matrix products, as few passes over them.
+"""What a layer does to its rows between matrix products, and with them, as few passes over them.
 
 In fp32 on a CPU that has a compiler these are functions in C (``passes.c``), which read each number once.
 Elsewhere the same formulas are operations of torch, each of which goes over all rows. The two agree to
-rounding. None of them has a derivative of its own: layers call them in theirs.
+rounding. None of them has a derivative of its own: layers call them in theirs. Those with products among the
+passes are in C alone; where :func:`at_once` says no, layers do without.
 """
 
 from __future__ import annotations
