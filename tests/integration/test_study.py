@@ -493,7 +493,8 @@ def test_ctrl_c_ends_a_study_on_ray_and_ray_with_it(written, tmp_path):
     file, folder = written({"axes": axes, "tune": None}), Folder(tmp_path / "stopped")
     command = [*COMMAND, str(file), "--dir", str(folder.path), "--jobs", "2", "--backend", "ray"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        wait_for(lambda: len(folder.rows()) >= 1)
+        wait_for(lambda: len(folder.rows()) >= 1 or process.poll() is not None)
+        assert process.poll() is None, process.stderr.read()
         below = children(process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all in the foreground
         _, said = process.communicate()
