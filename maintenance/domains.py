@@ -23,8 +23,9 @@ from tlzoo.model.domain import Domain, read, shared_content
 
 ROOT: Final = Path(__file__).parents[1]
 SHARED: Final = "pretraining.structures.safetensors"
-# A key as one value, so that equal ones are found: hash of the formula, volume and shape.
-KEY: Final = np.dtype([("formulas", "u1", 5), ("volumes", "f2"), ("shapes", "f2", 4)])
+# A key as one value, so that equal ones are found: hash of the formula, volume and shape; and the how manyth
+# of equal keys it is, since some training crystals have the same.
+KEY: Final = np.dtype([("formulas", "u1", 5), ("volumes", "f2"), ("shapes", "f2", 4), ("copy", "<u2")])
 
 
 def known(folder: Path) -> dict[str, tuple[Card, Domain]]:
@@ -40,7 +41,7 @@ def known(folder: Path) -> dict[str, tuple[Card, Domain]]:
 
 
 def merged(sets: Mapping[str, StructureKeys]) -> bytes:
-    """Return the content of a file with the keys of all sets, each key once."""
+    """Return the content of a file with the keys of all sets, what they have in common once."""
     rows = {name: _rows(keys) for name, keys in sets.items()}
     every = np.unique(np.concatenate(list(rows.values())))
     keys = np.frombuffer(every.tobytes(), KEY)
@@ -51,11 +52,16 @@ def merged(sets: Mapping[str, StructureKeys]) -> bytes:
 
 
 def _rows(keys: StructureKeys) -> np.ndarray[Any, np.dtype[np.void]]:
-    """Return each key as its bytes."""
+    """Return each key as its bytes, none twice."""
     packed = np.zeros(len(keys), KEY)
     for name, values in keys.arrays.items():
         packed[name] = values
-    return packed.view(f"V{KEY.itemsize}")
+    _, first, group = np.unique(
+        np.sort(packed.view(f"V{KEY.itemsize}")), return_index=True, return_inverse=True
+    )
+    ordered = np.sort(packed.view(f"V{KEY.itemsize}")).view(KEY)
+    ordered["copy"] = np.arange(len(keys)) - first[group]
+    return ordered.view(f"V{KEY.itemsize}")
 
 
 def pin(folder: Path, card: Card, fields: Mapping[str, Beside]) -> None:
