@@ -169,8 +169,8 @@ def copied(source: Path, sha256: str, card: bytes) -> Path:
     except (FileNotFoundError, NotADirectoryError) as error:
         folder = source.parent  # or the file itself, or a clone
         near = [each for each in (folder.parent, folder / "checkpoints") if (each / source.name).is_file()]
-        meant = f"; did you mean the folder {near[0]}?" if near else ""
-        raise UserError(f"there is no file {source}{meant}") from error
+        there = f", but there is one in {near[0]}" if near else ""
+        raise UserError(f"there is no file {source}{there}") from error
     except OSError as error:
         raise UserError(f"{source} cannot be read: {error.strerror}") from error
 

@@ -108,7 +108,7 @@ def test_a_place_near_the_right_one(slim, below):
     slim = slim.rename(slim.with_name("checkpoints"))
     with pytest.raises(UserError) as refused:
         library.pulled("net", [str(slim / below if below else slim.parent)])
-    assert f"net.safetensors; did you mean the folder {slim}?" in str(refused.value)
+    assert f"net.safetensors, but there is one in {slim}. Name" in str(refused.value)
     assert "cannot be written" not in str(refused.value)
 
 
