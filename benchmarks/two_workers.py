@@ -1,9 +1,10 @@
 """A screening by Ray with two workers, against one process: ``python -m benchmarks.two_workers``.
 
-On one machine, in turns. Of two pools the difference is taken: what a further crystal costs, without starting
-and warming up; of the differences, the median. Processor time is that of the command and of all below it, told
-apart by whose it is; a busy machine changes it little. What is lost of it, workers have spent on something else
-than one process. By the wall, which counts on a machine that does nothing else, what they waited is lost, too.
+On one machine, in turns. Of two pools the difference is taken: what a further crystal costs, without
+starting and warming up; of the differences, the median. Processor time is that of the command and of all
+below it, told apart by whose it is; a busy machine changes it little. What is lost of it, workers have spent
+on something else than one process. By the wall, which counts on a machine that does nothing else, what they
+waited is lost, too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Every block of the documentation runs, in its order, as it stands.
 
 A document starts in a folder with ``configs``, a short run in ``runs/quickstart`` and what a reader has at
-hand: ``GaN.cif`` and the folder ``my_crystals``. Shell blocks go to bash, each Python block to an interpreter
-of its own, a YAML block to the file that its first line names.
+hand: ``GaN.cif``, there and where a clone has it, and the folder ``my_crystals``. Shell blocks go to bash,
+each Python block to an interpreter of its own, a YAML block to the file that its first line names.
 A block is left out only after ``<!-- not run: REASON -->``. Its commands begin with everything imported
 (``warm.py``); the short run is made by the command proper.
 """
@@ -66,7 +66,9 @@ def start(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str])
     """A folder as after `make quickstart`, with a shorter training, and crystals of one's own."""
     folder = tmp_path_factory.mktemp("start")
     shutil.copytree(ROOT / "configs", folder / "configs")
-    shutil.copy(ROOT / "docs" / "tutorials" / "GaN.cif", folder)
+    (folder / "docs" / "tutorials").mkdir(parents=True)
+    for place in (folder, folder / "docs" / "tutorials"):
+        shutil.copy(ROOT / "docs" / "tutorials" / "GaN.cif", place)
     labelled(folder / "my_crystals")
     commands = (block.text for block in blocks(QUICKSTART) if block.language == "sh")
     quickstart = next(text for text in commands if "--run_dir runs/quickstart" in text)

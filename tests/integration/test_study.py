@@ -303,7 +303,7 @@ def test_a_run_that_cannot_be_built_leaves_the_others_together(written, tlzoo, t
 COMMAND = [sys.executable, "-m", "tlzoo", "study", "run"]
 
 
-def wait_for(what, seconds=240):
+def wait_for(what, seconds=600):
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end

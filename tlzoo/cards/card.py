@@ -275,7 +275,7 @@ class Card(Record, frozen=True, kw_only=True):
         theory: By which method the labels of each target were had, such as ``PBE`` or ``measured``, as far as
             that is known.
         intervals: How wide intervals around predictions are, by target; empty if nobody has measured it.
-        rounded_from: SHA-256 of the weights' file before its matrices were rounded to 16 bits; empty if they
+        rounded_from: SHA-256 of the weights' file before its matrices were rounded to 16 bits; null if they
             were not.
     """
 
@@ -308,7 +308,7 @@ class Card(Record, frozen=True, kw_only=True):
     teacher: Teacher | None = None
     theory: dict[str, Text] = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
-    rounded_from: Sha256 | Literal[""] = ""
+    rounded_from: Sha256 | None = None
 
     def __post_init__(self) -> None:
         if not self.targets or len(self.units) != len(self.targets):

@@ -206,7 +206,7 @@ def receive(address: Address, weights: Path, card: bytes) -> None:
         path = weights.with_name(one.file)
         if path.exists():
             raise UserError(f"{redacted(address.card)} names {one.file} twice: it is no card of a model")
-        _save_beside(one, address.beside(one.file), lambda url, one=one: content(url, one.bytes), path)
+        _save_beside(one, address.beside(one.file), partial(content, limit=one.bytes), path)
 
 
 def place(folder: Path, fill: Callable[[Path], None]) -> None:

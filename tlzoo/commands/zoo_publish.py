@@ -114,7 +114,7 @@ def _refuse(to: str, *, private: bool, creators: Sequence[str]) -> None:
 
 
 def _of_run(
-    run: str, name: str | None, about: dict[str, str], shelf: Path, options: Mapping[str, Any]
+    run: str, name: str | None, about: Mapping[str, Any], shelf: Path, options: Mapping[str, Any]
 ) -> Card:
     """Make a checkpoint of a run in a folder, and list it if the folder has an index."""
     from tlzoo.zoo import publish as publishing

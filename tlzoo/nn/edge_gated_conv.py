@@ -69,79 +69,83 @@ class EdgeGatedConv(nn.Module):
             equal: Which edges have equal vectors.
         """
         vectors = self._at_once(x, y, nodes, equal)
-        if vectors is not None and torch.is_grad_enabled():
-            return self._trained(x, vectors, nodes, edges)
         if vectors is not None:
-            return self._applied(x, vectors, edges)
+            x = x.contiguous()
+            found = (self._trained if torch.is_grad_enabled() else self._applied)(x, vectors, nodes, edges)
+            return found if self.bn_edges is not None else (found[0], y)
         m = linear(y, self.edge_gate, edges.rows if equal is None else equal.rows)
         if equal is not None:
             m = equal.expand(m)
         if nodes.blocks is not None:
             # of several networks it is a view, which autograd does not let us overwrite
             m = m.clone()
-        ends = joined(x, (self.src_update, self.dst_gate, self.src_gate, self.dst_update), nodes)
-        total, m = _Gated.apply(m, ends, edges)  # type: ignore[no-untyped-call]
+        total, m = _Gated.apply(m, joined(x, self._of_nodes, nodes), edges)  # type: ignore[no-untyped-call]
         x = activated(total, self.bn_nodes, nodes, x)
         if self.bn_edges is not None:
             y = activated(m, self.bn_edges, edges.rows, y if equal is None else equal.expand(y))
         return x, y
 
+    @property
+    def _of_nodes(self) -> tuple[nn.Linear, ...]:
+        """What goes from each node: to itself, to the edges it is the target of, the source of, and along."""
+        return self.src_update, self.dst_gate, self.src_gate, self.dst_update
+
+    @property
+    def _norms(self) -> list[Any]:
+        return [self.bn_nodes] if self.bn_edges is None else [self.bn_nodes, self.bn_edges]
 
     def _at_once(self, x: Tensor, y: Tensor, nodes: Rows, equal: Equal | None) -> EdgeVectors | None:
-        """Return the vectors of the edges if the whole layer can be one operation; see :mod:`passes`.
+        """Return what the edges are computed of if functions in C can do the whole layer; else None.
 
-        That is where it is used as it mostly is: one network in fp32, in one process, all norms with
-        statistics of the batch if it is trained, or known ones if not.
+        They can as it mostly is used: one network in fp32, in one process, all norms with statistics of the
+        batch if it is trained, or with known ones if it is not.
         """
-        norms = [norm for norm in (self.bn_nodes, self.bn_edges) if norm is not None]
+        live = torch.is_grad_enabled()
         if (
             nodes.blocks is not None
             or not len(y)
-            or not all(isinstance(norm, BatchNorm) and norm.live == torch.is_grad_enabled() for norm in norms)
+            or not all(isinstance(norm, BatchNorm) and norm.live == live for norm in self._norms)
             or torch.is_autocast_enabled(x.device.type)
-            or (self.training and distributed.together() is not None)
+            or (live and distributed.together() is not None)
         ):
             return None
-        vectors = EdgeVectors(y.contiguous(), self.edge_gate.weight, equal.index if equal is not None else None)
-        return vectors if x.dtype == y.dtype and vectors.fits() else None
+        vectors = EdgeVectors(y.contiguous(), self.edge_gate.weight, None if equal is None else equal.index)
+        return vectors if passes.at_once(x, *vectors[:2]) else None
 
-    def _trained(
-        self, x: Tensor, vectors: EdgeVectors, nodes: Rows, edges: Edges
-    ) -> tuple[Tensor, Tensor]:
-        ends = (self.src_update, self.dst_gate, self.src_gate, self.dst_update)
-        norms: list[Any] = [norm for norm in (self.bn_nodes, self.bn_edges) if norm is not None]
-        weights = [each for name in ("weight", "bias") for layer in ends for each in (getattr(layer, name),)]
-        weights += [self.edge_gate.bias, *(each for norm in norms for each in (norm.weight, norm.bias))]
-        eps = self.bn_nodes.eps
-        result: tuple[Tensor, ...] = _EdgeGatedConv.apply(
-            x, vectors.y, vectors.weight, vectors.index, nodes, edges, eps, *weights
-        )  # type: ignore[no-untyped-call]
-        updated, *found = result
-        y = found.pop(0) if self.bn_edges is not None else vectors.y
-        BatchNorm.take_in(norms, found)
-        return updated, y
+    def _trained(self, x: Tensor, vectors: EdgeVectors, nodes: Rows, edges: Edges) -> tuple[Tensor, ...]:
+        weights = [getattr(layer, name) for name in ("weight", "bias") for layer in self._of_nodes]
+        weights += [self.edge_gate.bias, *(each for norm in self._norms for each in (norm.weight, norm.bias))]
+        given = (x, *vectors, nodes, edges, self.bn_nodes.eps, *weights)
+        result: tuple[Tensor, ...] = _EdgeGatedConv.apply(*given)  # type: ignore[no-untyped-call]
+        count = len(self._norms)
+        BatchNorm.take_in(self._norms, result[count:])
+        return result[:count]
 
-    def _applied(self, x: Tensor, vectors: EdgeVectors, edges: Edges) -> tuple[Tensor, Tensor]:
-        layers = (self.src_update, self.dst_gate, self.src_gate, self.dst_update)
-        weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
-        dim = x.shape[1]
-        bias[dim : 2 * dim] += self.edge_gate.bias
-        ends = torch.addmm(bias, x, weight.t())
-        of_nodes: Any = self.bn_nodes
-        if self.bn_edges is None:
+    def _applied(
+        self,
+        x: Tensor,
+        vectors: EdgeVectors,
+        nodes: Rows,  # noqa: ARG002 (as _trained)
+        edges: Edges,
+    ) -> tuple[Tensor, ...]:
+        weight, bias = (
+            torch.cat([getattr(layer, name) for layer in self._of_nodes]) for name in ("weight", "bias")
+        )
+        ends = _ends(x, weight, bias, self.edge_gate.bias)
+        of_nodes, *of_edges = (norm.known() for norm in self._norms)
+        if of_edges:
+            total, y = passes.convolved_at_once(vectors, ends, edges, *of_edges[0])
+        else:
             (_, _, _, total), _ = passes.convolved(vectors, ends, edges, sums=False)
             y = vectors.y
-        else:
-            of_edges: Any = self.bn_edges
-            total, y = passes.convolved_at_once(vectors, ends, edges, *of_edges.known())
-        return passes.affine(total, x, *of_nodes.known(), silu=True), y
+        return passes.affine(total, x, *of_nodes, silu=True), y
 
 
 class _EdgeGatedConv(torch.autograd.Function):
     """The whole layer with batch statistics; of the edges m alone is kept, beside what it was computed of."""
 
     @staticmethod
-    def forward(  # noqa: PLR0917 (autograd knows no keywords)
+    def forward(
         ctx: Any,  # noqa: ANN401 (torch has no type)
         x: Tensor,
         y: Tensor,
@@ -152,12 +156,8 @@ class _EdgeGatedConv(torch.autograd.Function):
         eps: float,
         *weights: Tensor,
     ) -> tuple[Tensor, ...]:
-        dim = x.shape[1]
-        weight, bias = torch.cat(weights[:4]), torch.cat(weights[4:8])
-        of_edges, *of_norms = weights[8:]
-        # of what an edge adds up: the part of its target has the bias of its own
-        bias[dim : 2 * dim] += of_edges
-        ends = torch.addmm(bias, x, weight.t())
+        weight, (of_edges, *of_norms) = torch.cat(weights[:4]), weights[8:]
+        ends = _ends(x, weight, torch.cat(weights[4:8]), of_edges)
         vectors = EdgeVectors(y, edge_weight, index)
         (m, message, gates, total), moments = passes.convolved(vectors, ends, edges, sums=len(of_norms) > 2)
         mean, variance = passes.moments(total, nodes.share)
@@ -181,23 +181,28 @@ class _EdgeGatedConv(torch.autograd.Function):
         dim, share = x.shape[1], ctx.nodes.share
         dx = torch.zeros_like(x) if dx is None else dx.contiguous()
         node_norm = Statistics(*kept[:4])
-        by_norms: list[Tensor | None] = [*node_norm.sums(total, dx, silu=True)]
-        constants = node_norm.through(*by_norms)
+        by_nodes = node_norm.sums(total, dx, silu=True)
+        constants = node_norm.through(*by_nodes)
         dtotal = passes.affine_derivative(total, dx, *node_norm[:2], share, *constants, silu=True)
+        by_edges: tuple[Tensor | None, ...] = (None,) * (len(kept) // 2 - 2)
         following: list[Tensor | None] = [None] * 5
-        if len(kept) > 4:
-            by_norms += [None, None]
-            if (dnext := others[0]) is not None:
-                dnext, edge_norm = dnext.contiguous(), Statistics(*kept[4:])
-                by_norms[2:] = edge_norm.sums(m, dnext, silu=True)
-                following = [dnext, *edge_norm[:2], *edge_norm.through(*by_norms[2:])]
+        if by_edges and others[0] is not None:
+            dnext, edge_norm = others[0].contiguous(), Statistics(*kept[4:])
+            by_edges = found = edge_norm.sums(m, dnext, silu=True)
+            following = [dnext, *edge_norm[:2], *edge_norm.through(*found)]
         vectors = EdgeVectors(y, edge_weight, ctx.index)
         dends, dy, dedge = passes.convolved_derivative(
             vectors, (m, message, gates), ends, ctx.edges, dtotal, following
         )
-        dbias, dweight = dends.sum(0).split(dim), (dends.t() @ x).split(dim)  # type: ignore[no-untyped-call]
-        dx = torch.addmm(dx, dends, weight)
-        return dx, dy, dedge, *[None] * 4, *dweight, *dbias, dbias[1], *by_norms
+        dbias, dweight = dends.sum(0).split(dim), passes.multiplied_transposed(dends, x).split(dim)  # type: ignore[no-untyped-call]
+        dx = passes.multiplied(dends, weight, dx)
+        return dx, dy, dedge, *[None] * 4, *dweight, *dbias, dbias[1].clone(), *by_nodes, *by_edges
+
+
+def _ends(x: Tensor, weight: Tensor, bias: Tensor, of_edges: Tensor) -> Tensor:
+    """Return s, a, b and v of the nodes; a, which each edge gets once, has the bias of the edges in it."""
+    bias[x.shape[1] : 2 * x.shape[1]] += of_edges
+    return passes.multiplied(x, weight.t(), bias)
 
 
 class _Gated(torch.autograd.Function):

@@ -148,10 +148,10 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class Statistics(NamedTuple):
-    """What normalises rows in a pass over them, and what of it the derivative needs, ``(dim,)`` each.
+    r"""What normalises rows in a pass over them, and what of it the derivative needs, ``(dim,)`` each.
 
     Attributes:
-        scale: What a row is multiplied with, :math:`\\gamma / \\sqrt{\\sigma^2 + \\epsilon}`.
+        scale: What a row is multiplied with, :math:`\gamma / \sqrt{\sigma^2 + \epsilon}`.
         shift: What is then added.
         mean: The mean.
         inverse: The inverse of the standard deviation.

@@ -57,16 +57,15 @@ static inline float slope_of(int64_t silu, float x, float scale, float shift, fl
     return dy * s * (1.0f + value * (1.0f - s));
 }
 
-/* out = start + a b for `rows` rows and `dim` columns, a multiple of PANEL: a is (rows, inner), b is in panels of
- * PANEL columns, each (inner, PANEL), and start is null or like out. With `row` and `step` the places of a may be those
- * of its transpose. */
+/* out = start + a b for ROWS rows and PANEL columns. Of a, row i and number p is at i * row + p * step; rows of b are
+ * `width` apart, those of out `dim`, those of start, which may be null, `next`. */
 #define TILE(NAME, ROWS) \
 static inline void NAME(int64_t inner, const float *a, int64_t row, int64_t step, const float *b, int64_t width, \
-                        const float *start, float *out, int64_t dim) { \
+                        const float *start, int64_t next, float *out, int64_t dim) { \
     vector sum[ROWS][2]; \
     _Pragma("GCC unroll 8") for (int i = 0; i < ROWS; i++) { \
-        sum[i][0] = start ? *(const vector *)(start + i * dim) : (vector){0}; \
-        sum[i][1] = start ? *(const vector *)(start + i * dim + LANES) : (vector){0}; \
+        sum[i][0] = start ? *(const vector *)(start + i * next) : (vector){0}; \
+        sum[i][1] = start ? *(const vector *)(start + i * next + LANES) : (vector){0}; \
     } \
     for (int64_t p = 0; p < inner; p++) { \
         const vector left = *(const vector *)(b + p * width), right = *(const vector *)(b + p * width + LANES); \
@@ -84,22 +83,39 @@ static inline void NAME(int64_t inner, const float *a, int64_t row, int64_t step
 TILE(tile, TALL)
 TILE(line, 1)
 
-static void product(int64_t rows, int64_t dim, const float *a, const float *b, const float *start, float *out) {
+/* out = start + a b; a is (rows, inner), b is in panels of PANEL columns, each (inner, PANEL). */
+static void product(int64_t rows, int64_t inner, int64_t dim, const float *a, const float *b, const float *start,
+                    int64_t next, float *out) {
     for (int64_t k = 0; k < dim; k += PANEL) {
-        const float *panel = b + k * dim, *from = start ? start + k : NULL;
+        const float *panel = b + k * inner, *from = start ? start + k : NULL;
         int64_t r = 0;
         for (; r + TALL <= rows; r += TALL)
-            tile(dim, a + r * dim, dim, 1, panel, PANEL, from ? from + r * dim : NULL, out + r * dim + k, dim);
+            tile(inner, a + r * inner, inner, 1, panel, PANEL, from ? from + r * next : NULL, next, out + r * dim + k, dim);
         for (; r < rows; r++)
-            line(dim, a + r * dim, dim, 1, panel, PANEL, from ? from + r * dim : NULL, out + r * dim + k, dim);
+            line(inner, a + r * inner, inner, 1, panel, PANEL, from ? from + r * next : NULL, next, out + r * dim + k, dim);
     }
 }
 
-/* sum += a^T b of `rows` rows. */
-static void outer(int64_t rows, int64_t dim, const float *a, const float *b, float *sum) {
+/* sum += a^T b; a is (rows, wide), b (rows, dim). */
+static void outer(int64_t rows, int64_t wide, int64_t dim, const float *a, const float *b, float *sum) {
     for (int64_t k = 0; k < dim; k += PANEL)
-        for (int64_t i = 0; i < dim; i += TALL)
-            tile(rows, a + i, 1, dim, b + k, dim, sum + i * dim + k, sum + i * dim + k, dim);
+        for (int64_t i = 0; i < wide; i += TALL)
+            tile(rows, a + i, 1, wide, b + k, dim, sum + i * dim + k, dim, sum + i * dim + k, dim);
+}
+
+/* The product of some rows; `next` is 0 if all start from the same numbers. */
+void multiplied(int64_t dim, int64_t start, int64_t stop, int64_t inner, const float *a, const float *b,
+                const float *from, int64_t next, float *out) {
+    KNOWN
+    product(stop - start, inner, dim, a + start * inner, b, from ? from + start * next : NULL, next, out + start * dim);
+}
+
+/* The sum over some rows, `most` at a time, which stay in the nearest caches. */
+void multiplied_transposed(int64_t dim, int64_t start, int64_t stop, int64_t most, int64_t wide, const float *a,
+                           const float *b, float *sum) {
+    KNOWN
+    for (; start < stop; start += most)
+        outer(stop - start < most ? stop - start : most, wide, dim, a + start * wide, b + start * dim, sum);
 }
 
 /* Columns of a panel: widths of what `product` and `outer` take are multiples of it. */
@@ -130,7 +146,7 @@ void gated(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t
         end = block_end(first, node, stop, most);
         const int64_t begin = first[node], edges = first[end] - begin;
         float *block = m ? m + begin * dim : spare;
-        if (weight) product(edges, dim, y + begin * dim, weight, NULL, block);
+        if (weight) product(edges, dim, dim, y + begin * dim, weight, NULL, 0, block);
         COLUMNS {
             const int width = WIDTH;
             float one[WIDE] = {0}, two[WIDE] = {0}, centre[WIDE] = {0};
@@ -249,8 +265,8 @@ void gated_derivative(int64_t dim, int64_t start, int64_t stop, int64_t most, co
             }
         }
         if (weight) {
-            outer(edges, dim, block, y + begin * dim, dweight);
-            if (dy) product(edges, dim, block, weight, dnext ? dnext + begin * dim : NULL, dy + begin * dim);
+            outer(edges, dim, dim, block, y + begin * dim, dweight);
+            if (dy) product(edges, dim, dim, block, weight, dnext ? dnext + begin * dim : NULL, dim, dy + begin * dim);
         }
     }
 }

@@ -98,22 +98,44 @@ class EdgeVectors(NamedTuple):
     Attributes:
         y: Those of all edges, or of the different ones alone.
         weight: Of the linear layer from y to e; its bias is in ``ends``.
-        index: Which of the different ones each edge has, ``(edges,)``; None if y is of all edges.
+        which: Which of the different ones each edge has, ``(edges,)``; None if y is of all edges.
     """
 
     y: Float[Tensor, "values dim"]
     weight: Float[Tensor, "dim dim"]
-    index: Tensor | None
-
-    def fits(self) -> bool:
-        """Return whether functions in C do all that lies between two products of nodes at once."""
-        return _fits(self.y, self.weight) and self.weight.shape[1] % _panel() == 0
+    which: Tensor | None
 
     def arguments(self) -> tuple[Tensor | None, ...]:
         """Return y, its index, what the different ones are multiplied to, or the weight that does it."""
-        if self.index is None:
+        if self.which is None:
             return self.y, None, None, panels(self.weight.t())
-        return self.y, self.index, self.y @ self.weight.t(), None
+        return self.y, self.which, multiplied(self.y, self.weight.t()), None
+
+
+def at_once(*tensors: Tensor) -> bool:
+    """Return whether the functions that follow, of which torch has no equal, take such tensors."""
+    return _fits(*tensors) and all(x.shape[1] % _panel() == 0 for x in tensors)
+
+
+def multiplied(
+    x: Float[Tensor, "rows inner"],
+    matrix: Float[Tensor, "inner columns"],
+    start: Float[Tensor, "*rows columns"] | None = None,
+) -> Float[Tensor, "rows columns"]:
+    """Return start + x matrix; a start of one row is that of all rows."""
+    out, (rows, dim) = x.new_empty(len(x), matrix.shape[1]), (len(x), matrix.shape[1])
+    following = 0 if start is None or start.dim() == 1 else dim
+    given = (matrix.shape[0], x.contiguous(), panels(matrix), start, following, out)
+    _run("multiplied", rows, dim, given)
+    return out
+
+
+def multiplied_transposed(
+    left: Float[Tensor, "rows wide"], right: Float[Tensor, "rows dim"]
+) -> Float[Tensor, "wide dim"]:
+    """Return leftᵀ right."""
+    wide, given = left.shape[1], (BLOCK, left.shape[1], left, right)
+    return _run("multiplied_transposed", *_size(right), given, own=[(wide, right.shape[1])])[0]
 
 
 def convolved(
@@ -138,7 +160,18 @@ def convolved_at_once(
     """Return s + h of :func:`gated`, and y + SiLU(scale m + shift)."""
     following = ends.new_empty(len(edges.source), len(scale))
     nodes = tuple(ends.new_empty(len(ends), len(scale)) for _ in range(3))
-    given = (*_graph(edges, ends), *vectors.arguments(), None, scale, shift, None, following, *nodes, None, None)
+    given = (
+        *_graph(edges, ends),
+        *vectors.arguments(),
+        None,
+        scale,
+        shift,
+        None,
+        following,
+        *nodes,
+        None,
+        None,
+    )
     spare = max(BLOCK, edges.widest)
     _run("gated", *_size(nodes[0]), given, numbers=following.numel(), spare=spare)
     return nodes[2], following
@@ -150,7 +183,7 @@ def convolved_derivative(
     ends: Float[Tensor, "nodes four_dim"],
     edges: Edges,
     dtotal: Float[Tensor, "nodes dim"],
-    following: Sequence[Float[Tensor, "*edges dim"] | None],
+    following: Sequence[Float[Tensor, ...] | None],
 ) -> tuple[Float[Tensor, "nodes four_dim"], Float[Tensor, "values dim"], Float[Tensor, "dim dim"]]:
     """Return derivatives by ends, y and weight.
 
@@ -163,11 +196,11 @@ def convolved_derivative(
         following: That by y + SiLU(scale m + shift); scale and shift, and by_x and constant of
             :func:`affine_derivative`; or five times None.
     """
-    (nodes, dim), every = dtotal.shape, vectors.index is None
+    (nodes, dim), every = dtotal.shape, vectors.which is None
     dnext, scale, shift, by_x, constant = following
     given = (*_graph(edges, ends), *kept, dtotal, dnext, scale, shift, edges.rows.share, by_x, constant)
     dy = torch.empty_like(vectors.y) if every else None
-    given = (*given, vectors.y, vectors.index, panels(vectors.weight) if every else None, None, dy)
+    given = (*given, vectors.y, vectors.which, panels(vectors.weight) if every else None, None, dy)
     values = None if every else vectors.y.shape
     own = [ends.shape, vectors.weight.shape if every else None, values, None if dnext is None else values]
     spare = max(BLOCK, edges.widest)
@@ -175,9 +208,8 @@ def convolved_derivative(
     if dy is not None:
         return found[0], dy, found[1]
     dvalues, *residual = found[1:]
-    by_product = dvalues @ vectors.weight
-    dy = by_product.add_(residual[0]) if residual else by_product
-    return found[0], dy, dvalues.t() @ vectors.y
+    dy = multiplied(dvalues, vectors.weight, *residual)
+    return found[0], dy, multiplied_transposed(dvalues, vectors.y)
 
 
 def panels(matrix: Float[Tensor, "inner columns"]) -> Float[Tensor, "panels inner width"]:
@@ -235,7 +267,9 @@ def affine_sums(
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
     """Return the sums over the rows of the derivative by scale x + shift, and of that times x − mean."""
     if _fits(x, dy) and len(x):
-        sums = _run("affine_sums", *_size(x), (int(silu), x, dy, scale, shift, mean), sums=True)[0].to(x.dtype)
+        sums = _run("affine_sums", *_size(x), (int(silu), x, dy, scale, shift, mean), sums=True)[0].to(
+            x.dtype
+        )
         return sums[0], sums[1]
     slope = _slope(x, dy, scale, shift, silu=silu)
     return slope.sum(0), (x - mean).mul_(slope).sum(0)
@@ -338,7 +372,7 @@ def _run(
 
 @cache
 def _function(name: str, dim: int, count: int) -> Callable[..., None]:
-    """Return a function in C of so many arguments, compiled for this width if it is one that networks have."""
+    """Return a function in C of so many arguments, compiled for this width if networks are mostly so wide."""
     own = dim % _panel() == 0
     function = getattr((compiled(SOURCE, f"-DDIM={dim}") if own else None) or compiled(SOURCE), name)
     # addresses and numbers alike: to wrap each by itself takes as long as a small pass

@@ -130,6 +130,8 @@ class Processes(Backend):
         return [link for link in self._workers if link not in self._busy]
 
     def _started(self) -> Connection:
+        ours: Connection
+        theirs: Connection
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs,), daemon=True)
         process.start()

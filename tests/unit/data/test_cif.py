@@ -533,6 +533,10 @@ def test_two_blocks_of_one_name_are_two_structures():
         lambda text: text.replace(
             "data_x\n", "# a 'comment\ndata_x\n_x \"a 'b' c\"\n_y 'a dog's life' # data_z\n"
         ),
+        lambda text: text.replace(
+            "data_x\n", "#\\#CIF_2.0\ndata_x\n_x '''It's \"so\"\nloop_\n_cell_length_a 9'''\n"
+        ),
+        lambda text: text.replace("data_x\n", '#\\#CIF_2.0\ndata_x\n_x """\n_cell_length_a 9\n;\n"""\n'),
     ],
 )
 def test_text_that_the_grammar_allows(change, tmp_path):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -115,6 +116,25 @@ def test_a_struct_column_of_parquet(tmp_path, salt):
     pq.write_table(table, tmp_path / "a.parquet")
     crystals = read(tmp_path / "a.parquet")
     np.testing.assert_allclose(crystals.frac_coords.reshape(3, 8, 3), [salt.frac_coords] * 3, atol=1e-12)
+
+
+def test_dicts_that_pandas_writes_into_a_csv(tmp_path, salt):
+    """They are there as Python shows them: quotes are single, and None is None."""
+    rows = {"of_pymatgen": salt.as_dict(), "of_jarvis": jarvis(salt)}
+    table = pd.DataFrame({"id": list(rows), "structure": list(rows.values()), "gap": [5.0, 5.1]})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    crystals = read(tmp_path / "a.csv", targets=["gap"])
+    assert crystals.ids.tolist() == list(rows)
+    np.testing.assert_allclose(crystals.frac_coords.reshape(2, 8, 3), [salt.frac_coords] * 2, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text", ["{'lattice': __import__('os')}", "{'sites', 'lattice'}", "{'sites': [", '{"a": 1,}}']
+)
+def test_texts_that_are_no_dict(text):
+    found = parse(text)
+    assert (found.sites, found.kind) == (None, "unreadable")
+    assert "JSONDecodeError" in found.message
 
 
 def test_lines_of_json_may_hold_other_breaks(tmp_path, salt):

@@ -65,9 +65,61 @@ def test_what_is_compiled_is_what_torch_computes(with_and_without, monkeypatch, 
             found += [passes.affine(x, more, *vectors[:2], silu=silu) for more in (None, dy)]
             found += passes.affine_sums(x, dy, *vectors[:3], silu=silu)
             found.append(passes.affine_derivative(x, dy, *vectors[:2], share, *vectors[2:], silu=silu))
-        return found
+        some = torch.arange(EDGES) // 2
+        return [*found, passes.affine(x, dy, *vectors[:2], silu=True, index=some)]
 
     torch.testing.assert_close(*with_and_without(compute), rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("updates", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("dim", [32, 64, 288])
+def test_a_layer_at_once_is_the_layer_in_parts(with_and_without, monkeypatch, dim, shared, updates, threads):
+    """Results, derivatives and running statistics of training, and results of inference."""
+    monkeypatch.setattr(passes, "FEWEST", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    edges, nodes, calls = graph(), Rows.of(torch.arange(1.0, NODES + 1)), []
+    equal = Equal.of(torch.arange(EDGES) % 20 / 20, edges.rows) if shared else None
+    at_once = EdgeGatedConv._at_once
+    monkeypatch.setattr(EdgeGatedConv, "_at_once", lambda *given: calls.append(at_once(*given)) or calls[-1])
+
+    def compute():
+        torch.manual_seed(0)
+        conv = EdgeGatedConv(dim=dim, update_edges=updates)
+        for parameter in conv.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        x, y = (
+            random(NODES, dim).requires_grad_(),
+            random(20 if shared else EDGES, dim, seed=1).requires_grad_(),
+        )
+        results = conv(x, y, nodes, edges, equal)[: 1 + updates]
+        sum((each * random(*each.shape, seed=2)).sum() for each in results).backward()
+        # that of the bias of s is nothing but rounding: a norm takes the mean away
+        found = [each.grad for name, each in conv.named_parameters() if name != "src_update.bias"]
+        found += [*results, x.grad, y.grad, *conv.buffers()]
+        with torch.no_grad():
+            found += conv.eval()(x, y, nodes, edges, equal)
+        return [each.detach() for each in found]
+
+    mine, theirs = with_and_without(compute)
+    assert [each is None for each in calls] == [False, False, True, True]
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+def test_a_layer_in_parts_where_it_cannot_be_at_once():
+    """Frozen norms among trained ones, and derivatives with known statistics."""
+    edges, nodes = graph(), Rows.of(torch.ones(NODES))
+    conv = EdgeGatedConv(dim=32)
+    x, y = random(NODES, 32), random(EDGES, 32, seed=1)
+    conv.bn_edges.eval()
+    assert conv._at_once(x, y, nodes, None) is None
+    assert conv.eval()._at_once(x, y, nodes, None) is None
+    before = [each.clone() for each in conv.buffers()]
+    sum(each.sum() for each in conv(x, y, nodes, edges)).backward()
+    assert conv.edge_gate.weight.grad.abs().max() > 0
+    assert all(map(torch.equal, before, conv.buffers()))
 
 
 def test_gates_far_from_zero_and_what_is_no_number(with_and_without):

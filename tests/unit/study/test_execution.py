@@ -200,6 +200,25 @@ def test_what_goes_alone_keeps_the_others_together(run, six, monkeypatch):
     assert progress.done == 6
 
 
+class Forgetful(Pretended):
+    """Loses what it is given first."""
+
+    def finished(self):
+        if not self.done:
+            self.done.append("lost")
+            return [Returned([self.jobs.pop(0)], [], most=1)]
+        return super().finished()
+
+
+@pytest.mark.parametrize("trivial", [True, False])
+def test_what_is_lost_is_given_again_within_the_limit(run, tmp_path, trivial):
+    file = tmp_path / "l.yaml"
+    file.write_text(STUDY.replace("key: seed", "key: data.seed") + f"baselines: {str(trivial).lower()}\n")
+    backend = Forgetful()
+    run(backend, study=load(file), limit=2)
+    assert [each for each in backend.done[1:] if len(each) > 1] == FIRST[:2]
+
+
 class Shrinking(Pretended):
     """Has room for less after the first run."""
 

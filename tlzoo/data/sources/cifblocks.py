@@ -1,7 +1,7 @@
 """The grammar of CIF: from text to blocks of values by tag.
 
 That of CIF 1.1 (International Tables for Crystallography G, chapter 2.2), with tags in any case, and with the
-dots that newer dictionaries write for underscores.
+dots that newer dictionaries write for underscores; of CIF 2.0 texts between three quotes besides.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ TOKEN = re.compile(
     r"|\#[^\n]*"
     r"|(?P<bare>\S+)",
     re.MULTILINE | re.DOTALL,
+)
+# What CIF 2.0, which a file names in its first line, adds: texts of several lines between three quotes.
+TRIPLED = re.compile(
+    r"\'\'\'(?P<tripled>.*?)\'\'\'|\"\"\"(?P<doubled>.*?)\"\"\"|" + TOKEN.pattern, TOKEN.flags
 )
 TAGS = re.compile(r"^[ \t]*(?:loop_\s+)?_[a-z]", re.MULTILINE | re.IGNORECASE)
 KEYWORDS = {"data_", "save_", "loop_", "stop_", "globa"}  # by five letters
@@ -87,7 +91,8 @@ def blocks(text: str) -> list[Block]:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     builder = _Builder()
     end = 0
-    for token in TOKEN.finditer(text):
+    grammar = TRIPLED if text.startswith(r"#\#CIF_2") else TOKEN
+    for token in grammar.finditer(text):
         kind = token.lastgroup
         if kind is None:  # a comment
             continue

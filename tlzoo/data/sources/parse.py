@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import codecs
 import json
 import os
@@ -11,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -247,8 +248,22 @@ def _from_text(text: str, *, is_named_cif: bool) -> Structure | Sites:
             raise _BadStructureError("unreadable", "is named as a CIF, but holds a POSCAR: name it .vasp")
         return _from_poscar(text)
     if text.lstrip().startswith("{"):
-        return _from_dict(json.loads(text))
+        return _from_dict(_dict(text))
     return read_cif(text) if is_named_cif or is_cif(text) else _from_poscar(text)
+
+
+def _dict(text: str) -> Mapping[str, Any]:
+    """Return the dict of a text: of JSON, or as Python shows it, which pandas writes into a CSV."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        try:
+            value = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError):
+            value = None
+        if not isinstance(value, Mapping):
+            raise
+    return cast("Mapping[str, Any]", value)
 
 
 def decoded(data: bytes) -> str:
