@@ -511,9 +511,10 @@ def test_a_property_that_ends_at_0_is_never_less(head, finetune, few, work):
         work / "metals.parquet"
     )
     folder = work / f"metals-{len(head)}"
-    answer = finetune(work / "metals.parquet", folder, *head, "--learning-rates", 1e-2, "--no-frozen")
+    frozen = ["--no-frozen"] if head else []
+    answer = finetune(work / "metals.parquet", folder, *head, "--learning-rates", 1e-2, *frozen)
     assert answer.code == 0, answer.err
-    assert "no training label is below 0" in answer.out
+    assert "no label is below 0" in answer.out
     said = pd.read_csv(folder / "test-predictions.csv")
     for side in ("transfer", "scratch"):
         assert (
@@ -523,6 +524,11 @@ def test_a_property_that_ends_at_0_is_never_less(head, finetune, few, work):
         assert said[side].min() >= 0
         card = json.loads(next((folder / side).glob("*/model.json")).read_text())
         assert card["spec"]["head"]["init_args"]["minimum"] == 0
+    if not head:
+        assert said["frozen"].min() >= 0
+        assert pd.read_csv(folder / "frozen" / "predictions.csv")["prediction"].min() == 0
+        kept = load(folder / "frozen").predict(crystals)["band_gap"]
+        assert kept.min() == 0
 
 
 def test_a_new_head_is_nothing_as_it_is(done):

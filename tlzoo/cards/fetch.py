@@ -114,6 +114,10 @@ class Address(NamedTuple):
         return re.sub(r"[^\w.-]", "_", stem).lstrip(".")[:NAME_LIMIT] or "model"
 
 
+class CacheError(UserError):
+    """The cache cannot be written, wherever a model comes from."""
+
+
 def offline() -> bool:
     """Whether ``TLZOO_OFFLINE`` forbids to ask the network."""
     return os.environ.get("TLZOO_OFFLINE", "0") not in {"", "0"}
@@ -156,16 +160,24 @@ def copied(source: Path, sha256: str, card: bytes) -> Path:
     """Return weights of a file, copied into the cache with a card, and what it names beside them.
 
     Raises:
-        UserError: There is no such file, it has another hash, or the cache cannot be written.
+        CacheError: The cache cannot be written.
+        UserError: There is no such file, it cannot be read, or has another hash.
     """
     weights = cache() / sha256 / source.name
+    try:
+        file = source.open("rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        folder = source.parent  # or the file itself, or a clone
+        near = [each for each in (folder.parent, folder / "checkpoints") if (each / source.name).is_file()]
+        there = f", but there is one in {near[0]}" if near else ""
+        raise UserError(f"there is no file {source}{there}") from error
+    except OSError as error:
+        raise UserError(f"{source} cannot be read: {error.strerror}") from error
 
     def fill(new: Path) -> None:
         copy = new / source.name
-        try:
-            shutil.copyfile(source, copy)
-        except FileNotFoundError as error:
-            raise UserError(f"there is no file {source}") from error
+        with copy.open("wb") as written:
+            shutil.copyfileobj(file, written)
         if (found := _sha256(copy)) != sha256:
             raise UserError(
                 f"{source} is not the file that the card pins: its SHA-256 is {found[:12]}…, wanted "
@@ -175,7 +187,8 @@ def copied(source: Path, sha256: str, card: bytes) -> Path:
         for one in named_by(json.loads(card)):
             _save_beside(one, source.with_name(one.file), one.read, new / one.file)
 
-    place(weights.parent, fill)
+    with file:
+        place(weights.parent, fill)
     return weights
 
 
@@ -200,7 +213,7 @@ def place(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make and fill a folder that appears complete or not at all; what was there before is replaced.
 
     Raises:
-        UserError: It cannot be written.
+        CacheError: It cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -217,7 +230,7 @@ def place(folder: Path, fill: Callable[[Path], None]) -> None:
                 if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                     raise
     except OSError as error:
-        raise UserError(
+        raise CacheError(
             f"{folder} cannot be written: {error.strerror or error}; make room, or set TLZOO_CACHE to a "
             "folder on another disk"
         ) from error

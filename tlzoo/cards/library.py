@@ -54,14 +54,16 @@ class Shelved(NamedTuple):
         if self.entry:
             return self.entry.where
         there = self.path.is_file() or self.card.package
-        return str(self.path if there else mirrors.kept(self.card, self.text) or self.path)
+        if there or (kept := mirrors.kept(self.card, self.text)):
+            return str(self.path if there else kept)
+        return next(iter(mirrors.offers(self.card)), str(self.path))
 
     @property
     def lacking(self) -> str:
         """What keeps it from being used, and what to do; empty if nothing does."""
         if self.card.package:
             return self.card.package.lacking
-        there = self.entry or Path(self.where).is_file() or mirrors.places()
+        there = self.entry or "://" in (where := self.where) or Path(where).is_file()
         return "" if there else mirrors.lacking(self.card)
 
     @property
@@ -299,8 +301,12 @@ def pulled(name: str, places: Sequence[str]) -> Path:
     """Return the weights of a checkpoint, from one of these places if they are not on this machine.
 
     Raises:
-        UserError: There is no such checkpoint, or none of the places has them.
+        UserError: There is no such checkpoint, it comes from elsewhere, or none of the places has them.
     """
+    if is_elsewhere(name) or (found := find(name)).entry or found.card.package:
+        raise UserError(
+            f"{name} does not come from a place of your choice, leave --from out: tlzoo zoo pull {name}"
+        )
     return _weights(name, places)
 
 

@@ -7,10 +7,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from tlzoo.cards import fetch
 from tlzoo.cards.card import Card
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, redacted
 
 VARIABLE: Final = "TLZOO_CHECKPOINTS_URL"
 HOW: Final = (
@@ -22,6 +24,18 @@ HOW: Final = (
 def places() -> list[str]:
     """Return the folders and addresses that ``TLZOO_CHECKPOINTS_URL`` names, in order."""
     return [place.strip() for place in os.environ.get(VARIABLE, "").split(",") if place.strip()]
+
+
+def offers(card: Card) -> list[str]:
+    """Return where ``TLZOO_CHECKPOINTS_URL`` may have them: folders are looked into, servers not asked."""
+    file = f"{card.name}{fetch.SUFFIX}"
+    found = []
+    for place in places():
+        if (folder := _folder(place)) is None:
+            found += [] if fetch.offline() else [redacted(f"{place.rstrip('/')}/{file}")]
+        elif (folder / file).is_file():
+            found.append(str(folder / file))
+    return found
 
 
 def command(card: Card) -> str:
@@ -52,7 +66,8 @@ def pulled(card: Card, text: bytes, named: Sequence[str] = ()) -> Path:
         named: Folders and addresses; by default those of ``TLZOO_CHECKPOINTS_URL``.
 
     Raises:
-        UserError: No place is known, or none has them; the message says what to do.
+        UserError: No place is known, none has them, or the cache cannot be written; the message says what to
+            do.
     """
     if there := kept(card, text, named):
         return there
@@ -60,6 +75,8 @@ def pulled(card: Card, text: bytes, named: Sequence[str] = ()) -> Path:
     for place in named or places():
         try:
             return _from(place, card, text)
+        except fetch.CacheError:
+            raise
         except UserError as error:
             problems.append(str(error))
     where = f"the weights of {card.name} ({card.bytes / 1e6:.1f} MB)"
@@ -74,7 +91,13 @@ def pulled(card: Card, text: bytes, named: Sequence[str] = ()) -> Path:
 def _from(place: str, card: Card, text: bytes) -> Path:
     """Return the weights that one place has."""
     file = f"{card.name}{fetch.SUFFIX}"
-    if "://" in place:
-        address = fetch.Address.parse(f"{place.rstrip('/')}/{file}#sha256={card.sha256}")
-        return fetch.fetch(address, card=text)
-    return fetch.copied(Path(place).expanduser() / file, card.sha256, text)
+    if folder := _folder(place):
+        return fetch.copied(folder / file, card.sha256, text)
+    return fetch.fetch(fetch.Address.parse(f"{place.rstrip('/')}/{file}#sha256={card.sha256}"), card=text)
+
+
+def _folder(place: str) -> Path | None:
+    """Return the folder that a place is, None for a server."""
+    if place.startswith("file://"):
+        return Path(url2pathname(urlsplit(place).path))
+    return None if "://" in place else Path(place).expanduser()

@@ -190,7 +190,8 @@ def pull(name: str, *, places: Sequence[str] = ()) -> int:
             an address; the first of several that has them is taken. By default those that
             TLZOO_CHECKPOINTS_URL names.
     """
-    weights = library.pulled(name, places) if places else library.locate(name)
+    named = [place for place in map(str.strip, places) if place]
+    weights = library.pulled(name, named) if named else library.locate(name)
     say(str(weights))
     if base := library.weights_of_base(weights):
         say(f"{base}: what it is a difference to")

@@ -154,12 +154,14 @@ def read(weights: Path, card: Mapping[str, Any]) -> Domain:
         return Domain.unknown("its card names no file of them, as that of an older version")
     files = {name: weights.with_name(one.file) for name, one in pinned.items()}
     missing = {name: path for name, path in files.items() if not path.is_file()}
-    if missing:
-        names = " and ".join(map(str, missing.values()))
-        domain = Domain.unknown(f"{names} is missing beside its weights")
+    reason = f"{' and '.join(map(str, missing.values()))} is missing beside its weights"
+    if DOMAIN in missing:
+        domain = Domain.unknown(reason)
     else:
         domain = Domain.parse(pinned[DOMAIN].read(files[DOMAIN]), files[DOMAIN])
-    if KEYS not in files or KEYS in missing:
+    if KEYS in missing:
+        return replace(domain, reason=reason)
+    if KEYS not in files:
         return domain
     own = card["training"]["train"]["ids_sha256"]
     return replace(domain, keys=shared_keys(pinned[KEYS].read(files[KEYS]), files[KEYS], own))

@@ -103,6 +103,8 @@ def _said(model: str, domain: Domain, table: Mapping[str, NDArray[Any]]) -> Iter
         )
     if not domain.measures:
         yield f"how far crystals are from what {model} has learned from is not known: {domain.reason}"
+    elif domain.keys is None and domain.reason:
+        yield f"whether {model} has learned from any of them is not known: {domain.reason}"
 
 
 def _named(ids: NDArray[Any]) -> str:

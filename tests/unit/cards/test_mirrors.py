@@ -103,6 +103,48 @@ def test_no_place_has_them(slim, server, tmp_path, monkeypatch):
     assert not (tmp_path / "cache").exists() or not any((tmp_path / "cache").rglob("net*"))
 
 
+@pytest.mark.parametrize("below", ["", "net.safetensors"], ids=["a clone", "the file"])
+def test_a_place_near_the_right_one(slim, below):
+    slim = slim.rename(slim.with_name("checkpoints"))
+    with pytest.raises(UserError) as refused:
+        library.pulled("net", [str(slim / below if below else slim.parent)])
+    assert f"net.safetensors, but there is one in {slim}. Name" in str(refused.value)
+    assert "cannot be written" not in str(refused.value)
+
+
+def test_a_folder_as_an_address(slim):
+    folder = slim.rename(slim.with_name("my clone"))
+    assert_all_is_there(library.pulled("net", [folder.as_uri()]))
+
+
+def test_a_cache_that_cannot_be_written_is_no_matter_of_places(slim, tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("TLZOO_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError) as refused:
+        library.pulled("net", [str(slim), str(slim)])
+    assert str(refused.value).count("cannot be written") == 1
+    assert "set TLZOO_CACHE" in str(refused.value)
+    assert "Name another place" not in str(refused.value)
+
+
+def test_where_they_will_come_from(slim, server, tmp_path, monkeypatch):
+    monkeypatch.setenv(mirrors.VARIABLE, str(tmp_path / "none"))
+    assert library.find("net").lacking, "a folder that has them not is no help"
+    monkeypatch.setenv(mirrors.VARIABLE, f"{tmp_path / 'none'},{server}")
+    found = library.find("net")
+    assert (found.lacking, found.where) == ("", f"{server}/net.safetensors")
+    monkeypatch.setenv("TLZOO_OFFLINE", "1")
+    assert library.find("net").lacking
+    monkeypatch.setenv(mirrors.VARIABLE, f"{server},{slim}")
+    found = library.find("net")
+    assert (found.lacking, found.where) == ("", str(slim / "net.safetensors"))
+
+
+def test_what_has_a_place_of_its_own(slim):
+    with pytest.raises(UserError, match=r"^hf:me/net .*leave --from out: tlzoo zoo pull hf:me/net$"):
+        library.pulled("hf:me/net", [str(slim)])
+
+
 def test_without_what_the_card_names_they_come_all_the_same(slim, caplog):
     (slim / "net.domain.safetensors").write_bytes(b"something else")
     pulled = library.pulled("net", [str(slim)])

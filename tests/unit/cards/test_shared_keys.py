@@ -10,6 +10,7 @@ import pytest
 from maintenance import domains
 from tlzoo.cards import library
 from tlzoo.cards.beside import DOMAIN, KEYS, Beside
+from tlzoo.model import trust
 from tlzoo.model.domain import read
 
 NAMES = ("cgcnn-bg", "cgcnn-gv", "momentnet-u")
@@ -41,6 +42,23 @@ def folder(tmp_path):
         del card[KEYS]
         (tmp_path / f"{name}.json").write_text(json.dumps(card))
     return tmp_path
+
+
+@pytest.mark.parametrize("gone", ["keys", "both"])
+def test_of_files_that_were_not_copied_along(folder, gone):
+    before = known(folder, "cgcnn-bg")[1]
+    (folder / domains.SHARED).unlink()
+    if gone == "both":
+        (folder / "cgcnn-bg.domain.safetensors").unlink()
+    domain = known(folder, "cgcnn-bg")[1]
+    assert domain.keys is None
+    assert domain.measures == (gone == "keys"), "distances need no keys"
+    table = {"id": np.array(["a"]), "trust": np.array(["like training"]), "unseen": np.array([""]), "d": None}
+    said = trust.said("cgcnn-bg", domain, table)
+    assert f"{domains.SHARED} is missing beside its weights" in said
+    if gone == "keys":
+        assert domain.usual == before.usual
+        assert said.startswith("whether cgcnn-bg has learned from any of them is not known: ")
 
 
 def test_they_know_the_same_as_before(folder, capsys):

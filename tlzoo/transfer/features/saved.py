@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -196,6 +197,12 @@ class SavedFeatures(Predictor):
         """What it has learned from."""
         return Domain.of(self.known, points=len(self.known))
 
+    @property
+    def least(self) -> float:
+        """The smallest value that is possible, -inf for no limit."""
+        minimum = self.card.get("minimum")
+        return -inf if minimum is None else float(minimum)
+
     def _answers(self, mean: Values, deviation: Values) -> dict[str, Values]:
         half = self.half_width(deviation, "0.9")
         deviation = self.half_width(deviation, "0.68")
@@ -236,7 +243,7 @@ class SavedFeatures(Predictor):
         weights = np.array([part.weight for part in self.parts])
         means, deviations = (np.stack(each) for each in zip(*told, strict=True))
         mean, deviation = mixture(means, deviations, weights)
-        return mean, deviation, standardised(self.parts, features)
+        return np.maximum(mean, self.least), deviation, standardised(self.parts, features)
 
     def _bases(self, features: Sequence[Values], crystals: Crystals | None) -> list[Bases]:
         """Return what predictions start from, for each part."""
@@ -346,6 +353,8 @@ def _check(card: Mapping[str, Any]) -> None:
         isinstance(elements, list) and all(isinstance(e, str) for e in elements)
     ):
         wrong.append("elements")
+    if not isinstance(card.get("minimum"), int | float | None):
+        wrong.append("minimum")
     if "calibration" in card and not all(
         isinstance(card["calibration"]["widths"][level], int | float) for level in ("0.68", "0.9")
     ):

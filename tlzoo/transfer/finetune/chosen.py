@@ -113,7 +113,8 @@ class Chosen(Composite):
             values = shares[FROZEN] * values + shares[NETWORK] * table[target].astype(np.float64)
             spread = [table[f"{target}_spread"]] if self.network.others else []
         half = self.record.half_widths[level]
-        columns = (values, *spread, values - half, values + half)
+        # less than nature allows no crystal can have
+        columns = (values, *spread, np.maximum(values - half, self.frozen.least), values + half)
         return dict(zip(self.columns, columns, strict=True)), embedding
 
 

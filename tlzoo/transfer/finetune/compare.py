@@ -240,13 +240,13 @@ class Comparison:
             _tell_of_kin(starts, data.units[0], say)
         labels = data.target_values(np.arange(len(data.crystals))).numpy()[:, 0]
         classes = are_classes(labels)
-        learned = labels[data.split.train]
-        minimum = None if classes else end(learned)
+        minimum = None if classes else end(labels, data.split.train)
         experiments = plan(request, starts, row, data.targets, classes=classes, minimum=minimum)
         if experiments.classes:
             say(_classes(data, labels))
-        elif minimum is not None:
-            say(f"no training label is below 0, and {np.sum(learned == 0)} are 0: no prediction is below 0")
+        elif minimum is not None and experiments.least == minimum:
+            zeros = np.sum(labels[data.split.train] == minimum)
+            say(f"no label is below 0, and {zeros} to train on are 0: no prediction is below 0")
         durations = Durations.begun(data, request.run_dir)
         # timed as it will be trained
         with single_threaded() if jobs(request, experiments) > 1 else nullcontext():
@@ -280,7 +280,9 @@ class Comparison:
         for name in self.request.beside:
             source(name)  # what is asked for by name must be there
         try:
-            head = FrozenHead.of(self.data, list(self.starts), self.request.seed, self.request.beside)
+            head = FrozenHead.of(
+                self.data, list(self.starts), self.request.seed, self.request.beside, self.plan.least
+            )
         except UserError as problem:
             self.say(f"no head on frozen features: {problem}")
             return None

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, Literal, get_args, get_type_hints
 
 from tlzoo import zoo
@@ -21,6 +22,9 @@ Tree = dict[str, Any]
 
 # What a configuration on top must leave alone: it would be another comparison.
 OURS: Final = ("backbone", "freezing", "layer_decay", "l2_sp")
+
+# Heads of one number, which take a smallest value.
+LIMITED: Final = ("Regression", "Gaussian", "Quantile", "tlzoo.zoo.head")
 
 
 def in_unit(card: Mapping[str, Any], unit: str) -> list[str]:
@@ -83,6 +87,13 @@ class Plan:
         return str(scratch["model"]["head"]["class_path"]).rpartition(".")[2]
 
     @property
+    def least(self) -> float:
+        """The smallest value that a prediction may have; -inf for no limit."""
+        scratch = next(tree for (side, _), tree in self.trees.items() if side == "scratch")
+        minimum = scratch["model"]["head"].get("init_args", {}).get("minimum")
+        return -inf if minimum is None else float(minimum)
+
+    @property
     def classes(self) -> bool:
         """Whether classes are learned."""
         return self.head == "Classification"
@@ -124,18 +135,15 @@ def plan(
     kept = row.kept_head_rates if request.head is not None else row.rates
     rates = {"transfer": request.rates or kept, "scratch": scratch_rates(request, row)}
     fresh: Tree = {"class_path": "Classification" if classes else "Regression"}
-    limit = {} if minimum is None else {"minimum": minimum}
-    if limit:
-        fresh["init_args"] = dict(limit)
     for name, start in starts.items():
-        models = _models(request, name, start.network, row, fresh, limit)
+        models = _models(request, name, start.network, row, fresh)
         poolings = _poolings(request, name, start.network, row)
         same = networks.setdefault(_network(models["scratch"]), name) != name
         for side in SIDES:
             if side == "scratch" and same:
                 continue
             label = name if several else None
-            trees[side, label] = _experiment(request, models[side], row, targets)
+            trees[side, label] = _limited(_experiment(request, models[side], row, targets), minimum)
             choices[side] += [
                 Choice(rate, pooling, label, trains)
                 for trains in (request.strategies or (None,) if side == "transfer" else (None,))
@@ -192,22 +200,20 @@ def neglected(plan: "Plan", row: Recipe, best: "Choice") -> list[str]:
     return found
 
 
-def _models(
-    request: Request, name: str, spec: Tree, row: Recipe, fresh: Tree, limit: Mapping[str, float]
-) -> dict[Side, Tree]:
-    """Return the section ``model`` of each side, but for the optimiser.
-
-    ``fresh`` is a new head; ``limit`` is added to the arguments of a trained one that is kept.
-    """
+def _models(request: Request, name: str, spec: Tree, row: Recipe, fresh: Tree) -> dict[Side, Tree]:
+    """Return the section ``model`` of each side, but for the optimiser; ``fresh`` is a new head."""
     head = kept = fresh
     if request.head is not None:
-        arguments: Tree = {"name": name, "target": request.head, **limit}
-        kept = {"class_path": "tlzoo.zoo.head", "init_args": arguments}
         head = describe(zoo.head(name, request.head))
+        arguments: Tree = {"name": name, "target": request.head}
+        kept = {"class_path": "tlzoo.zoo.head", "init_args": arguments}
         if "loss" in head["init_args"]:
             # what a new head learns with, not what the model was pre-trained with
             head["init_args"]["loss"] = arguments["loss"] = "l1"
-        head["init_args"] |= limit
+        if "minimum" not in head["init_args"]:
+            arguments["minimum"] = None  # it has no such limit: classes
+        elif head["init_args"]["minimum"] is None:
+            del head["init_args"]["minimum"]  # not chosen by anybody yet
     backbone = {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": name}}
     strategic = {} if request.strategies else strategy(request.strategy or row.strategy)
     return {
@@ -261,6 +267,15 @@ def _data(request: Request) -> Tree:
         if request.unit is not None:
             data["units"] = {request.target: request.unit}
     return data
+
+
+def _limited(tree: Tree, minimum: float | None) -> Tree:
+    """Give a head its smallest value, whatever its class, where it has one and the request does not say."""
+    head = tree["model"]["head"]
+    if minimum is not None and head["class_path"].removeprefix("tlzoo.heads.") in LIMITED:
+        arguments = {"minimum": minimum, **head.get("init_args", {})}
+        tree["model"] = {**tree["model"], "head": {**head, "init_args": arguments}}
+    return tree
 
 
 def _on_top(request: Request, tree: Tree) -> Tree:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf, isfinite
 from pathlib import Path
 from typing import Final, Self
 
@@ -50,6 +51,7 @@ class FrozenHead:
         left_out: Errors of both parts with sign, each crystal predicted without its composition.
         val: Predictions of the validation part by regressions that were fitted to the training part alone;
             which layers these read was chosen on both parts.
+        least: The smallest value that is possible, -inf for no limit: predictions below are replaced by it.
     """
 
     data: CrystalDataModule
@@ -61,10 +63,16 @@ class FrozenHead:
     bases: Sequence[Bases]
     left_out: Values
     val: Values
+    least: float = -inf
 
     @classmethod
     def of(
-        cls, data: CrystalDataModule, starts: Sequence[str], seed: int, beside: Sequence[str] = ()
+        cls,
+        data: CrystalDataModule,
+        starts: Sequence[str],
+        seed: int,
+        beside: Sequence[str] = (),
+        least: float = -inf,
     ) -> Self:
         """Choose layers and weights by crystals left out, polymorphs together, and fit.
 
@@ -118,8 +126,10 @@ class FrozenHead:
             [features[model.source, model.layer] for model, _ in kept],
             [whole.fitted(model) for model, _ in kept],
             [bases[model.source, model.layer] for model, _ in kept],
-            np.sum([weight * whole.left_out(model) for model, weight in kept], axis=0) - target[both],
-            part.mixture(counting, part.weights(counting), _places(data, val))[0],
+            np.maximum(np.sum([weight * whole.left_out(model) for model, weight in kept], axis=0), least)
+            - target[both],
+            np.maximum(part.mixture(counting, part.weights(counting), _places(data, val))[0], least),
+            least,
         )
 
     @property
@@ -157,7 +167,7 @@ class FrozenHead:
         total = np.zeros(len(rows))
         for weight, model, x, bases in zip(self.weights, self.fitted, self.features, self.bases, strict=True):
             total += weight * model.predict(x[places], {name: here[places] for name, here in bases.items()})
-        return total
+        return np.maximum(total, self.least)
 
     @cached_property
     def saved(self) -> SavedFeatures:
@@ -175,6 +185,7 @@ class FrozenHead:
             "target": data.targets[0],
             "unit": data.units[0],
             "log": False,
+            "minimum": self.least if isfinite(self.least) else None,
             "data_sha256": crystals.content_hash,
             "tables": [table],
             "estimator": estimators.SMALL_DATA,

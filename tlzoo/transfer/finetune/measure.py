@@ -55,7 +55,12 @@ def are_classes(labels: Values) -> bool:
     return set(np.unique(labels[~np.isnan(labels)]).tolist()) == {0.0, 1.0}
 
 
-def end(labels: Values) -> float | None:
-    """Return 0 if a property cannot be less, as gaps: none of the known labels is, and some are 0 exactly."""
-    known = labels[~np.isnan(labels)]
-    return 0.0 if known.size and known.min() == 0 and np.mean(known == 0) >= AT_THE_END else None
+def end(labels: Values, train: NDArray[np.int64]) -> float | None:
+    """Return 0 if a property cannot be less, as gaps: no label is, and some to train on are 0 exactly.
+
+    ``labels`` are those of the whole table, NaN where none is known: what is negative anywhere may be so.
+    """
+    learned = labels[train]
+    known = learned[~np.isnan(learned)]
+    goes_on = bool((labels < 0).any())
+    return 0.0 if not goes_on and known.size and np.mean(known == 0) >= AT_THE_END else None

@@ -1,12 +1,14 @@
 """The two experiments differ in nothing but where the weights come from, and what follows from that."""
 
+import math
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tlzoo import freezing
+from tlzoo import freezing, zoo
 from tlzoo.errors import UserError
+from tlzoo.heads import Classification
 from tlzoo.model.checkpoint import Loaded
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, draft, merge, neglected, plan, scratch_rates
 from tlzoo.transfer.finetune.finetune_request import Request
@@ -101,11 +103,41 @@ def test_rates_for_a_trained_head_are_not_for_scratch():
 def test_what_cannot_be_less_is_so_on_both_sides():
     starts = request_().start_models()
     for head in (None, "formation_energy"):
-        found = plan(request_(head=head), starts, recipe(300), ["gap"], minimum=0.0).trees
-        assert {tree["model"]["head"]["init_args"]["minimum"] for tree in found.values()} == {0.0}
-        free = plan(request_(head=head), starts, recipe(300), ["gap"]).trees
-        for tree in free.values():
+        found = plan(request_(head=head), starts, recipe(300), ["gap"], minimum=0.0)
+        assert {tree["model"]["head"]["init_args"]["minimum"] for tree in found.trees.values()} == {0.0}
+        assert found.least == 0
+        free = plan(request_(head=head), starts, recipe(300), ["gap"])
+        assert free.least == -math.inf
+        for tree in free.trees.values():
             assert tree["model"]["head"].get("init_args", {}).get("minimum") is None
+
+
+@pytest.mark.parametrize(
+    ("head", "least"),
+    [
+        ("class_path: Gaussian", 0),
+        ("class_path: tlzoo.heads.Regression, init_args: {hidden: [4]}", 0),
+        ("init_args: {minimum: null}", -math.inf),
+        ("class_path: Regression, init_args: {minimum: -1}", -1),
+    ],
+)
+@pytest.mark.parametrize("kept", [None, "formation_energy"])
+def test_a_head_of_the_request_has_the_same_end_on_both_sides(head, least, kept, tmp_path):
+    (tmp_path / "head.yaml").write_text(f"model: {{head: {{{head}}}}}")
+    asked = request_(head=kept, configs=(tmp_path / "head.yaml",))
+    found = plan(asked, asked.start_models(), recipe(300), ["gap"], minimum=0.0)
+    assert found.least == least
+    ends = {tree["model"]["head"]["init_args"]["minimum"] for tree in found.trees.values()}
+    assert ends == {None if least == -math.inf else least}
+
+
+def test_classes_have_no_end(monkeypatch):
+    monkeypatch.setattr(zoo, "head", lambda *_: Classification().bind(4))
+    asked = request_(head="formation_energy")
+    found = plan(asked, asked.start_models(), recipe(300), ["gap"], minimum=0.0)
+    assert found.least == -math.inf
+    for tree in found.trees.values():
+        assert tree["model"]["head"]["init_args"].get("minimum") is None
 
 
 def test_what_scratch_was_not_given_is_named():

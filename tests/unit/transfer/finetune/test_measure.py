@@ -35,11 +35,13 @@ def test_what_are_classes():
 
 
 def test_a_property_ends_where_labels_pile_up():
-    gaps = np.array([0.0] * 5 + [np.nan] + [0.3] * 45)
-    assert end(gaps) == 0
-    assert end(gaps[1:]) == 0, "some 5 %"
-    assert end(gaps[2:]) == 0
-    assert end(gaps[3:]) is None, "2 of 47 may be chance"
-    assert end(np.append(gaps, -0.1)) is None, "formation energies of elements are 0, those of compounds less"
-    assert end(gaps[6:]) is None, "nothing is known of what has no label"
-    assert end(np.array([np.nan])) is None
+    gaps, all_of_them = np.array([0.0] * 5 + [np.nan] + [0.3] * 45), np.arange(51)
+    assert end(gaps, all_of_them) == 0
+    assert end(gaps, all_of_them[1:]) == 0, "some 5 %"
+    assert end(gaps, all_of_them[2:]) == 0
+    assert end(gaps, all_of_them[3:]) is None, "2 of 47 may be chance"
+    moments = np.append(gaps, -0.1)
+    assert end(moments, np.arange(52)) is None
+    assert end(moments, all_of_them) is None, "negative in another part: no end of the property"
+    assert end(gaps, all_of_them[6:]) is None, "nothing is known of what has no label"
+    assert end(np.array([np.nan]), np.arange(1)) is None
