@@ -138,7 +138,7 @@ class Execution:
         left = [job for job in jobs if job.id in self._claims]
         for job in left:
             self._claims.pop(job.id).release()
-            self._submitted -= 1
+            self._submitted -= not job.trivial and job.keep is None
             # what it is, is known now; with what is not built yet it has the same in common as before
             self._kinds[job.id] = returned.shapes.get(job.id, self._kinds[job.id])
             names.add(self._kinds[job.id])
