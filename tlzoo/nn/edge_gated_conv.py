@@ -68,7 +68,7 @@ class EdgeGatedConv(nn.Module):
             edges: The edges.
             equal: Which edges have equal vectors.
         """
-        vectors = self._at_once(x, y, nodes, equal)
+        vectors = self._at_once(x, y, nodes, edges, equal)
         if vectors is not None and torch.is_grad_enabled():
             return self._trained(x, vectors, nodes, edges)
         if vectors is not None:
@@ -87,7 +87,9 @@ class EdgeGatedConv(nn.Module):
         return x, y
 
 
-    def _at_once(self, x: Tensor, y: Tensor, nodes: Rows, equal: Equal | None) -> EdgeVectors | None:
+    def _at_once(
+        self, x: Tensor, y: Tensor, nodes: Rows, edges: Edges, equal: Equal | None
+    ) -> EdgeVectors | None:
         """Return the vectors of the edges if the whole layer can be one operation; see :mod:`passes`.
 
         That is where it is used as it mostly is: one network in fp32, in one process, all norms with
@@ -103,7 +105,8 @@ class EdgeGatedConv(nn.Module):
         ):
             return None
         vectors = EdgeVectors(y.contiguous(), self.edge_gate.weight, equal.index if equal is not None else None)
-        return vectors if x.dtype == y.dtype and vectors.fits() else None
+        alike = x.dtype == y.dtype == nodes.share.dtype == edges.rows.share.dtype
+        return vectors if alike and vectors.fits() else None
 
     def _trained(
         self, x: Tensor, vectors: EdgeVectors, nodes: Rows, edges: Edges
