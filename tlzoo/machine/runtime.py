@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 # A batch is some hundred operations on about 10⁶ numbers, each ending at a barrier; torch gives a thread at
 # least 32,768 of them. A few cores fill the memory's bandwidth; more make only the barriers slower.
@@ -150,35 +150,56 @@ def usable_cores(root: Path = Path("/")) -> int:
 
 def _quotas(root: Path) -> list[float]:
     """Return the cores that control groups grant, of version 2 and 1, where they limit them."""
-    groups = root / "sys/fs/cgroup"
     quotas = []
-    for name in ("cpu.max", "cpu/cpu.cfs_quota_us"):
-        try:
-            quota, *rest = (groups / name).read_text().split()
-            period = rest[0] if rest else (groups / "cpu/cpu.cfs_period_us").read_text()
-            if quota not in {"max", "-1"}:
-                quotas.append(float(quota) / float(period))
-        except (OSError, ValueError):
-            continue  # no such group, or none that is limited
+    for name in ("cpu.max", "cpu.cfs_quota_us"):
+        for group in _groups(root, "" if name == "cpu.max" else "cpu"):
+            # no such group, or none that is limited
+            with suppress(OSError, ValueError):
+                quota, *rest = (group / name).read_text().split()
+                period = rest[0] if rest else (group / "cpu.cfs_period_us").read_text()
+                if quota not in {"max", "-1"}:
+                    quotas.append(float(quota) / float(period))
     return quotas
 
 
 def free_memory(root: Path = Path("/")) -> int:
-    """Return how many bytes the system and the limit of the control group leave; very many if unknown."""
+    """Return how many bytes the system and the limits of control groups leave; very many if unknown."""
     free = [sys.maxsize]
     with suppress(OSError, ValueError):
         free.append(1024 * _sizes(root / "proc/meminfo")["MemAvailable:"])
-    groups = root / "sys/fs/cgroup"
-    for limit, used, cached in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    for controller, limit, used, cached in (
+        ("", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
-        # no such group, or "max"
-        with suppress(OSError, ValueError, KeyError):
-            there, taken = (int((groups / name).read_text()) for name in (limit, used))
-            # files that were read count as used, but make room
-            free.append(there - taken + _sizes((groups / limit).with_name("memory.stat"))[cached])
+        for group in _groups(root, controller):
+            # no such group, or "max"
+            with suppress(OSError, ValueError, KeyError):
+                there, taken = (int((group / name).read_text()) for name in (limit, used))
+                # files that were read count as used, but make room
+                free.append(there - taken + _sizes(group / "memory.stat")[cached])
     return max(0, min(free))
+
+
+def _groups(root: Path, controller: str) -> list[Path]:
+    """Return the folders of the control group of this process and of all above it.
+
+    Batch systems limit a group somewhere below the top; in a container the top is its own.
+
+    Args:
+        root: Of the file system.
+        controller: What they limit, of version 1; of version 2 empty.
+
+    References:
+        cgroups(7).
+    """
+    top = root / "sys/fs/cgroup" / controller
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                own = PurePosixPath(path.lstrip("/"))
+                return [top / own, *(top / above for above in own.parents)]
+    return [top]
 
 
 def _sizes(path: Path) -> dict[str, int]:

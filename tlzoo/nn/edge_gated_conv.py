@@ -68,7 +68,7 @@ class EdgeGatedConv(nn.Module):
             edges: The edges.
             equal: Which edges have equal vectors.
         """
-        vectors = self._at_once(x, y, nodes, equal)
+        vectors = self._at_once(x, y, nodes, edges, equal)
         if vectors is not None:
             x = x.contiguous()
             found = (self._trained if torch.is_grad_enabled() else self._applied)(x, vectors, nodes, edges)
@@ -94,7 +94,9 @@ class EdgeGatedConv(nn.Module):
     def _norms(self) -> list[Any]:
         return [self.bn_nodes] if self.bn_edges is None else [self.bn_nodes, self.bn_edges]
 
-    def _at_once(self, x: Tensor, y: Tensor, nodes: Rows, equal: Equal | None) -> EdgeVectors | None:
+    def _at_once(
+        self, x: Tensor, y: Tensor, nodes: Rows, edges: Edges, equal: Equal | None
+    ) -> EdgeVectors | None:
         """Return what the edges are computed of if functions in C can do the whole layer; else None.
 
         They can as it mostly is used: one network in fp32, in one process, all norms with statistics of the
@@ -110,7 +112,8 @@ class EdgeGatedConv(nn.Module):
         ):
             return None
         vectors = EdgeVectors(y.contiguous(), self.edge_gate.weight, None if equal is None else equal.index)
-        return vectors if passes.at_once(x, *vectors[:2]) else None
+        alike = x.dtype == y.dtype == nodes.share.dtype == edges.rows.share.dtype
+        return vectors if alike and passes.at_once(x, *vectors[:2]) else None
 
     def _trained(self, x: Tensor, vectors: EdgeVectors, nodes: Rows, edges: Edges) -> tuple[Tensor, ...]:
         weights = [getattr(layer, name) for name in ("weight", "bias") for layer in self._of_nodes]

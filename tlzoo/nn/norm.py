@@ -138,13 +138,19 @@ class BatchNorm(nn.BatchNorm1d):
         """Let several with one momentum take in mean and unbiased variance each, one after the other."""
         torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)
         kept = [kept for norm in norms for kept in (norm.running_mean, norm.running_var)]
-        torch._foreach_lerp_(kept, list(found), norms[0].momentum)
+        torch._foreach_lerp_(kept, list(found), _weight(norms[0].momentum, norms[0].num_batches_tracked))
 
     @torch.no_grad()
-    def _take_in(self, mean: Tensor, variance: Tensor, momentum: float) -> None:
+    def _take_in(self, mean: Tensor, variance: Tensor, momentum: float | None) -> None:
         self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance, momentum)
+        weight = _weight(momentum, self.num_batches_tracked)
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)
+
+
+def _weight(momentum: float | None, batches: Tensor) -> float:
+    """Return what the last batch counts; without momentum, as where weights are averaged, what each does."""
+    return momentum if momentum is not None else 1.0 / int(batches)
 
 
 class Statistics(NamedTuple):

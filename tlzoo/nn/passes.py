@@ -246,7 +246,7 @@ def affine(
     """Return the residual, or the rows of it that ``index`` names, and SiLU(scale x + shift), or without."""
     if _fits(x, scale):
         y = torch.empty_like(x)
-        more = None if residual is None else residual.contiguous()
+        more = None if residual is None else residual.to(x.dtype).contiguous()
         _run("affine", *_size(x), (int(silu), x, more, index, scale, shift, y))
         return y
     y = torch.addcmul(shift, x, scale)
@@ -351,8 +351,9 @@ def _run(
     """
     threads = max(1, min(torch.get_num_threads(), (numbers or rows * dim) // FEWEST, rows))
     out = torch.empty((threads if sums else 0, 2, dim), dtype=torch.float64)
-    added = [None if shape is None else torch.zeros((threads, *shape)) for shape in own]
-    scratch = [torch.empty(threads, spare, dim)] if spare else []
+    # whatever torch makes by default: programs in the same process may have chosen double precision
+    added = [None if shape is None else torch.zeros((threads, *shape), dtype=torch.float32) for shape in own]
+    scratch = [torch.empty(threads, spare, dim, dtype=torch.float32)] if spare else []
     pointers = [x if isinstance(x, int) else 0 if x is None else x.data_ptr() for x in arguments]
     count = 3 + len(pointers) + 2 * sums + len(added) + len(scratch) + after
     function = _function(name, dim, count)

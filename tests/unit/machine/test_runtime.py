@@ -100,6 +100,10 @@ def test_threads_follow_the_cores_unless_told():
     assert answer(THREADS, OMP_NUM_THREADS="1") == ["1"]
 
 
+# Which control groups this process is in, from the folder of all of them.
+GROUP = "../../../proc/self/cgroup"
+
+
 def write(root, files):
     for name, text in files.items():
         path = Path(os.path.normpath(root / "sys/fs/cgroup" / name))
@@ -120,6 +124,8 @@ def write(root, files):
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
         ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
         ({"cpu/cpu.cfs_quota_us": "300000\n"}, 64),
+        ({GROUP: "0::/job/step\n", "job/cpu.max": "200000 100000\n", "job/step/cpu.max": "max 100000\n"}, 2),
+        ({GROUP: "0::/../elsewhere\n", "cpu.max": "200000 100000\n"}, 2),
     ],
 )
 def test_cores_are_what_the_control_group_grants(files, wanted, tmp_path, monkeypatch):
@@ -160,8 +166,32 @@ FREE = {MEMINFO: "MemTotal:  9000 kB\nMemAvailable:  4000 kB\nHugePages_Free: 0\
             },
             0,
         ),
+        (
+            {
+                GROUP: "0::/system.slice/job_7/step_0\n",
+                "system.slice/job_7/step_0/memory.max": "max",
+                "system.slice/job_7/memory.max": "3000",
+                "system.slice/job_7/memory.current": "2000",
+                "system.slice/job_7/memory.stat": "inactive_file 0\n",
+                **FREE,
+            },
+            1000,
+        ),
+        (
+            {
+                GROUP: "4:memory:/slurm/job_7\n3:cpu,cpuacct:/\n",
+                "memory/slurm/job_7/memory.limit_in_bytes": "3000",
+                "memory/slurm/job_7/memory.usage_in_bytes": "1000",
+                "memory/slurm/job_7/memory.stat": "total_inactive_file 0\n",
+                **FREE,
+            },
+            2000,
+        ),
     ],
-    ids=["unknown", "system", "no limit", "version 2", "version 1, full"],
+    ids=[
+        *("unknown", "system", "no limit", "version 2", "version 1, full"),
+        *("above the own group", "below the top, version 1"),
+    ],
 )
 def test_memory_is_what_system_and_control_group_leave(files, wanted, tmp_path):
     write(tmp_path, files)

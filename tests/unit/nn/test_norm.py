@@ -63,3 +63,19 @@ def test_unknown_names_are_refused(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(UserError, match=r"norm must be 'batch' or 'layer', got 'group'"):
         norm_layer("group", 4)
+
+
+def test_without_momentum_all_batches_count_alike():
+    """As where weights are averaged, and statistics are taken anew with the mean of them."""
+    plain, ours = pair(torch.float64)
+    others = BatchNorm(4).double()
+    for norm in (plain, ours, others):
+        norm.reset_running_stats()
+        norm.momentum = None
+    rows = Rows.of(torch.ones(5, dtype=torch.float64))
+    for _ in range(3):
+        x = torch.randn(5, 4, dtype=torch.float64)
+        plain(x), ours(x, rows)
+        BatchNorm.take_in([others], [x.mean(0), x.var(0)])
+    torch.testing.assert_close(dict(ours.named_buffers()), dict(plain.named_buffers()))
+    torch.testing.assert_close(dict(others.named_buffers()), dict(plain.named_buffers()))

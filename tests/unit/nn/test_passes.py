@@ -194,3 +194,35 @@ def test_without_a_compiler_torch_does_it(tmp_path):
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
         )
         assert done.stdout == "None\n"
+
+
+def test_another_precision_by_default_changes_nothing(with_and_without):
+    """Other programs in the process choose it, as interatomic potentials do."""
+    conv, edges, x = EdgeGatedConv(dim=64), graph(), random(NODES, 64).requires_grad_()
+    y = random(EDGES, 64, seed=1)
+
+    def compute():
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            updated, following = conv(x, y, Rows.of(torch.ones(NODES, dtype=torch.float32)), edges)
+            wanted = (x, *conv.parameters())
+            return torch.autograd.grad(updated.square().sum() + following.square().sum(), wanted)
+        finally:
+            torch.set_default_dtype(before)
+
+    torch.testing.assert_close(*with_and_without(compute), rtol=1e-4, atol=1e-3)
+
+
+def test_a_residual_may_be_of_another_precision(with_and_without):
+    x, residual, vectors = random(9, 8), random(9, 8, seed=1).bfloat16(), [random(8, seed=i) for i in (2, 3)]
+    torch.testing.assert_close(*with_and_without(lambda: passes.affine(x, residual, *vectors, silu=True)))
+
+
+def test_counts_of_another_precision_are_none_of_those_in_c():
+    conv, x, y = EdgeGatedConv(dim=64), random(NODES, 64), random(EDGES, 64, seed=1)
+    found = [
+        conv(x, y, Rows.of(torch.ones(NODES, dtype=dtype)), graph(dtype))
+        for dtype in (torch.float32, torch.float64)
+    ]
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)

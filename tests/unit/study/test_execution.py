@@ -328,6 +328,20 @@ def test_trivial_baselines_are_computed_once_for_each_split(run, tmp_path):
     assert again.done == [(2,)]
 
 
+def test_a_baseline_that_is_done_again_counts_not_for_a_limit(run, tmp_path):
+    class Killing(Pretended):
+        def finished(self):
+            if not self.done:
+                self.done.append("killed")
+                return [Returned([self.jobs.pop(0)], [], most=1)]
+            return super().finished()
+
+    file = tmp_path / "b.yaml"
+    file.write_text(STUDY.replace("key: seed", "key: data.seed") + "baselines: true\n")
+    progress, _ = run(Killing(), study=load(file), limit=2)
+    assert progress.done == 2
+
+
 def test_one_run_by_its_id(study):
     wanted = study.runs()[3]
     assert [run for run in study.runs() if holds(study.named(wanted.id), run.labels)] == [wanted]
