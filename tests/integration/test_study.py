@@ -78,7 +78,9 @@ def test_a_study_leaves_a_row_per_run_and_a_table(done):
     assert answer.err == ""
     lines = answer.out.splitlines()
     assert len(lines) == 6 + 2
-    assert lines[5].startswith("[6/6] net=wide rate=0.01 trial=2: validation MAE ")
+    assert [line.split()[0] for line in lines[:6]] == [f"[{n}/6]" for n in range(1, 7)]
+    # in the order in which processes finish
+    assert sum(" net=wide rate=0.01 trial=2: validation MAE " in line for line in lines[:6]) == 1
     assert lines[-2:] == ["study: 4 of 6 runs done, 2 failed", f"results: {folder / 'results.parquet'}"]
     assert {path.name for path in folder.iterdir()} == {"rows", "predictions", "claims", "results.parquet"}
     assert not any((folder / "claims").iterdir())

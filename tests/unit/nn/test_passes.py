@@ -114,8 +114,8 @@ def test_a_layer_in_parts_where_it_cannot_be_at_once():
     conv = EdgeGatedConv(dim=32)
     x, y = random(NODES, 32), random(EDGES, 32, seed=1)
     conv.bn_edges.eval()
-    assert conv._at_once(x, y, nodes, None) is None
-    assert conv.eval()._at_once(x, y, nodes, None) is None
+    assert conv._at_once(x, y, nodes, edges, None) is None
+    assert conv.eval()._at_once(x, y, nodes, edges, None) is None
     before = [each.clone() for each in conv.buffers()]
     sum(each.sum() for each in conv(x, y, nodes, edges)).backward()
     assert conv.edge_gate.weight.grad.abs().max() > 0
