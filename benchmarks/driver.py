@@ -64,11 +64,13 @@ class Process:
     def __init__(self, module: str, threads: int, log: IO[str]) -> None:
         python = str(PEERS) if module.startswith("peers.") else sys.executable
         count = str(threads)
+        # what `tlzoo` sets as it starts; the others are as their users start them
+        own = {} if module.startswith("peers.") else {"GOMP_SPINCOUNT": "10000"}
         self.log = log
         self._process = subprocess.Popen(
             [python, "-m", f"benchmarks.{module}"],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count},
+            env={**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, **own},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

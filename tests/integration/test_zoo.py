@@ -24,11 +24,13 @@ import tlzoo as package
 from tlzoo import zoo
 from tlzoo.cards import library
 from tlzoo.cards.card import Card
+from tlzoo.cards.lineage import started_from
 from tlzoo.crystals import Crystals
 from tlzoo.data import named
 from tlzoo.errors import UserError
 from tlzoo.heads import MultiProperty, Regression
 from tlzoo.model.description import build, describe
+from tlzoo.study import identity
 from tlzoo.zoo.golden import TOLERANCE, deviation, golden, verify
 from tlzoo.zoo.halving import halve
 from tlzoo.zoo.publish import publish
@@ -201,6 +203,9 @@ def test_in_half_of_the_space(tlzoo, run, shelf, card, few, tmp_path, monkeypatc
         assert half.metrics[target].n == one.n
         assert half.metrics[target] != one, "measured anew"
         assert half.metrics[target].mae == pytest.approx(one.mae, rel=1e-2)
+    start = {"backbone": {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": "half-mpt"}}}
+    assert started_from(start)[0]["sha256"] == half.sha256
+    assert identity.published(start)[0]["sha256"] == card.sha256, "a study that began before goes on"
     assert verify("half-mpt").deviation < 1e-6
     assert 0 < deviation(half.golden, card.golden)[0] < 1e-2
     model = package.load("half-mpt")

@@ -7,7 +7,7 @@ from typing import Any
 
 from tlzoo.cards.artifact import SCHEME
 from tlzoo.cards.beside import files
-from tlzoo.cards.library import is_checkpoint, locate, pinned
+from tlzoo.cards.library import beside, is_checkpoint, locate, pinned
 
 
 def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -17,8 +17,14 @@ def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
         given = model.get(part) or {}
         if str(given.get("class_path")).startswith("tlzoo.zoo."):
             name = given["init_args"]["name"]
-            found[name] = {"name": pinned(name), "sha256": _card(locate(name))["sha256"]}
+            found[name] = {"name": pinned(name), "sha256": _card(beside(name))["sha256"]}
     return list(found.values())
+
+
+def unrounded(name: str) -> str:
+    """Return the SHA-256 of a model's weights, before rounding if they have been rounded; the card will do."""
+    card = _card(beside(name))
+    return str(card.get("rounded_from") or card["sha256"])
 
 
 def model_artifact(name: str, weights: Path) -> Any:  # noqa: ANN401 (of an optional package)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from tlzoo.cards.lineage import started_from
+from tlzoo.cards.lineage import started_from, unrounded
 from tlzoo.cards.removed import REMOVED
 from tlzoo.study.axes import Tree
 from tlzoo.training.resume import FREE_KEYS
@@ -51,13 +51,16 @@ def canonical(content: Any) -> str:  # noqa: ANN401 (anything JSON can hold)
 
 
 def published(model: Any) -> tuple[Mapping[str, str], ...]:  # noqa: ANN401 (what a user wrote)
-    """Return the models that a section ``model`` starts from; the SHA-256 is empty if one is missing."""
+    """Return the models that a section ``model`` starts from; the SHA-256 is empty if one is missing.
+
+    Rounding to 16 bits makes no other run: the SHA-256 is that of the weights before it.
+    """
     if not isinstance(model, Mapping):
         return ()
     found: dict[str, Mapping[str, str]] = {}
     for part, given in model.items():
         try:
-            models = started_from({part: given})
+            models = [{**one, "sha256": unrounded(one["name"])} for one in started_from({part: given})]
         except (AttributeError, LookupError, OSError, TypeError, ValueError):
             # the run itself will say what is wrong; with the weights there, it is another run
             models = [_missing(given)]
