@@ -71,8 +71,8 @@ def floor(
     Operations are those of matrix products alone. Bytes are the least that go to and from memory if
     everything but the following stays in the caches: the inputs, read once; what forward keeps for backward,
     written once and read once; weights, read in forward and in backward, with gradients written and read and
-    the state of AdamW read and written. Layers that one function in C does are taken in parts, whose products torch
-    counts.
+    the state of AdamW read and written. Layers that one function in C does are taken in parts,
+    whose products torch counts.
 
     Args:
         loss: Of a batch.

@@ -22,7 +22,7 @@ def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def unrounded(name: str) -> str:
-    """Return the SHA-256 of a model's weights, before rounding if they have been rounded; the card will do."""
+    """Return the SHA-256 of a model's weights, before rounding if they were rounded; the card will do."""
     card = _card(beside(name))
     return str(card.get("rounded_from") or card["sha256"])
 

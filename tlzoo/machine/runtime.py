@@ -40,8 +40,8 @@ def configure(threads: int | None = None, *, keep: bool = True) -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     # pyarrow's own allocator keeps what it had for the largest table; that of C gives it back when asked
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    # after an operation torch's threads wait for the next one in a loop, by default for milliseconds, on the cores
-    # that functions in C want for theirs: for some hundred microseconds at most. OpenMP reads it as torch is loaded
+    # torch's threads wait for the next operation in a loop, by default for milliseconds, on the cores that
+    # functions in C want for theirs: for some hundred microseconds at most. Read as torch is loaded
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     import torch
