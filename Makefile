@@ -130,9 +130,9 @@ $(LOWEST): pyproject.toml constraints.txt $(SET_UP)
 	$(BIN)/python -m maintenance.lowest > $(BARE)/constraints.txt
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --disable-pip-version-check -c $(BARE)/constraints.txt dist/*.tar.gz pytest pytest-cov pytest-xdist beartype
-	$(INSTALLED) zoo list > $(BARE)/of-sdist.txt
+	$(INSTALLED) zoo list > of-sdist.txt
 	.venv-lowest/bin/python -m pip install --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
-	$(INSTALLED) zoo list | diff - $(BARE)/of-sdist.txt
+	$(INSTALLED) zoo list | diff - of-sdist.txt
 	@touch $@
 
 lint: setup
