@@ -15,6 +15,8 @@ from typing import IO, Any, Literal, NamedTuple, Self
 
 from tqdm import tqdm
 
+from tlzoo.machine import runtime
+
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 OURS = "ours"
@@ -65,7 +67,7 @@ class Process:
         python = str(PEERS) if module.startswith("peers.") else sys.executable
         count = str(threads)
         # what `tlzoo` sets as it starts; the others are as their users start them
-        own = {} if module.startswith("peers.") else {"GOMP_SPINCOUNT": "10000"}
+        own = {} if module.startswith("peers.") else {"GOMP_SPINCOUNT": runtime.SPINS}
         self.log = log
         self._process = subprocess.Popen(
             [python, "-m", f"benchmarks.{module}"],

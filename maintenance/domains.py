@@ -56,12 +56,10 @@ def _rows(keys: StructureKeys) -> np.ndarray[Any, np.dtype[np.void]]:
     packed = np.zeros(len(keys), KEY)
     for name, values in keys.arrays.items():
         packed[name] = values
-    _, first, group = np.unique(
-        np.sort(packed.view(f"V{KEY.itemsize}")), return_index=True, return_inverse=True
-    )
-    ordered = np.sort(packed.view(f"V{KEY.itemsize}")).view(KEY)
-    ordered["copy"] = np.arange(len(keys)) - first[group]
-    return ordered.view(f"V{KEY.itemsize}")
+    ordered = np.sort(packed.view(f"V{KEY.itemsize}"))
+    _, first, group = np.unique(ordered, return_index=True, return_inverse=True)
+    ordered.view(KEY)["copy"] = np.arange(len(keys)) - first[group]
+    return ordered
 
 
 def pin(folder: Path, card: Card, fields: Mapping[str, Beside]) -> None:
