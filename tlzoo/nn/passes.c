@@ -370,3 +370,21 @@ void affine_derivative(int64_t dim, int64_t start, int64_t stop, int64_t silu, c
         }
     }
 }
+
+#define FOUR(i) given[i], given[i + 1], given[i + 2], given[i + 3]
+#define MOST 32
+typedef int64_t number;
+typedef void function(number, number, number, number, number, number, number, number, number, number, number, number, number,
+                      number, number, number, number, number, number, number, number, number, number, number, number, number,
+                      number, number, number, number, number, number);
+
+/* Call a function once for each part of the rows, by `threads` threads where OpenMP is there. Arguments are numbers and
+ * addresses alike; a function does not look at those beyond its own. */
+void in_parts(function *one, int64_t parts, int64_t threads, const int64_t *arguments) {
+    (void)threads;
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static, 1)
+    for (int64_t part = 0; part < parts; part++) {
+        const int64_t *given = arguments + part * MOST;
+        one(FOUR(0), FOUR(4), FOUR(8), FOUR(12), FOUR(16), FOUR(20), FOUR(24), FOUR(28));
+    }
+}

@@ -9,12 +9,12 @@ passes are in C alone; where :func:`at_once` says no, layers do without.
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from ctypes import c_int64
-from functools import cache
+from ctypes import c_int64, c_void_p, cast
+from functools import cache, partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -28,7 +28,8 @@ from tlzoo.nn.segment import arange, sum_rows
 SOURCE: Final = Path(__file__).with_suffix(".c")
 
 # Numbers for each thread at least: to hand work to another takes as long as a pass over some ten thousand.
-FEWEST: Final = 1 << 16
+FEWEST: Final = 1 << 14
+MOST: Final = 32  # arguments of a function in C
 SMALLEST: Final = 1e-6  # added to the sum of the gates
 # Edges at a time: what they read and write is then some 100 kB at 64 columns, and stays in the second cache.
 BLOCK: Final = 96
@@ -52,7 +53,7 @@ def gated(
     if _fits(edge, ends):
         nodes = tuple(edge.new_empty(len(ends), dim) for _ in range(3))
         given = (*_graph(edges, ends), *[None] * 7, edge, None, *nodes)
-        _run("gated", len(ends), dim, given, numbers=edge.numel(), after=3)
+        _run("gated", len(ends), dim, given, cuts=_cuts(edges, dim)[0])
         return nodes[2], nodes[0], nodes[1]
     own, to_target, to_source, value = torch.split(ends, dim, dim=1)
     m = edge.add_(to_target.index_select(0, edges.target)).add_(to_source.index_select(0, edges.source))
@@ -78,8 +79,7 @@ def gated_derivative(
         out = torch.empty_like(m)
         given = (*_graph(edges, ends), m, message, gates, dtotal, None if dm is None else dm.contiguous())
         given = (*given, *[None] * 8, out, None)
-        own = [ends.shape, *[None] * 3]
-        (dends,) = _run("gated_derivative", len(ends), dim, given, numbers=m.numel(), own=own, after=1)
+        (dends,) = _run_between(ends, edges, dim, given)
         return out, dends
     gate, value, every = m.sigmoid(), ends[:, 3 * dim :].index_select(0, edges.source), arange(m)
     each = dtotal / gates
@@ -147,7 +147,7 @@ def convolved(
     nodes = tuple(ends.new_empty(len(ends), m.shape[1]) for _ in range(3))
     share = edges.rows.share if sums else None
     given = (*_graph(edges, ends), *vectors.arguments(), share, None, None, m, None, *nodes)
-    found = _run("gated", *_size(nodes[0]), given, numbers=m.numel(), sums=sums, after=1 if sums else 3)
+    found = _run("gated", *_size(nodes[0]), given, cuts=_cuts(edges, m.shape[1])[0], sums=sums)
     return (m, *nodes), _mean_and_variance(found[0], edges.rows.share) if sums else None
 
 
@@ -174,7 +174,7 @@ def convolved_at_once(
         None,
     )
     spare = max(BLOCK, edges.widest)
-    _run("gated", *_size(nodes[0]), given, numbers=following.numel(), spare=spare)
+    _run("gated", *_size(nodes[0]), given, cuts=_cuts(edges, len(scale))[0], spare=spare)
     return nodes[2], following
 
 
@@ -197,15 +197,14 @@ def convolved_derivative(
         following: That by y + SiLU(scale m + shift); scale and shift, and by_x and constant of
             :func:`affine_derivative`; or five times None.
     """
-    (nodes, dim), every = dtotal.shape, vectors.which is None
+    dim, every = dtotal.shape[1], vectors.which is None
     dnext, scale, shift, by_x, constant = following
     given = (*_graph(edges, ends), *kept, dtotal, dnext, scale, shift, edges.rows.share, by_x, constant)
     dy = torch.empty_like(vectors.y) if every else None
     given = (*given, vectors.y, vectors.which, panels(vectors.weight) if every else None, None, dy)
     values = None if every else vectors.y.shape
-    own = [ends.shape, vectors.weight.shape if every else None, values, None if dnext is None else values]
-    spare = max(BLOCK, edges.widest)
-    found = _run("gated_derivative", nodes, dim, given, numbers=kept[0].numel(), own=own, spare=spare)
+    own = [vectors.weight.shape if every else None, values, None if dnext is None else values]
+    found = _run_between(ends, edges, dim, given, own=own, spare=max(BLOCK, edges.widest))
     if dy is not None:
         return found[0], dy, found[1]
     dvalues, *residual = found[1:]
@@ -321,65 +320,91 @@ def _mean_and_variance(
     return mean.to(share.dtype), variance.clamp_(min=0).to(share.dtype)
 
 
+def _number(numbers: int, rows: int) -> int:
+    """Return in how many parts to do so many numbers."""
+    return max(1, min(torch.get_num_threads(), numbers // FEWEST, rows))
+
+
+def _cuts(edges: Edges, dim: int) -> tuple[list[int], bool]:
+    """Return the nodes at which parts begin and end; and whether no edge is between them."""
+    return edges.parts(_number(len(edges.source) * dim, edges.nodes))
+
+
+def _run_between(
+    ends: Tensor,
+    edges: Edges,
+    dim: int,
+    arguments: Sequence[Tensor | int | None],
+    *,
+    own: Sequence[Sequence[int] | None] = (None, None, None),
+    spare: int = 0,
+) -> list[Tensor]:
+    """Call the derivative of edges; the first that is found is that of the ends.
+
+    Parts without an edge between them add to one sum, others each to its own.
+    """
+    cuts, closed = _cuts(edges, dim)
+    call = partial(_run, "gated_derivative", edges.nodes, dim, cuts=cuts, spare=spare)
+    if not closed:
+        return call(arguments, own=[ends.shape, *own])
+    dends = torch.zeros_like(ends)
+    return [dends, *call((*arguments, dends), own=own)]
+
+
 def _run(
     name: str,
     rows: int,
     dim: int,
     arguments: Sequence[Tensor | int | None],
     *,
-    numbers: int | None = None,
+    cuts: list[int] | None = None,
     sums: bool = False,
     own: Sequence[Sequence[int] | None] = (),
     spare: int = 0,
-    after: int = 0,
 ) -> list[Tensor]:
-    """Call a function in C, in parts by as many threads as torch has.
+    """Call a function in C, in parts by the threads that torch has.
 
     Args:
         name: Of the function.
-        rows: How many there are; each thread does some.
+        rows: How many there are.
         dim: How many numbers each has.
         arguments: Of the function, after those that say which rows.
-        numbers: How many numbers there are to do, if that is not rows times dim.
+        cuts: At which rows parts begin and end; by default they are as long as each other.
         sums: Whether the function adds up in two rows of double precision.
-        own: Shapes of what it adds to, each thread in its own; None for a null pointer.
-        spare: Rows that each thread needs for itself.
-        after: Null pointers at the end.
+        own: Shapes of what it adds to, each part in its own; None for a null pointer.
+        spare: Rows that each part needs for itself.
 
     Returns:
-        ``(2, dim)`` if there are sums, and what else was added up, of all threads.
+        ``(2, dim)`` if there are sums, and what else was added up, of all parts.
     """
-    threads = max(1, min(torch.get_num_threads(), (numbers or rows * dim) // FEWEST, rows))
-    out = torch.empty((threads if sums else 0, 2, dim), dtype=torch.float64)
+    parts = _number(rows * dim, rows) if cuts is None else len(cuts) - 1
+    cuts = cuts or [rows * part // parts for part in range(parts + 1)]
+    out = torch.empty((parts if sums else 0, 2, dim), dtype=torch.float64)
     # whatever torch makes by default: programs in the same process may have chosen double precision
-    added = [None if shape is None else torch.zeros((threads, *shape), dtype=torch.float32) for shape in own]
-    scratch = [torch.empty(threads, spare, dim, dtype=torch.float32)] if spare else []
-    pointers = [x if isinstance(x, int) else 0 if x is None else x.data_ptr() for x in arguments]
-    count = 3 + len(pointers) + 2 * sums + len(added) + len(scratch) + after
-    function = _function(name, dim, count)
-
-    def part(number: int) -> None:
-        mine = [*(out[number] if sums else ()), *(x if x is None else x[number] for x in (*added, *scratch))]
-        ends = [0 if x is None else x.data_ptr() for x in mine]
-        stops = (rows * each // threads for each in (number, number + 1))
-        function(dim, *stops, *pointers, *ends, *[0] * after)
-
-    if threads == 1:
-        part(0)
-    else:
-        list(_pool(threads).map(part, range(threads)))
-    found = [*([out] if sums else []), *(each for each in added if each is not None)]
-    return [each[0] if threads == 1 else each.sum(0) for each in found]
+    added = [None if shape is None else torch.zeros((parts, *shape), dtype=torch.float32) for shape in own]
+    scratch = [torch.empty(parts, spare, dim, dtype=torch.float32)] if spare else []
+    given = [x if isinstance(x, int) else 0 if x is None else x.data_ptr() for x in arguments]
+    mine = [*(out.unbind(1) if sums else ()), *added, *scratch]
+    each = [(0, 0) if x is None else (x.data_ptr(), x.stride(0) * x.element_size()) for x in mine]
+    every = array("q")
+    for part in range(parts):
+        pointers = [first + part * step for first, step in each]
+        every.extend((dim, *cuts[part : part + 2], *given, *pointers))
+        every.extend([0] * (MOST * (part + 1) - len(every)))
+    function, in_parts = _function(name, dim)
+    # the threads of OpenMP stay behind when a process forks: to wait for them is to wait for ever
+    threads = 1 if parts == 1 or _forked else torch.get_num_threads()
+    in_parts(function, parts, threads, every.buffer_info()[0])
+    found = [*([out] if sums else []), *(x for x in added if x is not None)]
+    return [x[0] if parts == 1 else x.sum(0) for x in found]
 
 
 @cache
-def _function(name: str, dim: int, count: int) -> Callable[..., None]:
-    """Return a function in C of so many arguments, compiled for this width if networks are mostly so wide."""
-    own = dim % _panel() == 0
-    function = getattr((compiled(SOURCE, f"-DDIM={dim}") if own else None) or compiled(SOURCE), name)
-    # addresses and numbers alike: to wrap each by itself takes as long as a small pass
-    function.argtypes, function.restype = [c_int64] * count, None
-    return function  # type: ignore[no-any-return]
+def _function(name: str, dim: int) -> tuple[int, Callable[..., None]]:
+    """Return the address of a function in C and what calls it, compiled for the width if it is a usual one."""
+    library: Any = (compiled(SOURCE, f"-DDIM={dim}") if dim % _panel() == 0 else None) or compiled(SOURCE)
+    library.in_parts.argtypes, library.in_parts.restype = [c_int64] * 4, None
+    return cast(getattr(library, name), c_void_p).value or 0, library.in_parts
 
 
 def _panel() -> int:
@@ -387,10 +412,10 @@ def _panel() -> int:
     return int(compiled(SOURCE).panel())  # type: ignore[union-attr]
 
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="tlzoo-passes")
+def _after_fork() -> None:
+    global _forked  # noqa: PLW0603
+    _forked = True
 
 
-# the threads stay behind when a process forks
-os.register_at_fork(after_in_child=_pool.cache_clear)
+_forked = False
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,5 +1,6 @@
 """Functions in C against the same formulas in torch, and both against autograd."""
 
+import os
 import subprocess
 import sys
 
@@ -22,6 +23,14 @@ def random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def several_crystals():
+    """Edges that are within one of ten groups of nodes."""
+    index = torch.randint(4, (2, EDGES), generator=torch.Generator().manual_seed(1))
+    index += 4 * (torch.arange(EDGES) * 10 // EDGES)
+    index = index[:, index[1].argsort(stable=True)]
+    return Edges.of(index, torch.ones(EDGES), torch.ones(NODES))
+
+
 def graph(dtype=torch.float32, *, edges=EDGES):
     generator = torch.Generator().manual_seed(1)
     index = torch.randint(NODES - 1, (2, edges), generator=generator)  # the last node has no edge
@@ -39,7 +48,7 @@ def with_and_without(monkeypatch):
     def both(compute):
         mine = compute()
         with monkeypatch.context() as changed:
-            changed.setattr(passes, "compiled", lambda _: None)
+            changed.setattr(passes, "compiled", lambda *_: None)
             return mine, compute()
 
     return both
@@ -139,6 +148,47 @@ def test_a_mean_far_from_zero_keeps_the_digits_of_the_variance(with_and_without)
     exact = share.double() @ (x.double() - share.double() @ x.double()).square()
     torch.testing.assert_close(mine[1].double(), exact, rtol=1e-3, atol=0)
     torch.testing.assert_close(theirs[1].double(), exact, rtol=1e-2, atol=0)
+
+
+def derivatives(edges, dim=32):
+    """Of a whole layer, by two threads or more."""
+    torch.manual_seed(0)
+    conv = EdgeGatedConv(dim=dim)
+    x, y = random(NODES, dim).requires_grad_(), random(EDGES, dim, seed=1).requires_grad_()
+    nodes = Rows.of(torch.ones(NODES))
+    results = conv(x, y, nodes, edges)
+    loss = sum(each.square().sum() for each in results)
+    return [*(each.detach() for each in results), *torch.autograd.grad(loss, [x, y, *conv.parameters()])]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("edges", [graph(), several_crystals()], ids=["one crystal", "ten"])
+def test_threads_find_the_same_each_time(with_and_without, monkeypatch, edges, threads):
+    monkeypatch.setattr(passes, "FEWEST", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert edges.parts(threads)[1] == (threads == 1 or len(edges.borders) > 9)
+    first, theirs = with_and_without(lambda: derivatives(edges))
+    assert all(map(torch.equal, first, derivatives(edges)))
+    torch.testing.assert_close(first, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_finds_the_same():
+    """The threads stay behind: who waits for them waits for ever, as torch does in larger operations."""
+    program = """
+import os, torch
+from tests.unit.nn import test_passes as tests
+from tlzoo.nn import passes
+passes.FEWEST = 1
+torch.set_num_threads(2)
+before = tests.derivatives(tests.several_crystals())
+child = os.fork()
+if not child:
+    os._exit(not all(map(torch.equal, before, tests.derivatives(tests.several_crystals()))))
+assert os.waitpid(child, 0)[1] == 0
+assert all(map(torch.equal, before, tests.derivatives(tests.several_crystals())))
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
