@@ -243,21 +243,15 @@ class _LayerNorm(torch.autograd.Function):
         x = x if x.dtype == torch.float64 else x.float()
         ctx.eps = eps
         ctx.save_for_backward(x, weight, bias)
-        y = F.silu(F.layer_norm(x, weight.shape, weight, bias, eps), inplace=True)
-        return y if residual is None else y.add_(residual)
+        return passes.normalised(x, residual, weight, bias, eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
         x, weight, bias = ctx.saved_tensors
-        shape = list(weight.shape)
-        normal, mean, inverse = torch.native_layer_norm(x, shape, weight, bias, ctx.eps)
-        slope = torch.ops.aten.silu_backward.grad_input(dy, normal, grad_input=normal)
-        derivatives = torch.ops.aten.native_layer_norm_backward(
-            slope, x, shape, mean, inverse, weight, bias, [True, True, True]
-        )
-        dx, dweight, dbias = derivatives
-        return dx, dy if ctx.needs_input_grad[1] else None, dweight, dbias, None
+        dy = dy.contiguous()
+        dx, *found = passes.normalised_derivative(x, dy, weight, bias, ctx.eps)
+        return dx, dy if ctx.needs_input_grad[1] else None, *found, None
 
 
 def normalised(

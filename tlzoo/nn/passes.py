@@ -12,7 +12,7 @@ import os
 from array import array
 from collections.abc import Callable, Sequence
 from ctypes import c_int64, c_void_p, cast
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -52,7 +52,7 @@ def gated(
     count, dim = edges.count.to(edge.dtype), edge.shape[1]
     if _fits(edge, ends):
         nodes = tuple(edge.new_empty(len(ends), dim) for _ in range(3))
-        given = (*_graph(edges, ends), *[None] * 7, edge, None, *nodes)
+        given = (*_graph(edges, ends), *[None] * 8, edge, None, *nodes)
         _run("gated", len(ends), dim, given, cuts=_cuts(edges, dim)[0])
         return nodes[2], nodes[0], nodes[1]
     own, to_target, to_source, value = torch.split(ends, dim, dim=1)
@@ -78,7 +78,7 @@ def gated_derivative(
     if _fits(m, ends, dtotal):
         out = torch.empty_like(m)
         given = (*_graph(edges, ends), m, message, gates, dtotal, None if dm is None else dm.contiguous())
-        given = (*given, *[None] * 8, out, None)
+        given = (*given, *[None] * 9, out, None, None, None)
         (dends,) = _run_between(ends, edges, dim, given)
         return out, dends
     gate, value, every = m.sigmoid(), ends[:, 3 * dim :].index_select(0, edges.source), arange(m)
@@ -146,7 +146,7 @@ def convolved(
     m = ends.new_empty(len(edges.source), ends.shape[1] // 4)
     nodes = tuple(ends.new_empty(len(ends), m.shape[1]) for _ in range(3))
     share = edges.rows.share if sums else None
-    given = (*_graph(edges, ends), *vectors.arguments(), share, None, None, m, None, *nodes)
+    given = (*_graph(edges, ends), *vectors.arguments(), share, None, None, None, m, None, *nodes)
     found = _run("gated", *_size(nodes[0]), given, cuts=_cuts(edges, m.shape[1])[0], sums=sums)
     return (m, *nodes), _mean_and_variance(found[0], edges.rows.share) if sums else None
 
@@ -157,25 +157,22 @@ def convolved_at_once(
     edges: Edges,
     scale: Float[Tensor, " dim"],
     shift: Float[Tensor, " dim"],
-) -> tuple[Float[Tensor, "nodes dim"], Float[Tensor, "edges dim"]]:
-    """Return s + h of :func:`gated`, and y + SiLU(scale m + shift)."""
-    following = ends.new_empty(len(edges.source), len(scale))
-    nodes = tuple(ends.new_empty(len(ends), len(scale)) for _ in range(3))
-    given = (
-        *_graph(edges, ends),
-        *vectors.arguments(),
-        None,
-        scale,
-        shift,
-        None,
-        following,
-        *nodes,
-        None,
-        None,
-    )
-    spare = max(BLOCK, edges.widest)
-    _run("gated", *_size(nodes[0]), given, cuts=_cuts(edges, len(scale))[0], spare=spare)
-    return nodes[2], following
+    eps: float | None = None,
+    *,
+    keep: bool = False,
+) -> tuple[tuple[Tensor, ...], Float[Tensor, "edges dim"]]:
+    """Return m if it is kept, h, its denominator and s + h of :func:`gated`; and y + SiLU(scale m + shift).
+
+    With ``eps`` each m is normalised by itself.
+    """
+    dim = len(scale)
+    m, following = (ends.new_empty(len(edges.source) if kept else 0, dim) for kept in (keep, True))
+    nodes = tuple(ends.new_empty(len(ends), dim) for _ in range(3))
+    given = (*_graph(edges, ends), *vectors.arguments(), None, scale, shift, _number_of(eps))
+    given = (*given, m if keep else None, following, *nodes, None, None)
+    spare = 0 if keep else max(BLOCK, edges.widest)
+    _run("gated", *_size(nodes[0]), given, cuts=_cuts(edges, dim)[0], spare=spare)
+    return (m, *nodes), following
 
 
 def convolved_derivative(
@@ -185,8 +182,9 @@ def convolved_derivative(
     edges: Edges,
     dtotal: Float[Tensor, "nodes dim"],
     following: Sequence[Float[Tensor, ...] | None],
-) -> tuple[Float[Tensor, "nodes four_dim"], Float[Tensor, "values dim"], Float[Tensor, "dim dim"]]:
-    """Return derivatives by ends, y and weight.
+    eps: float | None = None,
+) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    """Return derivatives by ends, y and weight; with ``eps`` those by scale and shift.
 
     Args:
         vectors: The vectors.
@@ -195,21 +193,27 @@ def convolved_derivative(
         edges: The edges.
         dtotal: The derivative by s + h.
         following: That by y + SiLU(scale m + shift); scale and shift, and by_x and constant of
-            :func:`affine_derivative`; or five times None.
+            :func:`affine_derivative`; or five times None. If each m was normalised by itself, the first three
+            and twice None.
+        eps: Of the norm, if each m was normalised by itself.
     """
     dim, every = dtotal.shape[1], vectors.which is None
     dnext, scale, shift, by_x, constant = following
-    given = (*_graph(edges, ends), *kept, dtotal, dnext, scale, shift, edges.rows.share, by_x, constant)
+    of_norm = (scale, shift, _number_of(eps), edges.rows.share, by_x, constant)
+    given = (*_graph(edges, ends), *kept, dtotal, dnext, *of_norm)
     dy = torch.empty_like(vectors.y) if every else None
     given = (*given, vectors.y, vectors.which, panels(vectors.weight) if every else None, None, dy)
+    sums = eps is not None
+    given = given if sums else (*given, None, None)
     values = None if every else vectors.y.shape
     own = [vectors.weight.shape if every else None, values, None if dnext is None else values]
-    found = _run_between(ends, edges, dim, given, own=own, spare=max(BLOCK, edges.widest))
+    found = _run_between(ends, edges, dim, given, sums=sums, own=own, spare=max(BLOCK, edges.widest))
+    by_norm = _of_gain_and_bias(found.pop(0)) if sums else None
     if dy is not None:
-        return found[0], dy, found[1]
+        return (found[0], dy, found[1]), by_norm
     dvalues, *residual = found[1:]
     dy = multiplied(dvalues, vectors.weight, *residual)
-    return found[0], dy, multiplied_transposed(dvalues, vectors.y)
+    return (found[0], dy, multiplied_transposed(dvalues, vectors.y)), by_norm
 
 
 def panels(matrix: Float[Tensor, "inner columns"]) -> Float[Tensor, "panels inner width"]:
@@ -295,6 +299,51 @@ def affine_derivative(
     return (slope * scale).addcmul_(torch.addcmul(constant, x, by_x), share[:, None], value=-1.0)
 
 
+def normalised(
+    x: Float[Tensor, "rows dim"],
+    residual: Float[Tensor, "rows dim"] | None,
+    weight: Float[Tensor, " dim"],
+    bias: Float[Tensor, " dim"],
+    eps: float,
+) -> Float[Tensor, "rows dim"]:
+    """Return the residual and SiLU(N(x)), or without; N is layer normalisation."""
+    if rows_fit(x, weight):
+        y = torch.empty_like(x)
+        more = None if residual is None else residual.to(x.dtype).contiguous()
+        _run("normalised", *_size(x), (x, more, weight, bias, _number_of(eps), y))
+        return y
+    y = F.silu(F.layer_norm(x, weight.shape, weight, bias, eps), inplace=True)
+    return y if residual is None else y.add_(residual)
+
+
+def normalised_derivative(
+    x: Float[Tensor, "rows dim"],
+    dy: Float[Tensor, "rows dim"],
+    weight: Float[Tensor, " dim"],
+    bias: Float[Tensor, " dim"],
+    eps: float,
+) -> tuple[Float[Tensor, "rows dim"], Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+    """Return the derivatives of SiLU(N(x)) by x, weight and bias."""
+    if rows_fit(x, dy, weight):
+        dx = torch.zeros_like(x)
+        found = _run(
+            "normalised_derivative", *_size(x), (x, dy, weight, bias, _number_of(eps), dx), sums=True
+        )
+        return dx, *_of_gain_and_bias(found[0])
+    shape = list(weight.shape)
+    normal, mean, inverse = torch.native_layer_norm(x, shape, weight, bias, eps)
+    slope = torch.ops.aten.silu_backward.grad_input(dy, normal, grad_input=normal)
+    given = (slope, x, shape, mean, inverse, weight, bias, [True, True, True])
+    dx, dweight, dbias = torch.ops.aten.native_layer_norm_backward(*given)
+    return dx, dweight, dbias
+
+
+def rows_fit(*tensors: Tensor) -> bool:
+    """Return whether rows of such tensors are normalised by themselves in C."""
+    fits = _fits(*tensors) and all(len(x) > 0 for x in tensors)
+    return fits and all(x.shape[-1] % _panel() == 0 and x.shape[-1] <= _widest() for x in tensors)
+
+
 def _slope(x: Tensor, dy: Tensor, scale: Tensor, shift: Tensor, *, silu: bool) -> Tensor:
     slope: Tensor = torch.ops.aten.silu_backward(dy, torch.addcmul(shift, x, scale)) if silu else dy
     return slope
@@ -320,14 +369,22 @@ def _mean_and_variance(
     return mean.to(share.dtype), variance.clamp_(min=0).to(share.dtype)
 
 
-def _number(numbers: int, rows: int) -> int:
+def threads() -> int:
+    """Return by how many threads functions in C may be done: those of torch.
+
+    Of a process that was forked, by one: the others stay behind, and who waits for them waits for ever.
+    """
+    return 1 if _forked else torch.get_num_threads()
+
+
+def number_of_parts(numbers: int, rows: int) -> int:
     """Return in how many parts to do so many numbers."""
     return max(1, min(torch.get_num_threads(), numbers // FEWEST, rows))
 
 
 def _cuts(edges: Edges, dim: int) -> tuple[list[int], bool]:
     """Return the nodes at which parts begin and end; and whether no edge is between them."""
-    return edges.parts(_number(len(edges.source) * dim, edges.nodes))
+    return edges.parts(number_of_parts(len(edges.source) * dim, edges.nodes))
 
 
 def _run_between(
@@ -336,19 +393,18 @@ def _run_between(
     dim: int,
     arguments: Sequence[Tensor | int | None],
     *,
+    sums: bool = False,
     own: Sequence[Sequence[int] | None] = (None, None, None),
     spare: int = 0,
 ) -> list[Tensor]:
-    """Call the derivative of edges; the first that is found is that of the ends.
+    """Call the derivative of edges; what is found of the ends comes after the sums.
 
-    Parts without an edge between them add to one sum, others each to its own.
+    Parts without an edge between them add to one derivative by the ends, others each to its own.
     """
     cuts, closed = _cuts(edges, dim)
-    call = partial(_run, "gated_derivative", edges.nodes, dim, cuts=cuts, spare=spare)
-    if not closed:
-        return call(arguments, own=[ends.shape, *own])
-    dends = torch.zeros_like(ends)
-    return [dends, *call((*arguments, dends), own=own)]
+    to_ends = torch.zeros_like(ends) if closed else ends.shape
+    given = {"cuts": cuts, "sums": sums, "own": [to_ends, *own], "spare": spare}
+    return _run("gated_derivative", edges.nodes, dim, arguments, **given)  # type: ignore[arg-type]
 
 
 def _run(
@@ -359,7 +415,7 @@ def _run(
     *,
     cuts: list[int] | None = None,
     sums: bool = False,
-    own: Sequence[Sequence[int] | None] = (),
+    own: Sequence[Sequence[int] | Tensor | None] = (),
     spare: int = 0,
 ) -> list[Tensor]:
     """Call a function in C, in parts by the threads that torch has.
@@ -371,40 +427,62 @@ def _run(
         arguments: Of the function, after those that say which rows.
         cuts: At which rows parts begin and end; by default they are as long as each other.
         sums: Whether the function adds up in two rows of double precision.
-        own: Shapes of what it adds to, each part in its own; None for a null pointer.
+        own: What all parts add to, or shapes of what each has for itself; None for a null pointer.
         spare: Rows that each part needs for itself.
 
     Returns:
         ``(2, dim)`` if there are sums, and what else was added up, of all parts.
     """
-    parts = _number(rows * dim, rows) if cuts is None else len(cuts) - 1
+    parts = number_of_parts(rows * dim, rows) if cuts is None else len(cuts) - 1
     cuts = cuts or [rows * part // parts for part in range(parts + 1)]
     out = torch.empty((parts if sums else 0, 2, dim), dtype=torch.float64)
     # whatever torch makes by default: programs in the same process may have chosen double precision
-    added = [None if shape is None else torch.zeros((parts, *shape), dtype=torch.float32) for shape in own]
+    added = [
+        x if x is None or isinstance(x, Tensor) else torch.zeros((parts, *x), dtype=torch.float32)
+        for x in own
+    ]
+    shared = {id(x) for x in own}
     scratch = [torch.empty(parts, spare, dim, dtype=torch.float32)] if spare else []
     given = [x if isinstance(x, int) else 0 if x is None else x.data_ptr() for x in arguments]
     mine = [*(out.unbind(1) if sums else ()), *added, *scratch]
-    each = [(0, 0) if x is None else (x.data_ptr(), x.stride(0) * x.element_size()) for x in mine]
+    each = [
+        (0, 0) if x is None else (x.data_ptr(), 0 if id(x) in shared else x.stride(0) * x.element_size())
+        for x in mine
+    ]
     every = array("q")
     for part in range(parts):
         pointers = [first + part * step for first, step in each]
         every.extend((dim, *cuts[part : part + 2], *given, *pointers))
         every.extend([0] * (MOST * (part + 1) - len(every)))
     function, in_parts = _function(name, dim)
-    # the threads of OpenMP stay behind when a process forks: to wait for them is to wait for ever
-    threads = 1 if parts == 1 or _forked else torch.get_num_threads()
-    in_parts(function, parts, threads, every.buffer_info()[0])
+    in_parts(function, parts, threads() if parts > 1 else 1, every.buffer_info()[0])
     found = [*([out] if sums else []), *(x for x in added if x is not None)]
-    return [x[0] if parts == 1 else x.sum(0) for x in found]
+    return [x if id(x) in shared else x[0] if parts == 1 else x.sum(0) for x in found]
 
 
 @cache
 def _function(name: str, dim: int) -> tuple[int, Callable[..., None]]:
-    """Return the address of a function in C and what calls it, compiled for the width if it is a usual one."""
+    """Return the address of a function in C, compiled for the width if it is a usual one, and its caller."""
     library: Any = (compiled(SOURCE, f"-DDIM={dim}") if dim % _panel() == 0 else None) or compiled(SOURCE)
     library.in_parts.argtypes, library.in_parts.restype = [c_int64] * 4, None
     return cast(getattr(library, name), c_void_p).value or 0, library.in_parts
+
+
+@cache
+def _number_of(eps: float | None) -> Tensor | None:
+    """Return where a function in C finds the number."""
+    return None if eps is None else torch.tensor([eps], dtype=torch.float32)
+
+
+def _of_gain_and_bias(sums: Float[Tensor, "2 dim"]) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+    """Return the derivatives by weight and bias of a norm from their sums, which come the other way round."""
+    found = sums.to(torch.float32)
+    return found[1], found[0]
+
+
+def _widest() -> int:
+    """Return the width of the widest rows that are normalised by themselves in C."""
+    return int(compiled(SOURCE).widest())  # type: ignore[union-attr]
 
 
 def _panel() -> int:

@@ -74,6 +74,9 @@ def test_what_is_compiled_is_what_torch_computes(with_and_without, monkeypatch, 
             found += [passes.affine(x, more, *vectors[:2], silu=silu) for more in (None, dy)]
             found += passes.affine_sums(x, dy, *vectors[:3], silu=silu)
             found.append(passes.affine_derivative(x, dy, *vectors[:2], share, *vectors[2:], silu=silu))
+        for more in (None, dy):
+            found.append(passes.normalised(x, more, *vectors[:2], 1e-5))
+        found += passes.normalised_derivative(x, dy, *vectors[:2], 1e-5)
         some = torch.arange(EDGES) // 2
         return [*found, passes.affine(x, dy, *vectors[:2], silu=True, index=some)]
 
@@ -83,8 +86,10 @@ def test_what_is_compiled_is_what_torch_computes(with_and_without, monkeypatch, 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("updates", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("dim", [32, 64, 288])
-def test_a_layer_at_once_is_the_layer_in_parts(with_and_without, monkeypatch, dim, shared, updates, threads):
+@pytest.mark.parametrize(("norm", "dim"), [("batch", 32), ("batch", 288), ("layer", 64), ("layer", 288)])
+def test_a_layer_at_once_is_the_layer_in_parts(
+    with_and_without, monkeypatch, norm, dim, shared, updates, threads
+):
     """Results, derivatives and running statistics of training, and results of inference."""
     monkeypatch.setattr(passes, "FEWEST", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
@@ -95,7 +100,7 @@ def test_a_layer_at_once_is_the_layer_in_parts(with_and_without, monkeypatch, di
 
     def compute():
         torch.manual_seed(0)
-        conv = EdgeGatedConv(dim=dim, update_edges=updates)
+        conv = EdgeGatedConv(dim=dim, norm=norm, update_edges=updates)
         for parameter in conv.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
         x, y = (
@@ -104,15 +109,17 @@ def test_a_layer_at_once_is_the_layer_in_parts(with_and_without, monkeypatch, di
         )
         results = conv(x, y, nodes, edges, equal)[: 1 + updates]
         sum((each * random(*each.shape, seed=2)).sum() for each in results).backward()
-        # that of the bias of s is nothing but rounding: a norm takes the mean away
-        found = [each.grad for name, each in conv.named_parameters() if name != "src_update.bias"]
+        # that of the bias of s is nothing but rounding where a norm takes the mean away
+        nothing = {"src_update.bias"} if norm == "batch" else set()
+        found = [each.grad for name, each in conv.named_parameters() if name not in nothing]
         found += [*results, x.grad, y.grad, *conv.buffers()]
         with torch.no_grad():
             found += conv.eval()(x, y, nodes, edges, equal)
         return [each.detach() for each in found]
 
     mine, theirs = with_and_without(compute)
-    assert [each is None for each in calls] == [False, False, True, True]
+    wide = norm == "layer" and dim > passes._widest()
+    assert [each is None for each in calls] == [wide, wide, True, True]
     for one, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
 
