@@ -132,7 +132,7 @@ class EdgeGatedConv(nn.Module):
             result = _OfRows.apply(*given)  # type: ignore[no-untyped-call]
         else:
             result = _OfBatch.apply(*given)  # type: ignore[no-untyped-call]
-            BatchNorm.take_in(self._norms, result[count:])
+            BatchNorm.take_in(self._norms, result[count:], self.bn_nodes.momentum)
         return result[:count]
 
     def _applied(

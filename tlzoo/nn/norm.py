@@ -126,31 +126,24 @@ class BatchNorm(nn.BatchNorm1d):
                 x, residual, self.weight, self.bias, rows, self.eps, together, silu
             )  # type: ignore[no-untyped-call]
         y, mean, variance = result
+        take_in = partial(self.take_in, [self], [mean, variance], self.momentum)
         if together is None:
-            self._take_in(mean, variance, self.momentum)
+            take_in()
         else:
-            together.later(partial(self._take_in, mean, variance, self.momentum))
+            together.later(take_in)
         return y
 
     @staticmethod
     @torch.no_grad()
-    def take_in(norms: Sequence["BatchNorm"], found: Sequence[Tensor]) -> None:
-        """Let several with one momentum take in mean and unbiased variance each, one after the other."""
+    def take_in(norms: Sequence["BatchNorm"], found: Sequence[Tensor], momentum: float | None) -> None:
+        """Let several take in mean and unbiased variance each, one after the other.
+
+        Without momentum, as where weights are averaged, each batch counts the same.
+        """
         torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)
         kept = [kept for norm in norms for kept in (norm.running_mean, norm.running_var)]
-        torch._foreach_lerp_(kept, list(found), _weight(norms[0].momentum, norms[0].num_batches_tracked))
-
-    @torch.no_grad()
-    def _take_in(self, mean: Tensor, variance: Tensor, momentum: float | None) -> None:
-        self.num_batches_tracked += 1
-        weight = _weight(momentum, self.num_batches_tracked)
-        self.running_mean.lerp_(mean, weight)
-        self.running_var.lerp_(variance, weight)
-
-
-def _weight(momentum: float | None, batches: Tensor) -> float:
-    """Return what the last batch counts; without momentum, as where weights are averaged, what each does."""
-    return momentum if momentum is not None else 1.0 / int(batches)
+        weight = momentum if momentum is not None else 1.0 / int(norms[0].num_batches_tracked)
+        torch._foreach_lerp_(kept, list(found), weight)
 
 
 class Statistics(NamedTuple):

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Compiled for one width, loops over it are of a known length. */
 #ifdef DIM
@@ -458,7 +459,7 @@ void normalised(int64_t dim, int64_t start, int64_t stop, const float *restrict 
         normalised_row(dim, x + r * dim, residual ? residual + r * dim : NULL, gain, bias, *eps, y + r * dim);
 }
 
-/* Its derivative by x, dx, which is zero before; and sums of those by bias and gain. */
+/* Its derivative by x, and sums of those by bias and gain. */
 void normalised_derivative(int64_t dim, int64_t start, int64_t stop, const float *restrict x, const float *restrict dy,
                            const float *restrict gain, const float *restrict bias, const float *eps, float *restrict dx,
                            double *restrict sums, double *restrict products) {
@@ -468,6 +469,7 @@ void normalised_derivative(int64_t dim, int64_t start, int64_t stop, const float
         /* few enough for single precision */
         const int64_t end = r + 32 < stop ? r + 32 : stop;
         float some[WIDE] = {0}, more[WIDE] = {0};
+        memset(dx + r * dim, 0, (end - r) * dim * sizeof(float));
         for (; r < end; r++)
             normalised_row_derivative(dim, x + r * dim, dy + r * dim, gain, bias, *eps, some, more, dx + r * dim);
         for (int64_t c = 0; c < dim; c++) {

@@ -325,7 +325,7 @@ def normalised_derivative(
 ) -> tuple[Float[Tensor, "rows dim"], Float[Tensor, " dim"], Float[Tensor, " dim"]]:
     """Return the derivatives of SiLU(N(x)) by x, weight and bias."""
     if rows_fit(x, dy, weight):
-        dx = torch.zeros_like(x)
+        dx = torch.empty_like(x)
         found = _run(
             "normalised_derivative", *_size(x), (x, dy, weight, bias, _number_of(eps), dx), sums=True
         )
