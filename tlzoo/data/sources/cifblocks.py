@@ -59,11 +59,6 @@ class Block:
         """The first known value of the tags, or nothing."""
         return next((v for tag in tags for v in self.column(tag)[:1] if v not in UNKNOWN), "")
 
-    @property
-    def is_magnetic(self) -> bool:
-        """Whether its operations act on moments."""
-        return any(tag.startswith(("_space_group_symop_magn", "_space_group_magn")) for tag in self.columns)
-
     def add(self, tags: Sequence[str], values: Sequence[str]) -> None:
         """Add a loop, or a single item."""
         for position, tag in enumerate(tags):
