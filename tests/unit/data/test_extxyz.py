@@ -10,7 +10,7 @@ from ase.db import connect
 from ase.io import write
 
 from tlzoo.data.sources import read, read_all
-from tlzoo.data.sources.ase import fields
+from tlzoo.data.sources.extxyz import fields
 from tlzoo.errors import UserError
 
 CELL = 'Lattice="4.11 0 0 0 4.11 0 0 0 4.11" Properties=species:S:1:pos:R:3'

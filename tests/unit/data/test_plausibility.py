@@ -68,7 +68,7 @@ def test_lengths_in_bohr_are_a_warning():
     assert one[2].endswith("is it written in Å?")
     # two of the eight atoms of rock salt: no farther than twice the radius of the larger
     (one,) = found(Structure(Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
-    assert "are 4.88 Å apart, 1.82 of the sum of their radii, 2.68 Å" in one[2]
+    assert "are 5.64 Å apart, 1.70 of the sum of their radii, 3.32 Å" in one[2]
 
 
 @pytest.mark.parametrize(

@@ -273,8 +273,8 @@ def _note_other_group(
         if isinstance(other, Cell) and len(other.coords) != len(crystal.coords) and other.is_possible():
             name = spacegroups.label(setting)
             crystal.notes.append(
-                f"names {name} and lists {size} operation(s), not those of {name}: these are used, which give "
-                f"{crystal}; {name} would give {other}"
+                f"names {name} and lists {size} operation(s), not those of {name}: these are used, which "
+                f"give {crystal}; {name} would give {other}"
             )
             return
 

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tlzoo.data.sources.problems import StructureError
+
 # A line has 2048 characters at most, by the grammar; a quoted text is on one line.
 TOKEN = re.compile(
     r"^;(?P<text>.*?)(?:^;|\Z)"
@@ -30,12 +32,8 @@ KEYWORDS = {"data_", "save_", "loop_", "stop_", "globa"}  # by five letters
 UNKNOWN = {"", ".", "?"}
 
 
-class CifError(ValueError):
-    """What is wrong with a CIF, with the kind that problems are counted by."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+class CifError(StructureError):
+    """What is wrong with a CIF."""
 
 
 @dataclass

@@ -14,8 +14,8 @@ VACANCIES = {"Va", "Vac", "VAC", "vac", "Vacancy", "vacancy", "VACANCY"}
 # Groups of atoms at one site, whose first letters are those of some element.
 GROUPS = {"WAT", "NH", "NO", "CO", "SO", "PO", "ME", "ET", "PH", "CN", "HOH", "HDO", "DOD", "VA"}
 WATER = {"H2O", "H3O", "D2O", "D3O"}
-# Where the elements of a mixture begin: Si/Al, (Fe,Mn), Fe0.5Mn0.5; in type symbols also Fe-Mn, which may be the
-# label of hydrogen on O1, H-O1.
+# Where the elements of a mixture begin: Si/Al, (Fe,Mn), Fe0.5Mn0.5; in type symbols also Fe-Mn, but H-O1
+# may be the label of hydrogen on O1.
 PARTS = re.compile(r"(?:^\(?|[/,&|+] *|\d\.\d+)([A-Z][a-z]?)(?![a-z])")
 TYPED_PARTS = re.compile(PARTS.pattern.replace("+]", "+-]"))
 # Two capitals without type symbol: C, H, N or O named after a neighbour (HO, CS), or an element (Ho, Cs)?
@@ -81,9 +81,7 @@ def mixture(label: str, kind: str) -> str:
 @lru_cache(maxsize=4096)
 def _element(symbol: str, typed: bool, known: frozenset[str]) -> tuple[str | None, bool]:
     """The element, None if unclear; and whether the symbol says so outright."""
-    if typed and symbol in WATER:
-        return None, False
-    letters = _letters(symbol)
+    letters = "" if typed and symbol in WATER else _letters(symbol)
     if letters in _symbols() and not (letters == "T" and not typed):
         return letters if letters not in {"D", "T"} else "H", True
     if letters in SCATTERING:
