@@ -52,7 +52,7 @@ HARMLESS = (
 
 
 # What str and repr of pymatgen and repr of ASE begin with.
-PRINTED = re.compile(r"\s*(Full Formula \(|Structure Summary\b|Atoms\()")
+PRINTED = re.compile(r"\s*(Full Formula \(|Structure Summary\b|(MSON)?Atoms\()")
 # How a file of XCrySDen begins, after comments.
 XSF = re.compile(r"(\s*#.*\n|\s*\n)*\s*(ANIMSTEPS|CRYSTAL|SLAB|POLYMER|MOLECULE|ATOMS)\b")
 
