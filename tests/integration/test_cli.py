@@ -381,6 +381,23 @@ def test_groups_are_shown_at_the_start(tlzoo, small, tmp_path, caplog):
     assert [line.split()[-1] for line in lines[1:-1]] == ["frozen", "frozen", "frozen", "trains"]
 
 
+@pytest.mark.parametrize(("head", "said"), [("Regression", 1), ("Classification", 0)])
+def test_classes_that_are_learned_as_numbers_are_remarked(tlzoo, small, tmp_path, caplog, head, said):
+    crystals = named.load("semiconductors")[:20]
+    columns = {"metal": np.arange(20) % 2}
+    package.Crystals.from_structures(list(crystals), columns=columns).write_parquet(tmp_path / "a.parquet")
+    answer = tlzoo(
+        "fit", "--config", small, "--run_dir", tmp_path / "run", "--data.source", tmp_path / "a.parquet",
+        "--data.targets", "[metal]", "--trainer.max_epochs", 1, "--model.head", head,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    text = (
+        "metal is 0 or 1 in every crystal and is learned as a number; if these are two classes, take "
+        "--model.head Classification"
+    )
+    assert [record.message for record in caplog.records].count(text) == said
+
+
 def test_a_line_per_epoch_where_there_is_no_terminal(tlzoo, small, tmp_path, caplog):
     answer = tlzoo("fit", "--config", small, "--run_dir", tmp_path / "run")
     assert answer.code == 0, answer.err

@@ -10,21 +10,20 @@ from tlzoo.cards.beside import files
 from tlzoo.cards.library import beside, is_checkpoint, locate, pinned
 
 
-def started_from(model: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Name the models whose weights a section ``model`` begins with, and the SHA-256 of those weights."""
+def started_from(model: Mapping[str, Any], *, before_rounding: bool = False) -> list[dict[str, str]]:
+    """Name the models whose weights a section ``model`` begins with, and the SHA-256 of those weights.
+
+    Or of the weights before they were rounded, if they were. The cards alone are read.
+    """
     found = {}
     for part in ("backbone", "head"):
         given = model.get(part) or {}
         if str(given.get("class_path")).startswith("tlzoo.zoo."):
             name = given["init_args"]["name"]
-            found[name] = {"name": pinned(name), "sha256": _card(beside(name))["sha256"]}
+            card = _card(beside(name))
+            sha256 = (card.get("rounded_from") if before_rounding else None) or card["sha256"]
+            found[name] = {"name": pinned(name), "sha256": str(sha256)}
     return list(found.values())
-
-
-def unrounded(name: str) -> str:
-    """Return the SHA-256 of a model's weights, before rounding if they were rounded; the card will do."""
-    card = _card(beside(name))
-    return str(card.get("rounded_from") or card["sha256"])
 
 
 def model_artifact(name: str, weights: Path) -> Any:  # noqa: ANN401 (of an optional package)

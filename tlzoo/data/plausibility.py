@@ -103,7 +103,7 @@ def _findings(cells: Cells) -> Iterator[Finding]:
     twice = near.length < CLOSEST
     # spheres of radii as much larger would not overlap, and could not fill more than everything
     open_ = np.isinf(near.part) & (filled < FAR**-3) & ~noble & ~impossible
-    alone = open_ & np.isinf(_nearest(cells, radii, np.where(open_, FAR * widest, 0)).part)
+    alone = open_ & (_nearest(cells, radii, np.where(open_, FAR * widest, 0)).part > FAR)
     far = _nearest(cells, radii, np.where(alone, HORIZON, 0))
 
     strange = (near.part < NEAR) | (density > DENSE) | (volume < SMALL)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tlzoo.data.intake import Data, crystals_from
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.sources.labels import are_classes
 from tlzoo.data.splits.splitter import PARTS
 from tlzoo.errors import UserError, no_such
 from tlzoo.estimators.cross_validated import CrossValidated
@@ -27,7 +28,6 @@ from tlzoo.training import fitting, measuring
 from tlzoo.training.in_memory import Table
 from tlzoo.training.run import Run
 from tlzoo.transfer.finetune.finetune_request import check_folds
-from tlzoo.transfer.finetune.measure import are_classes
 from tlzoo.transfer.finetune.recipes import Strategy
 from tlzoo.transfer.folds import fold_trainings
 

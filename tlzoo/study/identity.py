@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from tlzoo.cards.lineage import started_from, unrounded
+from tlzoo.cards.lineage import started_from
 from tlzoo.cards.removed import REMOVED
 from tlzoo.study.axes import Tree
 from tlzoo.training.resume import FREE_KEYS
@@ -60,7 +60,7 @@ def published(model: Any) -> tuple[Mapping[str, str], ...]:  # noqa: ANN401 (wha
     found: dict[str, Mapping[str, str]] = {}
     for part, given in model.items():
         try:
-            models = [{**one, "sha256": unrounded(one["name"])} for one in started_from({part: given})]
+            models = started_from({part: given}, before_rounding=True)
         except (AttributeError, LookupError, OSError, TypeError, ValueError):
             # the run itself will say what is wrong; with the weights there, it is another run
             models = [_missing(given)]

@@ -17,8 +17,10 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from tlzoo import plugins
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.sources.labels import are_classes
 from tlzoo.errors import DivergedError, UserError
 from tlzoo.graphs.row_budget import ran_out
+from tlzoo.heads import Regression
 from tlzoo.machine import distributed, latest
 from tlzoo.machine.files import write_text
 from tlzoo.machine.remarks import once
@@ -40,6 +42,7 @@ from tlzoo.training.resume import (
     stopped,
 )
 from tlzoo.training.run import Run, read_yaml
+from tlzoo.training.task import Task
 from tlzoo.training.tracking import trackers
 
 logger = logging.getLogger(__name__)
@@ -297,8 +300,8 @@ def _trained(
             raise UserError(f"another process trained in {run.path} just now; run the same command again")
         if trainer.is_global_zero:
             _opened(run, config, data, found, newest=unnamed or not quiet)
-            if data.split.warning and not quiet:
-                logger.warning("%s", data.split.warning)
+            for text in () if quiet else _remarkable(task, data):
+                logger.warning("%s", text)
         try:
             trainer.fit(task, datamodule=data, ckpt_path=begin, weights_only=values.weights_only)
         except (KeyboardInterrupt, SystemExit) as stop:
@@ -308,6 +311,17 @@ def _trained(
             if distributed.rank() == 0:
                 log_results(found, run)
     return run
+
+
+def _remarkable(task: Task, data: CrystalDataModule) -> Iterator[str]:
+    """Yield what is to be said of split and labels before training."""
+    if data.split.warning:
+        yield data.split.warning
+    if isinstance(task.head, Regression) and are_classes(data.target_values(data.used_rows).numpy()[:, 0]):
+        yield (
+            f"{data.targets[0]} is 0 or 1 in every crystal and is learned as a number; if these are two "
+            "classes, take --model.head Classification"
+        )
 
 
 def _shows(experiment: Experiment) -> bool:

@@ -389,7 +389,12 @@ def test_every_site_is_accounted_for(rows, columns, expected, note):
             "occupancy",
             "site(s) Fe1, Fe2 are at one place, where their occupancies sum to 2",
         ),
-        (["'Nb,Zr' '0.8Nb + 0.2Zr' 0 0 0"], COLUMNS, "disordered", "'Nb,Zr' is a mixture, 0.8Nb + 0.2Zr"),
+        *(
+            ([f"M1 '{mixed}' 0 0 0"], COLUMNS, "disordered", f"'M1' is a mixture, {mixed}")
+            for mixed in ("0.8Nb + 0.2Zr", "Si/Al", "Na,K", "(Fe,Mn)", "Fe0.5Mn0.5", "Na+K", "Fe-Mn")
+        ),
+        (["Si/Al . 0 0 0"], COLUMNS, "disordered", "'Si/Al' is a mixture, Si/Al"),
+        (["M1 H2O 0 0 0"], COLUMNS, "unknown element", "M1 (type 'H2O')"),
         (
             ["O1 O 0 0 0 1", "Na1 Na .5 .5 .5 0"],
             f"{COLUMNS} attached_hydrogens",
@@ -497,6 +502,36 @@ def test_a_block_without_a_cell_is_remarked():
     assert notes == ["block(s) molecule have atom sites but no cell, and are left out"]
 
 
+def test_a_charge_or_number_makes_no_mixture():
+    rows = ["Fe1 Fe2+,Fe3+ 0 0 0", "H-O1 . .5 .5 .5", "Cl1 Cl1- .5 .5 0", "Fe2 Fe(III) 0 0 .5"]
+    assert found(cif(4.2, rows, operations=P1))[0].formula == "Fe2 H1 Cl1"
+
+
+def test_operations_of_another_group_than_is_named_are_remarked():
+    structure, notes = found(cif(5.64, NACL, name("F m -3 m"), operations=P1))
+    assert structure.formula == "Na1 Cl1"
+    (one,) = notes
+    assert one == (
+        "names F m -3 m and lists 1 operation(s), not those of F m -3 m: these are used, which give 2 atoms, "
+        "0.54 g/cm³; F m -3 m would give 8 atoms, 2.16 g/cm³"
+    )
+    # all atoms of the cell, although the name is that of their group
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    rows = [f"{site.specie} {site.specie} {site.a} {site.b} {site.c}" for site in cell]
+    assert found(cif(5.64, rows, name("F m -3 m"), operations=P1))[1] == []
+
+
+def test_a_modulated_structure_is_refused():
+    for item in (
+        "_cell_modulation_dimension 1",
+        "loop_\n_space_group_symop.ssg_operation_algebraic\nx1,x2,x3,x4",
+    ):
+        kind, message = refused(cif(5.64, NACL, item, operations=P1))
+        assert kind == "modulated"
+        assert "which no cell repeats exactly" in message
+    assert found(cif(5.64, NACL, "_cell_modulation_dimension 0", operations=P1))[0].formula == "Na1 Cl1"
+
+
 def test_magnetic_operations_move_atoms_too():
     """Body centring with time reversal, as in an antiferromagnet."""
     magnetic = [
@@ -512,7 +547,21 @@ def test_magnetic_operations_move_atoms_too():
         "Cr1 0 0 1",
     ]
     text = cif(2.91, ["Cr1 Cr 0 0 0"], *magnetic)
-    assert found(text)[0].formula == "Cr2"
+    structure, notes = found(text)
+    assert structure.formula == "Cr2"
+    assert notes == ["magnetic moments are not read: crystals that differ in them alone are the same"]
+    centred = text.replace(
+        "x+1/2,y+1/2,z+1/2,-1",
+        "-x,-y,-z,+1\nloop_\n_space_group_symop_magn_centering.xyz\nx,y,z,+1\nx+1/2,y+1/2,z+1/2,-1",
+    )
+    assert found(centred)[0] == structure
+    # the dictionary's default of an occupancy is 1
+    assert (
+        found(
+            centred.replace("fract_z\n", "fract_z\n_atom_site_occupancy\n").replace("Cr 0 0 0", "Cr 0 0 0 .")
+        )[0]
+        == structure
+    )
     assert refused(text.replace("data_x", f"data_x\n{formula('Cr O')}"))[0] == "incomplete"
 
 

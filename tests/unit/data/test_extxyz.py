@@ -10,10 +10,11 @@ from ase.db import connect
 from ase.io import write
 
 from tlzoo.data.sources import read, read_all
-from tlzoo.data.sources.ase import fields
+from tlzoo.data.sources.extxyz import fields
 from tlzoo.errors import UserError
 
-CELL = 'Lattice="4.11 0 0 0 4.11 0 0 0 4.11" Properties=species:S:1:pos:R:3'
+EDGES = '"4.11 0 0 0 4.11 0 0 0 4.11"'
+CELL = f"Lattice={EDGES} Properties=species:S:1:pos:R:3"
 
 
 def frame(facts, *, cell=CELL, first="Cs 0 0 0"):
@@ -103,7 +104,7 @@ def test_a_bad_frame_does_not_hide_the_next(extxyz):
     path = extxyz("id=a", frame("id=b", first="Qq 0 0 0"), frame("id=c", first="Cs 0 x 0"), "id=d")
     crystals, problems = read_all(path)
     assert crystals.ids.tolist() == ["a", "d"]
-    assert [(p.kind, p.row) for p in problems] == [("unreadable", 2), ("unreadable", 3)]
+    assert [(p.kind, p.row) for p in problems] == [("unknown element", 2), ("unreadable", 3)]
 
 
 def test_a_count_is_met_by_lines_before_anything_is_built(extxyz):
@@ -125,6 +126,40 @@ def test_what_is_no_element(extxyz, species, what):
     )
     (problem,) = read_all(extxyz(text))[1]
     assert f"has sites that are no element ({what})" in problem.message
+
+
+@pytest.mark.parametrize("label", ["Cs1", "Cs+", "CS", "Cs"])
+def test_elements_with_a_number_or_charge(extxyz, label):
+    crystals = read(extxyz(frame("id=a", first=f"{label} 0 0 0")))
+    assert crystals.numbers.tolist() == [55, 17]
+    cell = CELL.replace("species", "tag:I:1:species")
+    text = frame("id=a", cell=cell, first=f"7 {label} 0 0 0").replace("Cl ", "8 Cl ")
+    assert read(extxyz(text)).numbers.tolist() == [55, 17]
+
+
+def test_deuterium_is_hydrogen(extxyz):
+    assert read_all(extxyz(frame("id=a", first="D 0 0 0")))[0].numbers.tolist() == [1, 17]
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (
+            CELL.replace('"4.11 0 0 0 4.11 0 0 0 4.11"', "[[4.11,0,0],[0,4.11,0],[0,0,4.11]]"),
+            "wanted nine numbers",
+        ),
+        (CELL.replace('"4.11 0 0 0 4.11 0 0 0 4.11"', '"4.11 4.11 4.11 90 90 90"'), "wanted nine numbers"),
+        (CELL.replace("species", "element"), "none is species (or Z)"),
+        (CELL.replace("pos", "frac"), "none pos"),
+        (CELL.replace("species:S", "species:I"), "has numbers for species; wanted symbols"),
+    ],
+)
+def test_a_frame_without_what_makes_a_crystal(extxyz, cell, message):
+    """ase puts atoms without positions at the origin."""
+    text = frame("id=a", cell=cell, first="1 0 0 0" if "species:I" in cell else "Cs 0 0 0")
+    (problem,) = read_all(extxyz(text))[1]
+    assert message in problem.message
+    assert "Error" not in problem.message
 
 
 @pytest.mark.parametrize("where", ["Cs nan 0 0", "Cs inf 0 0"])

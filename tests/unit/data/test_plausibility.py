@@ -66,6 +66,9 @@ def test_lengths_in_bohr_are_a_warning():
     assert one[:2] == ("warning", "distance")
     assert "are 5.33 Å apart, 1.99 of the sum of their radii, 2.68 Å, and no others are nearer" in one[2]
     assert one[2].endswith("is it written in Å?")
+    # two of the eight atoms of rock salt: no farther than twice the radius of the larger
+    (one,) = found(Structure(Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
+    assert "are 5.64 Å apart, 1.70 of the sum of their radii, 3.32 Å" in one[2]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Every kind of input gives the same crystals."""
 
+import bz2
 import gzip
 import json
 import zipfile
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
+from pymatgen.entries.computed_entries import ComputedStructureEntry
 
 from tlzoo.crystals import Crystals
 from tlzoo.data.sources import parse, read, read_all
@@ -262,16 +264,48 @@ def test_extxyz(tmp_path, structures):
     same(crystals, structures)
 
 
-def test_ase_database(tmp_path, structures):
+@pytest.mark.parametrize("ending", ["db", "json"])
+def test_ase_database(tmp_path, structures, ending):
     from ase.db import connect
 
-    with connect(tmp_path / "a.db") as database:
+    path = tmp_path / f"a.{ending}"
+    with connect(path) as database:
         for atoms, name, gap in zip(ase_atoms(structures), NAMES, GAPS, strict=True):
             database.write(atoms, name=name, gap=gap)
-    crystals = read(tmp_path / "a.db", targets=["gap"])
+    crystals = read(path, targets=["gap"])
     assert crystals.ids.tolist() == NAMES
     assert crystals.columns["gap"].tolist() == GAPS
     same(crystals, structures)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_entries_of_pymatgen(tmp_path, structures, packed):
+    """As the files of Alexandria have them, packed by bzip2."""
+    entries = [
+        {**ComputedStructureEntry(s, -1.0).as_dict(), "data": {"mat_id": name, "gap": gap}}
+        for s, name, gap in zip(structures, NAMES, GAPS, strict=True)
+    ]
+    content = json.dumps({"entries": entries} if packed else entries).encode()
+    path = tmp_path / f"a.json{'.bz2' if packed else ''}"
+    path.write_bytes(bz2.compress(content) if packed else content)
+    crystals = read(path, targets=["gap"])
+    assert crystals.ids.tolist() == NAMES
+    assert crystals.columns["gap"].tolist() == GAPS
+    same(crystals, structures)
+
+
+def test_xsf(tmp_path, structures):
+    """XCrySDen, as ase and pymatgen write it."""
+    from ase.io import write
+
+    write(tmp_path / "nacl.xsf", ase_atoms(structures)[0])
+    (tmp_path / "si.xsf").write_text(f"# a comment\n\n{structures[1].to(fmt='xsf')}")
+    same(read(tmp_path), structures[:2])
+    path = tmp_path / "several.xsf"
+    write(path, ase_atoms(structures)[::2])
+    assert "holds 2 structures; one a file is wanted" in read_all(path)[1][0].message
+    path.write_text((tmp_path / "nacl.xsf").read_text().replace("CRYSTAL", "SLAB"))
+    assert read_all(path)[1][0].message.startswith("is periodic in a and b only")
 
 
 def test_symmetry_of_a_cif_is_applied(tmp_path, structures):

@@ -4,8 +4,10 @@ import json
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Molecule, Structure
+from pymatgen.io.ase import AseAtomsAdaptor
 
 from tlzoo.data.sources import read, read_all
 from tlzoo.errors import UserError
@@ -287,6 +289,15 @@ def test_many_problems_are_counted(tmp_path):
 def table(tmp_path, text, name="t.csv"):
     (tmp_path / name).write_text(text)
     return tmp_path / name
+
+
+@pytest.mark.parametrize("show", [str, repr, lambda structure: repr(AseAtomsAdaptor.get_atoms(structure))])
+def test_structures_as_python_prints_them(tmp_path, salt, show):
+    pd.DataFrame({"id": ["a"], "structure": [show(salt)]}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(
+        UserError, match=r"is what Python prints of a structure, .* write structure.to_json\(\)"
+    ):
+        read(tmp_path / "a.csv")
 
 
 def test_table_without_structures(tmp_path):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numbers
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tlzoo.data.sources.extxyz import PLAIN, divided, fields, frame_lines, named
 from tlzoo.data.sources.parse import Sites, sites_of
-from tlzoo.data.sources.problems import Place, Problem
+from tlzoo.data.sources.problems import Place, Problem, StructureError
 from tlzoo.data.sources.records import ID_NAMES, Columns, Record, Records, find_column
 from tlzoo.errors import UserError, no_such
 
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
 
 # What of a frame or row could be read: its number, the atoms or why there are none, and its columns.
 Found: TypeAlias = "tuple[int, Atoms | Exception, Mapping[str, Any]]"
-
-# What is escaped or quoted in the comment line of extended XYZ, and a key there with its value, if any.
-PART = r"""\\.|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\{[^}]*\}|\[[^\]]*\]"""
-FIELD = re.compile(rf"""((?:{PART}|[^\s"'{{\[\\=])+)(?:\s*=\s*((?:{PART}|[^\s"'{{\[\\])+))?""")
-# Keys that are the structure itself, in any case, and as ase knows them.
-STRUCTURAL = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 
 
 def read_extxyz(path: Path, columns: Columns) -> Records:
@@ -64,66 +57,21 @@ def _frames(lines: Iterable[str], path: Path) -> Iterator[Found]:
     from ase.io.extxyz import read_xyz
 
     number = 0
-    for number, frame in enumerate(_frame_lines(iter(lines)), start=1):
+    for number, frame in enumerate(frame_lines(iter(lines)), start=1):
         facts: dict[str, str] = {}
         try:
-            facts = fields(frame[1])
-            # no more than that, so that ase neither reads the labels nor makes results of them
-            known = {key: STRUCTURAL[key.lower()] for key in list(facts) if key.lower() in STRUCTURAL}
-            frame[1] = " ".join(f'{name}="{facts.pop(key)}"' for key, name in known.items()) + "\n"
+            # ase gets no more than the structure: it neither reads the labels nor makes results of them
+            structure, facts = divided(fields(frame[1]))
+            size = 2 + int(frame[0])
+            comment = " ".join(f'{name}="{text}"' for name, text in structure.items())
+            frame[1] = f"{comment}\n"
+            frame[2:size] = named(frame[2:size], structure.get("Properties", PLAIN))
             atoms: Atoms | Exception = next(read_xyz(StringIO("".join(frame)), 0))
         except Exception as error:  # noqa: BLE001 (ase raises anything on damaged text)
             atoms = error
         yield number, atoms, facts
     if number == 0:
         raise UserError(f"{path} is empty; wanted extended XYZ")
-
-
-def _frame_lines(lines: Iterator[str]) -> Iterator[list[str]]:
-    """Yield the lines of each frame: the count of atoms, the comment, the atoms, and vectors of old files.
-
-    Raises:
-        ValueError: A count is none, or there are fewer lines than it says.
-    """
-    frame: list[str] = []
-    for line in lines:
-        if frame and line.lstrip().startswith("VEC"):
-            frame.append(line)
-        elif count := line.strip().removeprefix("\ufeff"):
-            if frame:
-                yield frame
-            if not count.isdecimal():
-                raise ValueError(f"wanted the number of atoms of a frame, got {count[:60]!r}")
-            frame = [f"{count}\n", *islice(lines, int(count) + 1)]
-            if len(frame) < int(count) + 2:
-                raise ValueError(f"{count} atoms are announced, {max(len(frame) - 2, 0)} are there")
-    if frame:
-        yield frame
-
-
-def fields(comment: str) -> dict[str, str]:
-    """Return the values of the comment line of a frame by key, as they are written there, without quotes.
-
-    A key alone is true, which is written ``T``.
-
-    Raises:
-        ValueError: A key has two values.
-
-    >>> fields('id=007 gap="1.0 2.0" relaxed')
-    {'id': '007', 'gap': '1.0 2.0', 'relaxed': 'T'}
-    """
-    found: dict[str, str] = {}
-    for key, value in FIELD.findall(comment):
-        name, text = _bare(key), _bare(value) if value else "T"
-        if found.setdefault(name, text) != text:
-            raise ValueError(f"{name!r} has two values, {found[name]!r} and {text!r}")
-    return found
-
-
-def _bare(word: str) -> str:
-    """Return a word without quotes and escapes."""
-    inner = re.sub(PART, lambda part: part[0] if part[0][0] == "\\" else part[0][1:-1], word)
-    return re.sub(r"\\(.)", r"\1", inner)
 
 
 def _rows(path: Path) -> Iterator[Found]:
@@ -153,8 +101,7 @@ def _collect(
             for number, atoms, facts in source:
                 place = Place(str(path), number, word)
                 if isinstance(atoms, Exception):
-                    text = f"cannot be read ({type(atoms).__name__}: {atoms}); is it complete?"
-                    problems.append(Problem(place, "unreadable", text))
+                    problems.append(_unreadable(place, atoms))
                     continue
                 try:
                     sites, note = sites_of(atoms)
@@ -179,6 +126,13 @@ def _collect(
         for number, place, sites, facts in found
     ]
     return records, problems
+
+
+def _unreadable(place: Place, error: Exception) -> Problem:
+    if isinstance(error, StructureError):
+        return Problem(place, error.kind, str(error))
+    text = f"cannot be read ({type(error).__name__}: {error}); is it complete?"
+    return Problem(place, "unreadable", text)
 
 
 def _record(place: Place, sites: Sites, facts: Mapping[str, Any], name: str | None, default: str) -> Record:

@@ -34,6 +34,11 @@ class Contents(NamedTuple):
     units: float | None
     density: float | None
 
+    @property
+    def tells_size(self) -> bool:
+        """Whether the number of atoms follows: from the density, or from formula and Z."""
+        return self.density is not None or (self.units is not None and self.formula is not None)
+
     def wrong_formula(self, crystal: Cell) -> str:
         """What is wrong with a crystal by the formula, if anything."""
         if self.formula is None:

@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 from tlzoo.data.sources import spacegroups
 from tlzoo.data.sources.cellcontents import FORMULAS, Contents, contents_of, formula_of
 from tlzoo.data.sources.cifblocks import UNKNOWN, Block, CifError, blocks, known_number, note, number, some
-from tlzoo.data.sources.groupsettings import grown_by_name, meant
-from tlzoo.data.sources.sitelabels import VACANCY, elements_of
+from tlzoo.data.sources.groupsettings import claimed, grown_by_name, meant
+from tlzoo.data.sources.sitelabels import VACANCY, elements_of, mixture
 from tlzoo.data.sources.spacegroups import Operations
 from tlzoo.data.sources.unitcells import FULL, ORDER, Cell, Site, on_special_positions
 
 if TYPE_CHECKING:
     from pymatgen.core import Lattice, Structure
 
-OPERATIONS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
+MAGNETIC = "_space_group_symop_magn_operation_xyz"
+CENTERINGS = "_space_group_symop_magn_centering_xyz"
+OPERATIONS = (MAGNETIC, "_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
+# Operations in more than three dimensions.
+MODULATED = ("_space_group_symop_ssg_operation_algebraic", "_space_group_symop_magn_ssg_operation_algebraic")
 
 
 def read(text: str) -> Structure:
@@ -33,16 +37,22 @@ def read(text: str) -> Structure:
         ValueError: It is damaged.
     """
     block = _the_block(blocks(text))
-    if block.is_magnetic:
-        return _magnetic(text, contents_of(block))
+    if block.value("_cell_modulation_dimension", *MODULATED) not in {"", "0"}:
+        raise CifError(
+            "modulated",
+            "is a modulated structure, which no cell repeats exactly: give a cell that comes near it, or the "
+            "average structure, without the modulation",
+        )
     lattice, sites, contents = _lattice(block), _sites(block), contents_of(block)
     operations = _listed_operations(block)
     if operations is None:
         crystal = grown_by_name(block, lattice, sites, contents)
     else:
         crystal = on_special_positions(lattice, sites, operations, contents)
-        _compare(crystal, sites, contents, block)
+        _compare(crystal, operations, sites, contents, block)
     _look_for_hydrogen(block, crystal, contents)
+    if block.column("_atom_site_moment_label"):
+        crystal.notes.append("magnetic moments are not read: crystals that differ in them alone are the same")
     for remark in crystal.notes:
         warnings.warn(remark, stacklevel=2)
     return crystal.structure()
@@ -64,17 +74,6 @@ def _the_block(blocks: Sequence[Block]) -> Block:
             "its atom sites are Cartesian, not fractional" if cartesian else "it has no atom sites"
         )
     return found[0]
-
-
-def _magnetic(text: str, contents: Contents) -> Structure:
-    """What pymatgen makes of operations that turn moments, too."""
-    from pymatgen.io.cif import CifParser
-
-    structure: Structure = CifParser.from_str(text, check_cif=False).parse_structures(primitive=False)[0]
-    wrong = contents.wrong_formula(Cell.of(structure))
-    if wrong:
-        raise CifError("incomplete", wrong)
-    return structure
 
 
 def _lattice(block: Block) -> Lattice:
@@ -115,9 +114,9 @@ def _sites(block: Block) -> list[Site]:
         raise ValueError(
             "its atom sites need a label or a type symbol, and three fractional coordinates each"
         )
-    mixed = [row for row in rows if " + " in row[1]]  # as SpringerMaterials writes: 0.8Nb + 0.2Zr
-    if mixed:
-        raise CifError("disordered", f"site {mixed[0][0]!r} is a mixture, {mixed[0][1]}; {ORDER}")
+    for label, kind, *_ in rows:
+        if mixed := mixture(label, kind):
+            raise CifError("disordered", f"site {label!r} is a mixture, {mixed}; {ORDER}")
     note("flagged as no atoms (dum), left out", [row[0] for row in rows if row[3].lower() == "dum"])
     rows = [row for row in rows if row[3].lower() != "dum"]
     elements = _elements(block, [row[0] for row in rows], [row[1] for row in rows])
@@ -184,7 +183,8 @@ def _listed_operations(block: Block) -> Operations | None:
     texts = next((column for column in found if set(column) - UNKNOWN), None)
     if texts is None:
         return None
-    operations, complete = _operations(tuple(texts))
+    centerings = block.column(CENTERINGS) if texts is block.column(MAGNETIC) else []
+    operations, complete = _operations(tuple(texts), tuple(centerings) or ("x,y,z",))
     if not complete:
         text = f"its {len(texts)} symmetry operations are no group: some are missing, or one is wrong"
         contents = contents_of(block)
@@ -200,20 +200,14 @@ def _listed_operations(block: Block) -> Operations | None:
 
 
 @lru_cache(maxsize=1024)
-def _operations(texts: tuple[str, ...]) -> tuple[Operations, bool]:
-    """Operations of a file, and whether the product of any two of them is one of them."""
-    from pymatgen.core.operations import SymmOp
-
-    found = []
-    for text in texts:
-        if not re.fullmatch(r"[-+./\d\sxyz]+,[-+./\d\sxyz]+,[-+./\d\sxyz]+", text.lower()):
-            raise ValueError(f"{text!r} is no symmetry operation such as '-x, y+1/2, -z'")
-        operation = SymmOp.from_xyz_str(text)
-        if round(abs(np.linalg.det(operation.rotation_matrix)), 3) != 1:
-            raise ValueError(f"{text!r} is no symmetry operation: it changes volumes")
-        found.append(operation)
-    rotations = np.array([operation.rotation_matrix for operation in found])
-    translations = np.array([operation.translation_vector for operation in found])
+def _operations(texts: tuple[str, ...], centerings: tuple[str, ...]) -> tuple[Operations, bool]:
+    """Operations of a file, each followed by every centring, and whether any two make another of them."""
+    found = [_operation(text) for text in texts]
+    rotations = np.array([rotation for rotation, _ in found])
+    translations = np.array([translation for _, translation in found])
+    shifts = np.array([_operation(text)[1] for text in centerings])
+    rotations = np.tile(rotations, (len(shifts), 1, 1))
+    translations = (shifts[:, None] + translations).reshape(-1, 3)
     # Decimals such as 0.333 stand for fractions, of which there are none but 24ths.
     fractions = np.round(24 * translations) / 24
     translations = np.where(np.abs(translations - fractions) < 2e-3, fractions, translations)
@@ -224,6 +218,19 @@ def _operations(texts: tuple[str, ...]) -> tuple[Operations, bool]:
     return Operations(rotations, translations), complete
 
 
+def _operation(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return rotation and translation; whether moments are turned, too (``x,y,z,-1``), moves no atom."""
+    from pymatgen.core.operations import SymmOp
+
+    bare = re.sub(r"\s*,\s*[-+]?1\s*$", "", text.lower())
+    if not re.fullmatch(r"[-+./\d\sxyz]+,[-+./\d\sxyz]+,[-+./\d\sxyz]+", bare):
+        raise ValueError(f"{text!r} is no symmetry operation such as '-x, y+1/2, -z'")
+    operation = SymmOp.from_xyz_str(bare)
+    if round(abs(np.linalg.det(operation.rotation_matrix)), 3) != 1:
+        raise ValueError(f"{text!r} is no symmetry operation: it changes volumes")
+    return operation.rotation_matrix, operation.translation_vector
+
+
 def _keys(rotations: NDArray[np.float64], translations: NDArray[np.float64]) -> NDArray[np.int64]:
     """One number for each operation, translations to a 24th of a cell edge."""
     turns = (np.round(rotations).reshape(*rotations.shape[:-2], 9) + 1) @ 3.0 ** np.arange(9)
@@ -231,10 +238,14 @@ def _keys(rotations: NDArray[np.float64], translations: NDArray[np.float64]) -> 
     return (turns * 24**3 + steps).astype(np.int64)
 
 
-def _compare(crystal: Cell, sites: Sequence[Site], contents: Contents, block: Block) -> None:
+def _compare(
+    crystal: Cell, operations: Operations, sites: Sequence[Site], contents: Contents, block: Block
+) -> None:
     """Compare a crystal grown with the file's own operations to what else the file says."""
     wrong = contents.contradictions(crystal)
     if not wrong:
+        if not contents.tells_size:
+            _note_other_group(crystal, operations, sites, contents, block)
         return
     if contents.wrong_formula(crystal):
         raise CifError("incomplete", wrong[0])
@@ -249,6 +260,23 @@ def _compare(crystal: Cell, sites: Sequence[Site], contents: Contents, block: Bl
     if len(wrong) > 1:
         raise CifError("contradiction", f"{text}; correct the sites, the operations or these values")
     warnings.warn(text, stacklevel=2)
+
+
+def _note_other_group(
+    crystal: Cell, operations: Operations, sites: Sequence[Site], contents: Contents, block: Block
+) -> None:
+    """Note that the operations are not those of the group that a file names, if that is another crystal."""
+    size, named = len(operations.rotations), claimed(block)
+    if any(len(spacegroups.operations(setting).rotations) == size for setting in named):
+        return
+    for setting, other in meant(block, crystal.lattice, sites, contents).items():
+        if isinstance(other, Cell) and len(other.coords) != len(crystal.coords) and other.is_possible():
+            name = spacegroups.label(setting)
+            crystal.notes.append(
+                f"names {name} and lists {size} operation(s), not those of {name}: these are used, which "
+                f"give {crystal}; {name} would give {other}"
+            )
+            return
 
 
 def _look_for_hydrogen(block: Block, crystal: Cell, contents: Contents) -> None:

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tlzoo.data.sources.problems import StructureError
+
 # A line has 2048 characters at most, by the grammar; a quoted text is on one line.
 TOKEN = re.compile(
     r"^;(?P<text>.*?)(?:^;|\Z)"
@@ -30,12 +32,8 @@ KEYWORDS = {"data_", "save_", "loop_", "stop_", "globa"}  # by five letters
 UNKNOWN = {"", ".", "?"}
 
 
-class CifError(ValueError):
-    """What is wrong with a CIF, with the kind that problems are counted by."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+class CifError(StructureError):
+    """What is wrong with a CIF."""
 
 
 @dataclass
@@ -58,11 +56,6 @@ class Block:
     def value(self, *tags: str) -> str:
         """The first known value of the tags, or nothing."""
         return next((v for tag in tags for v in self.column(tag)[:1] if v not in UNKNOWN), "")
-
-    @property
-    def is_magnetic(self) -> bool:
-        """Whether its operations act on moments."""
-        return any(tag.startswith(("_space_group_symop_magn", "_space_group_magn")) for tag in self.columns)
 
     def add(self, tags: Sequence[str], values: Sequence[str]) -> None:
         """Add a loop, or a single item."""

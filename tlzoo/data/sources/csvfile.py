@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import re
 import sys
 from collections.abc import Collection
@@ -13,6 +15,8 @@ from pathlib import Path
 
 from tlzoo.data.sources.problems import Place, Problem
 from tlzoo.errors import UserError, no_such
+
+UNPACKED = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 
 
 @dataclass
@@ -40,15 +44,15 @@ class Rows:
 
 
 def read_text(path: Path, label: str) -> str:
-    """Return the text of a file, unpacked if it ends in ``.gz``.
+    """Return the text of a file, unpacked if it ends in ``.gz``, ``.bz2`` or ``.xz``.
 
     Raises:
         UserError: It is damaged or not UTF-8.
     """
     try:
         data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError) as error:
+        return UNPACKED.get(path.suffix, bytes)(data).decode("utf-8-sig")
+    except (OSError, EOFError, lzma.LZMAError) as error:
         raise UserError(f"{label} cannot be read: {error}; is it complete?") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{label} is not UTF-8 text: {error}; save it as UTF-8") from error

@@ -22,7 +22,9 @@ from tlzoo.data.sources.problems import Place, Problem, option
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Record, Records, is_unnamed
 from tlzoo.errors import UserError
 
-PATTERNS = ("*.cif", "*.vasp", "*.poscar", "POSCAR*", "CONTCAR*", "*.json")
+PATTERNS = ("*.cif", "*.mcif", "*.vasp", "*.poscar", "POSCAR*", "CONTCAR*", "*.xsf", "*.json")
+# Endings that are no part of an id.
+ENDINGS = tuple(pattern[1:] for pattern in PATTERNS if pattern.startswith("*"))
 TABLES = (".csv", ".tsv")
 # Tables that may hold labels too, but are not read in a folder.
 OTHER_TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".pq", ".csv.gz", ".tsv.gz")
@@ -38,7 +40,7 @@ LOOKED_AT = 10_000
 
 
 def is_structure_file(path: Path) -> bool:
-    """Whether the name is that of a CIF, POSCAR or pymatgen JSON file."""
+    """Whether the name is that of a CIF, POSCAR, XSF or JSON file."""
     name = path.name.lower()
     return not name.startswith(".") and any(fnmatchcase(name, pattern.lower()) for pattern in PATTERNS)
 
@@ -379,13 +381,13 @@ def _stem(path: Path, folder: Path) -> str:  # noqa: ARG001 (as its kin)
 def _name(path: Path, folder: Path) -> str:
     if BARE.match(path.name) and path.parent != folder:
         return path.parent.relative_to(folder).as_posix()
-    return path.name if path.suffix.lower() not in {".cif", ".vasp", ".poscar", ".json"} else path.stem
+    return path.stem if path.suffix.lower() in ENDINGS else path.name
 
 
 def _alike(name: str) -> str:
     """Return a name as a spreadsheet, or a system without capitals, may have left it."""
     bare = name.lower()
-    for ending in (".cif", ".vasp", ".poscar", ".json"):
+    for ending in ENDINGS:
         bare = bare.removesuffix(ending)
     return re.sub(r"^(\d+)\.0+$", r"\1", bare).lstrip("0")
 
@@ -407,7 +409,9 @@ def _is_structure(path: Path) -> bool:
     if path.suffix.lower() != ".json":
         return True
     text = path.read_bytes()
-    return not text.strip() or (b'"sites"' in text and text.lstrip()[:1] == b"{") or b'"lattice_mat"' in text
+    marks = (b'"lattice_mat"', b'"cartesian_site_positions"')
+    sites = b'"sites"' in text and text.lstrip()[:1] == b"{"
+    return not text.strip() or sites or any(mark in text for mark in marks)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

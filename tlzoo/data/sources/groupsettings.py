@@ -66,23 +66,27 @@ def meant(
     block: Block, lattice: Lattice, sites: Sequence[Site], contents: Contents
 ) -> dict[int, Cell | CifError]:
     """The crystal, or what speaks against it, by each setting that a file may mean and its cell can have."""
-    try:
-        fitting = [setting for setting in sorted(_settings(_claims(block)[0])) if _fits(lattice, setting)]
-    except CifError:
-        return {}
+    fitting = [setting for setting in sorted(claimed(block)) if _fits(lattice, setting)]
     # A monoclinic name without axes is meant for b, if the cell allows it.
     fitting = [s for s in fitting if spacegroups.axis(s) == "b"] or fitting
     return {s: _tried_with(lattice, sites, spacegroups.operations(s), contents) for s in fitting}
+
+
+def claimed(block: Block) -> set[int]:
+    """The settings that name, Hall symbol and number allow; none if these contradict each other."""
+    try:
+        return _settings(_claims(block)[0])
+    except CifError:
+        return set()
 
 
 def _without_group(
     lattice: Lattice, sites: Sequence[Site], contents: Contents, strange: Sequence[str]
 ) -> Cell:
     crystal = grow(lattice, sites, places_of(sites), spacegroups.operations(1))
-    known = contents.density is not None or (contents.units is not None and contents.formula is not None)
     wrong = contents.contradictions(crystal)
     start = f"its space group {' and '.join(strange)} is unknown" if strange else "names no space group"
-    if known and not wrong:
+    if contents.tells_size and not wrong:
         evidence = "its density" if contents.density else "its formula and Z"
         warnings.warn(f"{start}; all atoms are listed ({crystal}), by {evidence}", stacklevel=2)
         return crystal

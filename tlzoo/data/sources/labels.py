@@ -172,6 +172,11 @@ def with_classes(
     return replace(crystals, columns=columns), [Problem(file, "classes", "; ".join(said), "note")]
 
 
+def are_classes(labels: NDArray[np.floating[Any]]) -> bool:
+    """Whether known labels are 0 and 1 alone, and both occur."""
+    return set(np.unique(labels[~np.isnan(labels)]).tolist()) == {0.0, 1.0}
+
+
 def unlearnable(crystals: Crystals, name: str) -> list[Problem]:
     """Return what of a column cannot be a label: numbers that float32 does not hold.
 

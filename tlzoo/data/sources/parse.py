@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import codecs
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -18,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import SYMBOLS
+from tlzoo.data.sources import optimade
 from tlzoo.data.sources.cif import read as read_cif
-from tlzoo.data.sources.cifblocks import CifError, is_cif
+from tlzoo.data.sources.cifblocks import is_cif
 from tlzoo.data.sources.formula import Formula, FormulaError, read_formula
 from tlzoo.data.sources.poscar import NUMBERS, PoscarError, element, is_poscar, read_poscar
+from tlzoo.data.sources.problems import StructureError
 from tlzoo.machine.progress import bar
 from tlzoo.periodicity import SMALLEST, fractional, set_apart
 
@@ -45,6 +49,12 @@ HARMLESS = (
     "type key found",
     "Cannot determine chemical composition",
 )
+
+
+# What str and repr of pymatgen and repr of ASE begin with.
+PRINTED = re.compile(r"\s*(Full Formula \(|Structure Summary\b|(MSON)?Atoms\()")
+# How a file of XCrySDen begins, after comments.
+XSF = re.compile(r"(\s*#.*\n|\s*\n)*\s*(ANIMSTEPS|CRYSTAL|SLAB|POLYMER|MOLECULE|ATOMS)\b")
 
 
 class Document(NamedTuple):
@@ -77,12 +87,6 @@ class Parsed(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class _BadStructureError(ValueError):
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
 def parse(source: Source) -> Parsed:
     """Parse one structure.
 
@@ -94,7 +98,7 @@ def parse(source: Source) -> Parsed:
         warnings.simplefilter("always")
         try:
             (sites, remarks), kind, message = _sites_and_remarks(source), "", ""
-        except (_BadStructureError, CifError) as error:
+        except StructureError as error:
             sites, remarks, kind, message = None, [], error.kind, str(error)
         except Exception as error:  # noqa: BLE001 (parsers raise anything on damaged text; it becomes a report)
             sites, remarks, kind = None, [], "unreadable"
@@ -191,26 +195,33 @@ def sites_of(atoms: Atoms) -> tuple[Sites, str]:
 def is_structure_dict(value: object) -> bool:
     """Whether a value is a dict of a structure, or of a molecule, which `parse` then explains."""
     return isinstance(value, Mapping) and (
-        "sites" in value or value.get("@class") in {"Structure", "Molecule"} or "lattice_mat" in value
+        "sites" in value
+        or value.get("@class") in {"Structure", "Molecule"}
+        or "lattice_mat" in value
+        or optimade.is_optimade(value)
     )
 
 
 def is_structure_text(value: object) -> bool:
     """Whether a value is the text of a CIF, a POSCAR or a structure dict rather than a path."""
     return isinstance(value, str) and (
-        is_cif(value) or value.count("\n") > 5 or value.lstrip("\ufeff \t\r\n")[:1] == "{"
+        is_cif(value)
+        or value.count("\n") > 5
+        or value.lstrip("\ufeff \t\r\n")[:1] == "{"
+        or PRINTED.match(value) is not None
     )
 
 
 def _sites_and_remarks(source: Source) -> tuple[Sites, list[str]]:
     if isinstance(source, Formula):
         return _of_formula(source), []
-    if not is_atoms(source):
-        return _sites(_structure(source))
+    structure = source if is_atoms(source) else _structure(source)
+    if not is_atoms(structure):
+        return _sites(structure)
     try:
-        sites, note = sites_of(source)
+        sites, note = sites_of(structure)
     except ValueError as error:
-        raise _BadStructureError("not periodic", str(error)) from error
+        raise StructureError("not periodic", str(error)) from error
     return sites, [note] if note else []
 
 
@@ -219,37 +230,45 @@ def _of_formula(formula: Formula) -> Sites:
     try:
         counts = read_formula(formula.text)
     except FormulaError as error:
-        raise _BadStructureError("unreadable", str(error)) from error
+        raise StructureError("unreadable", str(error)) from error
     numbers = np.repeat([number for number, _ in counts], [count for _, count in counts])
     return Sites(np.full((3, 3), np.nan), numbers.astype(np.int64), np.full((len(numbers), 3), np.nan))
 
 
-def _structure(source: Source) -> Structure | Sites:
+def _structure(source: Source) -> Structure | Atoms | Sites:
     if isinstance(source, Mapping):
         return _from_dict(source)
     if isinstance(source, Path):
         if not source.exists():
-            raise _BadStructureError("missing file", "there is no such file")
+            raise StructureError("missing file", "there is no such file")
         source = Document(source.name, source.read_bytes())
     if not isinstance(source, str | Document):
         return source
     text = source if isinstance(source, str) else decoded(source.content)
     text = text.removeprefix("\ufeff")
     if not text.strip():
-        raise _BadStructureError("empty", "is empty")
-    is_named_cif = isinstance(source, Document) and source.name.lower().endswith(".cif")
+        raise StructureError("empty", "is empty")
+    is_named_cif = isinstance(source, Document) and source.name.lower().endswith((".cif", ".mcif"))
     return _from_text(text, is_named_cif=is_named_cif)
 
 
-def _from_text(text: str, *, is_named_cif: bool) -> Structure | Sites:
+def _from_text(text: str, *, is_named_cif: bool) -> Structure | Atoms | Sites:
     # by content, and first: the comment of a POSCAR may begin as anything does
     if is_poscar(text) and not (is_named_cif and is_cif(text)):
         if is_named_cif:
-            raise _BadStructureError("unreadable", "is named as a CIF, but holds a POSCAR: name it .vasp")
+            raise StructureError("unreadable", "is named as a CIF, but holds a POSCAR: name it .vasp")
         return _from_poscar(text)
     if text.lstrip().startswith("{"):
         return _from_dict(_dict(text))
-    return read_cif(text) if is_named_cif or is_cif(text) else _from_poscar(text)
+    if is_named_cif or is_cif(text):
+        return read_cif(text)
+    if PRINTED.match(text):
+        raise StructureError(
+            "unreadable",
+            "is what Python prints of a structure, rounded and for people: write structure.to_json() or "
+            "structure.to(fmt='cif') of pymatgen into the table, and atoms of ASE as extended XYZ",
+        )
+    return _from_xsf(text) if XSF.match(text) else _from_poscar(text)
 
 
 def _dict(text: str) -> Mapping[str, Any]:
@@ -277,14 +296,28 @@ def _from_poscar(text: str) -> Sites:
     try:
         return Sites(*read_poscar(text))
     except PoscarError as error:
-        raise _BadStructureError("unreadable", f"is read as a POSCAR: {error}") from error
+        raise StructureError("unreadable", f"is read as a POSCAR: {error}") from error
+
+
+def _from_xsf(text: str) -> Atoms:
+    from ase.io.xsf import iread_xsf
+
+    first, *others = iread_xsf(io.StringIO(text))
+    if others:
+        found = 1 + len(others)
+        raise StructureError(
+            "several structures", f"holds {found} structures; one a file is wanted: split it"
+        )
+    return cast("Atoms", first)
 
 
 def _from_dict(value: Mapping[str, Any]) -> Structure | Sites:
     from pymatgen.core import Structure
 
+    if optimade.is_optimade(value):
+        return _from_optimade(value)
     if value.get("@class") == "Molecule" or ("sites" in value and "lattice" not in value):
-        raise _BadStructureError(
+        raise StructureError(
             "not periodic",
             "is a molecule without a lattice; tlzoo knows periodic crystals only: give it a cell",
         )
@@ -292,7 +325,7 @@ def _from_dict(value: Mapping[str, Any]) -> Structure | Sites:
         return _from_jarvis(value)
     if "sites" not in value:
         keys = ", ".join(map(str, value))[:200] or "none"
-        raise _BadStructureError("unreadable", f"is no structure: it has the keys {keys}")
+        raise StructureError("unreadable", f"is no structure: it has the keys {keys}")
     _check_elements(str(species["element"]) for site in value["sites"] for species in site["species"])
     # no more than that: of properties pymatgen imports whatever module the file names
     sites = [{key: site[key] for key in ("species", "abc")} for site in value["sites"]]
@@ -300,17 +333,27 @@ def _from_dict(value: Mapping[str, Any]) -> Structure | Sites:
     return structure
 
 
+def _from_optimade(value: Mapping[str, Any]) -> Sites:
+    try:
+        lattice, numbers, frac_coords, note = optimade.read(value)
+    except StructureError:
+        raise
+    except ValueError as error:
+        raise StructureError("not periodic", str(error)) from error
+    if note:
+        warnings.warn(note, stacklevel=2)
+    return Sites(lattice, numbers, frac_coords)
+
+
 def _from_jarvis(value: Mapping[str, Any]) -> Sites:
     if missing := {"elements", "coords"} - set(value):
-        raise _BadStructureError(
-            "unreadable", f"has a lattice_mat, but no {' and no '.join(sorted(missing))}"
-        )
+        raise StructureError("unreadable", f"has a lattice_mat, but no {' and no '.join(sorted(missing))}")
     lattice: NDArray[np.float64] = np.array(value["lattice_mat"], dtype=np.float64)
     coords: NDArray[np.float64] = np.array(value["coords"], dtype=np.float64)
     coords = coords if coords.size else np.empty((0, 3))
     labels = [str(label) for label in value["elements"]]
     if lattice.shape != (3, 3) or coords.shape != (len(labels), 3):
-        raise _BadStructureError(
+        raise StructureError(
             "unreadable",
             f"has a lattice_mat of shape {lattice.shape}, {len(labels)} elements and coords of shape "
             f"{coords.shape}; wanted (3, 3), and three coordinates for each element",
@@ -319,7 +362,7 @@ def _from_jarvis(value: Mapping[str, Any]) -> Sites:
     # a whole cell and one more: what is farther out is hardly fractional
     if cartesian not in (True, False, None) or (cartesian is None and (np.abs(coords) > 2).any()):
         text = f"has coords of which 'cartesian' does not say what they are ({cartesian!r})"
-        raise _BadStructureError("unreadable", f"{text}; set it to true (Å) or false (fractional)")
+        raise StructureError("unreadable", f"{text}; set it to true (Å) or false (fractional)")
     _check_elements(labels)
     if cartesian and np.isfinite(lattice).all() and np.linalg.det(lattice):
         coords = fractional(lattice, coords)
@@ -329,7 +372,7 @@ def _from_jarvis(value: Mapping[str, Any]) -> Sites:
 def _check_elements(labels: Iterable[str]) -> None:
     unknown = sorted({label.strip() for label in labels if not element(label)})
     if unknown:
-        raise _BadStructureError("unknown element", f"has sites that are no element: {', '.join(unknown)}")
+        raise StructureError("unknown element", f"has sites that are no element: {', '.join(unknown)}")
 
 
 def _sites(structure: Structure | Sites) -> tuple[Sites, list[str]]:
@@ -339,21 +382,21 @@ def _sites(structure: Structure | Sites) -> tuple[Sites, list[str]]:
         pbc = structure.lattice.pbc
         structure = _arrays(structure)
     if len(structure.numbers) == 0:
-        raise _BadStructureError("empty", "has no atoms")
+        raise StructureError("empty", "has no atoms")
     if not (np.isfinite(structure.lattice).all() and np.isfinite(structure.frac_coords).all()):
-        raise _BadStructureError("unreadable", "has a cell or coordinates that are not finite numbers")
+        raise StructureError("unreadable", "has a cell or coordinates that are not finite numbers")
     if not all(pbc):
         try:
             lattice, frac_coords, note = set_apart(
                 structure.lattice, structure.frac_coords @ structure.lattice, pbc
             )
         except ValueError as error:
-            raise _BadStructureError("not periodic", str(error)) from error
+            raise StructureError("not periodic", str(error)) from error
         return Sites(lattice, structure.numbers, frac_coords), [note]
     volume = abs(float(np.linalg.det(structure.lattice)))
     if not volume > SMALLEST:
         text = f"has a cell of {volume:.2g} Å³; three independent vectors are wanted"
-        raise _BadStructureError("not periodic", text)
+        raise StructureError("not periodic", text)
     return structure, []
 
 
@@ -362,7 +405,7 @@ def _arrays(structure: Structure) -> Sites:
 
     if not structure.is_ordered:
         partial = [site for site in structure if not site.is_ordered]
-        raise _BadStructureError(
+        raise StructureError(
             "disordered",
             f"{structure.formula} has {len(partial)} of {len(structure)} sites with partial occupancy "
             f"(the first: {partial[0].species_string}); tlzoo needs ordered structures: choose one ordering, "
@@ -370,7 +413,7 @@ def _arrays(structure: Structure) -> Sites:
         )
     unknown = sorted({site.species_string for site in structure if isinstance(site.specie, DummySpecies)})
     if unknown:
-        raise _BadStructureError("unknown element", f"has sites that are no element: {', '.join(unknown)}")
+        raise StructureError("unknown element", f"has sites that are no element: {', '.join(unknown)}")
     return Sites(
         np.array(structure.lattice.matrix, dtype=np.float64),
         np.array([site.specie.Z for site in structure], dtype=np.int64),

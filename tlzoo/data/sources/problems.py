@@ -35,6 +35,14 @@ _ONE = r"""(?:'[^']*'|"[^"]*"|[^\s,;:]*\d[^\s,;:]*)"""
 PARTICULAR = re.compile(rf"{_ONE}(?:(?:,| and) {_ONE})*")
 
 
+class StructureError(ValueError):
+    """What is wrong with a structure, with the kind that problems are counted by."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class Place(NamedTuple):
     """Where something was read.
 

@@ -21,7 +21,8 @@ from tlzoo.errors import UserError, no_such
 
 # fmt: off
 ID_NAMES = (
-    "id", "material_id", "mp_id", "mpid", "mp-id", "jid", "cif_id", "identifier", "name", "uid", "index",
+    "id", "material_id", "mp_id", "mpid", "mp-id", "jid", "cif_id", "identifier", "name", "uid", "mat_id",
+    "immutable_id", "index",
 )
 STRUCTURE_NAMES = (
     "structure", "cif", "poscar", "atoms", "path", "file", "filename", "file_name", "cif_file",

@@ -13,6 +13,11 @@ SCATTERING = {"Cval": "C", "Siva": "Si", "Sival": "Si", "Siv": "Si"}
 VACANCIES = {"Va", "Vac", "VAC", "vac", "Vacancy", "vacancy", "VACANCY"}
 # Groups of atoms at one site, whose first letters are those of some element.
 GROUPS = {"WAT", "NH", "NO", "CO", "SO", "PO", "ME", "ET", "PH", "CN", "HOH", "HDO", "DOD", "VA"}
+WATER = {"H2O", "H3O", "D2O", "D3O"}
+# Where the elements of a mixture begin: Si/Al, (Fe,Mn), Fe0.5Mn0.5; in type symbols also Fe-Mn, but H-O1
+# may be the label of hydrogen on O1.
+PARTS = re.compile(r"(?:^\(?|[/,&|+] *|\d\.\d+)([A-Z][a-z]?)(?![a-z])")
+TYPED_PARTS = re.compile(PARTS.pattern.replace("+]", "+-]"))
 # Two capitals without type symbol: C, H, N or O named after a neighbour (HO, CS), or an element (Ho, Cs)?
 PARENTS, CHILDREN = set("HCNOSP"), set("HCNO")
 
@@ -62,10 +67,21 @@ def elements_of(
     return [element or VACANCY for element in found], list(dict.fromkeys(unclear)), notes
 
 
+def mixture(label: str, kind: str) -> str:
+    """Return what a site is called, by its type symbol if there is one, if it names several elements.
+
+    >>> mixture("M1", "Si/Al"), mixture("Na,K", "."), mixture("O1", "O2-"), mixture("Fe1", "Fe2+,Fe3+")
+    ('Si/Al', 'Na,K', '', '')
+    """
+    typed = kind not in {".", "?", ""}
+    text, parts = (kind, TYPED_PARTS) if typed else (label, PARTS)
+    return text if len(set(parts.findall(text)) & _symbols()) > 1 else ""
+
+
 @lru_cache(maxsize=4096)
 def _element(symbol: str, typed: bool, known: frozenset[str]) -> tuple[str | None, bool]:
     """The element, None if unclear; and whether the symbol says so outright."""
-    letters = _letters(symbol)
+    letters = "" if typed and symbol in WATER else _letters(symbol)
     if letters in _symbols() and not (letters == "T" and not typed):
         return letters if letters not in {"D", "T"} else "H", True
     if letters in SCATTERING:

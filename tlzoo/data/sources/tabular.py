@@ -12,13 +12,18 @@ from typing import Any
 import numpy as np
 
 from tlzoo.crystals import COLUMNAR, Crystals, damaged_rows
+from tlzoo.data.sources.ase import read_database
 from tlzoo.data.sources.csvfile import read_rows, read_text
 from tlzoo.data.sources.formula import FORMULA_NAMES, Formula, is_formula
+from tlzoo.data.sources.optimade import STRUCTURAL, entry, is_optimade
 from tlzoo.data.sources.parse import Source, is_atoms, is_structure, is_structure_dict, is_structure_text
 from tlzoo.data.sources.problems import Place, Problem, option
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Columns, Record, Records, Table, find_column
 from tlzoo.errors import UserError, no_such
 from tlzoo.periodicity import SMALLEST
+
+# What an entry of pymatgen says of itself, beside the data that it holds.
+WRAPPING = {"@module", "@class", "@version", "data"}
 
 
 class NoStructuresError(UserError):
@@ -51,7 +56,9 @@ def read_json(path: Path, columns: Columns) -> Records:
         raise UserError(f"{path}, line {error.lineno}: is not JSON ({error.msg}); is it complete?") from error
     except RecursionError as error:
         raise UserError(f"{path} is nested too deeply to be crystals; is it damaged?") from error
-    if is_structure_dict(content):
+    if isinstance(content, dict) and {"ids", "nextid"} <= set(content):
+        return read_database(path, columns)
+    if isinstance(content, dict) and _alone(content) is not content:
         return [Record(path.stem, Place(str(path)), content)], []
     rows = _rows(content)
     if rows is None:
@@ -60,7 +67,12 @@ def read_json(path: Path, columns: Columns) -> Records:
             "'columns' and 'data', or a pymatgen structure"
         )
     places = numbered(path, len(rows), "record")
-    return records_of(rows, places, str(path), columns, path.parent)
+    records, problems = records_of(rows, places, str(path), columns, path.parent)
+    meta = content.get("meta") if isinstance(content, dict) else None
+    if isinstance(meta, dict) and meta.get("more_data_available"):
+        text = "is one page of an answer: it says that there are more crystals, which it does not hold"
+        problems.append(Problem(Place(str(path)), "other crystals", text, "warning"))
+    return records, problems
 
 
 def read_parquet(path: Path, columns: Columns) -> Table | Records:
@@ -131,7 +143,7 @@ def _read_lines(text: str, path: Path, columns: Columns) -> Records:
         if not isinstance(row, dict):
             problems.append(Problem(place, "unreadable", f"is a JSON {type(row).__name__}; wanted an object"))
             continue
-        rows.append({"structure": row} if is_structure_dict(row) else row)
+        rows.append(_alone(row))
         places.append(place)
     records, more = records_of(rows, places, str(path), columns, path.parent) if rows else ([], [])
     return records, [*problems, *more]
@@ -144,8 +156,13 @@ def numbered(path: object, count: int, word: str) -> list[Place]:
 
 def _rows(content: object) -> list[Mapping[str, Any]] | None:
     """Rows of a list of records or of a data frame of any orient of pandas with labels; None if neither."""
+    if isinstance(content, dict) and "columns" not in content:
+        # answers of OPTIMADE and of the Materials Project, files of Alexandria
+        content = next((content[name] for name in ("data", "entries") if name in content), content)
+    if is_optimade(content):
+        content = [content]
     if isinstance(content, list) and all(isinstance(row, dict) for row in content):
-        return [{"structure": row} if is_structure_dict(row) else row for row in content]
+        return [_alone(row) for row in content]
     if not isinstance(content, dict) or not content:
         return None
     if "columns" in content and "data" in content:
@@ -164,6 +181,22 @@ def _rows(content: object) -> list[Mapping[str, Any]] | None:
     return [{"index": key, **{name: value.get(key) for name, value in content.items()}} for key in keys]
 
 
+def _alone(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row with a structure that is the whole row in a column; others as they are."""
+    return {"structure": row} if is_structure_dict(row) and not is_optimade(row) else row
+
+
+def _row(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row with its structure and its labels in columns of their own."""
+    if is_optimade(row):
+        row = entry(row)
+        labels = {name: value for name, value in row.items() if name not in STRUCTURAL}
+        return {"structure": {name: row[name] for name in STRUCTURAL if name in row}, **labels}
+    if row.get("@class") == "ComputedStructureEntry" and isinstance(row.get("data"), Mapping):
+        return {**row["data"], **{name: value for name, value in row.items() if name not in WRAPPING}}
+    return row
+
+
 def records_of(
     rows: Sequence[Mapping[str, Any]], places: Sequence[Place], label: str, columns: Columns, folder: Path
 ) -> Records:
@@ -174,6 +207,7 @@ def records_of(
     Raises:
         UserError: A column is not there, or none holds structures.
     """
+    rows = [_row(row) for row in rows] if columns.structure is None else rows
     names = list(dict.fromkeys(name for row in rows for name in row))
     structure = _structure_column(rows, names, label, columns.structure, folder, formulas=columns.formulas)
     by_formula = _holds_formulas(rows, structure, folder, asked=columns.structure is not None)

@@ -58,12 +58,6 @@ class Cell:
     labels: list[str]
     notes: list[str] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, structure: Structure) -> Cell:
-        """The cell of a structure."""
-        species = [{element.symbol: amount for element, amount in site.species.items()} for site in structure]
-        return cls(structure.lattice, species, structure.frac_coords, [], [])
-
     def counts(self) -> Counter[str]:
         """Atoms by element."""
         counts: Counter[str] = Counter()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tlzoo.cards.beside import files
 from tlzoo.crystals import with_unit
 from tlzoo.data.module import CrystalDataModule
+from tlzoo.data.sources.labels import are_classes
 from tlzoo.errors import UserError, no_such
 from tlzoo.evaluation.baselines import classifications, composition_features, regressions
 from tlzoo.machine import argument_types, latest
@@ -44,7 +45,7 @@ from tlzoo.transfer.finetune.duration import Durations, told
 from tlzoo.transfer.finetune.experiment import SIDES, Choice, Plan, Side, draft, in_unit, neglected, plan
 from tlzoo.transfer.finetune.finetune_request import FORMULA_START, LATEST, START, Request
 from tlzoo.transfer.finetune.frozen_head import FrozenHead
-from tlzoo.transfer.finetune.measure import Measure, are_classes, end
+from tlzoo.transfer.finetune.measure import Measure, end
 from tlzoo.transfer.finetune.recipes import recipe
 
 logger = logging.getLogger(__name__)

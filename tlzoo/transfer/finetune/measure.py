@@ -50,11 +50,6 @@ class Measure:
         return weights * ((errors > 0.5) | (errors <= -0.5))
 
 
-def are_classes(labels: Values) -> bool:
-    """Whether known labels are 0 and 1 alone, and both occur."""
-    return set(np.unique(labels[~np.isnan(labels)]).tolist()) == {0.0, 1.0}
-
-
 def end(labels: Values, train: NDArray[np.int64]) -> float | None:
     """Return 0 if a property cannot be less, as gaps: no label is, and some to train on are 0 exactly.
 

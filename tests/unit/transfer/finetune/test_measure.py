@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tlzoo.transfer.finetune.measure import Measure, are_classes, end
+from tlzoo.data.sources.labels import are_classes
+from tlzoo.transfer.finetune.measure import Measure, end
 
 
 def test_numbers_cost_their_absolute_error():
