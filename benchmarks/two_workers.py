@@ -10,6 +10,7 @@ whose they are, say also on a busy one what the workers spend on something else 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -223,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := set(given.work) - set(WORK):
         parser.error(f"no work {', '.join(sorted(unknown))}; there is: {', '.join(WORK)}")
     runtime.configure(threads=1)
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else a busy machine holds up Ray alone
     print(f"seconds of a million crystals, median and range of {given.repeats}; most to be lost: 15 %")
     for work in given.work or WORK:
         found: dict[str, list[Cost]] = {way: [] for way in WORKERS}
@@ -233,6 +235,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for _ in range(given.repeats):
                 for way, costs in found.items():
                     costs.append(cost(work, way, Path(folder)))
+                    used = sum(costs[-1].cpu.values())
+                    print(
+                        f"{work}, {way}: {1e6 * costs[-1].wall:,.0f} s, {1e6 * used:,.0f} of processors",
+                        file=sys.stderr,
+                    )
         print(work)
         for way, costs in found.items():
             print(f"  {way:18} wall {said([each.wall for each in costs], 1e6)}", end="")
