@@ -1,10 +1,10 @@
 """Ray with two workers against one process, on one machine: ``python -m benchmarks.two_workers [WORK…]``.
 
 What a million crystals cost to learn from (fine-tuning), to screen, and to compute a teacher's features of
-their atoms for; and how much of two cores Ray loses. Work is done in equal pieces. Time counts from when
-all workers are at it to when there is still work for all, so that starting and stopping do not; ways
-take turns. By the wall the machine must have nothing else to do; seconds of processors, told apart by
-whose they are, say also on a busy one what the workers spend on something else than one process.
+their atoms for; and how much of two cores Ray loses. Work comes in equal pieces; the difference of many and
+few is taken, so that starting does not count, and ways take turns. By the wall the machine must have nothing
+else to do; seconds of processors, told apart by whose they are, say also on a busy one what the workers spend
+on something else than one process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from statistics import median
@@ -36,14 +35,13 @@ from tlzoo.screen import atom_embedding, local, ray_shards
 from tlzoo.screen.screen_request import Request
 from tlzoo.screen.screening import Screening
 from tlzoo.screen.shards import Shards
-from tlzoo.study.backends import Backend, Here, Processes
+from tlzoo.study.backends import Backend, Here
 from tlzoo.study.job import Job
 from tlzoo.study.ray_runs import Ray
 
-ONE, TWO, RAY = "one process", "two processes", "Ray, two workers"
-WORKERS: Final = {ONE: 1, TWO: 2, RAY: 2}
-# Pieces of work: measured; before that, of each worker; and how many there are.
-PIECES, WARM, ENOUGH = 8, 1, 12
+ONE, RAY = "one process", "Ray, two workers"
+WORKERS: Final = {ONE: 1, RAY: 2}
+FEW, MANY = 2, 10  # pieces of work, as many for one worker as for the other
 # Whose processor time is.
 COMMAND, THEIRS, SERVICE = "command", "workers", "Ray's own"
 
@@ -51,8 +49,8 @@ COMMAND, THEIRS, SERVICE = "command", "workers", "Ray's own"
 START, TUNED, EPOCHS, BATCH = "cgcnn-fe", "phonons", 5, 16
 LEARNED, SPLIT = 800, {"class_path": "Random", "init_args": {"val": 80, "test": 385}}
 # A screening, and a table of what a potential says of atoms: model, data, crystals in a piece.
-MODEL, POOL, SHARD = "cgcnn-fe", "mp", 2048
-TEACHER, TAUGHT, PART = "sevennet-l3i5", "phonons", 64
+MODEL, POOL, SHARD = "cgcnn-fe", "mp", 4096
+TEACHER, TAUGHT, PART = "sevennet-l3i5", "phonons", 96
 
 
 class Cost(NamedTuple):
@@ -62,7 +60,7 @@ class Cost(NamedTuple):
     cpu: dict[str, float]
 
 
-def fine_tuning(way: str, folder: Path) -> Iterator[int]:
+def fine_tuning(way: str, pieces: int, folder: Path) -> Iterator[int]:
     """Train and test networks, one after another in each process; yield the crystals each has seen."""
     tree = {
         "model": {
@@ -73,13 +71,13 @@ def fine_tuning(way: str, folder: Path) -> Iterator[int]:
         "trainer": {"max_epochs": EPOCHS, "accelerator": "cpu"},
         "seed_everything": 0,
     }
-    jobs = [Job(str(i), {}, tree, (), folder / str(i)) for i in range(ENOUGH)]
-    backend: Backend = {ONE: Here, TWO: partial(Processes, 2), RAY: partial(Ray, 2)}[way]()
+    jobs = [Job(str(i), {}, tree, (), folder / str(i)) for i in range(pieces)]
+    backend: Backend = Ray(2) if way == RAY else Here()
     with backend:
         for job in jobs[: backend.slots]:
             backend.submit([job])
         waiting, done = deque(jobs[backend.slots :]), 0
-        while done < ENOUGH:
+        while done < pieces:
             for returned in backend.finished():
                 (outcome,) = returned.outcomes
                 if outcome.row["status"] != "done":
@@ -90,26 +88,26 @@ def fine_tuning(way: str, folder: Path) -> Iterator[int]:
                 yield EPOCHS * LEARNED
 
 
-def screening(way: str, folder: Path) -> Iterator[int]:
+def screening(way: str, pieces: int, folder: Path) -> Iterator[int]:
     """Screen the same crystals again and again; yield how many."""
     pool = repeated(POOL, SHARD, folder / "pool.parquet")
     screening = Screening(Request(models=[MODEL], pool=str(pool), shard=SHARD), Shards(folder / "shards"))
     screening.shards.path.joinpath("shards").mkdir(parents=True)
     screening.open_domains()
     run = ray_shards.run if way == RAY else local.run
-    return run(screening, range(screening.size), WORKERS[way])
+    return run(screening, range(pieces), WORKERS[way])
 
 
-def teaching(way: str, folder: Path) -> Iterator[int]:
+def teaching(way: str, pieces: int, folder: Path) -> Iterator[int]:
     """Compute what a potential says of atoms, of the same crystals again and again; yield how many.
 
     `tlzoo embed` does not know Ray; here its pieces are given to two workers of Ray as they become free.
     """
     pool = repeated(TAUGHT, PART, folder / "pool.parquet")
     if way == RAY:
-        return _by_ray(pool, folder)
+        return _by_ray(pool, pieces, folder)
     atoms = teacher(pool, folder)
-    return local.run(atoms, range(atoms.size), WORKERS[way])
+    return local.run(atoms, range(pieces), WORKERS[way])
 
 
 def teacher(pool: Path, folder: Path) -> atom_embedding.Atoms:
@@ -135,7 +133,7 @@ class Teacher:
         return len(part.crystals)
 
 
-def _by_ray(pool: Path, folder: Path) -> Iterator[int]:
+def _by_ray(pool: Path, pieces: int, folder: Path) -> Iterator[int]:
     import ray
     from ray.util import ActorPool
 
@@ -143,7 +141,7 @@ def _by_ray(pool: Path, folder: Path) -> Iterator[int]:
     try:
         actor = ray.remote(Teacher).options(num_cpus=1)
         workers = ActorPool([actor.remote(Place.here(), pool, folder) for _ in range(2)])
-        yield from workers.map_unordered(lambda worker, number: worker.compute.remote(number), range(ENOUGH))
+        yield from workers.map_unordered(lambda worker, number: worker.compute.remote(number), range(pieces))
     finally:
         ray.shutdown()
 
@@ -152,13 +150,13 @@ def repeated(data: str, size: int, path: Path) -> Path:
     """Write the same random crystals of a data set again and again, for pieces of work that are equal."""
     table = named.load(data)
     rows = np.random.default_rng(0).permutation(len(table))[:size]
-    some = table.select(np.tile(rows, ENOUGH))
+    some = table.select(np.tile(rows, MANY))
     ids = [f"{name}-{place // size}" for place, name in enumerate(some.ids)]
     replace(some, ids=np.array(ids, dtype=object)).write_parquet(path)
     return path
 
 
-WORK: Final[dict[str, Callable[[str, Path], Iterator[int]]]] = {
+WORK: Final[dict[str, Callable[[str, int, Path], Iterator[int]]]] = {
     "fine-tuning": fine_tuning,
     "screening": screening,
     "teaching": teaching,
@@ -166,19 +164,26 @@ WORK: Final[dict[str, Callable[[str, Path], Iterator[int]]]] = {
 
 
 def cost(work: str, way: str, folder: Path) -> Cost:
-    """Return what a crystal costs, once all workers are warm and before any has nothing left to do."""
+    """Return what a further crystal costs."""
+    few, many = (_whole(work, way, pieces, folder) for pieces in (FEW, MANY))
+    crystals = many[0] - few[0]
+    cpu = {who: (many[1].cpu[who] - few[1].cpu[who]) / crystals for who in many[1].cpu}
+    return Cost((many[1].wall - few[1].wall) / crystals, cpu)
+
+
+def _whole(work: str, way: str, pieces: int, folder: Path) -> tuple[int, Cost]:
+    """Return how many crystals some pieces of work had, and what they cost, until the last was done."""
     with tempfile.TemporaryDirectory(dir=folder) as own:
-        pieces = WORK[work](way, Path(own))
-        for _ in range(WARM * WORKERS[way]):
-            next(pieces)
         begun, before = time.monotonic(), spent()
-        crystals = sum(islice(pieces, PIECES))
+        done = WORK[work](way, pieces, Path(own))
+        crystals = sum(islice(done, pieces))
+        # the workers have not ended yet
         wall, after = time.monotonic() - begun, spent()
-        deque(pieces, maxlen=0)
+        deque(done, maxlen=0)
     cpu = dict.fromkeys((COMMAND, THEIRS, SERVICE), 0.0)
     for process, (who, seconds) in after.items():
-        cpu[who] += (seconds - before.get(process, (who, 0.0))[1]) / crystals
-    return Cost(wall / crystals, cpu)
+        cpu[who] += seconds - before.get(process, (who, 0.0))[1]
+    return crystals, Cost(wall, cpu)
 
 
 def spent() -> dict[int, tuple[str, float]]:

@@ -308,21 +308,22 @@ def test_another_checkout_and_cases_must_be_there(arguments, said, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_time_of_two_workers_counts_between_warm_and_done(monkeypatch, tmp_path):
-    """Pieces that take long before the window and after it, and sleep within."""
+def test_what_is_lost_by_starting_does_not_count(monkeypatch, tmp_path):
+    """Work that takes a second to start and end, and 50 ms for each of its pieces."""
     taken = []
 
-    def pieces(way, folder):
-        for number in range(two_workers.ENOUGH):
-            inside = 2 <= number < 2 + two_workers.PIECES
-            time.sleep(0.01 if inside else 0.3)
-            taken.append(number)
+    def pieces(way, number, folder):
+        time.sleep(0.5)
+        for _ in range(number):
+            time.sleep(0.05)
             yield 100
+        time.sleep(0.5)
+        taken.append((way, number))
 
     monkeypatch.setitem(two_workers.WORK, "screening", pieces)
     found = two_workers.cost("screening", two_workers.RAY, tmp_path)
-    assert taken == list(range(two_workers.ENOUGH)), "all is done before anything else begins"
-    assert 0.01 / 100 <= found.wall < 0.3 / 100
+    assert taken == [(two_workers.RAY, number) for number in (two_workers.FEW, two_workers.MANY)]
+    assert found.wall > 0.05 / 100 * 0.5
     assert set(found.cpu) == {"command", "workers", "Ray's own"}
 
 
