@@ -7,18 +7,16 @@ of seconds the wall says more about what else the machine does.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import against
+from benchmarks.against import HERE
 from tlzoo.data import named
 
-HERE = Path(__file__).parents[1]
 CRYSTALS = 60
 
 
@@ -43,11 +41,11 @@ CASES = (
 )
 
 
-def measure(against: Path, repeats: int, threads: int, cases: Sequence[Case] = CASES) -> list[dict[str, Any]]:
+def measure(other: Path, repeats: int, threads: int, cases: Sequence[Case] = CASES) -> list[dict[str, Any]]:
     """Return a row per command: processor seconds of each repeat, of the other checkout and of this one."""
     found = []
     with tempfile.TemporaryDirectory(prefix="tlzoo-bench-startup-") as folder:
-        sides = {"then": (against.resolve(), Path(folder) / "then"), "now": (HERE, Path(folder) / "now")}
+        sides = {"then": (other.resolve(), Path(folder) / "then"), "now": (HERE, Path(folder) / "now")}
         write(Path(folder) / "then")
         shutil.copytree(Path(folder) / "then", Path(folder) / "now")
         for case in cases:
@@ -77,18 +75,5 @@ def cost(command: str, checkout: Path, work: Path, threads: int) -> float:
     Raises:
         RuntimeError: It failed.
     """
-    own = {
-        "PYTHONPATH": str(checkout),
-        "TLZOO_CACHE": str(work / "cache"),
-        "OMP_NUM_THREADS": str(threads),
-    }
-    words = [sys.executable, "-m", "tlzoo", *command.format(checkout=checkout).split()]
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(words, cwd=work, env=os.environ | own, stdout=said, stderr=said)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip()[-500:]
-            raise RuntimeError(f"tlzoo {command} of {checkout} ended with {child.returncode}: {last}")
-    return used.ru_utime + used.ru_stime
+    words = command.format(checkout=checkout).split()
+    return against.cost(words, checkout, work, threads, {"TLZOO_CACHE": str(work / "cache")}).cpu

@@ -1,150 +1,258 @@
-"""A screening by Ray with two workers, against one process: ``python -m benchmarks.two_workers``.
+"""Ray with two workers against one process, on one machine: ``python -m benchmarks.two_workers [WORK…]``.
 
-On one machine, in turns. Of two pools the difference is taken: what a further crystal costs, without
-starting and warming up; of the differences, the median. Processor time is that of the command and of all
-below it, told apart by whose it is; a busy machine changes it little. What is lost of it, workers have spent
-on something else than one process. By the wall, which counts on a machine that does nothing else, what they
-waited is lost, too.
+What a million crystals cost to learn from (fine-tuning), to screen, and to compute a teacher's features of
+their atoms for; and how much of two cores Ray loses. Work comes in equal pieces; the difference of many and
+few is taken, so that starting does not count, and ways take turns. By the wall the machine must have nothing
+else to do; seconds of processors, told apart by whose they are, say also on a busy one what the workers spend
+on something else than one process.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice, repeat
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import psutil
 
 from tlzoo.data import named
+from tlzoo.machine import ray_cluster, runtime
+from tlzoo.machine.ray_cluster import Place
+from tlzoo.model.answering import alone
+from tlzoo.model.trained import load
+from tlzoo.screen import atom_embedding, local, ray_shards
+from tlzoo.screen.screen_request import Request
+from tlzoo.screen.screening import Screening
+from tlzoo.screen.shards import Shards
+from tlzoo.study.backends import Backend, Here
+from tlzoo.study.job import Job
+from tlzoo.study.ray_runs import Ray
 
-HERE: Final = Path(__file__).parents[1]
-WAYS: Final = {
-    "one process": (1, ("--jobs", "1")),
-    "two processes": (2, ("--jobs", "2")),
-    "Ray, two workers": (2, ("--jobs", "2", "--engine", "ray")),
-}
-EVERY: Final = 0.1  # seconds between two looks at the processes, of which the last is lost
+ONE, RAY = "one process", "Ray, two workers"
+WORKERS: Final = {ONE: 1, RAY: 2}
+FEW, MANY = 2, 10  # pieces of work, as many for one worker as for the other
 # Whose processor time is.
-COMMAND, WORKERS, SERVICE = "command", "workers", "Ray's own"
+COMMAND, THEIRS, SERVICE = "command", "workers", "Ray's own"
+
+# Networks on 800 crystals each: start, data, epochs, crystals in a batch.
+START, TUNED, EPOCHS, BATCH = "cgcnn-fe", "phonons", 5, 16
+LEARNED, SPLIT = 800, {"class_path": "Random", "init_args": {"val": 80, "test": 385}}
+# A screening, and a table of what a potential says of atoms: model, data, crystals in a piece.
+MODEL, POOL, SHARD = "cgcnn-fe", "mp", 4096
+TEACHER, TAUGHT, PART = "sevennet-l3i5", "phonons", 96
 
 
 class Cost(NamedTuple):
-    """Seconds of a command: by the wall, and of processors, by whose they are."""
+    """Seconds of a crystal: by the wall, and of processors, by whose they are."""
 
     wall: float
     cpu: dict[str, float]
 
 
-def cost(folder: Path, model: str, pool: Path, shard: int, options: Sequence[str]) -> Cost:
-    """Screen a pool.
+def fine_tuning(way: str, pieces: int, folder: Path) -> Iterator[int]:
+    """Train and test networks, one after another in each process; yield the crystals each has seen."""
+    tree = {
+        "model": {
+            "backbone": {"class_path": "tlzoo.zoo.backbone", "init_args": {"name": START}},
+            "head": {"class_path": "Regression"},
+        },
+        "data": {"source": TUNED, "split": SPLIT, "batch_size": BATCH},
+        "trainer": {"max_epochs": EPOCHS, "accelerator": "cpu"},
+        "seed_everything": 0,
+    }
+    jobs = [Job(str(i), {}, tree, (), folder / str(i)) for i in range(pieces)]
+    backend: Backend = Ray(2) if way == RAY else Here()
+    with backend:
+        for job in jobs[: backend.slots]:
+            backend.submit([job])
+        waiting, done = deque(jobs[backend.slots :]), 0
+        while done < pieces:
+            for returned in backend.finished():
+                (outcome,) = returned.outcomes
+                if outcome.row["status"] != "done":
+                    raise RuntimeError(str(outcome.row))
+                if waiting:
+                    backend.submit([waiting.popleft()])
+                done += 1
+                yield EPOCHS * LEARNED
 
-    Raises:
-        RuntimeError: It failed.
+
+def screening(way: str, pieces: int, folder: Path) -> Iterator[int]:
+    """Screen the same crystals again and again; yield how many."""
+    pool = repeated(POOL, SHARD, folder / "pool.parquet")
+    screening = Screening(Request(models=[MODEL], pool=str(pool), shard=SHARD), Shards(folder / "shards"))
+    screening.shards.path.joinpath("shards").mkdir(parents=True)
+    screening.open_domains()
+    run = ray_shards.run if way == RAY else local.run
+    return run(screening, range(pieces), WORKERS[way])
+
+
+def teaching(way: str, pieces: int, folder: Path) -> Iterator[int]:
+    """Compute what a potential says of atoms, of the same crystals again and again; yield how many.
+
+    `tlzoo embed` does not know Ray; here its pieces are given to two workers of Ray as they become free.
     """
+    pool = repeated(TAUGHT, PART, folder / "pool.parquet")
+    if way == RAY:
+        return _by_ray(pool, pieces, folder)
+    atoms = teacher(pool, folder)
+    return local.run(atoms, range(pieces), WORKERS[way])
+
+
+def teacher(pool: Path, folder: Path) -> atom_embedding.Atoms:
+    """Return a potential, ready to be asked for its layers."""
+    atoms = atom_embedding.Atoms(load(TEACHER), TEACHER, [str(pool)])
+    atoms.shards = atom_embedding.AtomShards(folder / "table")
+    (folder / "table" / "shards").mkdir(parents=True, exist_ok=True)
+    return atoms
+
+
+class Teacher:
+    """Computes pieces in a process of Ray's."""
+
+    def __init__(self, place: Place, pool: Path, folder: Path) -> None:
+        place.settle(threads=1)
+        patch.object(atom_embedding, "SHARD", PART).start()
+        self._atoms = teacher(pool, folder)
+
+    def compute(self, number: int) -> int:
+        """Write a piece; return how many crystals it has."""
+        (part,) = self._atoms.slices([number])
+        self._atoms.shards.write(number, self._atoms.table(part, alone))
+        return len(part.crystals)
+
+
+def _by_ray(pool: Path, pieces: int, folder: Path) -> Iterator[int]:
+    import ray
+    from ray.util import ActorPool
+
+    ray_cluster.start(2)
+    try:
+        actor = ray.remote(Teacher).options(num_cpus=1)
+        workers = ActorPool([actor.remote(Place.here(), pool, folder) for _ in range(2)])
+        yield from workers.map_unordered(lambda worker, number: worker.compute.remote(number), range(pieces))
+    finally:
+        ray.shutdown()
+
+
+def repeated(data: str, size: int, path: Path) -> Path:
+    """Write the same random crystals of a data set again and again, for pieces of work that are equal."""
+    table = named.load(data)
+    rows = np.random.default_rng(0).permutation(len(table))[:size]
+    some = table.select(np.tile(rows, MANY))
+    ids = [f"{name}-{place // size}" for place, name in enumerate(some.ids)]
+    replace(some, ids=np.array(ids, dtype=object)).write_parquet(path)
+    return path
+
+
+WORK: Final[dict[str, Callable[[str, int, Path], Iterator[int]]]] = {
+    "fine-tuning": fine_tuning,
+    "screening": screening,
+    "teaching": teaching,
+}
+
+
+def cost(work: str, way: str, folder: Path) -> Cost:
+    """Return what a further crystal costs."""
+    few, many = (_whole(work, way, pieces, folder) for pieces in (FEW, MANY))
+    crystals = many[0] - few[0]
+    cpu = {who: (many[1].cpu[who] - few[1].cpu[who]) / crystals for who in many[1].cpu}
+    return Cost((many[1].wall - few[1].wall) / crystals, cpu)
+
+
+def _whole(work: str, way: str, pieces: int, folder: Path) -> tuple[int, Cost]:
+    """Return how many crystals some pieces of work had, and what they cost, until the last was done."""
     with tempfile.TemporaryDirectory(dir=folder) as own:
-        command = [sys.executable, "-m", "tlzoo", "screen", model, str(pool), "-o", f"{own}/best.parquet"]
-        command += ["--shard", str(shard), *options]
-        environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
-        environment.pop("RAY_ADDRESS", None)
-        begun, used = time.monotonic(), {}
-        with (Path(own) / "log").open("w+b") as said:
-            child = psutil.Popen(command, cwd=own, env=environment, stdout=said, stderr=subprocess.STDOUT)
-            while child.poll() is None:
-                used |= seconds(child)
-                time.sleep(EVERY)
-            if child.returncode:
-                said.seek(0)
-                raise RuntimeError(said.read().decode(errors="replace").strip()[-500:])
-        whose = Counter[str]()
-        for who, spent in used.values():
-            whose[who] += spent
-    return Cost(time.monotonic() - begun, dict(whose))
+        begun, before = time.monotonic(), spent()
+        done = WORK[work](way, pieces, Path(own))
+        crystals = sum(islice(done, pieces))
+        # the workers have not ended yet
+        wall, after = time.monotonic() - begun, spent()
+        deque(done, maxlen=0)
+    cpu = dict.fromkeys((COMMAND, THEIRS, SERVICE), 0.0)
+    for process, (who, seconds) in after.items():
+        cpu[who] += seconds - before.get(process, (who, 0.0))[1]
+    return crystals, Cost(wall, cpu)
 
 
-def seconds(process: psutil.Process) -> dict[int, tuple[str, float]]:
-    """Return whose a process and all below it are, and their processor seconds, by number."""
+def spent() -> dict[int, tuple[str, float]]:
+    """Return of this process and all below it whose they are, and their processor seconds, by number."""
+    here = psutil.Process()
     found = {}
-    for each in (process, *_below(process)):
+    for each in (here, *here.children(recursive=True)):
         try:
             times, words = each.cpu_times(), " ".join(each.cmdline())
         except psutil.NoSuchProcess:
             continue
-        found[each.pid] = (
-            COMMAND if each == process else WORKERS if _computes(words) else SERVICE,
-            times.user + times.system,
-        )
+        found[each.pid] = COMMAND if each == here else whose(words), times.user + times.system
     return found
 
 
-def _below(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+def whose(words: str) -> str:
+    """Say whose a process is by its command line: a worker's, ours or in an actor of Ray's, or Ray's own."""
+    if words.startswith("ray::"):
+        return SERVICE if words.startswith("ray::IDLE") else THEIRS
+    return SERVICE if "/ray/" in words else THEIRS
 
 
-def _computes(words: str) -> bool:
-    """Whether a command line is that of a worker: of ours, or of an actor with shards to compute."""
-    ray = "/ray/" in words or words.startswith("ray::")
-    return not ray or ("ray::" in words and "MapWorker" in words)
+def lost(one: Cost, other: Cost, workers: int) -> tuple[float, float]:
+    """Return what part of the workers' time does not go into the work: by the wall, and of processors."""
+    return (
+        1 - one.wall / (workers * other.wall),
+        1 - sum(one.cpu.values()) / sum(other.cpu.values()),
+    )
 
 
-def further(few: Sequence[Cost], many: Sequence[Cost], crystals: int) -> dict[str, float]:
-    """Return the seconds of a million further crystals, by the wall and by whose: medians over the turns.
-
-    >>> one, two = Cost(3.0, {"command": 2.0}), Cost(5.0, {"command": 3.0, "workers": 0.5})
-    >>> further([one], [two], 1000)
-    {'wall': 2000.0, 'command': 1000.0, 'workers': 500.0, "Ray's own": 0.0, 'CPU': 1500.0}
-    """
-    pairs = list(zip(few, many, strict=True))
-    found = {"wall": [more.wall - less.wall for less, more in pairs]}
-    for who in (COMMAND, WORKERS, SERVICE):
-        found[who] = [more.cpu.get(who, 0.0) - less.cpu.get(who, 0.0) for less, more in pairs]
-    found["CPU"] = [sum(more.cpu.values()) - sum(less.cpu.values()) for less, more in pairs]
-    return {name: median(each) / crystals * 1e6 for name, each in found.items()}
+def said(values: Sequence[float], scale: float) -> str:
+    """Return median and range."""
+    low, middle, high = (f"{scale * each:,.0f}" for each in (min(values), median(values), max(values)))
+    return f"{middle} ({low} to {high})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.two_workers", description=__doc__)
-    parser.add_argument("--data", default="mp", help="data set to screen (default: mp)")
-    parser.add_argument("--model", default="cgcnn-fe", help="default: cgcnn-fe")
-    parser.add_argument("--crystals", type=int, nargs=2, default=(8192, 40960), help="sizes of the pools")
-    parser.add_argument("--shard", type=int, default=2048, help="crystals of a shard (default: 2048)")
+    parser.add_argument("work", nargs="*", metavar="WORK", help=f"{', '.join(WORK)} (default: all)")
     parser.add_argument("--repeats", type=int, default=3, help="default: 3")
     given = parser.parse_args(arguments)
-    table = named.load(given.data)
-    order = np.random.default_rng(0).permutation(len(table))
-    found: dict[tuple[str, int], list[Cost]] = {}
-    with tempfile.TemporaryDirectory(prefix="tlzoo-bench-workers-") as name:
-        folder = Path(name)
-        for number in given.crystals:
-            table.select(order[:number]).write_parquet(folder / f"{number}.parquet")
-        for _ in range(given.repeats):
-            for way, (_, options) in WAYS.items():
-                for number in given.crystals:
-                    pool = folder / f"{number}.parquet"
-                    each = cost(folder, given.model, pool, given.shard, options)
-                    found.setdefault((way, number), []).append(each)
-    few, many = given.crystals
-    each = {way: further(found[way, few], found[way, many], many - few) for way in WAYS}
-    columns = list(each["one process"])
-    print(f"{'seconds per million further crystals':38}" + "".join(f"{name:>11}" for name in columns))
-    for way, (workers, _) in WAYS.items():
-        here, one = each[way], each["one process"]
-        lost = here["wall"] * workers / one["wall"] - 1, here["CPU"] / one["CPU"] - 1
-        print(f"{way:38}" + "".join(f"{here[name]:11,.0f}" for name in columns))
-        if workers > 1:
-            print(f"  lost: {100 * lost[0]:.0f} % by the wall, {100 * lost[1]:.0f} % of processors")
+    if unknown := set(given.work) - set(WORK):
+        parser.error(f"no work {', '.join(sorted(unknown))}; there is: {', '.join(WORK)}")
+    runtime.configure(threads=1)
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else a busy machine holds up Ray alone
+    print(f"seconds of a million crystals, median and range of {given.repeats}; most to be lost: 15 %")
+    for work in given.work or WORK:
+        found: dict[str, list[Cost]] = {way: [] for way in WORKERS}
+        with (
+            tempfile.TemporaryDirectory(prefix="tlzoo-bench-workers-") as folder,
+            patch.object(atom_embedding, "SHARD", PART),
+        ):
+            for _ in range(given.repeats):
+                for way, costs in found.items():
+                    costs.append(cost(work, way, Path(folder)))
+                    used = sum(costs[-1].cpu.values())
+                    print(
+                        f"{work}, {way}: {1e6 * costs[-1].wall:,.0f} s, {1e6 * used:,.0f} of processors",
+                        file=sys.stderr,
+                    )
+        print(work)
+        for way, costs in found.items():
+            print(f"  {way:18} wall {said([each.wall for each in costs], 1e6)}", end="")
+            print(f", processors {said([sum(each.cpu.values()) for each in costs], 1e6)}: ", end="")
+            print(", ".join(f"{who} {1e6 * median(c.cpu[who] for c in costs):,.0f}" for who in costs[0].cpu))
+            if WORKERS[way] > 1:
+                walls, cpus = zip(*map(lost, found[ONE], costs, repeat(WORKERS[way])), strict=True)
+                print(f"    lost: {said(walls, 100)} % by the wall, {said(cpus, 100)} % of processors")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks import (
+    against,
     agreement,
     alignn,
     gaps,
@@ -22,6 +24,7 @@ from benchmarks import (
     screening,
     several,
     startup,
+    two_workers,
 )
 from benchmarks.__main__ import faults, main
 from benchmarks.worker import Table, batches
@@ -69,10 +72,10 @@ def test_a_part_measures_and_writes(tmp_path, capsys):
     assert "## assembly" in report.write(tmp_path)
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_a_step_of_several_networks(own, tmp_path):
+@pytest.mark.parametrize(("network", "own"), [("CGCNN", True), ("MomentNet", False), ("ALIGNN", True)])
+def test_a_step_of_several_networks(network, own, tmp_path):
     some = named.load("semiconductors").select(np.arange(40))
-    assert several.measured(tmp_path, some, "band_gap", 2, 8, own=own, epochs=1) > 0
+    assert several.measured(network, tmp_path, some, "band_gap", 2, 8, own=own, epochs=1) > 0
 
 
 def test_an_unknown_part_is_refused(capsys):
@@ -288,6 +291,48 @@ def test_startup_wants_another_checkout(part, capsys):
     with pytest.raises(SystemExit):
         main([part, "--against", "/nowhere"])
     assert f"{part} wants another checkout to compare with: --against PATH" in capsys.readouterr().err
+
+
+def test_ratios_of_two_checkouts_are_those_of_a_turn(capsys):
+    against.told("a step, s", [2.0, 4.0, 4.0], [1.0, 1.0, 3.0])
+    assert capsys.readouterr().out == "a step, s: 4.00 → 1.00, 0.50 times (0.25 to 0.75)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["/nowhere"], "/nowhere is no checkout"), ([".", "all"], "no case all; there are")],
+)
+def test_another_checkout_and_cases_must_be_there(arguments, said, capsys):
+    with pytest.raises(SystemExit):
+        against.main(arguments)
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_lost_by_starting_does_not_count(monkeypatch, tmp_path):
+    """Work that takes a second to start and end, and 50 ms for each of its pieces."""
+    taken = []
+
+    def pieces(way, number, folder):
+        time.sleep(0.5)
+        for _ in range(number):
+            time.sleep(0.05)
+            yield 100
+        time.sleep(0.5)
+        taken.append((way, number))
+
+    monkeypatch.setitem(two_workers.WORK, "screening", pieces)
+    found = two_workers.cost("screening", two_workers.RAY, tmp_path)
+    assert taken == [(two_workers.RAY, number) for number in (two_workers.FEW, two_workers.MANY)]
+    assert found.wall > 0.05 / 100 * 0.5
+    assert set(found.cpu) == {"command", "workers", "Ray's own"}
+
+
+def test_what_two_workers_lose():
+    one = two_workers.Cost(2.0, {"command": 2.0})
+    other = two_workers.Cost(1.25, {"workers": 2.0, "command": 0.5})
+    assert two_workers.lost(one, other, 2) == pytest.approx((0.2, 0.2))
+    kinds = ["ray::Worker.perform", "ray::IDLE", "/lib/ray/core/gcs_server", "python -m tlzoo.graphs.workers"]
+    assert [two_workers.whose(words) for words in kinds] == ["workers", "Ray's own", "Ray's own", "workers"]
 
 
 def test_two_builds_of_alignn_are_compared_as_on_a_gpu(monkeypatch, capsys):
