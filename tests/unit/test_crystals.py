@@ -195,7 +195,7 @@ def test_a_large_file_is_read_in_pieces_to_the_same_arrays(tmp_path, monkeypatch
     path = tmp_path / "table.parquet"
     whole.write_parquet(path)
     expected = Crystals.read_parquet(path)
-    monkeypatch.setattr("tlzoo.crystals.READ", 7)
+    monkeypatch.setattr("tlzoo.crystals.columnar.READ", 7)
     found = Crystals.read_parquet(path)
     for name in ("ids", "lattice", "offsets", "numbers", "frac_coords"):
         one, other = getattr(found, name), getattr(expected, name)
@@ -221,7 +221,7 @@ def test_a_large_file_that_is_damaged(tmp_path, monkeypatch):
     place = table.column_names.index("numbers")
     column = pa.array(numbers, pa.list_(pa.uint8()))
     pq.write_table(table.set_column(place, "numbers", column), path)
-    monkeypatch.setattr("tlzoo.crystals.READ", 7)
+    monkeypatch.setattr("tlzoo.crystals.columnar.READ", 7)
     with pytest.raises(UserError, match=r"table\.parquet, row 203 is damaged: wanted 9"):
         Crystals.read_parquet(path)
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tlzoo.crystals import COLUMNAR, Crystals, as_column, known_values, note_of
+from tlzoo.crystals import Crystals, as_column, known_values
+from tlzoo.crystals.columnar import COLUMNAR, note_of
 from tlzoo.data import named
 from tlzoo.data.intake import crystals_from
 from tlzoo.data.overlap import common

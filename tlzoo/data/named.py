@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tlzoo.crystals import Crystals, note_of
+from tlzoo.crystals import Crystals
+from tlzoo.crystals.columnar import note_of
 from tlzoo.data.dataset_cards import DATASETS, DatasetCard, Target
 from tlzoo.data.dataset_cards.convert import convert
 from tlzoo.data.dataset_cards.retrieve import frame, matminer_home

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from tlzoo.crystals import COLUMNAR, Crystals
+from tlzoo.crystals import Crystals
+from tlzoo.crystals.columnar import COLUMNAR
 from tlzoo.data import named
 from tlzoo.data.sources import Problem, read_all
 from tlzoo.data.sources.problems import Remarks, remarks

@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from tlzoo.crystals import Crystals, note_of
+from tlzoo.crystals import Crystals
+from tlzoo.crystals.columnar import note_of
 from tlzoo.data.dataset_cards import DATASETS
 from tlzoo.data.dataset_cards.convert import same_cells
 from tlzoo.data.pretraining import exclusions

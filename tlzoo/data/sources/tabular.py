@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tlzoo.crystals import COLUMNAR, Crystals, damaged_rows
+from tlzoo.crystals import Crystals
+from tlzoo.crystals.columnar import COLUMNAR, damaged_rows
 from tlzoo.data.sources.ase import read_database
 from tlzoo.data.sources.csvfile import read_rows, read_text
 from tlzoo.data.sources.formula import FORMULA_NAMES, Formula, is_formula

@@ -1,10 +1,9 @@
-"""Crystals as columns: flat arrays instead of one Python object per structure."""
+"""The table of crystals: flat arrays instead of one Python object per structure."""
 
 from __future__ import annotations
 
 import hashlib
 import html
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tlzoo
-from tlzoo.errors import UserError, first_line, no_such
-from tlzoo.machine import runtime
-from tlzoo.machine.files import whole
+from tlzoo.crystals import columnar
+from tlzoo.crystals.columns import as_column, known_values
+from tlzoo.crystals.elements import SYMBOLS
+from tlzoo.errors import UserError, no_such
 from tlzoo.periodicity import set_apart
 
 if TYPE_CHECKING:
@@ -28,12 +28,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
-# The columns of the columnar format that every file has.
-COLUMNAR = ("id", "lattice", "numbers", "frac_coords")
-
 SHOWN = 8  # columns that are named in one line
-
-READ = 4096  # crystals that are in memory twice while a file is read: as it holds them, and as arrays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -400,23 +395,8 @@ class Crystals:
         Raises:
             UserError: It cannot be written.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        columns: dict[str, Any] = {
-            "id": pa.array(self.ids, type=pa.string()),
-            "lattice": pa.FixedSizeListArray.from_arrays(pa.array(self.lattice.reshape(-1)), 9),
-            "numbers": pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), pa.array(self.numbers)),
-            "frac_coords": pa.ListArray.from_arrays(
-                pa.array(3 * self.offsets, pa.int32()),
-                pa.array(self.frac_coords.astype(np.float32).reshape(-1)),
-            ),
-        }
-        columns |= {name: pa.array(values, from_pandas=True) for name, values in self.columns.items()}
-        note = json.dumps({"rows": len(self), "units": dict(self.units), **metadata})
-        table = pa.table(columns).replace_schema_metadata({"tlzoo": note})
-        with whole(Path(path)) as partial:
-            pq.write_table(table, partial, compression="zstd")
+        fields = {name: getattr(self, name) for name in columnar.Fields.__annotations__}
+        columnar.write(path, cast("columnar.Fields", fields), **metadata)
 
     @classmethod
     def read_parquet(cls, path: str | Path) -> Crystals:
@@ -425,53 +405,7 @@ class Crystals:
         Raises:
             UserError: The file is missing, damaged, or lacks one of the four structure columns.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            file = pq.ParquetFile(path)
-            names = file.schema_arrow.names
-            if file.metadata.num_rows <= READ or not set(COLUMNAR) <= set(names):
-                return cls.from_arrow(file.read(), path)
-            crystals = cls._empty(file.metadata)
-            first = 0
-            for batch in file.iter_batches(READ, columns=list(COLUMNAR), use_threads=False):
-                crystals._fill(first, cls.from_arrow(pa.Table.from_batches([batch]), path))
-                first += len(batch)
-            table = file.read([name for name in names if name not in COLUMNAR])
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{path} cannot be read as parquet: {error}") from error
-        except UserError:
-            # said again with the rows of the file, not of the batch
-            return cls.from_arrow(pq.read_table(path), path)
-        crystals = replace(
-            crystals, columns=_columns(table), units=note_of(table.schema, path).get("units", {})
-        )
-        del table
-        runtime.give_back()
-        return crystals
-
-    @classmethod
-    def _empty(cls, metadata: Any) -> Crystals:  # noqa: ANN401 (pyarrow has no types)
-        """Return a table to be filled, as large as a file says that it is."""
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-        atoms = sum(one.num_values for one in columns if one.path_in_schema.split(".")[0] == "numbers")
-        return cls(
-            ids=np.empty(metadata.num_rows, dtype=object),
-            lattice=np.empty((metadata.num_rows, 3, 3)),
-            offsets=np.zeros(metadata.num_rows + 1, dtype=np.int64),
-            numbers=np.empty(atoms, dtype=np.uint8),
-            frac_coords=np.empty((atoms, 3)),
-        )
-
-    def _fill(self, first: int, part: Crystals) -> None:
-        """Put crystals where they belong, from a row on; those before are there."""
-        rows, atom = slice(first, first + len(part)), self.offsets[first]
-        atoms = slice(atom, atom + len(part.numbers))
-        self.ids[rows], self.lattice[rows] = part.ids, part.lattice
-        self.offsets[first + 1 : first + len(part) + 1] = atom + part.offsets[1:]
-        self.numbers[atoms], self.frac_coords[atoms] = part.numbers, part.frac_coords
+        return cls(**columnar.read(path))
 
     @classmethod
     def from_arrow(cls, table: Any, path: str | Path, *, start: int = 0) -> Crystals:  # noqa: ANN401 (pyarrow has no types)
@@ -483,23 +417,9 @@ class Crystals:
             start: Row of the file at which the table begins.
 
         Raises:
-            UserError: It lacks one of the four structure columns, or has a damaged row (`damaged_rows`).
+            UserError: It lacks one of the four structure columns, or has a damaged row.
         """
-        wrong = damaged_rows(table, path)
-        if wrong:
-            row = min(wrong)
-            more = f"; so are {len(wrong) - 1} more rows" if len(wrong) > 1 else ""
-            raise UserError(f"{path}, row {start + row + 1} {wrong[row]}{more}; write it again")
-        lattice, numbers, frac_coords = (_values(table, name)[0] for name in COLUMNAR[1:])
-        return cls(
-            ids=np.array([str(name) for name in table["id"].to_pylist()], dtype=object),
-            lattice=lattice.astype(np.float64).reshape(-1, 3, 3),
-            offsets=np.concatenate([[0], np.cumsum(_values(table, "numbers")[1])]).astype(np.int64),
-            numbers=numbers.astype(np.uint8),
-            frac_coords=frac_coords.astype(np.float64).reshape(-1, 3),
-            columns=_columns(table),
-            units=note_of(table.schema, path).get("units", {}),
-        )
+        return cls(**columnar.fields_of(table, path, start=start))
 
 
 def formulas_alone(
@@ -514,47 +434,6 @@ def formulas_alone(
         first = np.cumsum(num_atoms) - num_atoms
         alone &= np.logical_and.reduceat(np.isnan(frac_coords).all(axis=1), first)
     return alone
-
-
-def damaged_rows(table: Any, path: str | Path) -> dict[int, str]:  # noqa: ANN401 (pyarrow has no types)
-    """Return what is wrong with rows of a ``pyarrow.Table`` in the columnar format, of a file.
-
-    No id, not 9 numbers in the lattice, no atoms, not 3 coordinates for each of them, or something among the
-    atomic numbers that is none. Whether lattice and coordinates make a crystal is not looked at.
-
-    Raises:
-        UserError: The table lacks one of the four structure columns, has one twice, or of another type.
-    """
-    import pyarrow.types as of
-
-    if missing := [name for name in COLUMNAR if name not in table.column_names]:
-        raise UserError(
-            f"{path} lacks the column(s) {', '.join(missing)} of the columnar format; "
-            f"it has: {', '.join(table.column_names)}"
-        )
-    for name in COLUMNAR:
-        if table.column_names.count(name) > 1:
-            raise UserError(f"{path}: several columns are called {name!r}; rename them")
-        kind = table.schema.field(name).type
-        is_list = of.is_list(kind) or of.is_large_list(kind) or of.is_fixed_size_list(kind)
-        numeric = is_list and (of.is_integer(kind.value_type) or of.is_floating(kind.value_type))
-        if not numeric and name != "id" and len(table):
-            raise UserError(f"{path}: column {name!r} is of the type {kind}; wanted a list of numbers a row")
-    (_, nines), (numbers, atoms), (_, threes) = (_values(table, name) for name in COLUMNAR[1:])
-    wrong: dict[int, str] = {}
-    for row in np.flatnonzero((nines != 9) | (atoms == 0) | (threes != 3 * atoms)).tolist():
-        wrong[row] = (
-            "is damaged: wanted 9 numbers in each lattice, and 3 in frac_coords for each of the atoms in "
-            f"numbers, at least one; got {nines[row]}, {threes[row]} and {atoms[row]} atoms"
-        )
-    bad = ~((numbers >= 1) & (numbers < len(SYMBOLS)) & (numbers == np.floor(numbers)))
-    places = np.flatnonzero(bad)
-    rows, first = np.unique(np.repeat(np.arange(len(table)), atoms)[places], return_index=True)
-    for row, number in zip(rows.tolist(), numbers[places[first]].tolist(), strict=True):
-        wrong[row] = f"has {number} in numbers, which is no atomic number (1 to {len(SYMBOLS) - 1})"
-    for row in np.flatnonzero(table["id"].is_null(nan_is_null=True).to_numpy()).tolist():
-        wrong[row] = "has no id; every crystal needs one"
-    return wrong
 
 
 def with_unit(text: str, unit: str, form: str = "{} {}") -> str:
@@ -596,81 +475,3 @@ def _check_structure(name: str, structure: object) -> None:
         )
     if any(isinstance(site.specie, DummySpecies) for site in structure):
         raise UserError(f"{name} ({structure.formula}) has sites that are no element")
-
-
-def known_values(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which values of a column are known, of the same shape."""
-    if values.dtype != object:
-        return np.asarray(~np.isnan(values), dtype=np.bool_)
-    # NaN is not itself
-    return np.array([value is not None and value == value for value in values], dtype=np.bool_)  # noqa: PLR0124
-
-
-def as_column(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
-    """Return values as float64 with NaN for unknown if all are numbers, else as objects.
-
-    >>> as_column([1, None])
-    array([ 1., nan])
-    >>> as_column(["a", None])
-    array(['a', None], dtype=object)
-    """
-    array = np.array(values, dtype=object)
-    try:
-        return array.astype(np.float64) if not any(isinstance(v, str | bytes) for v in array) else array
-    except (TypeError, ValueError):
-        return array
-
-
-def _columns(table: Any) -> dict[str, NDArray[Any]]:  # noqa: ANN401 (pyarrow has no types)
-    """Return the further columns of a table in the columnar format."""
-    others = [name for name in table.column_names if name not in COLUMNAR]
-    return {name: as_column(table[name].to_numpy(zero_copy_only=False)) for name in others}
-
-
-def _values(table: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:  # noqa: ANN401 (pyarrow has no types)
-    """Return all values of a column of lists, and how many each row has; NaN and 0 where there are none."""
-    import pyarrow.compute as pc
-
-    column = table[name].combine_chunks()
-    values: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
-    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-    return values, lengths.astype(np.int64)
-
-
-def note_of(schema: Any, path: str | Path) -> dict[str, Any]:  # noqa: ANN401 (pyarrow has no types)
-    """Return what the schema of a file in the columnar format says of it, beside names and types.
-
-    Raises:
-        UserError: It is no JSON, or of another shape.
-    """
-    about = f"{path}: what its schema says under the key tlzoo"
-    try:
-        note = json.loads((schema.metadata or {}).get(b"tlzoo", b"{}"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}: what its schema says under the key tlzoo is no JSON: {first_line(error)}"
-        ) from error
-    for name in ("units", "columns"):
-        told = note.get(name, {}) if isinstance(note, dict) else None
-        if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
-            raise UserError(f"{about} has no texts in {name!r}")
-    return cast("dict[str, Any]", note)
-
-
-def symbol(number: int) -> str:
-    """Return the symbol of an element, ``Z = 119`` if it has none."""
-    return SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"Z = {number}"
-
-
-# Index 0 is empty, so that SYMBOLS[Z] is the element of atomic number Z.
-# fmt: off
-SYMBOLS = (
-    ".", "H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl",
-    "Ar", "K", "Ca", "Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As", "Se",
-    "Br", "Kr", "Rb", "Sr", "Y", "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In", "Sn", "Sb",
-    "Te", "I", "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er",
-    "Tm", "Yb", "Lu", "Hf", "Ta", "W", "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po", "At",
-    "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U", "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md", "No",
-    "Lr", "Rf", "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og",
-)
-# fmt: on
