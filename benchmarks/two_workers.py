@@ -46,11 +46,11 @@ FEW, MANY = 2, 10  # pieces of work, as many for one worker as for the other
 COMMAND, THEIRS, SERVICE = "command", "workers", "Ray's own"
 
 # Networks on 800 crystals each: start, data, epochs, crystals in a batch.
-START, TUNED, EPOCHS, BATCH = "cgcnn-fe", "phonons", 5, 16
+START, TUNED, EPOCHS, BATCH = "cgcnn-fe", "phonons", 3, 16
 LEARNED, SPLIT = 800, {"class_path": "Random", "init_args": {"val": 80, "test": 385}}
 # A screening, and a table of what a potential says of atoms: model, data, crystals in a piece.
-MODEL, POOL, SHARD = "cgcnn-fe", "mp", 4096
-TEACHER, TAUGHT, PART = "sevennet-l3i5", "phonons", 96
+MODEL, POOL, SHARD = "cgcnn-fe", "mp", 2048
+TEACHER, TAUGHT, PART = "sevennet-l3i5", "phonons", 48
 
 
 class Cost(NamedTuple):
