@@ -1,8 +1,9 @@
 """ALIGNN against another checkout: ``python -m benchmarks.alignn --against PATH``.
 
-Each checkout is a process of its own with the same crystals; they take turns. On a processor a figure is the
-time that processors spent in the median turn, for the wall says more of what else the machine does; memory is
-what training adds to the process at its highest. With ``--device cuda`` gradients are first compared with
+Each checkout is a process of its own with the same crystals; they take turns. On one thread a figure is the
+time that the processor spent in the median turn, for the wall says more of what else the machine does; on
+several it is the wall, and the machine must have nothing else to do. Memory is what training adds to the
+process at its highest. With ``--device cuda`` gradients are first compared with
 those of the CPU, then steps are timed by the wall; that takes some three minutes.
 """
 
@@ -78,11 +79,11 @@ class Checkout:
         self._process.stdout.close()
 
 
-def turn(checkout: Checkout, name: str, device: str) -> float:
-    """Return the seconds of one pass over the batches: of processors, or by the wall on a GPU."""
+def turn(checkout: Checkout, name: str, *, wall: bool) -> float:
+    """Return the seconds of one pass over the batches: of processors, or by the wall."""
     spent, begun = checkout.spent(), time.monotonic()
     seconds = float(checkout.ask(do="repeat", **{"as": name})["seconds"])
-    if device != "cpu":
+    if wall:
         return seconds
     return seconds * (checkout.spent() - spent) / (time.monotonic() - begun)
 
@@ -143,11 +144,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "device": given.device,
             }
             running = {side: Checkout(path, given.threads) for side, path in sides.items()}
+            wall = given.device != "cpu" or given.threads > 1
             for job in ("training", "inference"):
                 for checkout in running.values():
                     checkout.ask(do="prepare", name=job, settings=settings, **{"as": job})
                 turns = [
-                    {side: turn(checkout, job, given.device) for side, checkout in running.items()}
+                    {side: turn(checkout, job, wall=wall) for side, checkout in running.items()}
                     for _ in range(given.repeats)
                 ]
                 then, now = (1e3 * median(one[side] for one in turns) * batch / crystals for side in sides)

@@ -15,8 +15,6 @@ from typing import IO, Any, Literal, NamedTuple, Self
 
 from tqdm import tqdm
 
-from tlzoo.machine import runtime
-
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 OURS = "ours"
@@ -66,13 +64,11 @@ class Process:
     def __init__(self, module: str, threads: int, log: IO[str]) -> None:
         python = str(PEERS) if module.startswith("peers.") else sys.executable
         count = str(threads)
-        # what `tlzoo` sets as it starts; the others are as their users start them
-        own = {} if module.startswith("peers.") else {"GOMP_SPINCOUNT": runtime.SPINS}
         self.log = log
         self._process = subprocess.Popen(
             [python, "-m", f"benchmarks.{module}"],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, **own},
+            env={**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -19,10 +19,19 @@ VARIABLE: Final = "TLZOO_COMPILER"
 
 # As fast as the processor can without changing what a formula says: sums keep their order, NaN stays NaN.
 FLAGS: Final = (
-    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
-    *("-shared", "-fPIC"),
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-fPIC",
 )
 LONGEST: Final = 60  # seconds; it takes less than one
+
+# Nothing is linked for it: the functions of OpenMP, GNU's, Intel's or LLVM's, are those that torch has
+# loaded, and so are its threads; others would compete with them. Where the compiler calls what is not there,
+# loading fails.
+OPENMP: Final = "-fopenmp"
 
 
 @cache
@@ -31,8 +40,12 @@ def compiled(source: Path, *flags: str) -> ctypes.CDLL | None:
 
     The compiler is ``$TLZOO_COMPILER`` (empty: none), else ``cc``. What it made is kept in the user's own
     cache (``~/.cache/tlzoo/compiled``), by file, command and processor: compiled once, and again if that file
-    is damaged.
+    is damaged. Those for several threads have those of torch, if it is loaded before; elsewhere one does all.
     """
+    return _library(source, *flags, OPENMP) or _library(source, *flags)
+
+
+def _library(source: Path, *flags: str) -> ctypes.CDLL | None:
     try:
         compiler = shlex.split(os.environ.get(VARIABLE, "cc"))
         if not compiler or sys.platform != "linux" or shutil.which(compiler[0]) is None:
@@ -47,13 +60,12 @@ def compiled(source: Path, *flags: str) -> ctypes.CDLL | None:
             library.parent.mkdir(parents=True, exist_ok=True)
             # in one move: other processes may want it at the same time
             with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-                new = Path(folder) / library.name
-                subprocess.run(  # noqa: S603 (the user's own compiler)
-                    [*command, str(source), "-o", str(new), "-lm"],
-                    check=True,
-                    capture_output=True,
-                    timeout=LONGEST,
-                )
+                new, part = Path(folder) / library.name, Path(folder) / f"{source.stem}.o"
+                for step in (
+                    [*command, "-c", str(source), "-o", str(part)],
+                    [*compiler, "-shared", str(part), "-o", str(new), "-lm"],
+                ):
+                    subprocess.run(step, check=True, capture_output=True, timeout=LONGEST)  # noqa: S603 (the user's own compiler)
                 new.write_bytes(_sealed(new.read_bytes()))
                 new.replace(library)
         return ctypes.CDLL(str(library))

@@ -21,9 +21,6 @@ LARGE = 4 * 2**20
 # Bytes that a process takes, beside what it shares: torch, some thousand crystals with their graphs, a batch.
 PROCESS = 2**30
 
-# Rounds in which a thread of OpenMP waits for the next operation before it sleeps: some hundred microseconds.
-SPINS = "10000"
-
 # Set before the process starts, these say that somebody has chosen the allocator's settings.
 CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
@@ -43,10 +40,6 @@ def configure(threads: int | None = None, *, keep: bool = True) -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     # pyarrow's own allocator keeps what it had for the largest table; that of C gives it back when asked
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    # torch's threads wait for the next operation in a loop, by default for milliseconds, on the cores that
-    # functions in C want for theirs: for some hundred microseconds at most. Read as torch is loaded
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     import torch
 
     if threads is not None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tlzoo.machine.compiled import compiled
+from tlzoo.nn import passes
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.rows import Rows
 
@@ -21,8 +22,6 @@ SOURCE: Final = Path(__file__).with_name("gated_conv.c")
 # Loops with a maximum are vectorised only so. That all numbers are finite is not said: it would turn NaN into
 # some number, and a training that diverges would go on.
 FLAGS: Final = ("-fno-signed-zeros",)
-# Numbers in the rows of bonds; beyond them, several threads of torch's are faster than one of ours.
-MOST: Final = 2**18
 
 
 @cache
@@ -32,7 +31,7 @@ def library() -> ctypes.CDLL | None:
     if found is None:
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    start: list[Any] = [number, pointer, pointer, number, *[pointer] * 5]
+    start: list[Any] = [number, number, number, pointer, pointer, number, *[pointer] * 5]
     found.gated_conv.argtypes = [*start, *[pointer] * 6, ctypes.c_float, *[pointer] * 7]
     found.gated_conv_backward.argtypes = [*start, *[pointer] * 14]
     return found
@@ -40,12 +39,7 @@ def library() -> ctypes.CDLL | None:
 
 def applies(z: Tensor) -> bool:
     """Whether rows of bonds are what the compiled functions take."""
-    return (
-        z.dtype == torch.float32
-        and z.device.type == "cpu"
-        and (z.numel() <= MOST or torch.get_num_threads() == 1)
-        and library() is not None
-    )
+    return z.dtype == torch.float32 and z.device.type == "cpu" and library() is not None
 
 
 def forward(
@@ -91,7 +85,11 @@ def _call(
     pointers: list[Any] = [each.data_ptr() for each in rows + list(given)]
     pointers += [] if eps is None else [eps]
     pointers += [each.data_ptr() for each in found]
-    function = getattr(library(), name)
-    starts = (atoms.starts, bonds.rows.starts)
-    if function(len(starts[0]) - 1, *(each.data_ptr() for each in starts), dim, *pointers):
+    starts, parts = (atoms.starts, bonds.rows.starts), 1
+    number = passes.number_of_parts(2 * dim * len(bonds.target), bonds.nodes)
+    if atoms.blocks is None and number > 1 and bonds.parts(number)[1]:
+        cuts = torch.tensor(bonds.parts(number)[0])
+        starts, parts = (cuts, bonds.by_target[cuts]), number
+    sizes = ((len(starts[0]) - 1) // parts, parts, passes.threads())
+    if getattr(library(), name)(*sizes, *(each.data_ptr() for each in starts), dim, *pointers):
         raise MemoryError

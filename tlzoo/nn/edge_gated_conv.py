@@ -14,7 +14,7 @@ from tlzoo.nn import passes
 from tlzoo.nn.edge_linear import in_fp32, linear
 from tlzoo.nn.edges import Edges
 from tlzoo.nn.equal_rows import Equal
-from tlzoo.nn.norm import BatchNorm, Norm, Statistics, activated, norm_layer
+from tlzoo.nn.norm import BatchNorm, LayerNorm, Norm, Statistics, activated, norm_layer
 from tlzoo.nn.passes import EdgeVectors
 from tlzoo.nn.rows import Rows
 
@@ -91,6 +91,11 @@ class EdgeGatedConv(nn.Module):
         return self.src_update, self.dst_gate, self.src_gate, self.dst_update
 
     @property
+    def _by_rows(self) -> bool:
+        """Whether each row is normalised by itself."""
+        return isinstance(self.bn_nodes, LayerNorm)
+
+    @property
     def _norms(self) -> list[Any]:
         return [self.bn_nodes] if self.bn_edges is None else [self.bn_nodes, self.bn_edges]
 
@@ -99,16 +104,18 @@ class EdgeGatedConv(nn.Module):
     ) -> EdgeVectors | None:
         """Return what the edges are computed of if functions in C can do the whole layer; else None.
 
-        They can as it mostly is used: one network in fp32, in one process, all norms with statistics of the
-        batch if it is trained, or with known ones if it is not.
+        They can as it mostly is used: one network in fp32, in one process, with layer normalisation of rows
+        that are not too wide, or all norms with statistics of the batch if it is trained, or with known ones
+        if it is not.
         """
         live = torch.is_grad_enabled()
         if (
             nodes.blocks is not None
             or not len(y)
-            or not all(isinstance(norm, BatchNorm) and norm.live == live for norm in self._norms)
+            or not (self._by_rows or all(norm.live == live for norm in self._norms))
             or torch.is_autocast_enabled(x.device.type)
             or (live and distributed.together() is not None)
+            or (self._by_rows and not passes.rows_fit(x))
         ):
             return None
         vectors = EdgeVectors(y.contiguous(), self.edge_gate.weight, None if equal is None else equal.index)
@@ -119,9 +126,13 @@ class EdgeGatedConv(nn.Module):
         weights = [getattr(layer, name) for name in ("weight", "bias") for layer in self._of_nodes]
         weights += [self.edge_gate.bias, *(each for norm in self._norms for each in (norm.weight, norm.bias))]
         given = (x, *vectors, nodes, edges, self.bn_nodes.eps, *weights)
-        result: tuple[Tensor, ...] = _EdgeGatedConv.apply(*given)  # type: ignore[no-untyped-call]
         count = len(self._norms)
-        BatchNorm.take_in(self._norms, result[count:])
+        result: tuple[Tensor, ...]
+        if self._by_rows:
+            result = _OfRows.apply(*given)  # type: ignore[no-untyped-call]
+        else:
+            result = _OfBatch.apply(*given)  # type: ignore[no-untyped-call]
+            BatchNorm.take_in(self._norms, result[count:], self.bn_nodes.momentum)
         return result[:count]
 
     def _applied(
@@ -135,16 +146,21 @@ class EdgeGatedConv(nn.Module):
             torch.cat([getattr(layer, name) for layer in self._of_nodes]) for name in ("weight", "bias")
         )
         ends = _ends(x, weight, bias, self.edge_gate.bias)
-        of_nodes, *of_edges = (norm.known() for norm in self._norms)
+        of_nodes, *of_edges = (
+            (norm.weight, norm.bias) if self._by_rows else norm.known() for norm in self._norms
+        )
+        eps = self.bn_nodes.eps if self._by_rows else None
         if of_edges:
-            total, y = passes.convolved_at_once(vectors, ends, edges, *of_edges[0])
+            (*_, total), y = passes.convolved_at_once(vectors, ends, edges, *of_edges[0], eps)
         else:
-            (_, _, _, total), _ = passes.convolved(vectors, ends, edges, sums=False)
+            (*_, total), _ = passes.convolved(vectors, ends, edges, sums=False)
             y = vectors.y
+        if eps is not None:
+            return passes.normalised(total, x, *of_nodes, eps), y
         return passes.affine(total, x, *of_nodes, silu=True), y
 
 
-class _EdgeGatedConv(torch.autograd.Function):
+class _OfBatch(torch.autograd.Function):
     """The whole layer with batch statistics; of the edges m alone is kept, beside what it was computed of."""
 
     @staticmethod
@@ -159,9 +175,8 @@ class _EdgeGatedConv(torch.autograd.Function):
         eps: float,
         *weights: Tensor,
     ) -> tuple[Tensor, ...]:
-        weight, (of_edges, *of_norms) = torch.cat(weights[:4]), weights[8:]
-        ends = _ends(x, weight, torch.cat(weights[4:8]), of_edges)
         vectors = EdgeVectors(y, edge_weight, index)
+        weight, ends, of_norms = _begun(x, weights)
         (m, message, gates, total), moments = passes.convolved(vectors, ends, edges, sums=len(of_norms) > 2)
         mean, variance = passes.moments(total, nodes.share)
         node_norm = Statistics.of(mean, variance, of_norms[0], of_norms[1], eps)
@@ -181,7 +196,7 @@ class _EdgeGatedConv(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dx: Tensor | None, *others: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
         x, y, edge_weight, weight, ends, m, message, gates, total, *kept = ctx.saved_tensors
-        dim, share = x.shape[1], ctx.nodes.share
+        share = ctx.nodes.share
         dx = torch.zeros_like(x) if dx is None else dx.contiguous()
         node_norm = Statistics(*kept[:4])
         by_nodes = node_norm.sums(total, dx, silu=True)
@@ -194,12 +209,71 @@ class _EdgeGatedConv(torch.autograd.Function):
             by_edges = found = edge_norm.sums(m, dnext, silu=True)
             following = [dnext, *edge_norm[:2], *edge_norm.through(*found)]
         vectors = EdgeVectors(y, edge_weight, ctx.index)
-        dends, dy, dedge = passes.convolved_derivative(
+        (dends, dy, dedge), _ = passes.convolved_derivative(
             vectors, (m, message, gates), ends, ctx.edges, dtotal, following
         )
-        dbias, dweight = dends.sum(0).split(dim), passes.multiplied_transposed(dends, x).split(dim)  # type: ignore[no-untyped-call]
-        dx = passes.multiplied(dends, weight, dx)
-        return dx, dy, dedge, *[None] * 4, *dweight, *dbias, dbias[1].clone(), *by_nodes, *by_edges
+        dx, by_layers = _ended(x, weight, dends, dx)
+        return dx, dy, dedge, *[None] * 4, *by_layers, *by_nodes, *by_edges
+
+
+class _OfRows(torch.autograd.Function):
+    """The whole layer with layer normalisation, as :class:`_OfBatch`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 (torch has no type)
+        x: Tensor,
+        y: Tensor,
+        edge_weight: Tensor,
+        index: Tensor | None,
+        nodes: Rows,  # noqa: ARG004 (as _OfBatch)
+        edges: Edges,
+        eps: float,
+        *weights: Tensor,
+    ) -> tuple[Tensor, ...]:
+        vectors = EdgeVectors(y, edge_weight, index)
+        weight, ends, of_norms = _begun(x, weights)
+        if of_norms[2:]:
+            kept, *following = passes.convolved_at_once(vectors, ends, edges, *of_norms[2:], eps, keep=True)
+        else:
+            (kept, _), following = passes.convolved(vectors, ends, edges, sums=False), []
+        ctx.edges, ctx.index, ctx.eps = edges, index, eps
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, y, edge_weight, weight, ends, *kept, *of_norms)
+        return passes.normalised(kept[3], x, *of_norms[:2], eps), *following
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dx: Tensor | None, *others: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
+        x, y, edge_weight, weight, ends, m, message, gates, total, *of_norms = ctx.saved_tensors
+        dx = torch.zeros_like(x) if dx is None else dx.contiguous()
+        dtotal, *by_nodes = passes.normalised_derivative(total, dx, *of_norms[:2], ctx.eps)
+        live = others and others[0] is not None
+        following = [others[0].contiguous(), *of_norms[2:], None, None] if live else [None] * 5
+        (dends, dy, dedge), by_edges = passes.convolved_derivative(
+            EdgeVectors(y, edge_weight, ctx.index),
+            (m, message, gates),
+            ends,
+            ctx.edges,
+            dtotal,
+            following,
+            ctx.eps if live else None,
+        )
+        dx, by_layers = _ended(x, weight, dends, dx)
+        return dx, dy, dedge, *[None] * 4, *by_layers, *by_nodes, *(by_edges or [None] * len(others) * 2)
+
+
+def _begun(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+    """Return the weights of the nodes next to each other, what they give, and those of the norms."""
+    weight, (of_edges, *of_norms) = torch.cat(weights[:4]), weights[8:]
+    return weight, _ends(x, weight, torch.cat(weights[4:8]), of_edges), of_norms
+
+
+def _ended(x: Tensor, weight: Tensor, dends: Tensor, dx: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return derivatives by x, ``dx`` among them, and by weights and biases in their order."""
+    dim = x.shape[1]
+    dbias, dweight = dends.sum(0).split(dim), passes.multiplied_transposed(dends, x).split(dim)  # type: ignore[no-untyped-call]
+    return passes.multiplied(dends, weight, dx), (*dweight, *dbias, dbias[1].clone())
 
 
 def _ends(x: Tensor, weight: Tensor, bias: Tensor, of_edges: Tensor) -> Tensor:

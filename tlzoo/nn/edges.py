@@ -48,6 +48,40 @@ class Edges:
         return int(self.by_target.diff().max()) if self.nodes else 0
 
     @cached_property
+    def borders(self) -> Int[Tensor, " borders"]:
+        """Nodes before which no edge leads to a later one: where crystals begin, and the number of nodes."""
+        low, high = (end(self.source, self.target) + 1 for end in (torch.minimum, torch.maximum))
+        begun, ended = (each.bincount(minlength=self.nodes + 1) for each in (low, high))
+        return (begun - ended).cumsum(0).eq_(0).nonzero()[:, 0]
+
+    def parts(self, number: int) -> tuple[list[int], bool]:
+        """Return where parts of the nodes begin and end that have about as many edges each.
+
+        They do so at borders, and True says so, if those divide the edges as evenly, but for an eighth.
+        """
+        found = self._parts.get(number)
+        if found is None:
+            found = self._parts[number] = self._parted(number)
+        return found
+
+    @cached_property
+    def _parts(self) -> dict[int, tuple[list[int], bool]]:
+        return {}
+
+    def _parted(self, number: int) -> tuple[list[int], bool]:
+        if number == 1:
+            return [0, self.nodes], True
+        first, edges = self.by_target, len(self.target)
+        inner = torch.arange(1, number) * edges // number
+        free = torch.searchsorted(first, inner)
+        before = torch.searchsorted(self.borders, free, right=True) - 1
+        ends = self.borders[torch.stack([before, (before + 1).clamp(max=len(self.borders) - 1)])]
+        off = (first[ends] - inner).abs()
+        closed = bool((off.amin(0) * 8 * number <= edges).all())
+        cuts = ends.gather(0, off.argmin(0, keepdim=True))[0] if closed else free
+        return [0, *cuts.tolist(), self.nodes], closed
+
+    @cached_property
     def order(self) -> Int[Tensor, " edges"]:
         """Edges sorted by source; those of one source always in the same order."""
         return order_of(self.source)

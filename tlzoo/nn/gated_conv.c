@@ -1,6 +1,11 @@
 /* The gated convolution of gated_conv.py between its matrix products, in float32: networks one after the other,
    each with its own weights and batch statistics. Bonds are sorted by target. Compiled by compiled.py. */
 
+#if defined(__AVX512F__) && !defined(__clang__)
+/* as passes.c */
+#pragma GCC target("prefer-vector-width=512")
+#endif
+
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -61,175 +66,252 @@ static void add(double *restrict total, out part, int64_t wide) {
     }
 }
 
-/* Mean, variance and inverse of the standard deviation of rows whose weighted sum is known; they become their
-   distances from the mean. */
-static void centre(int64_t rows, int64_t wide, out x, in share, double *restrict sum, out part, float eps,
-                   out mean, out variance, out inverse) {
-    for (int64_t k = 0; k < wide; k++) {
-        mean[k] = (float)sum[k];
-        sum[k] = 0.0;
+/* The sums of all parts, which are next to each other, in that of the first. */
+static void gather(int64_t parts, int64_t wide, double *sums) {
+    for (int64_t p = 1; p < parts; p++)
+        for (int64_t k = 0; k < wide; k++) sums[k] += sums[p * wide + k];
+}
+
+/* Do something with each part of a network, by threads. */
+#define EACH_PART \
+    _Pragma("omp parallel for num_threads(threads) if (threads > 1 && parts > 1) schedule(static, 1)") \
+    for (int64_t p = 0; p < parts; p++)
+
+/* z of some bonds, and sums of it. */
+static void with_ends(int64_t start, int64_t stop, int64_t wide, const int64_t *target, const int64_t *source, in share,
+                      in both, out z, double *restrict sum, out part) {
+    memset(sum, 0, wide * sizeof(double));
+    memset(part, 0, wide * sizeof(float));
+    for (int64_t b = start; b < stop; b++) {
+        in t = both + 2 * target[b] * wide, s = both + (2 * source[b] + 1) * wide;
+        out row = z + b * wide;
+        for (int64_t k = 0; k < wide; k++) {
+            float value = row[k] + t[k] + s[k];
+            row[k] = value;
+            part[k] += share[b] * value;
+        }
+        if ((b - start) % CHUNK == CHUNK - 1) add(sum, part, wide);
     }
-    for (int64_t i = 0; i < rows; i++) {
+    add(sum, part, wide);
+}
+
+/* Rows become their distances from the mean; sums of their squares. */
+static void centre(int64_t start, int64_t stop, int64_t wide, in share, in mean, out x, double *restrict sum, out part) {
+    memset(sum, 0, wide * sizeof(double));
+    for (int64_t i = start; i < stop; i++) {
         out row = x + i * wide;
         for (int64_t k = 0; k < wide; k++) {
             float distance = row[k] - mean[k];
             row[k] = distance;
             part[k] += share[i] * distance * distance;
         }
-        if (i % CHUNK == CHUNK - 1) add(sum, part, wide);
+        if ((i - start) % CHUNK == CHUNK - 1) add(sum, part, wide);
     }
     add(sum, part, wide);
+}
+
+static void deviation(int64_t wide, const double *restrict sum, float eps, out variance, out inverse) {
     for (int64_t k = 0; k < wide; k++) {
         variance[k] = (float)sum[k];
         inverse[k] = 1.0f / sqrtf(variance[k] + eps);
     }
 }
 
-/* Of each network: mean, variance, inverse of the gates, (3, 2 dim), then of the sums, (3, dim), in statistics. */
-int gated_conv(int64_t networks, const int64_t *atom_starts, const int64_t *bond_starts, int64_t dim,
-               const int64_t *target, const int64_t *source, in count, in bond_share, in atom_share, in x,
+/* Gates and cores of some bonds, their sums over the atoms that they lead to, and sums of those. */
+static void gated(int64_t a0, int64_t a1, int64_t b0, int64_t b1, int64_t dim, const int64_t *target, in count,
+                  in share, in z, in scale, in bias, out gates, out core, out total, double *restrict sum, out part) {
+    int64_t wide = 2 * dim;
+    memset(total + a0 * dim, 0, (a1 - a0) * dim * sizeof(float));
+    for (int64_t b = b0; b < b1; b++) {
+        in row = z + b * wide;
+        out g = gates + b * wide, c = core + b * dim, sums = total + target[b] * dim;
+        for (int64_t k = 0; k < dim; k++) {
+            float gate = sigmoid(bias[k] + row[k] * scale[k]);
+            float y = bias[dim + k] + row[dim + k] * scale[dim + k];
+            float value = softplus(y);
+            g[k] = gate;
+            g[dim + k] = sigmoid(y);
+            c[k] = value;
+            sums[k] += count[b] * gate * value;
+        }
+    }
+    memset(sum, 0, dim * sizeof(double));
+    for (int64_t a = a0; a < a1; a++) {
+        for (int64_t k = 0; k < dim; k++) part[k] += share[a] * total[a * dim + k];
+        if ((a - a0) % CHUNK == CHUNK - 1) add(sum, part, dim);
+    }
+    add(sum, part, dim);
+}
+
+static void activated(int64_t start, int64_t stop, int64_t dim, in x, in total, in scale, in bias, out before,
+                      out after) {
+    for (int64_t a = start; a < stop; a++)
+        for (int64_t k = 0; k < dim; k++) {
+            float y = x[a * dim + k] + bias[k] + total[a * dim + k] * scale[k];
+            before[a * dim + k] = y;
+            after[a * dim + k] = softplus(y);
+        }
+}
+
+/* Networks have as many parts each; `atom_starts` and `bond_starts` say where one ends and the next begins. No bond is
+   between parts. Of each network there are mean, variance, inverse of the gates, (3, 2 dim), then of the sums, (3, dim), in
+   statistics. */
+int gated_conv(int64_t networks, int64_t parts, int64_t threads, const int64_t *atom_starts,
+               const int64_t *bond_starts, int64_t dim, const int64_t *target, const int64_t *source, in count, in bond_share, in atom_share, in x,
                in both, in gate_weight, in gate_bias, in sum_weight, in sum_bias, float eps, out z, out gates,
                out core, out total, out before, out after, out statistics) {
     int64_t wide = 2 * dim;
-    double *sum = calloc(wide, sizeof(double));
-    float *part = calloc(wide, sizeof(float)), *scale = malloc(wide * sizeof(float));
-    if (!sum || !part || !scale) {
-        free(sum), free(part), free(scale);
+    double *sums = malloc(parts * wide * sizeof(double));
+    float *some = malloc((parts + 1) * wide * sizeof(float));
+    if (!sums || !some) {
+        free(sums), free(some);
         return 1;
     }
     for (int64_t n = 0; n < networks; n++) {
-        int64_t a0 = atom_starts[n], a1 = atom_starts[n + 1], b0 = bond_starts[n], b1 = bond_starts[n + 1];
+        float *scale = some + parts * wide;
+        const int64_t *atoms = atom_starts + n * parts, *bonds = bond_starts + n * parts;
         in gw = gate_weight + n * wide, gb = gate_bias + n * wide, sw = sum_weight + n * dim, sb = sum_bias + n * dim;
         out mean = statistics + n * 9 * dim, variance = mean + wide, inverse = variance + wide;
-        for (int64_t k = 0; k < wide; k++) sum[k] = 0.0;
-        for (int64_t b = b0; b < b1; b++) {
-            in t = both + 2 * target[b] * wide, s = both + (2 * source[b] + 1) * wide;
-            out row = z + b * wide;
-            for (int64_t k = 0; k < wide; k++) {
-                float value = row[k] + t[k] + s[k];
-                row[k] = value;
-                part[k] += bond_share[b] * value;
-            }
-            if ((b - b0) % CHUNK == CHUNK - 1) add(sum, part, wide);
-        }
-        add(sum, part, wide);
-        centre(b1 - b0, wide, z + b0 * wide, bond_share + b0, sum, part, eps, mean, variance, inverse);
+        EACH_PART with_ends(bonds[p], bonds[p + 1], wide, target, source, bond_share, both, z, sums + p * wide,
+                            some + p * wide);
+        gather(parts, wide, sums);
+        for (int64_t k = 0; k < wide; k++) mean[k] = (float)sums[k];
+        EACH_PART centre(bonds[p], bonds[p + 1], wide, bond_share, mean, z, sums + p * wide, some + p * wide);
+        gather(parts, wide, sums);
+        deviation(wide, sums, eps, variance, inverse);
         for (int64_t k = 0; k < wide; k++) scale[k] = gw[k] * inverse[k];
-        memset(total + a0 * dim, 0, (a1 - a0) * dim * sizeof(float));
-        for (int64_t b = b0; b < b1; b++) {
-            in row = z + b * wide;
-            out g = gates + b * wide, c = core + b * dim, sums = total + target[b] * dim;
-            for (int64_t k = 0; k < dim; k++) {
-                float gate = sigmoid(gb[k] + row[k] * scale[k]);
-                float y = gb[dim + k] + row[dim + k] * scale[dim + k];
-                float value = softplus(y);
-                g[k] = gate;
-                g[dim + k] = sigmoid(y);
-                c[k] = value;
-                sums[k] += count[b] * gate * value;
-            }
-        }
+        EACH_PART gated(atoms[p], atoms[p + 1], bonds[p], bonds[p + 1], dim, target, count, atom_share, z, scale, gb,
+                        gates, core, total, sums + p * dim, some + p * wide);
+        gather(parts, dim, sums);
         mean = inverse + wide, variance = mean + dim, inverse = variance + dim;
-        for (int64_t k = 0; k < dim; k++) sum[k] = 0.0;
-        for (int64_t a = a0; a < a1; a++) {
-            for (int64_t k = 0; k < dim; k++) part[k] += atom_share[a] * total[a * dim + k];
-            if ((a - a0) % CHUNK == CHUNK - 1) add(sum, part, dim);
-        }
-        add(sum, part, dim);
-        centre(a1 - a0, dim, total + a0 * dim, atom_share + a0, sum, part, eps, mean, variance, inverse);
+        for (int64_t k = 0; k < dim; k++) mean[k] = (float)sums[k];
+        EACH_PART centre(atoms[p], atoms[p + 1], dim, atom_share, mean, total, sums + p * dim, some + p * wide);
+        gather(parts, dim, sums);
+        deviation(dim, sums, eps, variance, inverse);
         for (int64_t k = 0; k < dim; k++) scale[k] = sw[k] * inverse[k];
-        for (int64_t a = a0; a < a1; a++)
-            for (int64_t k = 0; k < dim; k++) {
-                float y = x[a * dim + k] + sb[k] + total[a * dim + k] * scale[k];
-                before[a * dim + k] = y;
-                after[a * dim + k] = softplus(y);
-            }
+        EACH_PART activated(atoms[p], atoms[p + 1], dim, x, total, scale, sb, before, after);
     }
-    free(sum), free(part), free(scale);
+    free(sums), free(some);
     return 0;
+}
+
+/* Derivatives by what is activated, and their sums by bias and weight of its norm. */
+static void before_activation(int64_t start, int64_t stop, int64_t dim, in dy, in before, in total, out dx,
+                              double *restrict sums, out some) {
+    memset(sums, 0, 2 * dim * sizeof(double));
+    memset(some, 0, 2 * dim * sizeof(float));
+    for (int64_t a = start; a < stop; a++) {
+        for (int64_t k = 0; k < dim; k++) {
+            float d = dy[a * dim + k] * sigmoid(before[a * dim + k]);
+            dx[a * dim + k] = d;
+            some[k] += d;
+            some[dim + k] += d * total[a * dim + k];
+        }
+        if ((a - start) % CHUNK == CHUNK - 1) add(sums, some, 2 * dim);
+    }
+    add(sums, some, 2 * dim);
+}
+
+static void before_norm(int64_t start, int64_t stop, int64_t dim, in share, in dx, in total, in scale, in dbias,
+                        in slope, out dtotal) {
+    for (int64_t a = start; a < stop; a++)
+        for (int64_t k = 0; k < dim; k++) {
+            float common = dbias[k] + total[a * dim + k] * slope[k];
+            dtotal[a * dim + k] = scale[k] * (dx[a * dim + k] - share[a] * common);
+        }
+}
+
+/* Derivatives by the normalised z of some bonds, and their sums by bias and weight of that norm. */
+static void before_gates(int64_t start, int64_t stop, int64_t dim, const int64_t *target, in count, in dtotal, in gates,
+                         in core, in z, out dz, double *restrict sums, out some) {
+    int64_t wide = 2 * dim;
+    memset(sums, 0, 2 * wide * sizeof(double));
+    memset(some, 0, 2 * wide * sizeof(float));
+    for (int64_t b = start; b < stop; b++) {
+        in from = dtotal + target[b] * dim, g = gates + b * wide, c = core + b * dim, row = z + b * wide;
+        out d = dz + b * wide;
+        for (int64_t k = 0; k < dim; k++) {
+            float gated = count[b] * from[k] * g[k];
+            float dgate = gated * c[k] * (1.0f - g[k]), dcore = gated * g[dim + k];
+            d[k] = dgate;
+            d[dim + k] = dcore;
+            some[k] += dgate;
+            some[dim + k] += dcore;
+            some[wide + k] += dgate * row[k];
+            some[wide + dim + k] += dcore * row[dim + k];
+        }
+        if ((b - start) % CHUNK == CHUNK - 1) add(sums, some, 2 * wide);
+    }
+    add(sums, some, 2 * wide);
+}
+
+/* Derivatives by z of some bonds, their sums over the bonds of each atom, and over all. */
+static void to_ends(int64_t a0, int64_t a1, int64_t b0, int64_t b1, int64_t wide, const int64_t *target,
+                    const int64_t *source, in share, in z, in scale, in dbias, in slope, out dz, out dboth,
+                    double *restrict sum, out part) {
+    memset(sum, 0, wide * sizeof(double));
+    memset(dboth + 2 * a0 * wide, 0, 2 * (a1 - a0) * wide * sizeof(float));
+    for (int64_t b = b0; b < b1; b++) {
+        in row = z + b * wide;
+        out d = dz + b * wide, t = dboth + 2 * target[b] * wide, s = dboth + (2 * source[b] + 1) * wide;
+        for (int64_t k = 0; k < wide; k++) {
+            float value = scale[k] * (d[k] - share[b] * (dbias[k] + row[k] * slope[k]));
+            d[k] = value;
+            t[k] += value;
+            s[k] += value;
+            part[k] += value;
+        }
+        if ((b - b0) % CHUNK == CHUNK - 1) add(sum, part, wide);
+    }
+    add(sum, part, wide);
 }
 
 /* Of each network in derivatives: by weight and bias of the gates' norm and by the bias of the edges, (3, 2 dim),
    then by weight and bias of the sums' norm, (2, dim). */
-int gated_conv_backward(int64_t networks, const int64_t *atom_starts, const int64_t *bond_starts, int64_t dim,
-                        const int64_t *target, const int64_t *source, in count, in bond_share, in atom_share, in dy,
+int gated_conv_backward(int64_t networks, int64_t parts, int64_t threads, const int64_t *atom_starts,
+                        const int64_t *bond_starts, int64_t dim, const int64_t *target, const int64_t *source, in count, in bond_share, in atom_share, in dy,
                         in gate_weight, in sum_weight, in z, in gates, in core, in total, in before, in statistics,
                         out dx, out dtotal, out dz, out dboth, out derivatives) {
     int64_t wide = 2 * dim;
-    double *sums = calloc(2 * wide, sizeof(double));
-    float *parts = calloc(2 * wide, sizeof(float)), *scale = malloc(2 * wide * sizeof(float));
-    if (!sums || !parts || !scale) {
-        free(sums), free(parts), free(scale);
+    double *sums = malloc(parts * 2 * wide * sizeof(double));
+    float *some = malloc((parts + 1) * 2 * wide * sizeof(float));
+    if (!sums || !some) {
+        free(sums), free(some);
         return 1;
     }
     for (int64_t n = 0; n < networks; n++) {
-        int64_t a0 = atom_starts[n], a1 = atom_starts[n + 1], b0 = bond_starts[n], b1 = bond_starts[n + 1];
+        float *scale = some + parts * 2 * wide;
+        const int64_t *atoms = atom_starts + n * parts, *bonds = bond_starts + n * parts;
         in gw = gate_weight + n * wide, sw = sum_weight + n * dim;
         in gate_inverse = statistics + n * 9 * dim + 2 * wide, sum_inverse = gate_inverse + wide + 2 * dim;
         out gate_dweight = derivatives + n * 8 * dim, gate_dbias = gate_dweight + wide, dbias = gate_dbias + wide;
         out sum_dweight = dbias + wide, sum_dbias = sum_dweight + dim, slope = scale + wide;
-        memset(sums, 0, 2 * wide * sizeof(double));
-        for (int64_t a = a0; a < a1; a++) {
-            for (int64_t k = 0; k < dim; k++) {
-                float d = dy[a * dim + k] * sigmoid(before[a * dim + k]);
-                dx[a * dim + k] = d;
-                parts[k] += d;
-                parts[wide + k] += d * total[a * dim + k];
-            }
-            if ((a - a0) % CHUNK == CHUNK - 1) add(sums, parts, 2 * wide);
-        }
-        add(sums, parts, 2 * wide);
+        EACH_PART before_activation(atoms[p], atoms[p + 1], dim, dy, before, total, dx, sums + p * wide,
+                                    some + p * wide);
+        gather(parts, wide, sums);
         for (int64_t k = 0; k < dim; k++) {
             sum_dbias[k] = (float)sums[k];
-            sum_dweight[k] = (float)sums[wide + k] * sum_inverse[k];
+            sum_dweight[k] = (float)sums[dim + k] * sum_inverse[k];
             scale[k] = sw[k] * sum_inverse[k];
             slope[k] = sum_dweight[k] * sum_inverse[k];
         }
-        for (int64_t a = a0; a < a1; a++)
-            for (int64_t k = 0; k < dim; k++) {
-                float common = sum_dbias[k] + total[a * dim + k] * slope[k];
-                dtotal[a * dim + k] = scale[k] * (dx[a * dim + k] - atom_share[a] * common);
-            }
-        memset(sums, 0, 2 * wide * sizeof(double));
-        for (int64_t b = b0; b < b1; b++) {
-            in from = dtotal + target[b] * dim, g = gates + b * wide, c = core + b * dim, row = z + b * wide;
-            out d = dz + b * wide;
-            for (int64_t k = 0; k < dim; k++) {
-                float gated = count[b] * from[k] * g[k];
-                float dgate = gated * c[k] * (1.0f - g[k]), dcore = gated * g[dim + k];
-                d[k] = dgate;
-                d[dim + k] = dcore;
-                parts[k] += dgate;
-                parts[dim + k] += dcore;
-                parts[wide + k] += dgate * row[k];
-                parts[wide + dim + k] += dcore * row[dim + k];
-            }
-            if ((b - b0) % CHUNK == CHUNK - 1) add(sums, parts, 2 * wide);
+        EACH_PART {
+            before_norm(atoms[p], atoms[p + 1], dim, atom_share, dx, total, scale, sum_dbias, slope, dtotal);
+            before_gates(bonds[p], bonds[p + 1], dim, target, count, dtotal, gates, core, z, dz, sums + p * 2 * wide,
+                         some + p * 2 * wide);
         }
-        add(sums, parts, 2 * wide);
+        gather(parts, 2 * wide, sums);
         for (int64_t k = 0; k < wide; k++) {
             gate_dbias[k] = (float)sums[k];
             gate_dweight[k] = (float)sums[wide + k] * gate_inverse[k];
             scale[k] = gw[k] * gate_inverse[k];
             slope[k] = gate_dweight[k] * gate_inverse[k];
-            sums[k] = 0.0;
         }
-        memset(dboth + 2 * a0 * wide, 0, 2 * (a1 - a0) * wide * sizeof(float));
-        for (int64_t b = b0; b < b1; b++) {
-            in row = z + b * wide;
-            out d = dz + b * wide, t = dboth + 2 * target[b] * wide, s = dboth + (2 * source[b] + 1) * wide;
-            for (int64_t k = 0; k < wide; k++) {
-                float value = scale[k] * (d[k] - bond_share[b] * (gate_dbias[k] + row[k] * slope[k]));
-                d[k] = value;
-                t[k] += value;
-                s[k] += value;
-                parts[k] += value;
-            }
-            if ((b - b0) % CHUNK == CHUNK - 1) add(sums, parts, wide);
-        }
-        add(sums, parts, wide);
+        EACH_PART to_ends(atoms[p], atoms[p + 1], bonds[p], bonds[p + 1], wide, target, source, bond_share, z, scale,
+                          gate_dbias, slope, dz, dboth, sums + p * wide, some + p * 2 * wide);
+        gather(parts, wide, sums);
         for (int64_t k = 0; k < wide; k++) dbias[k] = (float)sums[k];
     }
-    free(sums), free(parts), free(scale);
+    free(sums), free(some);
     return 0;
 }

@@ -129,7 +129,7 @@ class _GatedConv(torch.autograd.Function):
         wide = 2 * dim
         mean, variance, _, sum_mean, sum_variance, _ = statistics.split([wide] * 3 + [dim] * 3, dim=-1)
         found = (mean, variance * bonds.rows.unbiased, sum_mean, sum_variance * atoms.unbiased)
-        BatchNorm.take_in(kept, found)
+        BatchNorm.take_in(kept, found, kept[0].momentum)
         return after  # type: ignore[no-any-return]
 
     @staticmethod

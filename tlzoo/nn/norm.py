@@ -126,31 +126,24 @@ class BatchNorm(nn.BatchNorm1d):
                 x, residual, self.weight, self.bias, rows, self.eps, together, silu
             )  # type: ignore[no-untyped-call]
         y, mean, variance = result
+        take_in = partial(self.take_in, [self], [mean, variance], self.momentum)
         if together is None:
-            self._take_in(mean, variance, self.momentum)
+            take_in()
         else:
-            together.later(partial(self._take_in, mean, variance, self.momentum))
+            together.later(take_in)
         return y
 
     @staticmethod
     @torch.no_grad()
-    def take_in(norms: Sequence["BatchNorm"], found: Sequence[Tensor]) -> None:
-        """Let several with one momentum take in mean and unbiased variance each, one after the other."""
+    def take_in(norms: Sequence["BatchNorm"], found: Sequence[Tensor], momentum: float | None) -> None:
+        """Let several take in mean and unbiased variance each, one after the other.
+
+        Without momentum, as where weights are averaged, each batch counts the same.
+        """
         torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)
         kept = [kept for norm in norms for kept in (norm.running_mean, norm.running_var)]
-        torch._foreach_lerp_(kept, list(found), _weight(norms[0].momentum, norms[0].num_batches_tracked))
-
-    @torch.no_grad()
-    def _take_in(self, mean: Tensor, variance: Tensor, momentum: float | None) -> None:
-        self.num_batches_tracked += 1
-        weight = _weight(momentum, self.num_batches_tracked)
-        self.running_mean.lerp_(mean, weight)
-        self.running_var.lerp_(variance, weight)
-
-
-def _weight(momentum: float | None, batches: Tensor) -> float:
-    """Return what the last batch counts; without momentum, as where weights are averaged, what each does."""
-    return momentum if momentum is not None else 1.0 / int(batches)
+        weight = momentum if momentum is not None else 1.0 / int(norms[0].num_batches_tracked)
+        torch._foreach_lerp_(kept, list(found), weight)
 
 
 class Statistics(NamedTuple):
@@ -243,21 +236,15 @@ class _LayerNorm(torch.autograd.Function):
         x = x if x.dtype == torch.float64 else x.float()
         ctx.eps = eps
         ctx.save_for_backward(x, weight, bias)
-        y = F.silu(F.layer_norm(x, weight.shape, weight, bias, eps), inplace=True)
-        return y if residual is None else y.add_(residual)
+        return passes.normalised(x, residual, weight, bias, eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
         x, weight, bias = ctx.saved_tensors
-        shape = list(weight.shape)
-        normal, mean, inverse = torch.native_layer_norm(x, shape, weight, bias, ctx.eps)
-        slope = torch.ops.aten.silu_backward.grad_input(dy, normal, grad_input=normal)
-        derivatives = torch.ops.aten.native_layer_norm_backward(
-            slope, x, shape, mean, inverse, weight, bias, [True, True, True]
-        )
-        dx, dweight, dbias = derivatives
-        return dx, dy if ctx.needs_input_grad[1] else None, dweight, dbias, None
+        dy = dy.contiguous()
+        dx, *found = passes.normalised_derivative(x, dy, weight, bias, ctx.eps)
+        return dx, dy if ctx.needs_input_grad[1] else None, *found, None
 
 
 def normalised(

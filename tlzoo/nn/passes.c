@@ -3,9 +3,15 @@
  * Rows are of `dim` floats; a call does rows `start` to `stop`, WIDE columns at a time, so that sums stay in the
  * nearest cache. */
 
+#if defined(__AVX512F__) && !defined(__clang__)
+/* GCC takes half of a register otherwise, for processors that slowed down when they used all of it. */
+#pragma GCC target("prefer-vector-width=512")
+#endif
+
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Compiled for one width, loops over it are of a known length. */
 #ifdef DIM
@@ -33,6 +39,7 @@
 #endif
 #define PANEL (2 * LANES)
 typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float quarter __attribute__((vector_size(16)));
 
 /* With exp by its series about the nearest power of two (Cody & Waite 1980), to 1e-7; NaN stays NaN */
 static inline float sigmoid(float x) {
@@ -55,6 +62,63 @@ static inline float slope_of(int64_t silu, float x, float scale, float shift, fl
     if (!silu) return dy;
     const float value = fmaf(x, scale, shift), s = sigmoid(value);
     return dy * s * (1.0f + value * (1.0f - s));
+}
+
+static inline float across(vector x) {
+    union { vector all; quarter parts[LANES / 4]; } of = {x};
+    quarter sum = of.parts[0];
+    for (int i = 1; i < LANES / 4; i++) sum += of.parts[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* Mean of a row and inverse of its standard deviation, from sums about its first number: no other is further from the
+ * mean than some standard deviations, so that few digits are lost. */
+static inline void standard(int64_t dim, const float *x, float eps, float *mean, float *inverse) {
+    const float first = x[0];
+    vector sum = {0}, squares = {0};
+    for (int64_t c = 0; c < dim; c += LANES) {
+        const vector off = *(const vector *)(x + c) - first;
+        sum += off;
+        squares += off * off;
+    }
+    const float off = across(sum) / dim, variance = across(squares) / dim - off * off;
+    *mean = first + off;
+    *inverse = 1.0f / sqrtf((variance > 0.0f ? variance : 0.0f) + eps);
+}
+
+/* y = residual + SiLU(gain N(x) + bias) for one row, which has at most WIDE numbers; residual may be null. */
+static inline void normalised_row(int64_t dim, const float *x, const float *residual, const float *gain,
+                                  const float *bias, float eps, float *restrict y) {
+    float mean, inverse;
+    standard(dim, x, eps, &mean, &inverse);
+    for (int c = 0; c < dim; c++) {
+        const float value = fmaf((x[c] - mean) * inverse, gain[c], bias[c]);
+        y[c] = value * sigmoid(value);
+    }
+    if (residual) for (int c = 0; c < dim; c++) y[c] += residual[c];
+}
+
+/* Its derivative by x, added to dx; those by bias and gain are added to `some` and `more`. */
+static inline void normalised_row_derivative(int64_t dim, const float *x, const float *dy, const float *gain,
+                                             const float *bias, float eps, float *restrict some, float *restrict more,
+                                             float *restrict dx) {
+    float mean, inverse, normal[WIDE], slope[WIDE];
+    standard(dim, x, eps, &mean, &inverse);
+    for (int c = 0; c < dim; c++) {
+        const float own = (x[c] - mean) * inverse, d = slope_of(1, own, gain[c], bias[c], dy[c]);
+        some[c] += d;
+        more[c] += d * own;
+        normal[c] = own;
+        slope[c] = d * gain[c];
+    }
+    vector one = {0}, two = {0};
+    for (int64_t c = 0; c < dim; c += LANES) {
+        const vector part = *(const vector *)(slope + c);
+        one += part;
+        two += part * *(const vector *)(normal + c);
+    }
+    const float shift = across(one) / dim, along = across(two) / dim;
+    for (int c = 0; c < dim; c++) dx[c] += inverse * (slope[c] - shift - normal[c] * along);
 }
 
 /* out = start + a b for ROWS rows and PANEL columns. Of a, row i and number p is at i * row + p * step; rows of b are
@@ -118,6 +182,9 @@ void multiplied_transposed(int64_t dim, int64_t start, int64_t stop, int64_t mos
         outer(stop - start < most ? stop - start : most, wide, dim, a + start * wide, b + start * dim, sum);
 }
 
+/* The widest rows that are normalised by themselves. */
+int64_t widest(void) { return WIDE; }
+
 /* Columns of a panel: widths of what `product` and `outer` take are multiples of it. */
 int64_t panel(void) { return PANEL; }
 
@@ -131,13 +198,13 @@ static int64_t block_end(const int64_t *first, int64_t i, int64_t stop, int64_t 
 /* Gates and gated sums over the edges into each node, one of the rows; m = e + a_i + b_j. Some `most` edges at a time.
  *
  * What e is: y times `weight`; or rows of `values` that `index` names; or what m was before.
- * With `sums`, sums of share * m and share * m * m. With `scale` there is next = y + SiLU(scale m + shift) instead of m,
- * and `spare` for the m of some edges. */
+ * With `sums`, sums of share * m and share * m * m. With `scale` there is next = y + SiLU(scale m + shift), with `eps`,
+ * where rows have at most WIDE numbers, of the normalised m; without m there is `spare` for that of some edges. */
 void gated(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t *restrict first,
            const int64_t *restrict source, const float *restrict count, const float *restrict ends,
            const float *restrict y, const int64_t *restrict index, const float *restrict values,
            const float *restrict weight, const float *restrict share, const float *restrict scale,
-           const float *restrict shift, float *restrict m, float *restrict next, float *restrict message,
+           const float *restrict shift, const float *eps, float *restrict m, float *restrict next, float *restrict message,
            float *restrict gates, float *restrict total, double *restrict sums, double *restrict squares,
            float *restrict spare) {
     KNOWN
@@ -177,7 +244,10 @@ void gated(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t
                             two[c] += some * off;
                         }
                     }
-                    if (scale) {
+                    if (eps) {
+                        const float *more = y + (index ? index[e] : e) * dim;
+                        normalised_row(dim, here, more, scale, shift, *eps, next + e * dim);
+                    } else if (scale) {
                         const float *s = scale + k, *plus = shift + k, *more = ROW(y, index ? index[e] : e, dim);
                         float *restrict out = ROW(next, e, dim);
                         EACH {
@@ -206,24 +276,28 @@ void gated(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t
  * edges come from any node.
  *
  * `dnext` is the derivative by m through what else reads it; with `scale` that by y + SiLU(scale m + shift), of which
- * each row gets less its share of what goes through the statistics (see affine_derivative). What is found: of y and its
+ * each row gets less its share of what goes through the statistics (see affine_derivative); with `eps` that by
+ * y + SiLU(scale N(m) + shift), of which there are `sums` by shift and `products` by scale. What is found: of y and its
  * weight `dy` and `dweight`; of an index `dvalues` and, by y, `dresidual`; else `dm`. */
 void gated_derivative(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t *restrict first,
                       const int64_t *restrict source, const float *restrict count, const float *restrict ends,
                       const float *restrict m, const float *restrict message, const float *restrict gates,
                       const float *restrict dtotal, const float *restrict dnext, const float *restrict scale,
-                      const float *restrict shift, const float *restrict share, const float *restrict by_x,
-                      const float *restrict constant, const float *restrict y, const int64_t *restrict index,
-                      const float *restrict weight, float *restrict dm, float *restrict dy, float *restrict dends,
-                      float *restrict dweight, float *restrict dvalues, float *restrict dresidual,
-                      float *restrict spare) {
+                      const float *restrict shift, const float *eps, const float *restrict share,
+                      const float *restrict by_x, const float *restrict constant, const float *restrict y,
+                      const int64_t *restrict index,
+                      const float *restrict weight, float *restrict dm, float *restrict dy, double *restrict sums,
+                      double *restrict products, float *restrict dends, float *restrict dweight, float *restrict dvalues,
+                      float *restrict dresidual, float *restrict spare) {
     KNOWN
+    if (sums) for (int64_t c = 0; c < dim; c++) sums[c] = products[c] = 0.0;
     for (int64_t node = start, end; node < stop; node = end) {
         end = block_end(first, node, stop, most);
         const int64_t begin = first[node], edges = first[end] - begin;
         float *block = dm ? dm + begin * dim : spare;
         COLUMNS {
             const int width = WIDTH;
+            float some[WIDE] = {0}, more[WIDE] = {0};
             for (int64_t i = node; i < end; i++) {
                 float sum[WIDE], gate[WIDE], target[WIDE] = {0};
                 const float *d = ROW(dtotal, i, dim), *h = ROW(message, i, dim), *g = ROW(gates, i, dim);
@@ -240,7 +314,9 @@ void gated_derivative(int64_t dim, int64_t start, int64_t stop, int64_t most, co
                         out[c] = times * (sum[c] * v[c] + gate[c]) * s * (1.0f - s);
                         b[dim + c] += times * s * sum[c];
                     }
-                    if (through && scale) {
+                    if (through && eps)
+                        normalised_row_derivative(dim, here, through, scale, shift, *eps, some, more, out);
+                    else if (through && scale) {
                         const float *s = scale + k, *plus = shift + k, *by = by_x + k, *add = constant + k, part = share[e];
                         EACH out[c] += s[c] * slope_of(1, here[c], s[c], plus[c], through[c]) - part * fmaf(by[c], here[c], add[c]);
                     } else if (through) EACH out[c] += through[c];
@@ -262,6 +338,10 @@ void gated_derivative(int64_t dim, int64_t start, int64_t stop, int64_t most, co
                     own[c] += d[c];
                     own[dim + c] += target[c];
                 }
+            }
+            if (sums) EACH {
+                sums[k + c] += some[c];
+                products[k + c] += more[c];
             }
         }
         if (weight) {
@@ -368,5 +448,51 @@ void affine_derivative(int64_t dim, int64_t start, int64_t stop, int64_t silu, c
                 out[c] = s[c] * slope - part * fmaf(by[c], here[c], plus[c]);
             }
         }
+    }
+}
+
+/* y = residual + SiLU(gain N(x) + bias), each row of at most WIDE numbers by itself; residual may be null. */
+void normalised(int64_t dim, int64_t start, int64_t stop, const float *restrict x, const float *restrict residual,
+                const float *restrict gain, const float *restrict bias, const float *eps, float *restrict y) {
+    KNOWN
+    for (int64_t r = start; r < stop; r++)
+        normalised_row(dim, x + r * dim, residual ? residual + r * dim : NULL, gain, bias, *eps, y + r * dim);
+}
+
+/* Its derivative by x, and sums of those by bias and gain. */
+void normalised_derivative(int64_t dim, int64_t start, int64_t stop, const float *restrict x, const float *restrict dy,
+                           const float *restrict gain, const float *restrict bias, const float *eps, float *restrict dx,
+                           double *restrict sums, double *restrict products) {
+    KNOWN
+    for (int64_t c = 0; c < dim; c++) sums[c] = products[c] = 0.0;
+    for (int64_t r = start; r < stop;) {
+        /* few enough for single precision */
+        const int64_t end = r + 32 < stop ? r + 32 : stop;
+        float some[WIDE] = {0}, more[WIDE] = {0};
+        memset(dx + r * dim, 0, (end - r) * dim * sizeof(float));
+        for (; r < end; r++)
+            normalised_row_derivative(dim, x + r * dim, dy + r * dim, gain, bias, *eps, some, more, dx + r * dim);
+        for (int64_t c = 0; c < dim; c++) {
+            sums[c] += some[c];
+            products[c] += more[c];
+        }
+    }
+}
+
+#define FOUR(i) given[i], given[i + 1], given[i + 2], given[i + 3]
+#define MOST 32
+typedef int64_t number;
+typedef void function(number, number, number, number, number, number, number, number, number, number, number, number, number,
+                      number, number, number, number, number, number, number, number, number, number, number, number, number,
+                      number, number, number, number, number, number);
+
+/* Call a function once for each part of the rows, by `threads` threads where OpenMP is there. Arguments are numbers and
+ * addresses alike; a function does not look at those beyond its own. */
+void in_parts(function *one, int64_t parts, int64_t threads, const int64_t *arguments) {
+    (void)threads;
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static, 1)
+    for (int64_t part = 0; part < parts; part++) {
+        const int64_t *given = arguments + part * MOST;
+        one(FOUR(0), FOUR(4), FOUR(8), FOUR(12), FOUR(16), FOUR(20), FOUR(24), FOUR(28));
     }
 }

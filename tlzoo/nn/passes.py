@@ -9,12 +9,12 @@ passes are in C alone; where :func:`at_once` says no, layers do without.
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from ctypes import c_int64
+from ctypes import c_int64, c_void_p, cast
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -28,7 +28,8 @@ from tlzoo.nn.segment import arange, sum_rows
 SOURCE: Final = Path(__file__).with_suffix(".c")
 
 # Numbers for each thread at least: to hand work to another takes as long as a pass over some ten thousand.
-FEWEST: Final = 1 << 16
+FEWEST: Final = 1 << 14
+MOST: Final = 32  # arguments of a function in C
 SMALLEST: Final = 1e-6  # added to the sum of the gates
 # Edges at a time: what they read and write is then some 100 kB at 64 columns, and stays in the second cache.
 BLOCK: Final = 96
@@ -51,8 +52,8 @@ def gated(
     count, dim = edges.count.to(edge.dtype), edge.shape[1]
     if _fits(edge, ends):
         nodes = tuple(edge.new_empty(len(ends), dim) for _ in range(3))
-        given = (*_graph(edges, ends), *[None] * 7, edge, None, *nodes)
-        _run("gated", len(ends), dim, given, numbers=edge.numel(), after=3)
+        given = (*_graph(edges, ends), *[None] * 8, edge, None, *nodes)
+        _run("gated", len(ends), dim, given, cuts=_cuts(edges, dim)[0])
         return nodes[2], nodes[0], nodes[1]
     own, to_target, to_source, value = torch.split(ends, dim, dim=1)
     m = edge.add_(to_target.index_select(0, edges.target)).add_(to_source.index_select(0, edges.source))
@@ -77,9 +78,8 @@ def gated_derivative(
     if _fits(m, ends, dtotal):
         out = torch.empty_like(m)
         given = (*_graph(edges, ends), m, message, gates, dtotal, None if dm is None else dm.contiguous())
-        given = (*given, *[None] * 8, out, None)
-        own = [ends.shape, *[None] * 3]
-        (dends,) = _run("gated_derivative", len(ends), dim, given, numbers=m.numel(), own=own, after=1)
+        given = (*given, *[None] * 9, out, None, None, None)
+        (dends,) = _run_between(ends, edges, dim, given)
         return out, dends
     gate, value, every = m.sigmoid(), ends[:, 3 * dim :].index_select(0, edges.source), arange(m)
     each = dtotal / gates
@@ -146,8 +146,8 @@ def convolved(
     m = ends.new_empty(len(edges.source), ends.shape[1] // 4)
     nodes = tuple(ends.new_empty(len(ends), m.shape[1]) for _ in range(3))
     share = edges.rows.share if sums else None
-    given = (*_graph(edges, ends), *vectors.arguments(), share, None, None, m, None, *nodes)
-    found = _run("gated", *_size(nodes[0]), given, numbers=m.numel(), sums=sums, after=1 if sums else 3)
+    given = (*_graph(edges, ends), *vectors.arguments(), share, None, None, None, m, None, *nodes)
+    found = _run("gated", *_size(nodes[0]), given, cuts=_cuts(edges, m.shape[1])[0], sums=sums)
     return (m, *nodes), _mean_and_variance(found[0], edges.rows.share) if sums else None
 
 
@@ -157,25 +157,22 @@ def convolved_at_once(
     edges: Edges,
     scale: Float[Tensor, " dim"],
     shift: Float[Tensor, " dim"],
-) -> tuple[Float[Tensor, "nodes dim"], Float[Tensor, "edges dim"]]:
-    """Return s + h of :func:`gated`, and y + SiLU(scale m + shift)."""
-    following = ends.new_empty(len(edges.source), len(scale))
-    nodes = tuple(ends.new_empty(len(ends), len(scale)) for _ in range(3))
-    given = (
-        *_graph(edges, ends),
-        *vectors.arguments(),
-        None,
-        scale,
-        shift,
-        None,
-        following,
-        *nodes,
-        None,
-        None,
-    )
-    spare = max(BLOCK, edges.widest)
-    _run("gated", *_size(nodes[0]), given, numbers=following.numel(), spare=spare)
-    return nodes[2], following
+    eps: float | None = None,
+    *,
+    keep: bool = False,
+) -> tuple[tuple[Tensor, ...], Float[Tensor, "edges dim"]]:
+    """Return m if it is kept, h, its denominator and s + h of :func:`gated`; and y + SiLU(scale m + shift).
+
+    With ``eps`` each m is normalised by itself.
+    """
+    dim = len(scale)
+    m, following = (ends.new_empty(len(edges.source) if kept else 0, dim) for kept in (keep, True))
+    nodes = tuple(ends.new_empty(len(ends), dim) for _ in range(3))
+    given = (*_graph(edges, ends), *vectors.arguments(), None, scale, shift, _number_of(eps))
+    given = (*given, m if keep else None, following, *nodes, None, None)
+    spare = 0 if keep else max(BLOCK, edges.widest)
+    _run("gated", *_size(nodes[0]), given, cuts=_cuts(edges, dim)[0], spare=spare)
+    return (m, *nodes), following
 
 
 def convolved_derivative(
@@ -185,8 +182,9 @@ def convolved_derivative(
     edges: Edges,
     dtotal: Float[Tensor, "nodes dim"],
     following: Sequence[Float[Tensor, ...] | None],
-) -> tuple[Float[Tensor, "nodes four_dim"], Float[Tensor, "values dim"], Float[Tensor, "dim dim"]]:
-    """Return derivatives by ends, y and weight.
+    eps: float | None = None,
+) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    """Return derivatives by ends, y and weight; with ``eps`` those by scale and shift.
 
     Args:
         vectors: The vectors.
@@ -195,22 +193,27 @@ def convolved_derivative(
         edges: The edges.
         dtotal: The derivative by s + h.
         following: That by y + SiLU(scale m + shift); scale and shift, and by_x and constant of
-            :func:`affine_derivative`; or five times None.
+            :func:`affine_derivative`; or five times None. If each m was normalised by itself, the first three
+            and twice None.
+        eps: Of the norm, if each m was normalised by itself.
     """
-    (nodes, dim), every = dtotal.shape, vectors.which is None
+    dim, every = dtotal.shape[1], vectors.which is None
     dnext, scale, shift, by_x, constant = following
-    given = (*_graph(edges, ends), *kept, dtotal, dnext, scale, shift, edges.rows.share, by_x, constant)
+    of_norm = (scale, shift, _number_of(eps), edges.rows.share, by_x, constant)
+    given = (*_graph(edges, ends), *kept, dtotal, dnext, *of_norm)
     dy = torch.empty_like(vectors.y) if every else None
     given = (*given, vectors.y, vectors.which, panels(vectors.weight) if every else None, None, dy)
+    sums = eps is not None
+    given = given if sums else (*given, None, None)
     values = None if every else vectors.y.shape
-    own = [ends.shape, vectors.weight.shape if every else None, values, None if dnext is None else values]
-    spare = max(BLOCK, edges.widest)
-    found = _run("gated_derivative", nodes, dim, given, numbers=kept[0].numel(), own=own, spare=spare)
+    own = [vectors.weight.shape if every else None, values, None if dnext is None else values]
+    found = _run_between(ends, edges, dim, given, sums=sums, own=own, spare=max(BLOCK, edges.widest))
+    by_norm = _of_gain_and_bias(found.pop(0)) if sums else None
     if dy is not None:
-        return found[0], dy, found[1]
+        return (found[0], dy, found[1]), by_norm
     dvalues, *residual = found[1:]
     dy = multiplied(dvalues, vectors.weight, *residual)
-    return found[0], dy, multiplied_transposed(dvalues, vectors.y)
+    return (found[0], dy, multiplied_transposed(dvalues, vectors.y)), by_norm
 
 
 def panels(matrix: Float[Tensor, "inner columns"]) -> Float[Tensor, "panels inner width"]:
@@ -296,6 +299,51 @@ def affine_derivative(
     return (slope * scale).addcmul_(torch.addcmul(constant, x, by_x), share[:, None], value=-1.0)
 
 
+def normalised(
+    x: Float[Tensor, "rows dim"],
+    residual: Float[Tensor, "rows dim"] | None,
+    weight: Float[Tensor, " dim"],
+    bias: Float[Tensor, " dim"],
+    eps: float,
+) -> Float[Tensor, "rows dim"]:
+    """Return the residual and SiLU(N(x)), or without; N is layer normalisation."""
+    if rows_fit(x, weight):
+        y = torch.empty_like(x)
+        more = None if residual is None else residual.to(x.dtype).contiguous()
+        _run("normalised", *_size(x), (x, more, weight, bias, _number_of(eps), y))
+        return y
+    y = F.silu(F.layer_norm(x, weight.shape, weight, bias, eps), inplace=True)
+    return y if residual is None else y.add_(residual)
+
+
+def normalised_derivative(
+    x: Float[Tensor, "rows dim"],
+    dy: Float[Tensor, "rows dim"],
+    weight: Float[Tensor, " dim"],
+    bias: Float[Tensor, " dim"],
+    eps: float,
+) -> tuple[Float[Tensor, "rows dim"], Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+    """Return the derivatives of SiLU(N(x)) by x, weight and bias."""
+    if rows_fit(x, dy, weight):
+        dx = torch.empty_like(x)
+        found = _run(
+            "normalised_derivative", *_size(x), (x, dy, weight, bias, _number_of(eps), dx), sums=True
+        )
+        return dx, *_of_gain_and_bias(found[0])
+    shape = list(weight.shape)
+    normal, mean, inverse = torch.native_layer_norm(x, shape, weight, bias, eps)
+    slope = torch.ops.aten.silu_backward.grad_input(dy, normal, grad_input=normal)
+    given = (slope, x, shape, mean, inverse, weight, bias, [True, True, True])
+    dx, dweight, dbias = torch.ops.aten.native_layer_norm_backward(*given)
+    return dx, dweight, dbias
+
+
+def rows_fit(*tensors: Tensor) -> bool:
+    """Return whether rows of such tensors are normalised by themselves in C."""
+    fits = _fits(*tensors) and all(len(x) > 0 for x in tensors)
+    return fits and all(x.shape[-1] % _panel() == 0 and x.shape[-1] <= _widest() for x in tensors)
+
+
 def _slope(x: Tensor, dy: Tensor, scale: Tensor, shift: Tensor, *, silu: bool) -> Tensor:
     slope: Tensor = torch.ops.aten.silu_backward(dy, torch.addcmul(shift, x, scale)) if silu else dy
     return slope
@@ -321,65 +369,120 @@ def _mean_and_variance(
     return mean.to(share.dtype), variance.clamp_(min=0).to(share.dtype)
 
 
+def threads() -> int:
+    """Return by how many threads functions in C may be done: those of torch.
+
+    Of a process that was forked, by one: the others stay behind, and who waits for them waits for ever.
+    """
+    return 1 if _forked else torch.get_num_threads()
+
+
+def number_of_parts(numbers: int, rows: int) -> int:
+    """Return in how many parts to do so many numbers."""
+    return max(1, min(torch.get_num_threads(), numbers // FEWEST, rows))
+
+
+def _cuts(edges: Edges, dim: int) -> tuple[list[int], bool]:
+    """Return the nodes at which parts begin and end; and whether no edge is between them."""
+    return edges.parts(number_of_parts(len(edges.source) * dim, edges.nodes))
+
+
+def _run_between(
+    ends: Tensor,
+    edges: Edges,
+    dim: int,
+    arguments: Sequence[Tensor | int | None],
+    *,
+    sums: bool = False,
+    own: Sequence[Sequence[int] | None] = (None, None, None),
+    spare: int = 0,
+) -> list[Tensor]:
+    """Call the derivative of edges; what is found of the ends comes after the sums.
+
+    Parts without an edge between them add to one derivative by the ends, others each to its own.
+    """
+    cuts, closed = _cuts(edges, dim)
+    to_ends = torch.zeros_like(ends) if closed else ends.shape
+    given = {"cuts": cuts, "sums": sums, "own": [to_ends, *own], "spare": spare}
+    return _run("gated_derivative", edges.nodes, dim, arguments, **given)  # type: ignore[arg-type]
+
+
 def _run(
     name: str,
     rows: int,
     dim: int,
     arguments: Sequence[Tensor | int | None],
     *,
-    numbers: int | None = None,
+    cuts: list[int] | None = None,
     sums: bool = False,
-    own: Sequence[Sequence[int] | None] = (),
+    own: Sequence[Sequence[int] | Tensor | None] = (),
     spare: int = 0,
-    after: int = 0,
 ) -> list[Tensor]:
-    """Call a function in C, in parts by as many threads as torch has.
+    """Call a function in C, in parts by the threads that torch has.
 
     Args:
         name: Of the function.
-        rows: How many there are; each thread does some.
+        rows: How many there are.
         dim: How many numbers each has.
         arguments: Of the function, after those that say which rows.
-        numbers: How many numbers there are to do, if that is not rows times dim.
+        cuts: At which rows parts begin and end; by default they are as long as each other.
         sums: Whether the function adds up in two rows of double precision.
-        own: Shapes of what it adds to, each thread in its own; None for a null pointer.
-        spare: Rows that each thread needs for itself.
-        after: Null pointers at the end.
+        own: What all parts add to, or shapes of what each has for itself; None for a null pointer.
+        spare: Rows that each part needs for itself.
 
     Returns:
-        ``(2, dim)`` if there are sums, and what else was added up, of all threads.
+        ``(2, dim)`` if there are sums, and what else was added up, of all parts.
     """
-    threads = max(1, min(torch.get_num_threads(), (numbers or rows * dim) // FEWEST, rows))
-    out = torch.empty((threads if sums else 0, 2, dim), dtype=torch.float64)
+    parts = number_of_parts(rows * dim, rows) if cuts is None else len(cuts) - 1
+    cuts = cuts or [rows * part // parts for part in range(parts + 1)]
+    out = torch.empty((parts if sums else 0, 2, dim), dtype=torch.float64)
     # whatever torch makes by default: programs in the same process may have chosen double precision
-    added = [None if shape is None else torch.zeros((threads, *shape), dtype=torch.float32) for shape in own]
-    scratch = [torch.empty(threads, spare, dim, dtype=torch.float32)] if spare else []
-    pointers = [x if isinstance(x, int) else 0 if x is None else x.data_ptr() for x in arguments]
-    count = 3 + len(pointers) + 2 * sums + len(added) + len(scratch) + after
-    function = _function(name, dim, count)
-
-    def part(number: int) -> None:
-        mine = [*(out[number] if sums else ()), *(x if x is None else x[number] for x in (*added, *scratch))]
-        ends = [0 if x is None else x.data_ptr() for x in mine]
-        stops = (rows * each // threads for each in (number, number + 1))
-        function(dim, *stops, *pointers, *ends, *[0] * after)
-
-    if threads == 1:
-        part(0)
-    else:
-        list(_pool(threads).map(part, range(threads)))
-    found = [*([out] if sums else []), *(each for each in added if each is not None)]
-    return [each[0] if threads == 1 else each.sum(0) for each in found]
+    added = [
+        x if x is None or isinstance(x, Tensor) else torch.zeros((parts, *x), dtype=torch.float32)
+        for x in own
+    ]
+    shared = {id(x) for x in own}
+    scratch = [torch.empty(parts, spare, dim, dtype=torch.float32)] if spare else []
+    given = [x if isinstance(x, int) else 0 if x is None else x.data_ptr() for x in arguments]
+    mine = [*(out.unbind(1) if sums else ()), *added, *scratch]
+    each = [
+        (0, 0) if x is None else (x.data_ptr(), 0 if id(x) in shared else x.stride(0) * x.element_size())
+        for x in mine
+    ]
+    every = array("q")
+    for part in range(parts):
+        pointers = [first + part * step for first, step in each]
+        every.extend((dim, *cuts[part : part + 2], *given, *pointers))
+        every.extend([0] * (MOST * (part + 1) - len(every)))
+    function, in_parts = _function(name, dim)
+    in_parts(function, parts, threads() if parts > 1 else 1, every.buffer_info()[0])
+    found = [*([out] if sums else []), *(x for x in added if x is not None)]
+    return [x if id(x) in shared else x[0] if parts == 1 else x.sum(0) for x in found]
 
 
 @cache
-def _function(name: str, dim: int, count: int) -> Callable[..., None]:
-    """Return a function in C of so many arguments, compiled for this width if networks are mostly so wide."""
-    own = dim % _panel() == 0
-    function = getattr((compiled(SOURCE, f"-DDIM={dim}") if own else None) or compiled(SOURCE), name)
-    # addresses and numbers alike: to wrap each by itself takes as long as a small pass
-    function.argtypes, function.restype = [c_int64] * count, None
-    return function  # type: ignore[no-any-return]
+def _function(name: str, dim: int) -> tuple[int, Callable[..., None]]:
+    """Return the address of a function in C, compiled for the width if it is a usual one, and its caller."""
+    library: Any = (compiled(SOURCE, f"-DDIM={dim}") if dim % _panel() == 0 else None) or compiled(SOURCE)
+    library.in_parts.argtypes, library.in_parts.restype = [c_int64] * 4, None
+    return cast(getattr(library, name), c_void_p).value or 0, library.in_parts
+
+
+@cache
+def _number_of(eps: float | None) -> Tensor | None:
+    """Return where a function in C finds the number."""
+    return None if eps is None else torch.tensor([eps], dtype=torch.float32)
+
+
+def _of_gain_and_bias(sums: Float[Tensor, "2 dim"]) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+    """Return the derivatives by weight and bias of a norm from their sums, which come the other way round."""
+    found = sums.to(torch.float32)
+    return found[1], found[0]
+
+
+def _widest() -> int:
+    """Return the width of the widest rows that are normalised by themselves in C."""
+    return int(compiled(SOURCE).widest())  # type: ignore[union-attr]
 
 
 def _panel() -> int:
@@ -387,10 +490,10 @@ def _panel() -> int:
     return int(compiled(SOURCE).panel())  # type: ignore[union-attr]
 
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="tlzoo-passes")
+def _after_fork() -> None:
+    global _forked  # noqa: PLW0603
+    _forked = True
 
 
-# the threads stay behind when a process forks
-os.register_at_fork(after_in_child=_pool.cache_clear)
+_forked = False
+os.register_at_fork(after_in_child=_after_fork)

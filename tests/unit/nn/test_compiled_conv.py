@@ -7,15 +7,19 @@ from tlzoo.backbones import CGCNN
 from tlzoo.graphs.graph_options import GraphOptions
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.nn import compiled_conv as compiled
+from tlzoo.nn import passes
 from tlzoo.testing.small_crystals import four
 
 
 @pytest.mark.skipif(compiled.library() is None, reason="there is no C compiler")
-def test_compiled_and_plain_layers_agree(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_compiled_and_plain_layers_agree(monkeypatch, threads):
+    monkeypatch.setattr(passes, "FEWEST", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     crystals = four()
     batch = GraphStore.in_memory(crystals, GraphOptions()).batch(range(len(crystals)))
     found = []
-    for way in (True, False):
+    for way in (True, True, False):
         monkeypatch.setattr(compiled, "applies", lambda _, way=way: way)
         torch.manual_seed(0)
         network = CGCNN(dim=10, depth=2)
@@ -24,7 +28,8 @@ def test_compiled_and_plain_layers_agree(monkeypatch):
         # a bias before batch normalisation has no derivative but rounding
         learning = [p.grad for name, p in network.named_parameters() if not name.endswith("edge.bias")]
         found.append([out, *learning, *network.buffers()])
-    for ours, wanted in zip(*found, strict=True):
+    for ours, again, wanted in zip(*found, strict=True):
+        assert torch.equal(ours, again)
         torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=2e-5)
 
 

@@ -23,6 +23,16 @@ def edges():
     return Edges.of(INDEX, COUNT, NODES)
 
 
+def test_parts_begin_where_no_edge_leads_across():
+    """Three crystals of 2, 1 and 3 nodes, with 2, 2 and 4 edges."""
+    index = torch.tensor([[1, 0, 2, 2, 5, 3, 4, 3], [0, 1, 2, 2, 3, 4, 4, 5]])
+    edges = Edges.of(index, torch.ones(8), torch.ones(6))
+    assert edges.borders.tolist() == [0, 2, 3, 6]
+    assert edges.parts(1) == ([0, 6], True)
+    assert edges.parts(2) == ([0, 3, 6], True)
+    assert edges.parts(4) == ([0, 2, 3, 5, 6], False)
+
+
 def random(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_()
