@@ -132,7 +132,7 @@ class EdgeGatedConv(nn.Module):
             result = _OfRows.apply(*given)  # type: ignore[no-untyped-call]
         else:
             result = _OfBatch.apply(*given)  # type: ignore[no-untyped-call]
-            BatchNorm.take_in(self._norms, result[count:], self.bn_nodes.momentum)
+            BatchNorm.take_in(self._norms, result[count:], self._norms[0].momentum)
         return result[:count]
 
     def _applied(
@@ -151,12 +151,12 @@ class EdgeGatedConv(nn.Module):
         )
         eps = self.bn_nodes.eps if self._by_rows else None
         if of_edges:
-            (*_, total), y = passes.convolved_at_once(vectors, ends, edges, *of_edges[0], eps)
+            (*_, total), y = passes.convolved_at_once(vectors, ends, edges, *of_edges[0], eps=eps)
         else:
             (*_, total), _ = passes.convolved(vectors, ends, edges, sums=False)
             y = vectors.y
         if eps is not None:
-            return passes.normalised(total, x, *of_nodes, eps), y
+            return passes.normalised(total, x, *of_nodes, eps=eps), y
         return passes.affine(total, x, *of_nodes, silu=True), y
 
 
@@ -234,22 +234,23 @@ class _OfRows(torch.autograd.Function):
         vectors = EdgeVectors(y, edge_weight, index)
         weight, ends, of_norms = _begun(x, weights)
         if of_norms[2:]:
-            kept, *following = passes.convolved_at_once(vectors, ends, edges, *of_norms[2:], eps, keep=True)
+            kept, y_next = passes.convolved_at_once(vectors, ends, edges, *of_norms[2:], eps=eps, keep=True)
+            results = [y_next]
         else:
-            (kept, _), following = passes.convolved(vectors, ends, edges, sums=False), []
+            (kept, _), results = passes.convolved(vectors, ends, edges, sums=False), []
         ctx.edges, ctx.index, ctx.eps = edges, index, eps
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, y, edge_weight, weight, ends, *kept, *of_norms)
-        return passes.normalised(kept[3], x, *of_norms[:2], eps), *following
+        return passes.normalised(kept[3], x, *of_norms[:2], eps=eps), *results
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dx: Tensor | None, *others: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
         x, y, edge_weight, weight, ends, m, message, gates, total, *of_norms = ctx.saved_tensors
         dx = torch.zeros_like(x) if dx is None else dx.contiguous()
-        dtotal, *by_nodes = passes.normalised_derivative(total, dx, *of_norms[:2], ctx.eps)
-        live = others and others[0] is not None
-        following = [others[0].contiguous(), *of_norms[2:], None, None] if live else [None] * 5
+        dtotal, *by_nodes = passes.normalised_derivative(total, dx, *of_norms[:2], eps=ctx.eps)
+        dnext = others[0] if others else None
+        following = [None] * 5 if dnext is None else [dnext.contiguous(), *of_norms[2:], None, None]
         (dends, dy, dedge), by_edges = passes.convolved_derivative(
             EdgeVectors(y, edge_weight, ctx.index),
             (m, message, gates),
@@ -257,13 +258,13 @@ class _OfRows(torch.autograd.Function):
             ctx.edges,
             dtotal,
             following,
-            ctx.eps if live else None,
+            eps=None if dnext is None else ctx.eps,
         )
         dx, by_layers = _ended(x, weight, dends, dx)
         return dx, dy, dedge, *[None] * 4, *by_layers, *by_nodes, *(by_edges or [None] * len(others) * 2)
 
 
-def _begun(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+def _begun(x: Tensor, weights: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Return the weights of the nodes next to each other, what they give, and those of the norms."""
     weight, (of_edges, *of_norms) = torch.cat(weights[:4]), weights[8:]
     return weight, _ends(x, weight, torch.cat(weights[4:8]), of_edges), of_norms

@@ -49,7 +49,7 @@ class Edges:
 
     @cached_property
     def borders(self) -> Int[Tensor, " borders"]:
-        """Nodes before which no edge leads to a later one: where crystals begin, and the number of nodes."""
+        """Nodes with no edge between those before and the others: where crystals begin, and the end."""
         low, high = (end(self.source, self.target) + 1 for end in (torch.minimum, torch.maximum))
         begun, ended = (each.bincount(minlength=self.nodes + 1) for each in (low, high))
         return (begun - ended).cumsum(0).eq_(0).nonzero()[:, 0]
@@ -57,7 +57,8 @@ class Edges:
     def parts(self, number: int) -> tuple[list[int], bool]:
         """Return where parts of the nodes begin and end that have about as many edges each.
 
-        They do so at borders, and True says so, if those divide the edges as evenly, but for an eighth.
+        They do so at borders, and True says so, if those are no further than a quarter of a part from where
+        parts would be equal.
         """
         found = self._parts.get(number)
         if found is None:
@@ -77,7 +78,7 @@ class Edges:
         before = torch.searchsorted(self.borders, free, right=True) - 1
         ends = self.borders[torch.stack([before, (before + 1).clamp(max=len(self.borders) - 1)])]
         off = (first[ends] - inner).abs()
-        closed = bool((off.amin(0) * 8 * number <= edges).all())
+        closed = bool((off.amin(0) * 4 * number <= edges).all())
         cuts = ends.gather(0, off.argmin(0, keepdim=True))[0] if closed else free
         return [0, *cuts.tolist(), self.nodes], closed
 

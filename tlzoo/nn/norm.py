@@ -236,14 +236,14 @@ class _LayerNorm(torch.autograd.Function):
         x = x if x.dtype == torch.float64 else x.float()
         ctx.eps = eps
         ctx.save_for_backward(x, weight, bias)
-        return passes.normalised(x, residual, weight, bias, eps)
+        return passes.normalised(x, residual, weight, bias, eps=eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (torch has no type)
         x, weight, bias = ctx.saved_tensors
         dy = dy.contiguous()
-        dx, *found = passes.normalised_derivative(x, dy, weight, bias, ctx.eps)
+        dx, *found = passes.normalised_derivative(x, dy, weight, bias, eps=ctx.eps)
         return dx, dy if ctx.needs_input_grad[1] else None, *found, None
 
 

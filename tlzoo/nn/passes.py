@@ -4,6 +4,9 @@ In fp32 on a CPU that has a compiler these are functions in C (``passes.c``), wh
 Elsewhere the same formulas are operations of torch, each of which goes over all rows. The two agree to
 rounding. None of them has a derivative of its own: layers call them in theirs. Those with products among the
 passes are in C alone; where :func:`at_once` says no, layers do without.
+
+Parts of the rows are shared out to the threads of torch; with the same number of threads results are the
+same, to the bit.
 """
 
 from __future__ import annotations
@@ -157,8 +160,8 @@ def convolved_at_once(
     edges: Edges,
     scale: Float[Tensor, " dim"],
     shift: Float[Tensor, " dim"],
-    eps: float | None = None,
     *,
+    eps: float | None = None,
     keep: bool = False,
 ) -> tuple[tuple[Tensor, ...], Float[Tensor, "edges dim"]]:
     """Return m if it is kept, h, its denominator and s + h of :func:`gated`; and y + SiLU(scale m + shift).
@@ -182,6 +185,7 @@ def convolved_derivative(
     edges: Edges,
     dtotal: Float[Tensor, "nodes dim"],
     following: Sequence[Float[Tensor, ...] | None],
+    *,
     eps: float | None = None,
 ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor] | None]:
     """Return derivatives by ends, y and weight; with ``eps`` those by scale and shift.
@@ -304,6 +308,7 @@ def normalised(
     residual: Float[Tensor, "rows dim"] | None,
     weight: Float[Tensor, " dim"],
     bias: Float[Tensor, " dim"],
+    *,
     eps: float,
 ) -> Float[Tensor, "rows dim"]:
     """Return the residual and SiLU(N(x)), or without; N is layer normalisation."""
@@ -321,6 +326,7 @@ def normalised_derivative(
     dy: Float[Tensor, "rows dim"],
     weight: Float[Tensor, " dim"],
     bias: Float[Tensor, " dim"],
+    *,
     eps: float,
 ) -> tuple[Float[Tensor, "rows dim"], Float[Tensor, " dim"], Float[Tensor, " dim"]]:
     """Return the derivatives of SiLU(N(x)) by x, weight and bias."""

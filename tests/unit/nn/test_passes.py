@@ -75,8 +75,8 @@ def test_what_is_compiled_is_what_torch_computes(with_and_without, monkeypatch, 
             found += passes.affine_sums(x, dy, *vectors[:3], silu=silu)
             found.append(passes.affine_derivative(x, dy, *vectors[:2], share, *vectors[2:], silu=silu))
         for more in (None, dy):
-            found.append(passes.normalised(x, more, *vectors[:2], 1e-5))
-        found += passes.normalised_derivative(x, dy, *vectors[:2], 1e-5)
+            found.append(passes.normalised(x, more, *vectors[:2], eps=1e-5))
+        found += passes.normalised_derivative(x, dy, *vectors[:2], eps=1e-5)
         some = torch.arange(EDGES) // 2
         return [*found, passes.affine(x, dy, *vectors[:2], silu=True, index=some)]
 
