@@ -1,10 +1,11 @@
-"""Ray with two workers against one process, on one machine: ``python -m benchmarks.two_workers [WORK…]``.
+"""Ray with two workers against one process: ``python -m benchmarks.two_workers [WORK…]``.
 
 What a million crystals cost to learn from (fine-tuning), to screen, and to compute a teacher's features of
 their atoms for; and how much of two cores Ray loses. Work comes in equal pieces; the difference of many and
 few is taken, so that starting does not count, and ways take turns. By the wall the machine must have nothing
 else to do; seconds of processors, told apart by whose they are, say also on a busy one what the workers spend
-on something else than one process.
+on something else than one process. What two processes without Ray lose, too, is the machine's: its cores
+share memory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from statistics import median
@@ -35,12 +37,12 @@ from tlzoo.screen import atom_embedding, local, ray_shards
 from tlzoo.screen.screen_request import Request
 from tlzoo.screen.screening import Screening
 from tlzoo.screen.shards import Shards
-from tlzoo.study.backends import Backend, Here
+from tlzoo.study.backends import Backend, Here, Processes
 from tlzoo.study.job import Job
 from tlzoo.study.ray_runs import Ray
 
-ONE, RAY = "one process", "Ray, two workers"
-WORKERS: Final = {ONE: 1, RAY: 2}
+ONE, TWO, RAY = "one process", "two processes", "Ray, two workers"
+WORKERS: Final = {ONE: 1, TWO: 2, RAY: 2}
 FEW, MANY = 2, 10  # pieces of work, as many for one worker as for the other
 # Whose processor time is.
 COMMAND, THEIRS, SERVICE = "command", "workers", "Ray's own"
@@ -72,7 +74,7 @@ def fine_tuning(way: str, pieces: int, folder: Path) -> Iterator[int]:
         "seed_everything": 0,
     }
     jobs = [Job(str(i), {}, tree, (), folder / str(i)) for i in range(pieces)]
-    backend: Backend = Ray(2) if way == RAY else Here()
+    backend: Backend = {ONE: Here, TWO: partial(Processes, 2), RAY: partial(Ray, 2)}[way]()
     with backend:
         for job in jobs[: backend.slots]:
             backend.submit([job])
