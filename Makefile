@@ -47,14 +47,23 @@ pretrain-cgcnn-mpt $(patsubst %,pretrain-cgcnn-mpt-no-%,dc ebg gv ph pz): runs/c
 runs/cgcnn-fe-bg/model.safetensors: | setup
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-cgcnn-fe-bg.yaml --run_dir $(@D)
 
-# Taught by a potential: cells of at most 20 atoms, then all.
+# Taught by a potential: cells of at most 20 atoms, then all; momentnet-u then all that the potential says.
 NETWORK_cgcnn-u := --model.backbone CGCNN --model.backbone.dim 128
 NETWORK_alignn-s-u := --config configs/backbone/alignn-small.yaml
 FURTHER := --config configs/experiments/pretrain-taught-further.yaml
 
-$(TAUGHT:%=pretrain-%): pretrain-%: runs/%1/model.safetensors
-	$(BIN)/tlzoo fit $(FURTHER) --model.backbone.name runs/$*1 --model.head.name runs/$*1 --run_dir runs/$*
+$(TAUGHT:%=pretrain-%): pretrain-%: runs/%/model.safetensors
 	$(BIN)/tlzoo test runs/$*
+
+runs/cgcnn-u/model.safetensors runs/alignn-s-u/model.safetensors runs/momentnet-u2/model.safetensors: runs/%/model.safetensors:
+	$(MAKE) runs/$(*:2=)1/model.safetensors
+	$(BIN)/tlzoo fit $(FURTHER) --model.backbone.name runs/$(*:2=)1 --model.head.name runs/$(*:2=)1 --run_dir $(@D)
+
+runs/momentnet-u/model.safetensors: runs/answers.parquet
+	$(BIN)/tlzoo fit --config configs/experiments/pretrain-taught-finer.yaml --run_dir $(@D)
+
+runs/answers.parquet: runs/momentnet-u2/model.safetensors
+	$(BIN)/tlzoo predict runs/momentnet-u2 pretraining -o $@
 
 $(TAUGHT:%=runs/%1/model.safetensors): runs/%1/model.safetensors: | runs/teacher/table.json
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-taught.yaml $(NETWORK_$*) --run_dir $(@D)
@@ -67,7 +76,7 @@ runs/teaching-everything.parquet: | runs/teaching.parquet
 	$(BIN)/python -m maintenance.teaching --everything -o $@
 
 runs/teacher/table.json: | runs/teaching.parquet
-	$(BIN)/tlzoo embed sevennet-l3i5 runs/teaching-small.parquet --atoms --whiten 64 -o $(@D)
+	$(BIN)/tlzoo embed sevennet-l3i5 runs/teaching-small.parquet --atoms --whiten 512 --skip-bad -o $(@D)
 
 runs/teaching.parquet: | setup
 	$(BIN)/python -m maintenance.teaching --compute 3000 -o $@

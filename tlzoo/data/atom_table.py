@@ -27,6 +27,7 @@ FORMAT: Final = 1
 KIND: Final = "atoms"
 DIGEST: Final = 16  # bytes: two of a billion structures have one hash with a probability of 1e-21
 MANIFEST, TABLE, SHARDS = "manifest.json", "table.json", "shards"
+WHITENING: Final = "whitening.safetensors"
 LEFT_OUT: Final = "left_out"
 COLUMNS: Final = ("id", "hash", "natoms", "features")
 
@@ -129,6 +130,26 @@ class AtomTable:
             if found != sha256:
                 raise UserError(_damaged(self.folder, ValueError(f"wrong checksum of {name}")))
             yield shard
+
+    def variances(self) -> NDArray[np.float32]:
+        """Return what variance each number had before whitening, 1 where nothing was whitened, ``(dim,)``.
+
+        Raises:
+            UserError: The file that says so is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = self.folder / WHITENING
+        if not path.is_file():
+            return np.ones(self.dim, dtype=np.float32)
+        try:
+            found: NDArray[np.float32] = load_file(path)["variances"]
+        except (OSError, ValueError, LookupError, SafetensorError) as error:
+            raise UserError(_damaged(self.folder, error)) from error
+        if len(found) < self.dim or not (found[: self.dim] > 0).all():
+            raise UserError(_damaged(self.folder, ValueError(f"{WHITENING} lacks variances")))
+        return found[: self.dim]
 
     def _read(self, name: str, columns: list[str]) -> Any:  # noqa: ANN401 (pyarrow has no types)
         import pyarrow.parquet as pq

@@ -47,7 +47,6 @@ from tlzoo.transfer.features.whitening import Whitening
 SHARD: Final = 256  # crystals: some seconds of a potential, which is all that an interruption costs
 # Whitening is fitted to about so many crystals and at most so many atoms, of shards all over the inputs.
 SAMPLED, SAMPLED_ATOMS, SAMPLED_SHARDS = 2000, 100_000, 16
-WHITENING: Final = "whitening.safetensors"
 PACKAGES: Final = ("tlzoo", "torch", "numpy", "vesin")
 SHOWN: Final = 10  # crystals that a message lists
 
@@ -93,7 +92,7 @@ def embed(
         wanted = [number for number in range(work.size) if number not in shards.done()]
         try:
             if whiten is not None:
-                work.whitening = _whitening(work, folder / WHITENING, whiten, count)
+                work.whitening = _whitening(work, folder / atom_table.WHITENING, whiten, count)
             work.shards = shards
             done = _watched(local.run(work, wanted, count) if wanted else iter(()), work, wanted)
         except KeyboardInterrupt as stop:

@@ -1,5 +1,7 @@
 """A student that learns what a teacher says of atoms."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
@@ -28,46 +30,77 @@ class Part(NamedTuple):
 
 
 class Distillation(nn.Module):
-    r"""Learns the teacher's numbers of each atom from those of a layer of the student, by a linear map.
+    r"""Learns the teacher's numbers of each atom from those of the student, by a linear map.
 
     With the student's states h_a of the atoms of a crystal, the teacher's t_a, of d numbers, and n atoms,
 
     .. math::
-        E = \frac{1}{n} \sum_a \frac{1}{d} \lVert W h_a + b - t_a \rVert^2,
+        E = \frac{1}{n} \sum_a \sum_k c_k \, (W h_a + b - t_a)_k^2,
+        \qquad c_k = \lambda_k^p \, \Big/ \sum_l \lambda_l^p,
         \qquad L = L_\mathrm{head} + w \langle E \rangle
 
     where the mean is over the crystals of a batch that the teacher has seen: each atom of a cell counts once,
     and crystals count equally. Of numbers of unit variance E is the part of it that is not explained. The map
     trains with the student and is no part of the model that is exported.
 
+    :math:`\lambda_k` is the variance of a principal component before it was whitened, 1 of numbers that were
+    not. With p = 0 all components count equally; with p = 1 each as much as it has in the teacher, so that
+    many can be kept: the student then learns the teacher's own numbers, each standardised.
+
     Args:
         weight: Weight w of the teacher in the loss.
-        layer: Layer of the student to compare, one of atoms; by default the last one.
+        layer: Layer of the student to compare, one of atoms, or several side by side; the last one by
+            default.
+        components: How many of the teacher's numbers to learn, the first ones; by default all.
+        power: Power p of the variances, from 0 to 1.
 
     References:
         Hinton, Vinyals & Dean, arXiv:1503.02531; Romero et al. (FitNets), ICLR 2015, arXiv:1412.6550, for
         layers as targets.
     """
 
-    def __init__(self, *, weight: float = 1.0, layer: str | None = None) -> None:
+    counts: Tensor
+
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        layer: str | Sequence[str] | None = None,
+        components: int | None = None,
+        power: float = 0.0,
+    ) -> None:
         super().__init__()
         if not 0 < weight < float("inf"):
             raise UserError(f"the weight of the teacher must be positive, got {weight}")
-        self.weight, self.layer = weight, layer
+        if not 0 <= power <= 1:
+            raise UserError(f"the power of the variances must be from 0 to 1, got {power}")
+        if components is not None and components < 1:
+            raise UserError(f"the student must learn at least 1 component, got {components}")
+        self.weight, self.components, self.power = weight, components, power
+        self.layer = [layer] if isinstance(layer, str) else layer
         self.map: nn.Linear | None = None
 
-    def bind(self, backbone: Backbone, dim: int) -> None:
-        """Make the map from a layer to so many numbers of the teacher, once.
+    def bind(self, backbone: Backbone, variances: Float[Tensor, " numbers"]) -> None:
+        """Make the map to the numbers of the teacher, once.
+
+        Args:
+            backbone: The student.
+            variances: Of the teacher's numbers before whitening.
 
         Raises:
-            UserError: The backbone has no such layer, or none of atoms.
+            UserError: The backbone has no such layer, or none of atoms; the teacher has fewer components.
         """
-        width = self.of(backbone).dim
+        width = sum(layer.dim for layer in self.of(backbone))
+        if (self.components or 0) > len(variances):
+            raise UserError(f"the teacher has {len(variances)} components, not {self.components}")
+        variances = variances[: self.components]
+        counts = variances**self.power
+        self.register_buffer("counts", counts / counts.sum(), persistent=False)
         if self.map is None:
-            self.map = nn.Linear(width, dim)
+            self.map = nn.Linear(width, len(variances))
 
-    def of(self, backbone: Backbone) -> Layer:
-        """Return the layer whose states are compared.
+    def of(self, backbone: Backbone) -> list[Layer]:
+        """Return the layers whose states are compared.
 
         Raises:
             UserError: The backbone has no such layer, or none of atoms.
@@ -75,25 +108,31 @@ class Distillation(nn.Module):
         there = backbone.atom_layers()
         if not there:
             raise UserError(f"{type(backbone).__name__} has no layer of atoms, which a teacher speaks of")
-        if self.layer is not None and self.layer not in there:
-            raise UserError(no_such("layer of atoms", self.layer, there))
-        return there[self.layer or list(there)[-1]]
+        wanted = self.layer or [list(there)[-1]]
+        for name in wanted:
+            if name not in there:
+                raise UserError(no_such("layer of atoms", name, there))
+        return [there[name] for name in wanted]
 
     def forward(self, backbone: Backbone, head: Head, batch: Batch) -> Float[Tensor, "crystals columns"]:
         """Return the raw output of a head; beside it the error, and whether the teacher knows the crystal."""
-        states: list[Tensor] = []
-        hook = self.of(backbone).module.register_forward_hook(
-            lambda _, __, out: states.append(out[0] if isinstance(out, tuple) else out)
-        )
-        with hook:
+        layers = [layer.module for layer in self.of(backbone)]
+        states: dict[nn.Module, Tensor] = {}
+        with ExitStack() as hooks:
+            for layer in layers:
+                hook = layer.register_forward_hook(
+                    lambda module, _, out: states.update({module: out[0] if isinstance(out, tuple) else out})
+                )
+                hooks.enter_context(hook)
             raw = full(head(backbone(batch)))
         assert self.map is not None
-        target, index = batch[keys.ATOM_TARGETS], batch[keys.BATCH]
+        target, index = batch[keys.ATOM_TARGETS][:, : self.components], batch[keys.BATCH]
         known = ~target[:, :1].isnan()
-        errors = torch.where(known, full(self.map(states[0])) - target.nan_to_num(), 0.0).square()
+        said = full(self.map(torch.cat([states[layer] for layer in layers], dim=1)))
+        errors = torch.where(known, said - target.nan_to_num(), 0.0).square()
         count = batch[keys.ATOM_COUNT][:, None]
         columns = torch.cat(
-            [errors.mean(dim=1, keepdim=True), known.to(errors.dtype), torch.ones_like(count)], 1
+            [(errors @ self.counts)[:, None], known.to(errors.dtype), torch.ones_like(count)], 1
         )
         sums = segment_sum(columns * count, index, pointers(index, batch[keys.NUM_CRYSTALS]))
         return torch.cat([raw, sums[:, :2] / sums[:, 2:]], dim=1)

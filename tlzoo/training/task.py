@@ -201,7 +201,7 @@ class Task(pl.LightningModule):
         if self.distillation is not None and teacher is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                self.distillation.bind(self.backbone, teacher.dim)
+                self.distillation.bind(self.backbone, torch.from_numpy(teacher.variances()))
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
         """Compute alone again."""

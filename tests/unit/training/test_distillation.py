@@ -24,6 +24,7 @@ from tlzoo.training.task import Task
 
 KNOWN = np.array([0, 2, 3, 5])
 DIM = 5
+VARIANCES = torch.tensor([3.0, 2.0, 1.0, 0.5, 0.25])
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def batch_of(crystals, table, options, tmp_path):
 def task_of(backbone, **options):
     task = Task(backbone, Regression(hidden=(8,)), distillation=Distillation(**options))
     task.head.fit(torch.arange(6.0)[:, None])
-    task.distillation.bind(backbone, DIM)
+    task.distillation.bind(backbone, VARIANCES)
     return task
 
 
@@ -75,17 +76,29 @@ def small(kind):
     return ALIGNN(dim=8, alignn_layers=1, gcn_layers=1)
 
 
-@pytest.mark.parametrize(("kind", "layer"), [("cgcnn", None), ("cgcnn", "conv.0"), ("alignn", None)])
-def test_the_error_is_that_of_each_atom_of_the_cell(crystals, table, tmp_path, kind, layer):
+@pytest.mark.parametrize(
+    ("kind", "layer", "components", "power"),
+    [
+        ("cgcnn", None, None, 0.0),
+        ("cgcnn", "conv.0", 3, 0.5),
+        ("cgcnn", ["conv.1", "embed"], None, 1.0),
+        ("alignn", None, 2, 0.0),
+    ],
+)
+def test_the_error_is_that_of_each_atom_of_the_cell(
+    crystals, table, tmp_path, kind, layer, components, power
+):
     """A loop over the atoms of unmerged cells, whose states are those of the merged ones."""
-    task = task_of(small(kind), layer=layer).eval()
+    task = task_of(small(kind), layer=layer, components=components, power=power).eval()
     graph = task.backbone.graph
     batch = batch_of(crystals, table, graph, tmp_path)
     with torch.no_grad():
         raw, part = task._raw(batch)
     last = layer or {"cgcnn": "conv.1", "alignn": "gcn.0"}[kind]
-    h = states(task.backbone, last, GraphStore.in_memory(crystals, graph).batch(np.arange(6)))
     store = GraphStore.in_memory(crystals, graph)
+    names = [last] if isinstance(last, str) else last
+    h = np.concatenate([states(task.backbone, name, store.batch(np.arange(6))) for name in names], axis=1)
+    count = VARIANCES[:components].double().numpy() ** power
     weight, bias = (
         p.detach().double().numpy() for p in (task.distillation.map.weight, task.distillation.map.bias)
     )
@@ -97,9 +110,10 @@ def test_the_error_is_that_of_each_atom_of_the_cell(crystals, table, tmp_path, k
         total = 0.0
         for site, number in enumerate(place):
             # equal atoms are told apart by no network: the best of it is their mean
-            mean = said[place == number].mean(axis=0)
+            mean = said[place == number, :components].mean(axis=0)
             assert len(said) == len(place), site
-            total += np.square(weight @ h[store.atom_offsets[row] + number] + bias - mean).mean()
+            off = weight @ h[store.atom_offsets[row] + number] + bias - mean
+            total += np.average(np.square(off), weights=count)
         errors.append(total / len(place))
     assert part.crystals == 4
     assert float(part.error) == pytest.approx(np.mean(errors), rel=2e-3)
@@ -148,6 +162,18 @@ class TestRefused:
     def test_layers(self, backbone, options, message):
         with pytest.raises(UserError, match=message):
             Task(backbone, Regression(), distillation=Distillation(**options))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"power": 1.5}, r"the power of the variances must be from 0 to 1, got 1\.5"),
+            ({"components": 0}, "the student must learn at least 1 component, got 0"),
+            ({"components": 6}, "the teacher has 5 components, not 6"),
+        ],
+    )
+    def test_components(self, options, message):
+        with pytest.raises(UserError, match=message):
+            Distillation(**options).bind(small("cgcnn"), VARIANCES)
 
     @pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])
     def test_weights(self, weight):
