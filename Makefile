@@ -33,7 +33,7 @@ quickstart: setup
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
 # Some of them: make checkpoints CARDS="cgcnn-fe momentnet-u". What is no checkpoint any more can be trained, too: make pretrain-cgcnn-mpt-no-ph.
 TAUGHT := momentnet-u cgcnn-u alignn-s-u
-CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-s-mpt alignn-fe alignn-bg alignn-mpt momentnet-all momentnet-expt-gap roost-fe-bg $(TAUGHT)
+CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-fe alignn-bg alignn-mpt momentnet-u2 momentnet-all momentnet-expt-gap roost-fe-bg $(TAUGHT)
 
 checkpoints: $(CARDS:%=pretrain-%)
 
@@ -47,23 +47,14 @@ pretrain-cgcnn-mpt $(patsubst %,pretrain-cgcnn-mpt-no-%,dc ebg gv ph pz): runs/c
 runs/cgcnn-fe-bg/model.safetensors: | setup
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-cgcnn-fe-bg.yaml --run_dir $(@D)
 
-# Taught by a potential: cells of at most 20 atoms, then all; momentnet-u then all that the potential says.
+# Taught by a potential: cells of at most 20 atoms, then all.
 NETWORK_cgcnn-u := --model.backbone CGCNN --model.backbone.dim 128
 NETWORK_alignn-s-u := --config configs/backbone/alignn-small.yaml
 FURTHER := --config configs/experiments/pretrain-taught-further.yaml
 
-$(TAUGHT:%=pretrain-%): pretrain-%: runs/%/model.safetensors
+$(TAUGHT:%=pretrain-%): pretrain-%: runs/%1/model.safetensors
+	$(BIN)/tlzoo fit $(FURTHER) --model.backbone.name runs/$*1 --model.head.name runs/$*1 --run_dir runs/$*
 	$(BIN)/tlzoo test runs/$*
-
-runs/cgcnn-u/model.safetensors runs/alignn-s-u/model.safetensors runs/momentnet-u2/model.safetensors: runs/%/model.safetensors:
-	$(MAKE) runs/$(*:2=)1/model.safetensors
-	$(BIN)/tlzoo fit $(FURTHER) --model.backbone.name runs/$(*:2=)1 --model.head.name runs/$(*:2=)1 --run_dir $(@D)
-
-runs/momentnet-u/model.safetensors: runs/answers.parquet
-	$(BIN)/tlzoo fit --config configs/experiments/pretrain-taught-finer.yaml --run_dir $(@D)
-
-runs/answers.parquet: runs/momentnet-u2/model.safetensors
-	$(BIN)/tlzoo predict runs/momentnet-u2 pretraining -o $@
 
 $(TAUGHT:%=runs/%1/model.safetensors): runs/%1/model.safetensors: | runs/teacher/table.json
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-taught.yaml $(NETWORK_$*) --run_dir $(@D)
@@ -71,6 +62,12 @@ $(TAUGHT:%=runs/%1/model.safetensors): runs/%1/model.safetensors: | runs/teacher
 # What has learned from every crystal has no test part: its errors are those of momentnet-u, from which it starts.
 pretrain-momentnet-all: runs/teaching-everything.parquet runs/teacher/table.json
 	$(BIN)/tlzoo fit --config configs/experiments/pretrain-momentnet-all.yaml --run_dir runs/momentnet-all
+
+# The published momentnet-u, taught the finer part of what the potential says.
+pretrain-momentnet-u2: runs/answers.parquet | runs/teacher/table.json
+
+runs/answers.parquet: | setup
+	$(BIN)/tlzoo predict momentnet-u pretraining -o $@
 
 runs/teaching-everything.parquet: | runs/teaching.parquet
 	$(BIN)/python -m maintenance.teaching --everything -o $@

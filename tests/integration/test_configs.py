@@ -31,7 +31,6 @@ TABLES = {
 # experiments that start from the run of another
 STARTS = {
     "pretrain-taught-further": ("pretrain-taught", "momentnet-u1"),
-    "pretrain-taught-finer": ("pretrain-taught", "momentnet-u2"),
     "pretrain-cgcnn-mpt": ("pretrain-cgcnn-fe-bg", "cgcnn-fe-bg"),
 }
 
