@@ -49,6 +49,7 @@ TASKS: Final = (
         "matbench-phonons",
         {
             ("momentnet", "taught"): "MomentNet from momentnet-u",
+            ("momentnet", "finer"): "MomentNet from momentnet-u2",
             ("alignn-s", "fe"): "small ALIGNN from alignn-s-fe",
             ("alignn-s", "scratch"): "small ALIGNN from scratch",
             ("cgcnn", "fe"): "CGCNN from cgcnn-fe",
