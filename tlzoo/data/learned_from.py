@@ -60,8 +60,8 @@ def _training_crystals(weights: Path | None, card: Mapping[str, Any], parts: Seq
         raise UserError("nobody has written down which crystals it has learned from")
     data = _data(str(training["source"]), recipe["data"], training["data_sha256"])
     rows = data.split.parts
-    # of a network with a teacher the training part has crystals without labels, too, which the table alone does
-    # not tell; the others are as they were
+    # of a network with a teacher the training part has crystals without labels, too, which no recipe of the
+    # table tells; its other parts are as they were
     if any(ids_sha256(data.crystals.ids[rows[part]]) != training[part]["ids_sha256"] for part in parts):
         raise UserError(
             f"the recipe gives other crystals of {training['source']} than the model learned from"
