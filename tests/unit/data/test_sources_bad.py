@@ -225,6 +225,28 @@ def test_rows_of_another_width(folder):
     assert "labels.csv, line 3: has 3 cells where 2 are wanted (id, gap)" in message(folder)
 
 
+def test_rows_that_all_have_another_width(folder):
+    (folder / "labels.csv").write_text("id,gap\na,1,\nb,2,\n")
+    text = message(folder)
+    assert "labels.csv, line 2: has 3 cells where 2 are wanted (id, gap)" in text
+    assert text.endswith("does each row end with a separator?")
+
+
+@pytest.mark.parametrize("name", ["", "-", "name"])
+def test_a_row_of_units_is_told_to_go(folder, name):
+    (folder / "labels.csv").write_text(f"id,gap\n{name},eV\na,1\nb,2\n")
+    assert message(folder).endswith("; remove the row if it holds units")
+    (folder / "labels.csv").write_text(f"id,gap\n{name},3\na,1\nb,2\n")
+    assert "holds units" not in message(folder)
+
+
+def test_cartesian_sites_of_a_cif(tmp_path, cif):
+    (tmp_path / "a.cif").write_text(cif.replace("_atom_site_fract_", "_atom_site_Cartn_"))
+    assert message(tmp_path / "a.cif").endswith(
+        "a.cif: has Cartesian coordinates alone (_atom_site_Cartn_x); wanted _atom_site_fract_x and so on"
+    )
+
+
 def test_empty_id(folder):
     (folder / "labels.csv").write_text("id,gap\na,1\nb,2\n ,3\n")
     assert "labels.csv, line 4: column 'id' is empty" in message(folder)

@@ -70,9 +70,10 @@ def _the_block(blocks: Sequence[Block]) -> Block:
         raise CifError("several structures", text)
     if not found:
         cartesian = any("_atom_site_cartn_x" in block.columns for block in blocks)
-        raise ValueError(
-            "its atom sites are Cartesian, not fractional" if cartesian else "it has no atom sites"
-        )
+        if cartesian:
+            text = "has Cartesian coordinates alone (_atom_site_Cartn_x); wanted _atom_site_fract_x and so on"
+            raise CifError("incomplete", text)
+        raise ValueError("it has no atom sites")
     return found[0]
 
 

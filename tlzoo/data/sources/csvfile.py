@@ -65,7 +65,8 @@ def read_rows(path: Path, label: str, *, first_cells: Collection[str] = ()) -> R
     cell is a number. The columns are then ``id``, ``target``, ``target_2`` …
 
     Raises:
-        UserError: The file is empty or two columns have the same name.
+        UserError: The file is empty, two columns have the same name, or no row has as many cells as there
+            are columns.
     """
     lines = _lines(read_text(path, label), path)
     if not lines:
@@ -86,7 +87,20 @@ def read_rows(path: Path, label: str, *, first_cells: Collection[str] = ()) -> R
         else:
             text = f"has {len(cells)} cells where {len(head)} are wanted ({', '.join(head)})"
             rows.problems.append(Problem(Place(label, line), "cells", text))
+    if rows.problems and not rows.values:
+        raise UserError(
+            f"{rows.problems[0]}, and so has no row; is a column without a name, or does each row end with "
+            "a separator?"
+        )
     return rows
+
+
+def may_be_units(rows: Rows, index: int) -> bool:
+    """Whether a row is the first and, unlike the next, has no number: units, perhaps, as ``,eV``."""
+    if index > 0 or len(rows.values) < 2:
+        return False
+    first, second = rows.values[0].values(), rows.values[1].values()
+    return not any(map(_is_number, first)) and any(map(_is_number, second))
 
 
 def _lines(text: str, path: Path) -> list[tuple[int, list[str]]]:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from tlzoo.data.sources.csvfile import Rows, read_rows
+from tlzoo.data.sources.csvfile import Rows, may_be_units, read_rows
 from tlzoo.data.sources.formula import FORMULA_NAMES
 from tlzoo.data.sources.problems import Place, Problem, option
 from tlzoo.data.sources.records import ID_NAMES, STRUCTURE_NAMES, Record, Records, is_unnamed
@@ -236,15 +236,16 @@ def _joined(
     problems += rows.problems
     column = rows.checked(id_column) if id_column is not None else _id_column(rows, files, given=given)
     records, named = [], set()
-    for place, values in zip(rows.places, rows.values, strict=True):
+    for index, (place, values) in enumerate(zip(rows.places, rows.values, strict=True)):
+        units = "; remove the row if it holds units" if may_be_units(rows, index) else ""
         cell = values.pop(column).strip()
         found = files.find(cell)
         named.update(found)
         if not cell:
-            text = f"column {column!r} is empty; it names the structure file"
+            text = f"column {column!r} is empty; it names the structure file{units}"
             problems.append(Problem(place, "missing id", text))
         elif not found:
-            text = f"there is no structure file for {cell!r} in {label}{files.hint(cell)}"
+            text = f"there is no structure file for {cell!r} in {label}{files.hint(cell) or units}"
             problems.append(Problem(place, "missing file", text))
         elif len(found) > 1:
             text = f"{cell!r} can be {_names(found, files.folder)}; write folder and ending too"
