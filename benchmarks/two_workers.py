@@ -43,6 +43,7 @@ from tlzoo.study.ray_runs import Ray
 
 ONE, TWO, RAY = "one process", "two processes", "Ray, two workers"
 WORKERS: Final = {ONE: 1, TWO: 2, RAY: 2}
+AGAINST: Final = {ONE: (), TWO: (ONE,), RAY: (ONE, TWO)}  # what each is compared with
 FEW, MANY = 2, 8  # pieces of work, as many for one worker as for the other: those to start with, and all
 # Whose processor time is.
 COMMAND, THEIRS, SERVICE = "command", "workers", "Ray's own"
@@ -251,7 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"  {way:18} wall {said([each.wall for each in costs], 1e6)}", end="")
             print(f", processors {said([sum(each.cpu.values()) for each in costs], 1e6)}: ", end="")
             print(", ".join(f"{who} {1e6 * median(c.cpu[who] for c in costs):,.0f}" for who in costs[0].cpu))
-            others = [other for other in WORKERS if WORKERS[other] < WORKERS[way] or (other, way) == (TWO, RAY)]
+            others = [
+                other for other in WORKERS if WORKERS[other] < WORKERS[way] or (other, way) == (TWO, RAY)
+            ]
             for other in others:
                 workers = WORKERS[way] / WORKERS[other]
                 walls, cpus = zip(*map(lost, found[other], costs, repeat(workers)), strict=True)

@@ -109,7 +109,11 @@ def test_the_directory_holds_everything(done):
         assert runs == {*(f"lr-{rate:g}-{pooling}-seed-0" for pooling, rate in choices), f"{name}-seed-1"}
         for run in (folder / side).iterdir():
             metrics = json.loads((run / "metrics.json").read_text())
-            assert ("test" in metrics) == run.name.startswith(f"{name}-"), "only what was chosen is tested"
+            chosen = run.name.startswith(f"{name}-")
+            assert ("test" in metrics) == chosen, "only what was chosen is tested"
+            pictures = {path.name for path in run.glob("*.png")}
+            drawn = {"parity.png", "learning-curve.png", "embedding-map.png"} if chosen else set()
+            assert pictures == drawn, "only what was chosen is drawn"
     assert content["conclusion"] in answer.out
     assert content["conclusion"] in (folder / "verdict.md").read_text()
     assert answer.out.endswith(f"run directory: {folder}\n")

@@ -42,7 +42,8 @@ class Gaussians(nn.Module):
 
     def forward(self, x: Float[Tensor, " rows"]) -> Float[Tensor, "rows basis"]:
         """Expand; the result has the precision of x, also under autocast."""
-        # less than FAR is lost when rows are summed, and is zero: else products with derivatives, and the squares
-        # of those in AdamW, would be subnormal numbers, for which some processors take a hundred times as long
+        # less than FAR is lost when rows are summed, and is zero: else products with derivatives, and the
+        # squares of those in AdamW, would be subnormal numbers, for which some processors take a hundred
+        # times as long
         exponent = (x[:, None] - self.centres).square_().mul_(-self.gamma)
         return F.threshold(exponent, math.log(FAR), -math.inf).exp_()
