@@ -1,11 +1,11 @@
 """Ray with two workers against one process: ``python -m benchmarks.two_workers [WORK…]``.
 
 What a million crystals cost to learn from (fine-tuning), to screen, and to compute a teacher's features of
-their atoms for; and how much of two cores Ray loses. Work comes in equal pieces; the difference of many and
-few is taken, so that starting does not count, and ways take turns. By the wall the machine must have nothing
-else to do; seconds of processors, told apart by whose they are, say also on a busy one what the workers spend
-on something else than one process. What two processes without Ray lose, too, is the machine's: its cores
-share memory.
+their atoms for; and how much of two cores Ray loses. Work comes in equal pieces; what is done once the first
+of each worker is finished counts, so that starting does not, and ways take turns. By the wall the machine
+must have nothing else to do; seconds of processors, told apart by whose they are, say also on a busy one what
+the workers spend on something else than one process. What two processes without Ray lose, too, is the
+machine's: its cores share memory; the rest is Ray's.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from tlzoo.study.ray_runs import Ray
 
 ONE, TWO, RAY = "one process", "two processes", "Ray, two workers"
 WORKERS: Final = {ONE: 1, TWO: 2, RAY: 2}
-FEW, MANY = 2, 10  # pieces of work, as many for one worker as for the other
+AGAINST: Final = {ONE: (), TWO: (ONE,), RAY: (ONE, TWO)}  # what each is compared with
+FEW, MANY = 2, 8  # pieces of work, as many for one worker as for the other: those to start with, and all
 # Whose processor time is.
 COMMAND, THEIRS, SERVICE = "command", "workers", "Ray's own"
 
@@ -166,26 +167,19 @@ WORK: Final[dict[str, Callable[[str, int, Path], Iterator[int]]]] = {
 
 
 def cost(work: str, way: str, folder: Path) -> Cost:
-    """Return what a further crystal costs."""
-    few, many = (_whole(work, way, pieces, folder) for pieces in (FEW, MANY))
-    crystals = many[0] - few[0]
-    cpu = {who: (many[1].cpu[who] - few[1].cpu[who]) / crystals for who in many[1].cpu}
-    return Cost((many[1].wall - few[1].wall) / crystals, cpu)
-
-
-def _whole(work: str, way: str, pieces: int, folder: Path) -> tuple[int, Cost]:
-    """Return how many crystals some pieces of work had, and what they cost, until the last was done."""
+    """Return what a crystal costs, once each worker has finished its first piece."""
     with tempfile.TemporaryDirectory(dir=folder) as own:
+        done = WORK[work](way, MANY, Path(own))
+        deque(islice(done, FEW), maxlen=0)
         begun, before = time.monotonic(), spent()
-        done = WORK[work](way, pieces, Path(own))
-        crystals = sum(islice(done, pieces))
+        crystals = sum(islice(done, MANY - FEW))
         # the workers have not ended yet
         wall, after = time.monotonic() - begun, spent()
         deque(done, maxlen=0)
     cpu = dict.fromkeys((COMMAND, THEIRS, SERVICE), 0.0)
     for process, (who, seconds) in after.items():
-        cpu[who] += seconds - before.get(process, (who, 0.0))[1]
-    return crystals, Cost(wall, cpu)
+        cpu[who] += (seconds - before.get(process, (who, 0.0))[1]) / crystals
+    return Cost(wall / crystals, cpu)
 
 
 def spent() -> dict[int, tuple[str, float]]:
@@ -208,8 +202,14 @@ def whose(words: str) -> str:
     return SERVICE if "/ray/" in words else THEIRS
 
 
-def lost(one: Cost, other: Cost, workers: int) -> tuple[float, float]:
-    """Return what part of the workers' time does not go into the work: by the wall, and of processors."""
+def lost(one: Cost, other: Cost, workers: float) -> tuple[float, float]:
+    """Return what part of the time does not go into the work: by the wall, and of processors.
+
+    Args:
+        one: What the work costs.
+        other: What it costs by the way that loses.
+        workers: How many times as many work there.
+    """
     return (
         1 - one.wall / (workers * other.wall),
         1 - sum(one.cpu.values()) / sum(other.cpu.values()),
@@ -239,8 +239,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tempfile.TemporaryDirectory(prefix="tlzoo-bench-workers-") as folder,
             patch.object(atom_embedding, "SHARD", PART),
         ):
-            for way in found:  # what is read and imported but once
-                _whole(work, way, FEW, Path(folder))
             for _ in range(given.repeats):
                 for way, costs in found.items():
                     costs.append(cost(work, way, Path(folder)))
@@ -254,9 +252,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"  {way:18} wall {said([each.wall for each in costs], 1e6)}", end="")
             print(f", processors {said([sum(each.cpu.values()) for each in costs], 1e6)}: ", end="")
             print(", ".join(f"{who} {1e6 * median(c.cpu[who] for c in costs):,.0f}" for who in costs[0].cpu))
-            if WORKERS[way] > 1:
-                walls, cpus = zip(*map(lost, found[ONE], costs, repeat(WORKERS[way])), strict=True)
-                print(f"    lost: {said(walls, 100)} % by the wall, {said(cpus, 100)} % of processors")
+            others = [
+                other for other in WORKERS if WORKERS[other] < WORKERS[way] or (other, way) == (TWO, RAY)
+            ]
+            for other in others:
+                workers = WORKERS[way] / WORKERS[other]
+                walls, cpus = zip(*map(lost, found[other], costs, repeat(workers)), strict=True)
+                print(f"    lost against {other}: {said(walls, 100)} % by the wall, ", end="")
+                print(f"{said(cpus, 100)} % of processors")
     return 0
 
 

@@ -79,7 +79,9 @@ def finetune(tlzoo, start, work):
 @pytest.fixture(scope="module")
 def done(finetune, few, work):
     """A finished comparison and what the command said; not to be changed."""
-    answer = finetune(few, work / "done", *DONE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "draw", lambda run, *_: (run.path / "drawn").touch())
+        answer = finetune(few, work / "done", *DONE)
     assert answer.code == 0, answer.err
     return work / "done", answer
 
@@ -109,7 +111,9 @@ def test_the_directory_holds_everything(done):
         assert runs == {*(f"lr-{rate:g}-{pooling}-seed-0" for pooling, rate in choices), f"{name}-seed-1"}
         for run in (folder / side).iterdir():
             metrics = json.loads((run / "metrics.json").read_text())
-            assert ("test" in metrics) == run.name.startswith(f"{name}-"), "only what was chosen is tested"
+            chosen = run.name.startswith(f"{name}-")
+            assert ("test" in metrics) == chosen, "only what was chosen is tested"
+            assert (run / "drawn").exists() == chosen, "only what was chosen is drawn"
     assert content["conclusion"] in answer.out
     assert content["conclusion"] in (folder / "verdict.md").read_text()
     assert answer.out.endswith(f"run directory: {folder}\n")

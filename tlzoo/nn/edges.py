@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import Final
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +14,11 @@ from torch import Tensor
 from tlzoo.nn.row_blocks import Blocks
 from tlzoo.nn.rows import Rows
 from tlzoo.nn.sorting import order_of
+
+# Of the edges that each thread would have if all had as many: how many the busiest may have, before crystals
+# are dealt, and before one of them is shared between threads.
+EVEN: Final = 1.02
+UNEVEN: Final = 1.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +72,41 @@ class Edges:
             found = self._parts[number] = self._parted(number)
         return found
 
+    def shares(self, number: int) -> tuple[list[list[tuple[int, int]]], bool]:
+        """Return ranges of the nodes for each of so many threads, which have about as many edges each.
+
+        These are whole crystals, and True says so, unless the crystals are too few or too different. Where
+        :meth:`parts` are not equal enough, crystals are dealt, the largest first.
+        """
+        found = self._shares.get(number)
+        if found is None:
+            found = self._shares[number] = self._shared(number)
+        return found
+
     @cached_property
     def _parts(self) -> dict[int, tuple[list[int], bool]]:
         return {}
+
+    @cached_property
+    def _shares(self) -> dict[int, tuple[list[list[tuple[int, int]]], bool]]:
+        return {}
+
+    def _shared(self, number: int) -> tuple[list[list[tuple[int, int]]], bool]:
+        cuts, closed = self.parts(number)
+        one_each = [[ends] for ends in pairwise(cuts)]
+        equal = len(self.target) / number
+        if closed and int(self.by_target[cuts].diff().max()) <= EVEN * equal:
+            return one_each, True
+        dealt: list[list[tuple[int, int]]] = [[] for _ in range(number)]
+        loads = [0] * number
+        edges = self.by_target[self.borders].diff().tolist()
+        crystals = zip(pairwise(self.borders.tolist()), edges, strict=True)
+        for ends, size in sorted(crystals, key=lambda crystal: -crystal[1]):
+            least = loads.index(min(loads))
+            loads[least] += size
+            dealt[least].append(ends)
+        whole = closed or max(loads) <= UNEVEN * equal
+        return ([_joined(ranges) for ranges in dealt], True) if whole else (one_each, False)
 
     def _parted(self, number: int) -> tuple[list[int], bool]:
         if number == 1:
@@ -117,6 +156,21 @@ class Edges:
         blocks = nodes.inside(target) if nodes is not None else None
         rows = Rows.of(count * node_count.index_select(0, target), blocks)
         return cls(source, target, count, rows, len(node_count))
+
+
+def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges in order, those next to each other as one.
+
+    >>> _joined([(5, 7), (0, 2), (2, 3)])
+    [(0, 3), (5, 7)]
+    """
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted(ranges):
+        if found and found[-1][1] == begin:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((begin, end))
+    return found
 
 
 def pointers(index: Int[Tensor, " rows"], size: int) -> Int[Tensor, " size_plus_1"]:

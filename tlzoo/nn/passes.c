@@ -198,7 +198,7 @@ static int64_t block_end(const int64_t *first, int64_t i, int64_t stop, int64_t 
 /* Gates and gated sums over the edges into each node, one of the rows; m = e + a_i + b_j. Some `most` edges at a time.
  *
  * What e is: y times `weight`; or rows of `values` that `index` names; or what m was before.
- * With `sums`, sums of share * m and share * m * m. With `scale` there is next = y + SiLU(scale m + shift), with `eps`,
+ * With `sums`, sums of share * m and share * m * m are added. With `scale` there is next = y + SiLU(scale m + shift), with `eps`,
  * where rows have at most WIDE numbers, of the normalised m; without m there is `spare` for that of some edges. */
 void gated(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t *restrict first,
            const int64_t *restrict source, const float *restrict count, const float *restrict ends,
@@ -208,7 +208,6 @@ void gated(int64_t dim, int64_t start, int64_t stop, int64_t most, const int64_t
            float *restrict gates, float *restrict total, double *restrict sums, double *restrict squares,
            float *restrict spare) {
     KNOWN
-    if (sums) for (int64_t c = 0; c < dim; c++) sums[c] = squares[c] = 0.0;
     for (int64_t node = start, end; node < stop; node = end) {
         end = block_end(first, node, stop, most);
         const int64_t begin = first[node], edges = first[end] - begin;
@@ -290,7 +289,6 @@ void gated_derivative(int64_t dim, int64_t start, int64_t stop, int64_t most, co
                       double *restrict products, float *restrict dends, float *restrict dweight, float *restrict dvalues,
                       float *restrict dresidual, float *restrict spare) {
     KNOWN
-    if (sums) for (int64_t c = 0; c < dim; c++) sums[c] = products[c] = 0.0;
     for (int64_t node = start, end; node < stop; node = end) {
         end = block_end(first, node, stop, most);
         const int64_t begin = first[node], edges = first[end] - begin;
@@ -464,7 +462,6 @@ void normalised_derivative(int64_t dim, int64_t start, int64_t stop, const float
                            const float *restrict gain, const float *restrict bias, const float *eps, float *restrict dx,
                            double *restrict sums, double *restrict products) {
     KNOWN
-    for (int64_t c = 0; c < dim; c++) sums[c] = products[c] = 0.0;
     for (int64_t r = start; r < stop;) {
         /* few enough for single precision */
         const int64_t end = r + 32 < stop ? r + 32 : stop;
@@ -486,13 +483,14 @@ typedef void function(number, number, number, number, number, number, number, nu
                       number, number, number, number, number, number, number, number, number, number, number, number, number,
                       number, number, number, number, number, number);
 
-/* Call a function once for each part of the rows, by `threads` threads where OpenMP is there. Arguments are numbers and
- * addresses alike; a function does not look at those beyond its own. */
-void in_parts(function *one, int64_t parts, int64_t threads, const int64_t *arguments) {
+/* Call a function for each range of the rows, of which part p has those from first[p] to first[p + 1], by `threads` threads
+ * where OpenMP is there. Arguments are numbers and addresses alike; a function does not look at those beyond its own. */
+void in_parts(function *one, int64_t parts, int64_t threads, const int64_t *first, const int64_t *arguments) {
     (void)threads;
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static, 1)
-    for (int64_t part = 0; part < parts; part++) {
-        const int64_t *given = arguments + part * MOST;
-        one(FOUR(0), FOUR(4), FOUR(8), FOUR(12), FOUR(16), FOUR(20), FOUR(24), FOUR(28));
-    }
+    for (int64_t part = 0; part < parts; part++)
+        for (int64_t range = first[part]; range < first[part + 1]; range++) {
+            const int64_t *given = arguments + range * MOST;
+            one(FOUR(0), FOUR(4), FOUR(8), FOUR(12), FOUR(16), FOUR(20), FOUR(24), FOUR(28));
+        }
 }

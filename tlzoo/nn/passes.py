@@ -56,7 +56,7 @@ def gated(
     if _fits(edge, ends):
         nodes = tuple(edge.new_empty(len(ends), dim) for _ in range(3))
         given = (*_graph(edges, ends), *[None] * 8, edge, None, *nodes)
-        _run("gated", len(ends), dim, given, cuts=_cuts(edges, dim)[0])
+        _run("gated", len(ends), dim, given, shares=_shares(edges, dim)[0])
         return nodes[2], nodes[0], nodes[1]
     own, to_target, to_source, value = torch.split(ends, dim, dim=1)
     m = edge.add_(to_target.index_select(0, edges.target)).add_(to_source.index_select(0, edges.source))
@@ -150,7 +150,7 @@ def convolved(
     nodes = tuple(ends.new_empty(len(ends), m.shape[1]) for _ in range(3))
     share = edges.rows.share if sums else None
     given = (*_graph(edges, ends), *vectors.arguments(), share, None, None, None, m, None, *nodes)
-    found = _run("gated", *_size(nodes[0]), given, cuts=_cuts(edges, m.shape[1])[0], sums=sums)
+    found = _run("gated", *_size(nodes[0]), given, shares=_shares(edges, m.shape[1])[0], sums=sums)
     return (m, *nodes), _mean_and_variance(found[0], edges.rows.share) if sums else None
 
 
@@ -174,7 +174,7 @@ def convolved_at_once(
     given = (*_graph(edges, ends), *vectors.arguments(), None, scale, shift, _number_of(eps))
     given = (*given, m if keep else None, following, *nodes, None, None)
     spare = 0 if keep else max(BLOCK, edges.widest)
-    _run("gated", *_size(nodes[0]), given, cuts=_cuts(edges, dim)[0], spare=spare)
+    _run("gated", *_size(nodes[0]), given, shares=_shares(edges, dim)[0], spare=spare)
     return (m, *nodes), following
 
 
@@ -388,9 +388,9 @@ def number_of_parts(numbers: int, rows: int) -> int:
     return max(1, min(torch.get_num_threads(), numbers // FEWEST, rows))
 
 
-def _cuts(edges: Edges, dim: int) -> tuple[list[int], bool]:
-    """Return the nodes at which parts begin and end; and whether no edge is between them."""
-    return edges.parts(number_of_parts(len(edges.source) * dim, edges.nodes))
+def _shares(edges: Edges, dim: int) -> tuple[list[list[tuple[int, int]]], bool]:
+    """Return the ranges of nodes of each part; and whether no edge is between parts."""
+    return edges.shares(number_of_parts(len(edges.source) * dim, edges.nodes))
 
 
 def _run_between(
@@ -407,9 +407,9 @@ def _run_between(
 
     Parts without an edge between them add to one derivative by the ends, others each to its own.
     """
-    cuts, closed = _cuts(edges, dim)
+    shares, closed = _shares(edges, dim)
     to_ends = torch.zeros_like(ends) if closed else ends.shape
-    given = {"cuts": cuts, "sums": sums, "own": [to_ends, *own], "spare": spare}
+    given = {"shares": shares, "sums": sums, "own": [to_ends, *own], "spare": spare}
     return _run("gated_derivative", edges.nodes, dim, arguments, **given)  # type: ignore[arg-type]
 
 
@@ -419,7 +419,7 @@ def _run(
     dim: int,
     arguments: Sequence[Tensor | int | None],
     *,
-    cuts: list[int] | None = None,
+    shares: list[list[tuple[int, int]]] | None = None,
     sums: bool = False,
     own: Sequence[Sequence[int] | Tensor | None] = (),
     spare: int = 0,
@@ -431,7 +431,7 @@ def _run(
         rows: How many there are.
         dim: How many numbers each has.
         arguments: Of the function, after those that say which rows.
-        cuts: At which rows parts begin and end; by default they are as long as each other.
+        shares: Ranges of the rows of each part; by default one each, as long as each other.
         sums: Whether the function adds up in two rows of double precision.
         own: What all parts add to, or shapes of what each has for itself; None for a null pointer.
         spare: Rows that each part needs for itself.
@@ -439,9 +439,11 @@ def _run(
     Returns:
         ``(2, dim)`` if there are sums, and what else was added up, of all parts.
     """
-    parts = number_of_parts(rows * dim, rows) if cuts is None else len(cuts) - 1
-    cuts = cuts or [rows * part // parts for part in range(parts + 1)]
-    out = torch.empty((parts if sums else 0, 2, dim), dtype=torch.float64)
+    if shares is None:
+        parts = number_of_parts(rows * dim, rows)
+        shares = [[(rows * part // parts, rows * (part + 1) // parts)] for part in range(parts)]
+    parts = len(shares)
+    out = torch.zeros((parts if sums else 0, 2, dim), dtype=torch.float64)
     # whatever torch makes by default: programs in the same process may have chosen double precision
     added = [
         x if x is None or isinstance(x, Tensor) else torch.zeros((parts, *x), dtype=torch.float32)
@@ -455,13 +457,15 @@ def _run(
         (0, 0) if x is None else (x.data_ptr(), 0 if id(x) in shared else x.stride(0) * x.element_size())
         for x in mine
     ]
-    every = array("q")
-    for part in range(parts):
-        pointers = [first + part * step for first, step in each]
-        every.extend((dim, *cuts[part : part + 2], *given, *pointers))
-        every.extend([0] * (MOST * (part + 1) - len(every)))
+    every, first = array("q"), array("q", [0])
+    for part, ranges in enumerate(shares):
+        pointers = [begin + part * step for begin, step in each]
+        unused = [0] * (MOST - 3 - len(given) - len(pointers))
+        for ends in ranges:
+            every.extend((dim, *ends, *given, *pointers, *unused))
+        first.append(first[-1] + len(ranges))
     function, in_parts = _function(name, dim)
-    in_parts(function, parts, threads() if parts > 1 else 1, every.buffer_info()[0])
+    in_parts(function, parts, threads() if parts > 1 else 1, first.buffer_info()[0], every.buffer_info()[0])
     found = [*([out] if sums else []), *(x for x in added if x is not None)]
     return [x if id(x) in shared else x[0] if parts == 1 else x.sum(0) for x in found]
 
@@ -470,7 +474,7 @@ def _run(
 def _function(name: str, dim: int) -> tuple[int, Callable[..., None]]:
     """Return the address of a function in C, compiled for the width if it is a usual one, and its caller."""
     library: Any = (compiled(SOURCE, f"-DDIM={dim}") if dim % _panel() == 0 else None) or compiled(SOURCE)
-    library.in_parts.argtypes, library.in_parts.restype = [c_int64] * 4, None
+    library.in_parts.argtypes, library.in_parts.restype = [c_int64] * 5, None
     return cast(getattr(library, name), c_void_p).value or 0, library.in_parts
 
 

@@ -1,10 +1,16 @@
 """Numbers as smooth one-hot vectors."""
 
+import math
+from typing import Final
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tlzoo.errors import UserError
+
+FAR: Final = 2e-9  # of a Gaussian that is 1 at its centre
 
 
 class Gaussians(nn.Module):
@@ -12,6 +18,8 @@ class Gaussians(nn.Module):
 
     .. math::
         e_k(x) = \exp\big(-\gamma (x - c_k)^2\big)
+
+    Where it is less than 2e-9 it is zero.
 
     Args:
         low: First centre, in the unit of x.
@@ -34,6 +42,8 @@ class Gaussians(nn.Module):
 
     def forward(self, x: Float[Tensor, " rows"]) -> Float[Tensor, "rows basis"]:
         """Expand; the result has the precision of x, also under autocast."""
-        # far from its centre a Gaussian is 4e-18, less than the rounding of 1: were it smaller, its products
-        # with derivatives would be subnormal numbers, for which some processors take a hundred times as long
-        return (x[:, None] - self.centres).square_().mul_(-self.gamma).clamp_(min=-40.0).exp_()
+        # less than FAR is lost when rows are summed, and is zero: else products with derivatives, and the
+        # squares of those in AdamW, would be subnormal numbers, for which some processors take a hundred
+        # times as long
+        exponent = (x[:, None] - self.centres).square_().mul_(-self.gamma)
+        return F.threshold(exponent, math.log(FAR), -math.inf).exp_()

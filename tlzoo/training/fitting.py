@@ -167,6 +167,7 @@ def fit_together(
     *,
     data: Sequence[CrystalDataModule],
     told: Callable[[int], None] | None = None,
+    drawn: bool = True,
 ) -> list[DivergedError | None]:
     """Train as :func:`fit` does, quietly, each into its run directory; those of one shape as one.
 
@@ -176,6 +177,7 @@ def fit_together(
         trainings: Of one shape (:func:`tlzoo.training.bundle.alike`), or one that goes alone.
         data: For each the data module of a configuration with the same section ``data``.
         told: Called after each epoch of each with its number.
+        drawn: Whether to draw pictures; measuring the test part draws them, too.
 
     Returns:
         What each diverged with, None if it did not.
@@ -185,13 +187,13 @@ def fit_together(
     """
     tell = [partial(told, i) if told is not None else None for i in range(len(trainings))]
     with calm(quiet=True):
-        members = _bundled(trainings, data, tell) if len(trainings) > 1 else None
+        members = _bundled(trainings, data, tell, drawn=drawn) if len(trainings) > 1 else None
         if members is not None:
             return [member.diverged for member in members]
         found: list[DivergedError | None] = []
         for each, known, tell_each in zip(trainings, data, tell, strict=True):
             try:
-                _trained(each.config, known, quiet=True, told=tell_each, unnamed=False)
+                _trained(each.config, known, quiet=True, told=tell_each, unnamed=False, drawn=drawn)
             except DivergedError as error:
                 found.append(error)
             else:
@@ -203,6 +205,8 @@ def _bundled(
     trainings: Sequence[Planned],
     data: Sequence[CrystalDataModule],
     told: Sequence[Callable[[], None] | None],
+    *,
+    drawn: bool,
 ) -> list[Member] | None:
     """Train as one; None if there was no memory for it. What is finished of each goes on alone."""
     runs = [each.config.run for each in trainings]
@@ -234,7 +238,7 @@ def _bundled(
             return None
         for run, each, member, history in zip(runs, trainings, members, histories, strict=True):
             if member.diverged is None:
-                _finished(run, each.experiment, trainer, history)
+                _finished(run, each.experiment, trainer, history, drawn=drawn)
     return members
 
 
@@ -248,7 +252,13 @@ def _member(training: Planned, data: CrystalDataModule, history: History) -> Mem
 
 
 def _finished(
-    run: Run, experiment: Experiment, trainer: pl.Trainer, history: History, *, mapped: bool = False
+    run: Run,
+    experiment: Experiment,
+    trainer: pl.Trainer,
+    history: History,
+    *,
+    drawn: bool,
+    mapped: bool = False,
 ) -> None:
     """Measure what was kept, and export it; draw its crystals, too, if they are to be mapped."""
     if not run.best.exists() and trainer.global_step == 0:
@@ -257,7 +267,7 @@ def _finished(
             "no step"
         )
     load_weights(experiment.task, run.best)
-    evaluate(run, experiment, trainer, "train", "val")
+    evaluate(run, experiment, trainer, "train", "val", drawn=drawn)
     if distributed.rank() == 0:
         run.close(history.seconds)
         run.export(experiment.task, experiment.data)
@@ -272,6 +282,7 @@ def _trained(
     quiet: bool,
     told: Callable[[], None] | None,
     unnamed: bool,
+    drawn: bool = True,
 ) -> Run:
     values, run = config.values, config.run
     run.check()
@@ -307,7 +318,7 @@ def _trained(
         except (KeyboardInterrupt, SystemExit) as stop:
             raise UserError(stopped(run)) from stop
         if not values.trainer.fast_dev_run:
-            _finished(run, experiment, trainer, history, mapped=not quiet)
+            _finished(run, experiment, trainer, history, drawn=drawn, mapped=not quiet)
             if distributed.rank() == 0:
                 log_results(found, run)
     return run
@@ -383,10 +394,10 @@ def started(
     return trainer
 
 
-def evaluate(run: Run, experiment: Experiment, trainer: pl.Trainer, *parts: str) -> None:
+def evaluate(run: Run, experiment: Experiment, trainer: pl.Trainer, *parts: str, drawn: bool = True) -> None:
     """Predict parts of the split, where the trainer would: its own loop would only do the same before."""
     experiment.task.to(trainer.strategy.root_device)
-    run.evaluate(experiment.task, experiment.data, parts)
+    run.evaluate(experiment.task, experiment.data, parts, drawn=drawn)
     experiment.task.cpu()
 
 

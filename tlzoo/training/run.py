@@ -281,8 +281,10 @@ class Run:
         alike = all(_same(one.state_dict(), other.state_dict()) for one, other in pairs)
         return domain if alike and domain.keys is not None else None
 
-    def evaluate(self, task: Task, data: CrystalDataModule, parts: Sequence[str]) -> dict[str, Any]:
-        """Predict parts of the split in fp32 and bring all files of results up to date.
+    def evaluate(
+        self, task: Task, data: CrystalDataModule, parts: Sequence[str], *, drawn: bool = True
+    ) -> dict[str, Any]:
+        """Predict parts of the split in fp32 and bring all files of results, ``drawn`` or not, up to date.
 
         Several processes predict a share each, and process 0 writes; all must call it.
 
@@ -312,7 +314,8 @@ class Run:
         if found := _intervals(task, data.targets, table):
             metrics["intervals"] = found
         self._write_metrics(metrics)
-        self.draw(task, table)
+        if drawn:
+            self.draw(task, table)
         return metrics
 
     def add_baselines(self, task: Task, data: CrystalDataModule) -> dict[str, Any]:

@@ -112,6 +112,22 @@ def test_the_seed_decides_the_forest(binaries):
     assert forests[0] == forests[1] != forests[2]
 
 
+def test_what_was_asked_last_is_not_computed_again(binaries, monkeypatch):
+    table, y, split = binaries
+    fitted, forest = [], module.random_forest
+    monkeypatch.setattr(
+        module, "random_forest", lambda *given, **more: fitted.append(1) or forest(*given, **more)
+    )
+    first = baselines(table, y, split)
+    assert baselines(table, y.copy(), split) == first
+    assert len(fitted) == 1
+    y[0] += 1.0
+    assert baselines(table, y, split) != first
+    other = Split(split.train, split.test, split.val)
+    assert baselines(table, y, other)["mean"]["val"] == baselines(table, y, split)["mean"]["test"]
+    assert len(fitted) == 4
+
+
 def test_unknown_targets_and_empty_parts_are_passed_over(binaries):
     table, y, split = binaries
     y[:10] = np.nan

@@ -31,6 +31,22 @@ def test_parts_begin_where_no_edge_leads_across():
     assert edges.parts(1) == ([0, 6], True)
     assert edges.parts(2) == ([0, 3, 6], True)
     assert edges.parts(4) == ([0, 2, 3, 5, 6], False)
+    assert edges.shares(2) == ([[(0, 3)], [(3, 6)]], True)
+    assert edges.shares(4) == ([[(0, 2)], [(2, 3)], [(3, 5)], [(5, 6)]], False)
+
+
+@pytest.mark.parametrize(
+    ("edges_of_crystals", "shares"),
+    [
+        ([1, 6, 1, 4], [[(1, 2)], [(0, 1), (2, 4)]]),  # [7, 5] in order, [6, 6] dealt
+        ([3, 6, 3], [[(1, 2)], [(0, 1), (2, 3)]]),  # no border near the middle
+    ],
+)
+def test_crystals_of_different_size_are_dealt_to_threads(edges_of_crystals, shares):
+    """Crystals of one node each."""
+    node = torch.arange(len(edges_of_crystals)).repeat_interleave(torch.tensor(edges_of_crystals))
+    edges = Edges.of(node.expand(2, -1), torch.ones(len(node)), torch.ones(len(edges_of_crystals)))
+    assert edges.shares(2) == (shares, True)
 
 
 def random(*shape, seed=0):

@@ -23,10 +23,10 @@ def random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def several_crystals():
-    """Edges that are within one of ten groups of nodes."""
+def several_crystals(growth=1):
+    """Edges that are within one of ten groups of nodes, the first of which have more."""
     index = torch.randint(4, (2, EDGES), generator=torch.Generator().manual_seed(1))
-    index += 4 * (torch.arange(EDGES) * 10 // EDGES)
+    index += 4 * (10 * (torch.arange(EDGES) / EDGES) ** growth).long()
     index = index[:, index[1].argsort(stable=True)]
     return Edges.of(index, torch.ones(EDGES), torch.ones(NODES))
 
@@ -169,11 +169,13 @@ def derivatives(edges, dim=32):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("edges", [graph(), several_crystals()], ids=["one crystal", "ten"])
+@pytest.mark.parametrize(
+    "edges", [graph(), several_crystals(), several_crystals(growth=2)], ids=["one crystal", "ten", "unequal"]
+)
 def test_threads_find_the_same_each_time(with_and_without, monkeypatch, edges, threads):
     monkeypatch.setattr(passes, "FEWEST", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert edges.parts(threads)[1] == (threads == 1 or len(edges.borders) > 9)
+    assert edges.shares(threads)[1] == (threads == 1 or len(edges.borders) > 9)
     first, theirs = with_and_without(lambda: derivatives(edges))
     assert all(map(torch.equal, first, derivatives(edges)))
     torch.testing.assert_close(first, theirs, rtol=1e-3, atol=1e-3)

@@ -29,7 +29,17 @@ def test_gaussians_refuse_nonsense(wrong):
         Gaussians(**{"low": 0.0, "high": 8.0, "size": 4, "gamma": 1.0, **wrong})
 
 
-def test_gaussians_times_gradients_are_not_subnormal():
-    values = Gaussians(low=0.0, high=8.0, size=41, gamma=25.0)(torch.linspace(0.0, 8.0, 1000))
-    assert values.min() * 1e-20 >= torch.finfo(torch.float32).tiny
-    assert values.min() < torch.finfo(torch.float32).eps ** 2
+def test_squares_of_gradients_are_not_subnormal():
+    basis, linear = Gaussians(low=0.0, high=8.0, size=41, gamma=25.0), torch.nn.Linear(41, 1)
+    values = basis(torch.linspace(0.0, 8.0, 1000))
+    (linear(values).sum() * 1e-9).backward()
+    for found in (values, linear.weight.grad.square()):
+        assert not ((found > 0) & (found < torch.finfo(torch.float32).tiny)).any()
+    assert values[values > 0].min() < torch.finfo(torch.float32).eps
+
+
+def test_gaussians_have_derivatives_near_and_far():
+    x = torch.tensor([0.0, 2.13, 30.0], dtype=torch.float64, requires_grad=True)
+    basis = Gaussians(low=0.0, high=8.0, size=9, gamma=1.0).double()
+    assert torch.autograd.gradcheck(basis, (x,))
+    assert (basis(x)[2] == 0).all()

@@ -105,7 +105,8 @@ def fit(
 
     def work(numbers: list[int], tell: Callable[[int], None]) -> None:
         some = [plans[i] for i in numbers]
-        fitting.fit_together(some, data=[data] * len(some), told=lambda i: tell(numbers[i]))
+        # what is chosen is drawn when it is tested
+        fitting.fit_together(some, data=[data] * len(some), told=lambda i: tell(numbers[i]), drawn=False)
 
     pieces = [partial(work, numbers) for numbers in found]
     for number, _ in children.each(pieces, jobs, lambda _, training: told(training)):

@@ -21,7 +21,7 @@ from tlzoo.crystals import with_unit
 from tlzoo.data.module import CrystalDataModule
 from tlzoo.data.sources.labels import are_classes
 from tlzoo.errors import UserError, no_such
-from tlzoo.evaluation.baselines import classifications, composition_features, regressions
+from tlzoo.evaluation.baselines import predictions
 from tlzoo.machine import argument_types, latest
 from tlzoo.machine.files import write_table, write_text
 from tlzoo.machine.lock import held
@@ -481,17 +481,13 @@ class Comparison:
 
     def _baselines(self) -> dict[str, Values]:
         """Errors of the trivial baselines on the test part, ``(1, crystals)`` each."""
-        train, test = self.data.split.train, self.data.split.test
-        used = np.concatenate([train, test])
-        target = self._labels(used)
-        features = composition_features(self.data.crystals.select(used))
-        known, rows = np.split(np.arange(len(used)), [len(train)])
-        if self.plan.classes:
-            found = classifications(features, target, known, rows)
-            predicted = {name: probability[:, 1] for name, probability in found.items()}
-        else:
-            predicted = regressions(features, target, known, rows)
-        return {name: (values - target[rows])[None] for name, values in predicted.items()}
+        test, classes = self.data.split.test, self.plan.classes
+        target = self._labels(np.arange(len(self.data.crystals)))
+        found = predictions(self.data.crystals, target, self.data.split.parts, classification=classes)
+        return {
+            name: ((said["test"][:, 1] if classes else said["test"]) - target[test])[None]
+            for name, said in found.items()
+        }
 
 
 def _tell_of_kin(starts: Mapping[str, Loaded], unit: str, say: Callable[[str], None]) -> None:
