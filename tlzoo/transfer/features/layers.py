@@ -16,7 +16,7 @@ from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.physics_options import PhysicsOptions, is_physics
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
-from tlzoo.model.activations import EMBEDDING, STATES, check_layers, widths
+from tlzoo.model.activations import EMBEDDING, STATES, check_layers
 from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model, load
 from tlzoo.physics.computed import fill
@@ -85,16 +85,20 @@ class Source(ABC):
         return activations({"": (self, layers)}, crystals)[""]
 
     def check(self, layer: str) -> None:
-        """Refuse a layer that is not there.
+        """Refuse a layer that is not there; of several side by side, ``A+B``, each must be.
 
         Raises:
             UserError: Names those there are.
         """
-        check_layers([layer], dict.fromkeys(self.layers, 0))
+        check_layers(self.apart(layer), dict.fromkeys(self.layers, 0))
+
+    def apart(self, layer: str) -> list[str]:
+        """Return the layers that stand side by side; networks have such."""
+        return [layer]
 
 
 class Network(Source):
-    """The layers of a trained model."""
+    """The layers of a trained model; ``A+B`` are two of them side by side."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -107,7 +111,15 @@ class Network(Source):
 
     def columns(self, layer: str) -> list[str]:
         """Name them ``LAYER.0``, ``LAYER.1`` …."""
-        return [f"{layer}.{i}" for i in range(widths(self.model.backbone, self.model.head)[layer])]
+        return [f"{name}.{i}" for name in self.apart(layer) for i in range(self.model.widths[name])]
+
+    def apart(self, layer: str) -> list[str]:
+        """Return the layers of ``A+B``."""
+        return layer.split("+")
+
+    def sizes(self, layer: str) -> list[int]:
+        """Return those of the layers that stand side by side."""
+        return [self.model.widths[name] for name in self.apart(layer)]
 
     def needs(self, layers: Sequence[str] = ()) -> list[Options]:  # noqa: ARG002 (the same for all)
         """Return what the backbone reads."""
@@ -115,7 +127,10 @@ class Network(Source):
 
     def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return what the layers say of each crystal."""
-        return self.model.read(stores, layers)
+        found = self.model.read(stores, [name for layer in layers for name in self.apart(layer)])
+        return {
+            layer: np.concatenate([found[name] for name in self.apart(layer)], axis=1) for layer in layers
+        }
 
 
 class Descriptors(Source):
@@ -245,6 +260,10 @@ class Joined(Source):
         """Those that all models have; the embedding is one."""
         return self._layers
 
+    def apart(self, layer: str) -> list[str]:
+        """Return the layers of ``A+B``."""
+        return layer.split("+")
+
     def columns(self, layer: str) -> list[str]:
         """Name them by part and name there."""
         return [
@@ -294,7 +313,9 @@ class Joined(Source):
 
     @staticmethod
     def _of(part: Source, layer: str) -> str:
-        return layer if isinstance(part, Network) and layer != STATES else part.default
+        if not isinstance(part, Network):
+            return part.default
+        return "+".join(part.default if name == STATES else name for name in layer.split("+"))
 
 
 def activations(
