@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--target")
     parser.add_argument("--from", dest="features", default="descriptors")
-    parser.add_argument("--layer", help="of the models, or A+B; states by default, if they have it")
+    parser.add_argument("--layer", help="of the models, or A+B; states+teacher by default, if they have it")
     parser.add_argument("--labels", nargs="+", default=["100", "800"])
     parser.add_argument("--trials", nargs="+", default=[], help="some of the five")
     parser.add_argument("--folds", action="store_true", help="the five folds of Matbench instead of trials")

@@ -71,15 +71,14 @@ def activations(
         embedding = backbone(batch)
         raw = head(embedding) if any(name.startswith("head.") for name in layers) else None
     whole = {EMBEDDING: embedding, OUTPUT: raw}
-    crystals = batch[keys.BATCH], batch[keys.ATOM_COUNT], batch[keys.NUM_CRYSTALS]
     parts = []
     for name in layers:
         if name == STATES:
-            parts += [statistics(_plain(seen[each]), *crystals) for each in states]
+            parts += [_statistics(_plain(seen[each]), batch) for each in states]
         elif name == TEACHER:
             assert teacher is not None
             said = teacher(torch.cat([_plain(seen[each]) for each in states], dim=1))
-            parts.append(statistics(said, *crystals))
+            parts.append(_statistics(said, batch))
         else:
             values = [whole[name]] if name in whole else [seen[each] for each in modules[name]]
             joined = torch.cat([_plain(each) for each in values], dim=1)
@@ -99,6 +98,10 @@ def _modules(name: str, named: Mapping[str, Layer], head: Head) -> Iterator[nn.M
 
 def _plain(x: Tensor) -> Tensor:
     return x.detach().float()
+
+
+def _statistics(x: Tensor, batch: Batch) -> Tensor:
+    return statistics(x, batch[keys.BATCH], batch[keys.ATOM_COUNT], batch[keys.NUM_CRYSTALS])
 
 
 def _per_crystal(x: Tensor, layer: Layer | None, batch: Batch) -> Tensor:

@@ -221,7 +221,8 @@ class Model(Answerer):
         The default layer is the embedding, which the backbone passes on to the head. For layers of atoms or
         bonds (:attr:`layers`), the mean over the crystal is returned. For a regression on few crystals,
         ``states`` is usually the best choice: mean, standard deviation and maximum over the atoms, of every
-        layer of atoms.
+        layer of atoms; or, of a network that a potential has taught, ``teacher``: the same of what it says
+        of the potential's numbers.
 
         Raises:
             UserError: There is no such layer; the message lists those there are.

@@ -251,7 +251,7 @@ class TestPublished:
         turned = [Structure(Lattice(s.lattice.matrix @ turn.T), s.species, s.frac_coords) for s in some]
         reversed_ = [Structure.from_sites(s.sites[::-1]) for s in some]
         wanted = model.embed(some, layer="teacher")
-        assert np.ptp(wanted, axis=0).min() > 0
+        assert np.median(np.ptp(wanted, axis=0)) > 0.1
         for other in (turned, reversed_, [s * (2, 1, 1) for s in some]):
             found = model.embed(other, layer="teacher")
             np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
