@@ -187,7 +187,8 @@ def _principal(covariance: Tensor) -> Tensor:
     vectors = vectors.flip(1)[:, : min(KEPT, there)]
     # the sign of an eigenvector is the library's choice: the largest part is positive
     largest = vectors.abs().argmax(dim=0)
-    return vectors * vectors[largest, torch.arange(len(largest))].sign()
+    signed: Tensor = vectors * vectors[largest, torch.arange(len(largest))].sign()
+    return signed
 
 
 def _in_steps(name: str, values: Tensor) -> dict[str, Tensor]:
