@@ -1,5 +1,5 @@
 # Verbs of the project. Each sets up what it needs: Python 3.11 or later and make are enough.
-.PHONY: setup quickstart checkpoints test test-docs test-slow test-lowest test-python docs lint bench clean
+.PHONY: setup quickstart checkpoints teacher-maps test test-docs test-slow test-lowest test-python docs lint bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -68,6 +68,11 @@ pretrain-momentnet-u2: runs/answers.parquet | runs/teacher/table.json
 
 runs/answers.parquet: | setup
 	$(BIN)/tlzoo predict momentnet-u pretraining -o $@
+
+# What checkpoints that were taught say of the teacher's numbers, beside their weights, which stay as they are.
+teacher-maps: setup runs/teacher/table.json
+	$(BIN)/python -m maintenance.teacher_maps
+	$(BIN)/python -m maintenance.checkpoints
 
 runs/teaching-everything.parquet: | runs/teaching.parquet
 	$(BIN)/python -m maintenance.teaching --everything -o $@

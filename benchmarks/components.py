@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 
 from benchmarks.small_data import off, parts, summary
 from tlzoo.crystals import Crystals
-from tlzoo.data.atom_table import WHITENING, AtomTable
+from tlzoo.data.atom_table import AtomTable
 from tlzoo.transfer.features import estimators
-from tlzoo.transfer.features.whitening import Whitening
 
 Floats = NDArray[np.float64]
 # Of the crystals that both have read, one in so many is enough for a map of some hundred numbers.
@@ -48,9 +47,8 @@ def by_id(table: AtomTable, every: int = 1) -> dict[str, Floats]:
 
 def back(table: AtomTable, components: int) -> Floats:
     """Return what makes the first components the potential's own numbers, ``(components, numbers)``."""
-    how = Whitening.load(table.folder / WHITENING)
-    kept = how.components * how.variances[: how.components.shape[1]]
-    return kept[:, :components].T.astype(np.float64)
+    assert table.whitening is not None
+    return table.whitening.back[:components].astype(np.float64)
 
 
 def mapped(student: AtomTable, teacher: AtomTable) -> Callable[[Floats], Floats]:

@@ -113,7 +113,8 @@ def read(crystals: Crystals, target: str, features: str, layer: str | None, rows
     bases = dict(near(of, layer, x, crystals.units[target]))
     took = time.perf_counter() - start
     print(
-        f"{x.shape[1]} features of {len(rows)} crystals in {took:.0f} s; bases: {', '.join(bases) or 'none'}"
+        f"{x.shape[1]} features of {len(rows)} crystals in {took:.1f} s, {len(rows) / took:.0f} a second; "
+        f"bases: {', '.join(bases) or 'none'}"
     )
     return Problem(place, x, crystals.columns[target][rows].astype(np.float64), bases, of.sizes(layer))
 
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--target")
     parser.add_argument("--from", dest="features", default="descriptors")
-    parser.add_argument("--layer", help="of the models; states by default, if they have it")
+    parser.add_argument("--layer", help="of the models, or A+B; states+teacher by default, if they have it")
     parser.add_argument("--labels", nargs="+", default=["100", "800"])
     parser.add_argument("--trials", nargs="+", default=[], help="some of the five")
     parser.add_argument("--folds", action="store_true", help="the five folds of Matbench instead of trials")

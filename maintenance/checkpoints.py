@@ -43,7 +43,9 @@ INTRODUCTION: Final = """\
 Trained networks, each as `<name>.safetensors` (weights) and `<name>.json` (card: architecture and graph,
 data, recipe, errors, golden predictions, licence, SHA-256). `<name>.domain.safetensors` and
 `pretraining.structures.safetensors` tell crystals that a network has learned from, and those like them, from
-others; `python -m maintenance.domains` lets networks share the latter. `tlzoo zoo list` names the networks,
+others; `python -m maintenance.domains` lets networks share the latter. `<name>.teacher.safetensors` is what a
+network that was taught says of its teacher's numbers, the layer `teacher`
+(`python -m maintenance.teacher_maps`). `tlzoo zoo list` names the networks,
 `tlzoo zoo info` shows a card, `tlzoo zoo verify` checks them. The weights of potentials come from packages;
 their cards are written by `python -m maintenance.potentials`.
 [Choose and use a checkpoint](../docs/how-to/checkpoints.md) says how they are used. This file is written by

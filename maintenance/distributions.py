@@ -29,7 +29,8 @@ def wanted(root: Path) -> set[str]:
     }
     for path in (root / "checkpoints").glob("*.json"):
         card = Card.read(path)
-        beside = [one.file for one in (card.domain, card.structures) if one] if not card.package else []
+        known = (card.domain, card.structures, card.teacher_map, card.teacher_numbers)
+        beside = [one.file for one in known if one] if not card.package else []
         weights = [] if card.package else [f"{card.name}.safetensors", *beside]
         found |= {f"checkpoints/{name}" for name in (path.name, *(weights if card.bytes <= PULLED else []))}
     return found

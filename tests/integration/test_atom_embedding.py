@@ -12,10 +12,10 @@ from tlzoo.cards.card import Card
 from tlzoo.crystals import Crystals
 from tlzoo.data import atom_table, named
 from tlzoo.data.atom_table import AtomTable
+from tlzoo.data.whitening import Whitening
 from tlzoo.descriptors.stores import kind
 from tlzoo.model.trained import load
 from tlzoo.screen import atom_embedding
-from tlzoo.transfer.features.whitening import Whitening
 
 COUNT = 40
 

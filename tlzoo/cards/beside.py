@@ -1,4 +1,7 @@
-"""Further files of a model, beside its weights and card: what is known of the crystals it learned from."""
+"""Further files of a model, beside its weights and card: what is known of what it learned from.
+
+``NAME.domain.safetensors`` tells of crystals, ``NAME.teacher.safetensors`` of a teacher's numbers.
+"""
 
 import hashlib
 import json
@@ -15,7 +18,12 @@ from tlzoo.errors import UserError
 # Fields of a card that name such a file.
 DOMAIN: Final = "domain"
 KEYS: Final = "structures"
+TEACHER_MAP: Final = "teacher_map"
+TEACHER_NUMBERS: Final = "teacher_numbers"
+TAUGHT: Final = (TEACHER_MAP, TEACHER_NUMBERS)
+FIELDS: Final = (DOMAIN, KEYS, *TAUGHT)
 ENDING: Final = ".domain.safetensors"
+TEACHER_ENDING: Final = ".teacher.safetensors"
 
 # No folder, and nothing that a shell or a file system takes for something else.
 FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
@@ -59,6 +67,13 @@ class Beside(Record, frozen=True, kw_only=True):
         """Return what a card says of it."""
         return {"file": self.file, "sha256": self.sha256, "bytes": self.bytes}
 
+    @property
+    def lost(self) -> str:
+        """Say what a model does not have without it."""
+        if self.file.endswith(TEACHER_ENDING):
+            return "there is no layer teacher"
+        return "nothing is known of the crystals that the model has learned from"
+
     def read(self, path: Path) -> Content:
         """Return the content of the file.
 
@@ -82,8 +97,7 @@ class Beside(Record, frozen=True, kw_only=True):
         if found != self.sha256:
             raise UserError(
                 f"{where} is not the file that the card describes: SHA-256 {found[:12]}…, wanted "
-                f"{self.sha256[:12]}…; fetch it again, or delete it: then nothing is known of the crystals "
-                "that the model has learned from"
+                f"{self.sha256[:12]}…; fetch it again, or delete it: then {self.lost}"
             )
 
 
@@ -93,7 +107,7 @@ def named_by(card: Mapping[str, Any]) -> list[Beside]:
     Raises:
         UserError: A field says something else.
     """
-    return [Beside.of(card[name]) for name in (DOMAIN, KEYS) if card.get(name)]
+    return [Beside.of(card[name]) for name in FIELDS if card.get(name)]
 
 
 def files(weights: Path) -> list[Path]:

@@ -284,7 +284,7 @@ def _save_beside(one: Beside, where: S, read: Callable[[S], bytes], path: Path) 
         found = read(where)
         one.check(found, where)
     except UserError as error:
-        logger.warning("%s; so predictions are not told from those for crystals unlike its own", error)
+        logger.warning("%s; so %s", error, one.lost)
     else:
         path.write_bytes(found)
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlzoo.crystals import Crystals
+from tlzoo.data.whitening import Whitening
 from tlzoo.errors import UserError, first_line
 from tlzoo.machine.files import whole, write_text
 
@@ -131,25 +132,29 @@ class AtomTable:
                 raise UserError(_damaged(self.folder, ValueError(f"wrong checksum of {name}")))
             yield shard
 
+    @cached_property
+    def whitening(self) -> Whitening | None:
+        """How the numbers were made of the model's; None where they are the model's own.
+
+        Raises:
+            UserError: The file that says so is damaged.
+        """
+        path = self.folder / WHITENING
+        if not path.is_file():
+            return None
+        found = Whitening.load(path)
+        if found.components.shape[1] != self.dim or not (found.variances[: self.dim] > 0).all():
+            raise UserError(_damaged(self.folder, ValueError(f"{WHITENING} does not fit its shards")))
+        return found
+
     def variances(self) -> NDArray[np.float32]:
         """Return what variance each number had before whitening, 1 where nothing was whitened, ``(dim,)``.
 
         Raises:
             UserError: The file that says so is damaged.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        path = self.folder / WHITENING
-        if not path.is_file():
-            return np.ones(self.dim, dtype=np.float32)
-        try:
-            found: NDArray[np.float32] = load_file(path)["variances"]
-        except (OSError, ValueError, LookupError, SafetensorError) as error:
-            raise UserError(_damaged(self.folder, error)) from error
-        if len(found) < self.dim or not (found[: self.dim] > 0).all():
-            raise UserError(_damaged(self.folder, ValueError(f"{WHITENING} lacks variances")))
-        return found[: self.dim]
+        how = self.whitening
+        return np.ones(self.dim, dtype=np.float32) if how is None else how.variances[: self.dim]
 
     def _read(self, name: str, columns: list[str]) -> Any:  # noqa: ANN401 (pyarrow has no types)
         import pyarrow.parquet as pq

@@ -329,6 +329,11 @@ class CrystalDataModule(pl.LightningDataModule):
             raise UserError("the split has no test part; choose a splitter with test > 0")
         return self.part_dataloader("test")
 
+    def taught_batches(self, most: int) -> DataLoader[Batch]:
+        """Batches of at most so many training crystals, drawn at random, with what the teacher says."""
+        rows = np.sort(np.random.default_rng(0).permutation(self.split.train)[:most])
+        return self._loader().batches(rows, self.table.labels(rows), whole=True, atoms=self._taught())
+
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Batches of all crystals of the table, in its order; labels are NaN where unknown."""
         rows = np.arange(len(self.crystals))

@@ -1,15 +1,17 @@
 """What the layers of a model say of crystals: one vector per crystal and layer.
 
 The layers are those a backbone names (:meth:`tlzoo.backbones.backbone.Backbone.layers`), then ``states``, if
-it has layers of atoms, ``embedding``, what the backbone gives to the head, ``head.hidden.0`` …, and
-``head.out``, what the head says before it is brought into units. Of a layer of atoms or bonds the mean over
-the cell is taken, in which each atom and each bond counts once, whatever pooling the model was trained with;
-``states`` are mean, standard deviation and maximum of each layer of atoms, side by side.
+it has layers of atoms, ``teacher``, if it has learned from one (:mod:`tlzoo.model.teacher_map`),
+``embedding``, what the backbone gives to the head, ``head.hidden.0`` …, and ``head.out``, what the head says
+before it is brought into units. Of a layer of atoms or bonds the mean over the cell is taken, in which each
+atom and each bond counts once, whatever pooling the model was trained with; ``states`` are mean, standard
+deviation and maximum of each layer of atoms, side by side, and ``teacher`` those of what the model says of
+the teacher's numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any, Final
+from itertools import chain
+from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -20,23 +22,27 @@ from tlzoo.errors import UserError, no_such
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.heads.head import Head
+from tlzoo.model.teacher_map import TeacherMap
 from tlzoo.nn.edges import pointers
+from tlzoo.nn.outputs import outputs
 from tlzoo.nn.pooling import statistics
 from tlzoo.nn.segment import segment_sum
 
 EMBEDDING: Final = "embedding"
 STATES: Final = "states"
+TEACHER: Final = "teacher"
 OUTPUT: Final = "head.out"
 
 
-def widths(backbone: Backbone, head: Head) -> dict[str, int]:
+def widths(backbone: Backbone, head: Head, teacher: TeacherMap | None = None) -> dict[str, int]:
     """Return the layers of a model from input to output, with the length of their vectors."""
     own = {name: layer.dim for name, layer in backbone.layers().items()}
-    wide = 3 * sum(layer.dim for layer in backbone.state_layers().values())
-    states = {STATES: wide} if wide else {}
+    wide = sum(layer.dim for layer in backbone.state_layers().values())
+    pooled = {STATES: wide, TEACHER: teacher.dim if teacher else 0}
+    statistical = {name: 3 * width for name, width in pooled.items() if width}
     towers = len(head.trunks)
     hidden = {f"head.hidden.{i}": towers * width for i, width in enumerate(head.hidden)}
-    return {**own, **states, EMBEDDING: backbone.out_dim, **hidden, OUTPUT: towers * head.tower_out}
+    return {**own, **statistical, EMBEDDING: backbone.out_dim, **hidden, OUTPUT: towers * head.tower_out}
 
 
 def check_layers(layers: Sequence[str], there: Mapping[str, int]) -> None:
@@ -50,31 +56,33 @@ def check_layers(layers: Sequence[str], there: Mapping[str, int]) -> None:
 
 
 def activations(
-    backbone: Backbone, head: Head, batch: Batch, layers: Sequence[str]
+    backbone: Backbone,
+    head: Head,
+    batch: Batch,
+    layers: Sequence[str],
+    teacher: TeacherMap | None = None,
 ) -> Float[Tensor, "crystals width"]:
     """Return the activations of layers for the crystals of a batch, side by side; all in eval mode."""
     named = backbone.layers()
-    states = backbone.state_layers() if STATES in layers else {}
-    seen: dict[str, list[Tensor]] = {name: [] for name in (*layers, *states)}
-    with ExitStack() as hooks:
-        for name, kept in seen.items():
-            for module in _modules(name, named, head):
-                hook = module.register_forward_hook(lambda _, __, out, kept=kept: _keep(out, kept))
-                hooks.callback(hook.remove)
+    modules = {name: list(_modules(name, named, head)) for name in layers}
+    atoms = {STATES, TEACHER}.intersection(layers)
+    states = [layer.module for layer in backbone.state_layers().values()] if atoms else []
+    with outputs({*chain(*modules.values()), *states}) as seen:
         embedding = backbone(batch)
-        if any(name.startswith("head.") for name in layers):
-            raw = head(embedding)
-    if EMBEDDING in seen:
-        seen[EMBEDDING] = [embedding]
-    if OUTPUT in seen:
-        seen[OUTPUT] = [raw]
+        raw = head(embedding) if any(name.startswith("head.") for name in layers) else None
+    whole = {EMBEDDING: embedding, OUTPUT: raw}
     parts = []
     for name in layers:
         if name == STATES:
-            crystals = batch[keys.BATCH], batch[keys.ATOM_COUNT], batch[keys.NUM_CRYSTALS]
-            parts += [statistics(x, *crystals) for each in states for x in seen[each]]
+            parts += [_statistics(_plain(seen[each]), batch) for each in states]
+        elif name == TEACHER:
+            assert teacher is not None
+            said = teacher(torch.cat([_plain(seen[each]) for each in states], dim=1))
+            parts.append(_statistics(said, batch))
         else:
-            parts.append(_per_crystal(torch.cat(seen[name], dim=1), named.get(name), batch))
+            values = [whole[name]] if name in whole else [seen[each] for each in modules[name]]
+            joined = torch.cat([_plain(each) for each in values], dim=1)
+            parts.append(_per_crystal(joined, named.get(name), batch))
     return torch.cat(parts, dim=1)
 
 
@@ -88,8 +96,12 @@ def _modules(name: str, named: Mapping[str, Layer], head: Head) -> Iterator[nn.M
         yield from (trunk.get_submodule(str(last)) for trunk in head.trunks)
 
 
-def _keep(out: Any, seen: list[Tensor]) -> None:  # noqa: ANN401 (what a module returns)
-    seen.append((out[0] if isinstance(out, tuple) else out).detach().float())
+def _plain(x: Tensor) -> Tensor:
+    return x.detach().float()
+
+
+def _statistics(x: Tensor, batch: Batch) -> Tensor:
+    return statistics(x, batch[keys.BATCH], batch[keys.ATOM_COUNT], batch[keys.NUM_CRYSTALS])
 
 
 def _per_crystal(x: Tensor, layer: Layer | None, batch: Batch) -> Tensor:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import safetensors.torch
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tlzoo import plugins
 from tlzoo.backbones.backbone import Backbone
-from tlzoo.cards.beside import DOMAIN, ENDING, KEYS, Beside
+from tlzoo.cards.beside import DOMAIN, ENDING, FIELDS, TAUGHT, TEACHER_ENDING, TEACHER_MAP, Beside
 from tlzoo.cards.card import Base
 from tlzoo.cards.library import locate, locate_base, refuse_pickles
 from tlzoo.cards.schema import parse
@@ -33,12 +33,26 @@ from tlzoo.model.demand import ExcessError, bounded
 from tlzoo.model.description import build, describe, plain
 from tlzoo.model.difference import completed, reduced
 from tlzoo.model.domain import Domain
+from tlzoo.model.domain import read as read_domain
+from tlzoo.model.teacher_map import TeacherMap
+from tlzoo.model.teacher_map import read as read_map
 
-__all__ = ["FORMAT", "Loaded", "build", "check_storable", "describe", "load", "rounded", "save"]
+__all__ = [
+    "FORMAT",
+    "Loaded",
+    "build",
+    "check_storable",
+    "copy",
+    "describe",
+    "further",
+    "load",
+    "rounded",
+    "save",
+]
 
 FORMAT = 1
 # Names of the card that save() writes itself.
-RESERVED = ("format", "sha256", "bytes", "spec", "base", DOMAIN, KEYS)
+RESERVED = ("format", "sha256", "bytes", "spec", "base", *FIELDS)
 # What the header says too, beside the specification.
 PINNED = ("targets", "units")
 # One key: the order of several would differ from file to file.
@@ -66,6 +80,23 @@ class Loaded:
         return {key: value for key, value in self.card["spec"]["backbone"].items() if key != "package"}
 
 
+class Further(TypedDict):
+    """What is known of a model beside its weights; arguments of :func:`save`."""
+
+    domain: Domain | None
+    teacher_map: TeacherMap | None
+
+
+def further(weights: Path, card: Mapping[str, Any]) -> Further:
+    """Return what the files beside the weights of a model say, to be stored beside others of it.
+
+    Raises:
+        UserError: A file is not the one that the card pins.
+    """
+    domain = read_domain(weights, card)
+    return {"domain": domain if domain.measures else None, "teacher_map": read_map(weights, card)}
+
+
 def save(
     path: str | Path,
     backbone: Backbone,
@@ -73,15 +104,17 @@ def save(
     card: Mapping[str, Any],
     *,
     domain: Domain | None = None,
+    teacher_map: TeacherMap | None = None,
     base: str = "",
     half: bool = False,
 ) -> None:
     """Write a model as ``<path>.safetensors`` and ``<path>.json``; each is complete or what it was before.
 
     The path has either suffix or none, the head is bound to the backbone. The card is anything JSON can
-    hold; numbers that are not finite become null. What is known of the training crystals, ``domain``, goes
-    into a file beside them, which the card names. With the name of a model, ``base``, the weights are stored
-    as their difference to it. With ``half`` matrices are stored in 16 bits, as :func:`rounded` leaves them.
+    hold; numbers that are not finite become null. What is known of the training crystals, ``domain``, and
+    how the states become what the teacher says, ``teacher_map``, go into files beside them, which the card
+    names. With the name of a model, ``base``, the weights are stored as their difference to it. With ``half``
+    matrices are stored in 16 bits, as :func:`rounded` leaves them.
 
     Raises:
         UserError: The files cannot be written, for example because the disk is full; the classes are neither
@@ -107,10 +140,13 @@ def save(
     sha256 = hashlib.sha256(content).hexdigest()
     ours = {"format": FORMAT, "sha256": sha256, "bytes": len(content), "spec": spec}
     ours |= {"base": pinned["base"]} if base else {}
-    further = domain.content() if domain else b""
-    beside = weights.with_name(weights.stem + ENDING)
-    if domain:
-        ours[DOMAIN] = Beside.describing(beside.name, further).fields()
+    parts = {(DOMAIN, ENDING): domain, (TEACHER_MAP, TEACHER_ENDING): teacher_map}
+    contents = {}
+    for (field, ending), part in parts.items():
+        if part is not None:
+            beside = weights.with_name(weights.stem + ending)
+            contents[beside] = part.content()
+            ours[field] = Beside.describing(beside.name, contents[beside]).fields()
     facts = {name: value for name, value in facts.items() if name not in RESERVED}
     text = json.dumps({**facts, **ours}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
@@ -121,10 +157,30 @@ def save(
     # the large file first, so that a full disk leaves both as they were
     with whole(document) as new_card, whole(weights) as new_weights:
         new_weights.write_bytes(content)
-        if domain:
-            with whole(beside) as new_domain:
-                new_domain.write_bytes(further)
+        for beside, one in contents.items():
+            with whole(beside) as new:
+                new.write_bytes(one)
         new_card.write_text(text, encoding="utf-8")
+
+
+def copy(weights: Path, to: Path) -> None:
+    """Copy a model under another name, without suffix: weights, card, and what its layers need.
+
+    Raises:
+        UserError: A file cannot be read or written, or is not the one that the card pins.
+    """
+    contents = {to.with_name(f"{to.name}.safetensors"): _read(weights)}
+    facts = json.loads(_read(weights.with_suffix(".json")))
+    card = {name: value for name, value in facts.items() if name not in TAUGHT}
+    if said := read_map(weights, facts):
+        path = to.with_name(f"{to.name}{TEACHER_ENDING}")
+        contents[path] = said.content()
+        card[TEACHER_MAP] = Beside.describing(path.name, contents[path]).fields()
+    text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+    contents[to.with_name(f"{to.name}.json")] = text.encode()
+    for path, content in contents.items():
+        with whole(path) as partial:
+            partial.write_bytes(content)
 
 
 def rounded(model: Loaded) -> Loaded:

@@ -24,8 +24,8 @@ from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.heads.head import Head
-from tlzoo.model import answer_record, checkpoint, contributions, ensemble
-from tlzoo.model.activations import EMBEDDING, activations, check_layers, widths
+from tlzoo.model import answer_record, checkpoint, contributions, ensemble, teacher_map
+from tlzoo.model.activations import EMBEDDING, TEACHER, activations, check_layers, widths
 from tlzoo.model.answer_record import SHOWN
 from tlzoo.model.answerer import BATCH_SIZE, MAX_ROWS, Answerer
 from tlzoo.model.answering import Columns, Stores, answered, answered_beside, joined
@@ -33,6 +33,7 @@ from tlzoo.model.domain import DRAWN, Domain, read
 from tlzoo.model.intervals import ENDS, widened
 from tlzoo.model.intervals import read as read_intervals
 from tlzoo.model.predictor import About, errors, history
+from tlzoo.model.teacher_map import TeacherMap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,6 +144,29 @@ class Model(Answerer):
             raise UserError(f"the domain beside {self.weights} is that of another model; restore its card")
         return found
 
+    @cached_property
+    def teacher_map(self) -> TeacherMap | None:
+        """What makes the states of atoms what the model says of its teacher's numbers, if that is known.
+
+        Raises:
+            UserError: The file beside the weights is damaged, or that of another model.
+        """
+        if self.weights is None:
+            return None
+        found = teacher_map.read(self.weights, self.card)
+        wide = sum(layer.dim for layer in self.backbone.state_layers().values())
+        if found is not None and len(found.mean) != wide:
+            raise UserError(
+                f"the map to the teacher's numbers beside {self.weights} is that of another model; restore "
+                "its card"
+            )
+        return found
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """Layers from input to output, with the length of their vectors."""
+        return widths(self.backbone, self.head, self.teacher_map)
+
     def per_atom(
         self, crystals: Data, *, batch_size: int = BATCH_SIZE, max_rows: int = MAX_ROWS
     ) -> "pd.DataFrame":
@@ -182,7 +206,7 @@ class Model(Answerer):
     @property
     def layers(self) -> list[str]:
         """Names of the layers that `embed` can read, from input to output."""
-        return list(widths(self.backbone, self.head))
+        return list(self.widths)
 
     def embed(
         self,
@@ -197,7 +221,8 @@ class Model(Answerer):
         The default layer is the embedding, which the backbone passes on to the head. For layers of atoms or
         bonds (:attr:`layers`), the mean over the crystal is returned. For a regression on few crystals,
         ``states`` is usually the best choice: mean, standard deviation and maximum over the atoms, of every
-        layer of atoms.
+        layer of atoms; or, of a network that a potential has taught, ``teacher``: the same of what it says
+        of the potential's numbers.
 
         Raises:
             UserError: There is no such layer; the message lists those there are.
@@ -219,18 +244,20 @@ class Model(Answerer):
         """Return the activations of several layers for what was made of crystals; see :meth:`answers`."""
         layers, sizes = self._layers(layers)
 
+        device = next(self.backbone.parameters()).device
+        teacher = self.teacher_map.to(device) if TEACHER in layers and self.teacher_map else None
+
         def compute(batch: Batch) -> Tensor:
-            return activations(self.backbone, self.head, batch, layers)
+            return activations(self.backbone, self.head, batch, layers, teacher)
 
         table = self.rows(compute, stores[self.backbone.graph], **limits)
         return dict(zip(layers, np.split(table, np.cumsum(sizes)[:-1], axis=1), strict=True))
 
     def _layers(self, layers: Sequence[str]) -> tuple[list[str], list[int]]:
         """Return layers, each once, and the lengths of their vectors."""
-        there = widths(self.backbone, self.head)
         layers = list(dict.fromkeys(layers))
-        check_layers(layers, there)
-        return layers, [there[name] for name in layers]
+        check_layers(layers, self.widths)
+        return layers, [self.widths[name] for name in layers]
 
     def to(self, device: str | torch.device) -> Self:
         """Move the networks to a device, for example ``"cuda"``; return the model itself."""

@@ -25,6 +25,7 @@ from torch import Tensor
 from tlzoo.backbones.potential import Potential
 from tlzoo.data import atom_table
 from tlzoo.data.sources.problems import tell
+from tlzoo.data.whitening import Whitening
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.graphs.batch import Batch
@@ -42,7 +43,6 @@ from tlzoo.screen import local
 from tlzoo.screen.pool import Slice, open_pool
 from tlzoo.screen.shards import Shards
 from tlzoo.transfer.features.layers import is_computed
-from tlzoo.transfer.features.whitening import Whitening
 
 SHARD: Final = 256  # crystals: some seconds of a potential, which is all that an interruption costs
 # Whitening is fitted to about so many crystals and at most so many atoms, of shards all over the inputs.

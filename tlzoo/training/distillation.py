@@ -1,7 +1,6 @@
 """A student that learns what a teacher says of atoms."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
 from tlzoo.heads.head import Head, full, masked_means
 from tlzoo.nn.edges import pointers
+from tlzoo.nn.outputs import outputs
 from tlzoo.nn.segment import segment_sum
 
 
@@ -117,13 +117,7 @@ class Distillation(nn.Module):
     def forward(self, backbone: Backbone, head: Head, batch: Batch) -> Float[Tensor, "crystals columns"]:
         """Return the raw output of a head; beside it the error, and whether the teacher knows the crystal."""
         layers = [layer.module for layer in self.of(backbone)]
-        states: dict[nn.Module, Tensor] = {}
-        with ExitStack() as hooks:
-            for layer in layers:
-                hook = layer.register_forward_hook(
-                    lambda module, _, out: states.update({module: out[0] if isinstance(out, tuple) else out})
-                )
-                hooks.enter_context(hook)
+        with outputs(layers) as states:
             raw = full(head(backbone(batch)))
         assert self.map is not None
         target, index = batch[keys.ATOM_TARGETS][:, : self.components], batch[keys.BATCH]

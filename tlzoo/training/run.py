@@ -46,7 +46,7 @@ from tlzoo.machine.progress import bar
 from tlzoo.model import checkpoint, intervals
 from tlzoo.model.activations import EMBEDDING
 from tlzoo.model.description import plain
-from tlzoo.model.domain import Domain, read
+from tlzoo.model.teacher_map import CRYSTALS, TeacherMap
 from tlzoo.model.trained import Model, learned_domain
 from tlzoo.training.task import Task
 
@@ -255,17 +255,29 @@ class Run:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tlzoo": _version("tlzoo"),
         }
-        was_training = task.training
-        task.eval()
-        domain = self._kept_domain(task)
-        if domain is None:
-            store = data.store_of(data.split.train, task.backbone.graph)
-            domain = learned_domain(Model(task.backbone, task.head, card), train, store)
-        task.train(was_training)
-        checkpoint.save(self.model, task.backbone, task.head, card, domain=domain)
+        known = self._kept(task)
+        if known is None:
+            was_training = task.training
+            task.eval()
+            known = self._found(task, data, card)
+            task.train(was_training)
+        checkpoint.save(self.model, task.backbone, task.head, card, **known)
 
-    def _kept_domain(self, task: Task) -> Domain | None:
-        """Return what the exported model knows of its training crystals, if these weights are in it.
+    def _found(self, task: Task, data: CrystalDataModule, card: Mapping[str, Any]) -> checkpoint.Further:
+        """Find what is known of the training crystals, and of what the model says of its teacher, if any."""
+        train = data.split.train
+        store = data.store_of(train, task.backbone.graph)
+        model = Model(task.backbone, task.head, dict(card))
+        said = None
+        if data.teacher is not None and task.backbone.state_layers():
+            said = TeacherMap.fit(task.backbone, data.taught_batches(CRYSTALS), data.teacher.whitening)
+        return {
+            "domain": learned_domain(model, data.crystals.select(train), store),
+            "teacher_map": said,
+        }
+
+    def _kept(self, task: Task) -> checkpoint.Further | None:
+        """Return what was found of the exported model, if these weights are in it.
 
         To find it anew takes minutes where there are 100,000 crystals.
         """
@@ -274,12 +286,13 @@ class Run:
             return None
         try:
             kept = checkpoint.load(weights)
-            domain = read(weights, kept.card)
+            known = checkpoint.further(weights, kept.card)
         except UserError:  # damaged, or of before: it will be written over
             return None
         pairs = ((kept.backbone, task.backbone), (kept.head, task.head))
         alike = all(_same(one.state_dict(), other.state_dict()) for one, other in pairs)
-        return domain if alike and domain.keys is not None else None
+        domain = known["domain"]
+        return known if alike and domain is not None and domain.keys is not None else None
 
     def evaluate(
         self, task: Task, data: CrystalDataModule, parts: Sequence[str], *, drawn: bool = True

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Final
 
+from tlzoo.cards.beside import files
 from tlzoo.cards.card import NAME
 from tlzoo.cards.library import locate
 from tlzoo.errors import UserError
 from tlzoo.model import checkpoint, ensemble
-from tlzoo.model.domain import read as read_domain
 from tlzoo.model.trained import Model
 from tlzoo.zoo.golden import deviation, golden
 
@@ -41,13 +41,12 @@ def store(name: str, path: Path, *, base: str = "") -> Path:
         raise UserError(f"{there[0]} exists; give the difference another name, or delete that file")
     whole = checkpoint.load(weights)
     base = base or _start(name, whole.card)
-    domain = read_domain(weights, whole.card)
-    known = domain if domain.measures else None
+    known = checkpoint.further(weights, whole.card)
     card = {**whole.card, "name": path.stem} if "name" in whole.card else whole.card
-    checkpoint.save(path, whole.backbone, whole.head, card, domain=known, base=base)
+    checkpoint.save(path, whole.backbone, whole.head, card, base=base, **known)
     problem = _problem(whole, weights, path)
     if problem:
-        for made in (path, path.with_suffix(".json"), path.with_name(f"{path.stem}.domain.safetensors")):
+        for made in files(path):
             made.unlink(missing_ok=True)
         raise UserError(f"{name} is not stored as a difference to {base}: {problem}")
     return path

@@ -11,7 +11,6 @@ from tlzoo.data.learned_from import training_crystals
 from tlzoo.errors import UserError
 from tlzoo.evaluation.baselines import errors
 from tlzoo.model import checkpoint
-from tlzoo.model.domain import read as read_domain
 from tlzoo.model.trained import Model
 from tlzoo.zoo.golden import golden
 
@@ -30,14 +29,13 @@ def halve(weights: Path) -> Card:
     card = loaded.card
     if card.get("rounded_from") or card.get("base"):
         raise UserError(f"{weights} is {'halved' if card.get('rounded_from') else 'a difference'} already")
-    domain = read_domain(weights, card)
-    known = domain if domain.measures else None
+    known = checkpoint.further(weights, card)
     small = checkpoint.rounded(loaded)
     model = Model(small.backbone, small.head, card)
     changed = {"golden": golden(model), "rounded_from": card["sha256"]}
     if not card.get("cross_validation"):
         changed["metrics"] = _measured(model, weights)
-    checkpoint.save(weights, small.backbone, small.head, {**card, **changed}, domain=known, half=True)
+    checkpoint.save(weights, small.backbone, small.head, {**card, **changed}, half=True, **known)
     return Card.read(weights.with_suffix(".json"))
 
 

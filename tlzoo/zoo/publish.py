@@ -25,8 +25,6 @@ from tlzoo.evaluation.baselines import errors
 from tlzoo.heads import Classification, Head
 from tlzoo.model import checkpoint
 from tlzoo.model.description import differences
-from tlzoo.model.domain import Domain
-from tlzoo.model.domain import read as read_domain
 from tlzoo.model.trained import Model
 from tlzoo.training.resume import FREE_KEYS
 from tlzoo.training.run import Run, read_json, read_yaml
@@ -101,8 +99,7 @@ def publish(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tlzoo": tlzoo.__version__,
     }
-    domain = read_domain(run.model.with_suffix(".safetensors"), loaded.card)
-    card = _store(folder, name, loaded, content, domain if domain.measures else None, half=half)
+    card = _store(folder, name, loaded, content, run.model.with_suffix(".safetensors"), half=half)
     if (recipe.get("trainer") or {}).get("logger"):
         from tlzoo.training import tracking
 
@@ -149,15 +146,16 @@ def _store(
     name: str,
     loaded: checkpoint.Loaded,
     content: Mapping[str, Any],
-    domain: Domain | None,
+    trained: Path,
     *,
     half: bool,
 ) -> Card:
-    """Write all files once the card is known to be right; what is known of training crystals comes along."""
+    """Write all files once the card is known to be right; what is known beside the weights comes along."""
+    known = checkpoint.further(trained, loaded.card)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as aside:
         written = Path(aside) / name
-        checkpoint.save(written, loaded.backbone, loaded.head, content, domain=domain)
+        checkpoint.save(written, loaded.backbone, loaded.head, content, **known)
         weights = written.with_name(f"{name}.safetensors")
         card = halve(weights) if half else Card.read(weights.with_suffix(".json"))
         for file in files(weights):

@@ -150,7 +150,7 @@ def test_without_what_the_card_names_they_come_all_the_same(slim, caplog):
     pulled = library.pulled("net", [str(slim)])
     assert pulled.read_bytes() == b"mine/net"
     assert not pulled.with_name("net.domain.safetensors").exists()
-    assert "so predictions are not told from those for crystals unlike its own" in caplog.text
+    assert "so nothing is known of the crystals that the model has learned from" in caplog.text
 
 
 def test_an_amended_card(slim, tmp_path):

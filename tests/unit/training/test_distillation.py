@@ -17,6 +17,7 @@ from tlzoo.graphs import keys
 from tlzoo.graphs.graph_store import GraphStore
 from tlzoo.graphs.parts import nothing
 from tlzoo.heads import Regression
+from tlzoo.model.trained import load
 from tlzoo.testing import workbench
 from tlzoo.training.configuration import Configuration
 from tlzoo.training.distillation import Distillation
@@ -204,6 +205,8 @@ class TestRun:
         assert table["val/teacher"].iloc[-1] < table["val/teacher"].iloc[0]
         assert table["train/loss"].iloc[-1] < 2
         assert not [name for name in load_file(run / "model.safetensors") if "map" in name]
+        said = load(run).embed(named.load("semiconductors"), layer="teacher")
+        assert said.shape == (203, 3 * DIM)
         predictions = pd.read_csv(run / "predictions.csv")
         # it is measured, and gone on with from elsewhere, without the table
         shutil.rmtree(taught)
@@ -211,6 +214,8 @@ class TestRun:
         assert answer.code == 0, answer.err
         after = pd.read_csv(run / "predictions.csv")
         pd.testing.assert_frame_equal(after[after["part"] != "test"], predictions)
+        again = load(run).embed(named.load("semiconductors"), layer="teacher")
+        np.testing.assert_array_equal(again, said)
         answer = tlzoo("test", run, "--trust")
         assert answer.code == 0, answer.err
 

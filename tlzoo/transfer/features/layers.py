@@ -16,7 +16,7 @@ from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.physics_options import PhysicsOptions, is_physics
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
-from tlzoo.model.activations import EMBEDDING, STATES, check_layers, widths
+from tlzoo.model.activations import EMBEDDING, STATES, TEACHER, check_layers
 from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model, load
 from tlzoo.physics.computed import fill
@@ -26,6 +26,9 @@ from tlzoo.physics.potentials import package, potentials
 DESCRIPTORS: Final = "descriptors"
 # those that a formula is enough for
 COMPOSITION: Final = "composition"
+
+# What a network reads by default, the better the more it has.
+DEFAULTS: Final = (EMBEDDING, STATES, f"{STATES}+{TEACHER}")
 
 # Fewer are described anew each time: that takes less than reading them from the cache is worth.
 MANY: Final = 2000
@@ -85,20 +88,26 @@ class Source(ABC):
         return activations({"": (self, layers)}, crystals)[""]
 
     def check(self, layer: str) -> None:
-        """Refuse a layer that is not there.
+        """Refuse a layer that is not there; of several side by side, ``A+B``, each must be.
 
         Raises:
             UserError: Names those there are.
         """
-        check_layers([layer], dict.fromkeys(self.layers, 0))
+        there = dict.fromkeys(self.layers, 0)
+        check_layers([layer] if layer in there else self.apart(layer), there)
+
+    def apart(self, layer: str) -> list[str]:
+        """Return the layers that stand side by side; networks have such."""
+        return [layer]
 
 
 class Network(Source):
-    """The layers of a trained model."""
+    """The layers of a trained model; ``A+B`` are two of them side by side."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.default = STATES if STATES in model.layers else EMBEDDING
+        there = [name for name in (STATES, TEACHER) if name in model.layers]
+        self.default = "+".join(there) or EMBEDDING
 
     @property
     def layers(self) -> list[str]:
@@ -107,7 +116,15 @@ class Network(Source):
 
     def columns(self, layer: str) -> list[str]:
         """Name them ``LAYER.0``, ``LAYER.1`` …."""
-        return [f"{layer}.{i}" for i in range(widths(self.model.backbone, self.model.head)[layer])]
+        return [f"{name}.{i}" for name in self.apart(layer) for i in range(self.model.widths[name])]
+
+    def apart(self, layer: str) -> list[str]:
+        """Return the layers of ``A+B``."""
+        return layer.split("+")
+
+    def sizes(self, layer: str) -> list[int]:
+        """Return those of the layers that stand side by side."""
+        return [self.model.widths[name] for name in self.apart(layer)]
 
     def needs(self, layers: Sequence[str] = ()) -> list[Options]:  # noqa: ARG002 (the same for all)
         """Return what the backbone reads."""
@@ -115,7 +132,10 @@ class Network(Source):
 
     def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return what the layers say of each crystal."""
-        return self.model.read(stores, layers)
+        found = self.model.read(stores, [name for layer in layers for name in self.apart(layer)])
+        return {
+            layer: np.concatenate([found[name] for name in self.apart(layer)], axis=1) for layer in layers
+        }
 
 
 class Descriptors(Source):
@@ -225,7 +245,8 @@ class Physics(Source):
 class Joined(Source):
     """The same layer of several models side by side, and all descriptors and physics among them.
 
-    A model without ``states`` has its embedding beside those of others.
+    For the layer that most is known from, which only some may have, others have their own default: a model
+    without ``states`` its embedding.
 
     Args:
         parts: What is joined, by name.
@@ -234,16 +255,22 @@ class Joined(Source):
     def __init__(self, parts: Mapping[str, Source]) -> None:
         self.parts = parts
         networks = [part for part in parts.values() if isinstance(part, Network)]
-        self.default = STATES if any(part.default == STATES for part in networks) else EMBEDDING
+        self.default = max((part.default for part in networks), key=DEFAULTS.index, default=EMBEDDING)
         first, *others = [part.layers for part in networks] or [[EMBEDDING]]
         self._layers = [name for name in first if all(name in layers for layers in others)]
-        if self.default not in self._layers:
-            self._layers.insert(self._layers.index(EMBEDDING), self.default)
+        some = [STATES] if any(STATES in part.layers for part in networks) else []
+        for name in dict.fromkeys([*some, self.default]):
+            if name not in self._layers:
+                self._layers.insert(self._layers.index(EMBEDDING), name)
 
     @property
     def layers(self) -> list[str]:
         """Those that all models have; the embedding is one."""
         return self._layers
+
+    def apart(self, layer: str) -> list[str]:
+        """Return the layers of ``A+B``."""
+        return layer.split("+")
 
     def columns(self, layer: str) -> list[str]:
         """Name them by part and name there."""
@@ -292,9 +319,9 @@ class Joined(Source):
     def _all(self, part: Source, layers: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(self._of(part, layer) for layer in layers))
 
-    @staticmethod
-    def _of(part: Source, layer: str) -> str:
-        return layer if isinstance(part, Network) and layer != STATES else part.default
+    def _of(self, part: Source, layer: str) -> str:
+        own = isinstance(part, Network) and (layer != STATES or STATES in part.layers)
+        return layer if own and layer != self.default else part.default
 
 
 def activations(

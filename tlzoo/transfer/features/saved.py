@@ -6,7 +6,6 @@ regressions, ``networks/`` the networks that the features come from: the folder 
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,7 @@ from tlzoo.data.intake import Data, as_table
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
 from tlzoo.machine.files import whole, write_text
-from tlzoo.model import trust
+from tlzoo.model import checkpoint, trust
 from tlzoo.model.answering import Columns, Stores, answered, answered_beside, joined
 from tlzoo.model.description import plain
 from tlzoo.model.domain import Domain
@@ -294,7 +293,9 @@ class SavedFeatures(Predictor):
                 arrays |= {prefix + name: np.asarray(getattr(step, name), dtype=np.float64) for name in names}
             for name in parts_of(part.name):
                 if not is_computed(name) and name not in copies:
-                    copies[name] = _copy(locate(name), folder / NETWORKS / str(len(copies)))
+                    weights = locate(name)
+                    checkpoint.copy(weights, folder / NETWORKS / str(len(copies)))
+                    copies[name] = _sha256(weights)
             networks = [
                 {"name": name, "sha256": copies.get(name, ""), "version": version_of(name)}
                 for name in parts_of(part.name)
@@ -414,14 +415,6 @@ def standardised(parts: Sequence[Part], features: Sequence[NDArray[Any]]) -> NDA
     """Return the features that each part learned from or reads, side by side, ``(crystals, dim)``."""
     scaled = [part.model.scale.first(np.asarray(x)) for part, x in zip(parts, features, strict=True)]
     return np.concatenate(scaled, axis=1).astype(np.float32)
-
-
-def _copy(weights: Path, to: Path) -> str:
-    """Copy a network and its card; return the SHA-256 of its weights."""
-    for suffix in (".safetensors", ".json"):
-        with whole(to.with_suffix(suffix)) as partial:
-            shutil.copyfile(weights.with_suffix(suffix), partial)
-    return _sha256(weights)
 
 
 def _sha256(path: Path) -> str:

@@ -81,6 +81,24 @@ def test_states_stand_for_a_network(models, crystals):
     assert source(f"{models[2]}+descriptors").default == "embedding"
 
 
+def test_of_students_what_they_say_of_their_teacher_stands_beside_the_states(models, crystals):
+    student = source("alignn-s-u")
+    assert student.default == "states+teacher"
+    joined = source(f"alignn-s-u+{models[2]}+descriptors")
+    assert joined.default == "states+teacher"
+    assert joined.layers == ["states", "states+teacher", "embedding", "head.out"]
+    parts = [student.activations(crystals, ["states+teacher"])["states+teacher"]]
+    parts += [source(models[2]).activations(crystals, ["embedding"])["embedding"]]
+    parts += [Descriptors().activations(crystals, ["both"])["both"]]
+    found = joined.activations(crystals, ["states+teacher", "states"])
+    np.testing.assert_array_equal(found["states+teacher"], np.concatenate(parts, axis=1))
+    assert joined.sizes("states+teacher") == [*student.sizes("states+teacher"), 4, 290, 62]
+    parts[0] = student.activations(crystals, ["states"])["states"]
+    np.testing.assert_array_equal(found["states"], np.concatenate(parts, axis=1))
+    with pytest.raises(UserError, match=r"there is no layer 'conv.0'; there are: states, states\+teacher"):
+        joined.check("states+conv.0")
+
+
 def test_models_without_a_common_layer_still_have_the_embedding_and_the_answer(models, crystals):
     joined = source(f"{models[0]}+{models[2]}")
     assert joined.layers == ["states", "embedding", "head.out"]

@@ -63,6 +63,15 @@ def test_what_was_kept_says_the_same(names, estimator, crystals, tmp_path):
     assert {name.rpartition(".")[2] for name in names} == {"json", "safetensors"}
 
 
+def test_what_a_student_says_of_its_teacher_is_kept(crystals, tmp_path):
+    """In a folder that needs nothing else, as another name of the network."""
+    model, _ = fitted(features=["alignn-s-u", "cgcnn-u"], estimators=["ridge"], layer="teacher")
+    model.save(tmp_path)
+    again = features.load(tmp_path)
+    pd.testing.assert_frame_equal(again.predict(crystals), model.predict(crystals), rtol=1e-6)
+    assert len(list((tmp_path / "networks").glob("*.teacher.safetensors"))) == len(model.parts)
+
+
 @pytest.mark.parametrize("estimator", ["kernel-ridge", "svr", "kernel", "gp"])
 def test_kernels_are_kept_to_the_last_bit(estimator, crystals, tmp_path):
     """With two things learned: the gap and its logarithm."""

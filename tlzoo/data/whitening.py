@@ -77,6 +77,11 @@ class Whitening:
         return cls(*(part.astype(np.float32) for part in parts))
 
     @property
+    def back(self) -> NDArray[np.float32]:
+        """What makes components the numbers of an atom again, each standardised, ``(kept, numbers)``."""
+        return (self.components * self.variances[: self.components.shape[1]]).T
+
+    @property
     def explained(self) -> float:
         """The part of the variance that is kept."""
         return float(self.variances[: self.components.shape[1]].sum() / self.variances.sum())
@@ -113,11 +118,17 @@ class Whitening:
 
         try:
             arrays: Mapping[str, Any] = safetensors.numpy.load(path.read_bytes())
-            return cls(*(arrays[name] for name in NAMES))
+            found = cls(*(arrays[name] for name in NAMES))
         except (OSError, KeyError, SafetensorError) as error:
-            raise UserError(
-                f"{path} is damaged ({first_line(error)}): delete the folder, and begin anew"
-            ) from error
+            raise UserError(_damaged(path, first_line(error))) from error
+        sizes = {len(each) for each in (found.mean, found.scale, found.components, found.variances)}
+        if found.components.ndim != 2 or len(sizes) > 1:
+            raise UserError(_damaged(path, "its arrays do not belong together"))
+        return found
+
+
+def _damaged(path: Path, why: str) -> str:
+    return f"{path} is damaged ({why}): delete the folder, and begin anew"
 
 
 def _standardised(numbers: Floats, mean: Floats, scale: Floats) -> Floats:

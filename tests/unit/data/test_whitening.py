@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tlzoo.data.whitening import Whitening
 from tlzoo.errors import UserError
-from tlzoo.transfer.features.whitening import Whitening
 
 
 def sample(atoms, rank, width=6, seed=0):
