@@ -123,16 +123,26 @@ Pooled = Literal["statistics", "mean"]
 def _leave_out(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Leave constants out of what is stored."""
     assert isinstance(potential, Potential)
-    for name in potential._constants:
+    for name in _constants(potential):
         state.pop(prefix + name, None)
 
 
 def _fill_in(potential: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Put constants where torch looks for them."""
     assert isinstance(potential, Potential)
-    for name, value in potential.named_buffers():
-        if name in potential._constants:
-            state.setdefault(prefix + name, value)
+    for name, value in _constants(potential).items():
+        state.setdefault(prefix + name, value)
+
+
+def _constants(potential: "Potential") -> dict[str, Tensor]:
+    """Return what no file needs to hold; a copy of a graph of operations has more of them than it."""
+    graphs = (torch.fx.GraphModule, torch.jit.ScriptModule)
+    compiled = tuple(f"{name}." for name, part in potential.named_modules() if isinstance(part, graphs))
+    return {
+        name: value
+        for name, value in potential.named_buffers()
+        if name in potential._constants or name.startswith(compiled)
+    }
 
 
 def both_ways(reverse: Tensor) -> tuple[Tensor, Tensor]:
