@@ -164,7 +164,10 @@ class Estimator:
         for way in choices:
             z = way.learned(y, bases)
             if self.kernel:
-                kernels[way] = Kernels(scaled, groups, blocks.weights(scaled, sizes, z))
+                weight = blocks.weights(scaled, sizes, z)
+                # of one source it is the same for all: distances and decompositions are, too
+                same = (each for each in kernels.values() if np.array_equal(each.weight, weight))
+                kernels[way] = next(same, None) or Kernels(scaled, groups, weight)
                 regressors[way] = made().fit(scaled, z, kernels=kernels[way])
                 values = regressors[way].left_out_
             else:

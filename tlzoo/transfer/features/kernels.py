@@ -293,16 +293,23 @@ def _kernel(squares: Values, length: float) -> Values:
 
 
 def _support(kernel: Values, y: Values, largest: float, free: float) -> SVR:
-    # looking at four numbers of ours takes longer than fitting a few crystals
-    with config_context(skip_parameter_validation=True):
+    # looking at four numbers of ours takes longer than fitting a few crystals, and the kernel is finite
+    with config_context(skip_parameter_validation=True, assume_finite=True):
         return SVR(kernel="precomputed", C=largest, epsilon=free).fit(kernel, y)
+
+
+def _said(model: SVR, kernel: Values) -> Values:
+    with config_context(assume_finite=True):
+        said: Values = model.predict(kernel)
+    return said
 
 
 def _left_out(kernel: Values, parts: Sequence[Rows], y: Values, largest: float, free: float) -> Values:
     """Return predictions of each crystal by support vectors fitted without its part, ``(crystals,)``."""
     found = np.empty_like(y)
     for part in parts:
-        train = np.setdiff1d(np.arange(len(y)), part)
-        model = _support(kernel[np.ix_(train, train)], y[train], largest, free)
-        found[part] = model.predict(kernel[np.ix_(part, train)])
+        train = np.delete(np.arange(len(y)), part)
+        rows = kernel.take(train, axis=1)
+        model = _support(rows.take(train, axis=0), y[train], largest, free)
+        found[part] = _said(model, rows.take(part, axis=0))
     return found
