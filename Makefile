@@ -33,7 +33,7 @@ quickstart: setup
 # Hours on two cores, days for the large ALIGNN without a GPU; goes on where it stopped.
 # Some of them: make checkpoints CARDS="cgcnn-fe momentnet-u". What is no checkpoint any more can be trained, too: make pretrain-cgcnn-mpt-no-ph.
 TAUGHT := momentnet-u cgcnn-u alignn-s-u
-CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-bg alignn-s-gv alignn-fe alignn-bg alignn-mpt momentnet-u2 momentnet-all momentnet-expt-gap roost-fe-bg $(TAUGHT)
+CARDS ?= cgcnn-fe cgcnn-bg cgcnn-gv cgcnn-mpt alignn-s-fe alignn-s-gv alignn-fe alignn-bg alignn-mpt momentnet-u2 momentnet-mpt momentnet-all momentnet-expt-gap roost-fe-bg $(TAUGHT)
 
 checkpoints: $(CARDS:%=pretrain-%)
 
@@ -65,6 +65,8 @@ pretrain-momentnet-all: runs/teaching-everything.parquet runs/teacher/table.json
 
 # The published momentnet-u, taught the finer part of what the potential says.
 pretrain-momentnet-u2: runs/answers.parquet | runs/teacher/table.json
+
+pretrain-momentnet-mpt: | runs/teacher/table.json
 
 runs/answers.parquet: | setup
 	$(BIN)/tlzoo predict momentnet-u pretraining -o $@

@@ -4,7 +4,7 @@ Fits what their states say of the teacher's numbers (:mod:`tlzoo.model.teacher_m
 that `make runs/teacher/table.json` has read, none of which `pretraining` keeps out; writes
 `NAME.teacher.safetensors` beside the weights, which stay what they are, and names it on the card. What all
 share, the components of what momentnet-u2 says, is in `pretraining.teacher.safetensors`; if it is there, it
-stays. Names of checkpoints choose some; by default all that have a teacher.
+stays. Names of checkpoints choose some; by default those to start from, for each map takes 0.2 MB.
 """
 
 import argparse
@@ -17,7 +17,6 @@ import numpy as np
 from torch import Tensor
 
 from maintenance.domains import pin
-from tlzoo.cards import library
 from tlzoo.cards.beside import TEACHER_ENDING, TEACHER_MAP, TEACHER_NUMBERS, Beside
 from tlzoo.cards.card import Card
 from tlzoo.crystals import Crystals
@@ -38,6 +37,7 @@ TABLE: Final = Path("runs/teacher")
 READ: Final = Path("runs/teaching-small.parquet")
 SHARED: Final = "pretraining.teacher.safetensors"
 FIRST: Final = "momentnet-u2"  # whose components others share
+STARTS: Final = (FIRST, "momentnet-u", "cgcnn-u", "alignn-s-u")
 TOGETHER: Final = 128  # crystals in a batch
 
 
@@ -79,9 +79,8 @@ class Taught:
 def main(arguments: Sequence[str], folder: Path = ROOT / "checkpoints") -> int:
     """Fit and write the maps."""
     parser = argparse.ArgumentParser(prog="python -m maintenance.teacher_maps", description=__doc__)
-    parser.add_argument("names", nargs="*", help="checkpoints; by default all that have a teacher")
+    parser.add_argument("names", nargs="*", help=f"checkpoints; by default {', '.join(STARTS)}")
     given = parser.parse_args(arguments)
-    cards = {name: Card.read(folder / f"{name}.json") for name in library.names(folder)}
     table = AtomTable.open(TABLE)
     crystals = drawn(Crystals.read_parquet(READ), table)
     taught: dict[Options, Taught] = {}
@@ -99,11 +98,11 @@ def main(arguments: Sequence[str], folder: Path = ROOT / "checkpoints") -> int:
         write(path, fitted(FIRST).shared)
     shared = path.read_bytes()
     numbers = shared_numbers(shared, path)
-    for name in given.names or [name for name, card in cards.items() if card.teacher]:
+    for name in given.names or STARTS:
         content = fitted(name, numbers).content(shared=True)
         own = Beside.describing(f"{name}{TEACHER_ENDING}", content)
         write(folder / own.file, content)
-        pin(folder, cards[name], {TEACHER_MAP: own, TEACHER_NUMBERS: Beside.describing(SHARED, shared)})
+        pin(folder, Card.read(folder / f"{name}.json"), {TEACHER_MAP: own, TEACHER_NUMBERS: Beside.describing(SHARED, shared)})
     return 0
 
 

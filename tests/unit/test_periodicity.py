@@ -113,7 +113,7 @@ def test_embeddings_do_not_depend_on_the_vacuum(name):
     torch.testing.assert_close(found, found[:1].expand_as(found), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["cgcnn-fe", "alignn-s-bg"])
+@pytest.mark.parametrize("name", ["cgcnn-fe", "alignn-s-gv"])
 def test_predictions_do_not_depend_on_the_vacuum(name):
     structures = [pymatgen(atoms) for atoms in VACUA.values()]
     model = tlzoo.load(name)

@@ -20,6 +20,7 @@ class Removed(NamedTuple):
 
 TAKE: Final = "momentnet-u"
 REMOVED: Final = {
+    "alignn-s-bg": Removed("6aad2338911441f041d67315c224e6c0d91405e96804a071a7c4fb1a033531df", "alignn-s-u"),
     "alignn-s-mpt": Removed("5f72af09e26455d078be7767a061557957d565bf7664bc4e5a59623a2906e9aa", "alignn-mpt"),
     "alignn-s-mpt-no-ph": Removed("af6a10b3ca7969a118a33083115fb5bcf0074940d8034788d13bbd6306707c91", TAKE),
     "cgcnn-fe-bg": Removed("dafb649e8b474321a86780c6432560521ec288e9366f70b97c5fba2590a3e0b8", TAKE),
