@@ -102,7 +102,11 @@ def main(arguments: Sequence[str], folder: Path = ROOT / "checkpoints") -> int:
         content = fitted(name, numbers).content(shared=True)
         own = Beside.describing(f"{name}{TEACHER_ENDING}", content)
         write(folder / own.file, content)
-        pin(folder, Card.read(folder / f"{name}.json"), {TEACHER_MAP: own, TEACHER_NUMBERS: Beside.describing(SHARED, shared)})
+        pin(
+            folder,
+            Card.read(folder / f"{name}.json"),
+            {TEACHER_MAP: own, TEACHER_NUMBERS: Beside.describing(SHARED, shared)},
+        )
     return 0
 
 
