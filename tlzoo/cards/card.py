@@ -267,11 +267,11 @@ class Card(Record, frozen=True, kw_only=True):
             the same recipe that its metrics are of, each trained without its part; or of the checkpoint that
             it was trained further from, whose metrics it has. Empty for a test part.
         domain: The file that says how training crystals look to the network; null if there is none.
+        structures: The file with the keys of their structures, where that is another one.
         teacher_map: The file that says how its states become what it says of the numbers of its teacher, the
             layer ``teacher``; null if there is none.
         teacher_numbers: The file with the part of that which students of one teacher share, where that is
             another one.
-        structures: The file with the keys of their structures, where that is another one.
         package: The package that brings the weights; null where they are beside the card.
         imported: The file of others that the weights are from; null where tlzoo trained them.
         base: What the weights are a difference to; null where they are whole.

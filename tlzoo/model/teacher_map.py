@@ -45,8 +45,8 @@ FORMAT: Final = 1
 CRYSTALS: Final = 5_000
 # Penalty, in parts of the variance of a state.
 RIDGE: Final = 1e-4
-# Components that are kept: all but 0.03 % of the variance of what momentnet-u2 says of crystals that
-# its map was not fitted to.
+# Components that are kept: these have all but 0.03 % of the variance of what momentnet-u2 says of crystals
+# that its map was not fitted to.
 KEPT: Final = 384
 # Steps from 0 to the largest number of an array in a file, as many as 8 bits have: with half of them noise
 # has 1.5 % of that variance instead of 0.4 %.
