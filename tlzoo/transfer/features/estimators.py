@@ -160,7 +160,8 @@ class Estimator:
             return Fitted(scale, [(ITSELF, made().fit(scaled, y))])
         sizes = [*(sizes or [x.shape[1] - len(beside)]), *([1] * len(beside))]
         folds = parts(np.arange(len(y)) if groups is None else groups)
-        regressors, left_out, kernels = {}, {}, {}
+        regressors, left_out = {}, {}
+        kernels: dict[Way, Kernels] = {}
         for way in choices:
             z = way.learned(y, bases)
             if self.kernel:
