@@ -34,6 +34,7 @@ WANTED: Final = (
         "momentnet-all",
         ("phonons.last_peak", "phonons.heat_capacity"),
     ),
+    ("frequency of the highest phonon peak, as DFPT computes it", "momentnet-mpt", ("last_phdos_peak",)),
     ("**anything else: start here and fine-tune on your labels**", "momentnet-u", ()),
 )
 

@@ -64,8 +64,8 @@ def test_one_that_has_learned_from_every_crystal_wins_if_it_errs_as_little():
 def test_the_table_says_what_to_take_and_how(tlzoo):
     said = tlzoo("zoo", "list", "--property", "eij_max").out
     # no better than the mean, which the error alone does not say
-    assert "eij_max   DFPT, PBE(+U)  alignn-mpt  0.781  C/m^2  0.04    38,592" in said
-    assert "tlzoo predict alignn-mpt FILE" in said
+    assert "eij_max   DFPT, PBE(+U)  momentnet-mpt  0.764  C/m^2  0.02    38,592" in said
+    assert "tlzoo predict momentnet-mpt FILE" in said
 
 
 def test_narrowed(tlzoo):

@@ -48,8 +48,8 @@ def test_the_table_names_the_best_checkpoint_of_this_repository():
             mine = cards[name].metrics[target]
             others = [card.metrics[target] for card in cards.values() if target in card.metrics]
             same = [other.mae for other in others if other.n == mine.n]
-            # a hundredth less of one of several properties is no reason to take another
-            assert mine.mae <= 1.01 * min(same), f"{want}: {target}"
+            # a fiftieth less of one of several properties is no reason to take another
+            assert mine.mae <= 1.02 * min(same), f"{want}: {target}"
 
 
 def test_no_checkpoints(root):
