@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import tlzoo
+from tlzoo.cards.beside import FIELDS
 from tlzoo.cards.card import Card
 
 ROOT: Final = Path(__file__).parents[1]
@@ -29,9 +30,8 @@ def wanted(root: Path) -> set[str]:
     }
     for path in (root / "checkpoints").glob("*.json"):
         card = Card.read(path)
-        known = (card.domain, card.structures, card.teacher_map, card.teacher_numbers)
-        beside = [one.file for one in known if one] if not card.package else []
-        weights = [] if card.package else [f"{card.name}.safetensors", *beside]
+        further = [one.file for one in (getattr(card, name) for name in FIELDS) if one]
+        weights = [] if card.package else [f"{card.name}.safetensors", *further]
         found |= {f"checkpoints/{name}" for name in (path.name, *(weights if card.bytes <= PULLED else []))}
     return found
 

@@ -62,6 +62,14 @@ def _rows(keys: StructureKeys) -> np.ndarray[Any, np.dtype[np.void]]:
     return ordered
 
 
+def write(path: Path, content: bytes) -> None:
+    """Write a file, and say so."""
+    with whole(path) as partial:
+        partial.write_bytes(content)
+    sys.stdout.write(f"{path.name}: {len(content):,} bytes\n")
+    sys.stdout.flush()
+
+
 def pin(folder: Path, card: Card, fields: Mapping[str, Beside]) -> None:
     """Write into a card what is beside its weights."""
     path = folder / f"{card.name}.json"
@@ -91,9 +99,7 @@ def main(folder: Path = ROOT / "checkpoints") -> int:
         if not card.structures:
             without = replace(domain, keys=None).content()
             own = Beside.describing(f"{name}{ENDING}", without)
-            with whole(folder / own.file) as partial:
-                partial.write_bytes(without)
-            print(f"{own.file}: {own.bytes:,} bytes")
+            write(folder / own.file, without)
         assert own
         pin(folder, card, {DOMAIN: own, KEYS: shared})
     print(f"{SHARED}: {shared.bytes:,} bytes")

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from torch import Tensor
 
-from maintenance.domains import pin
+from maintenance.domains import pin, write
 from tlzoo.cards.beside import TEACHER_ENDING, TEACHER_MAP, TEACHER_NUMBERS, Beside
 from tlzoo.cards.card import Card
 from tlzoo.crystals import Crystals
@@ -28,7 +28,6 @@ from tlzoo.descriptors.stores import Options, kind
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.batch import Batch
-from tlzoo.machine.files import whole
 from tlzoo.model.teacher_map import CRYSTALS, TeacherMap, shared_numbers
 from tlzoo.model.trained import load
 
@@ -108,14 +107,6 @@ def main(arguments: Sequence[str], folder: Path = ROOT / "checkpoints") -> int:
             {TEACHER_MAP: own, TEACHER_NUMBERS: Beside.describing(SHARED, shared)},
         )
     return 0
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file, and say so."""
-    with whole(path) as partial:
-        partial.write_bytes(content)
-    sys.stdout.write(f"{path.name}: {len(content):,} bytes\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
