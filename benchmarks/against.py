@@ -2,10 +2,11 @@
 
 ``step``: a training step of CGCNN in small batches, nothing else. ``seeds``: five seeds of one training, by
 one training of the other checkout and one of this. ``candidates``: `tlzoo finetune` with two rates, two
-poolings, both sides. All checkouts are run by this interpreter, in turns; ratios are of the same turn.
-Commands are run with two numbers of epochs, so that what a further epoch costs is told apart from starting,
-reading and baselines. Processor seconds are those of a command and of all processes that it started; of the
-wall the machine must have nothing else to do. Memory of screenings, short commands and ALIGNN have a
+poolings, both sides. ``quickstart``: `make quickstart` of each, whatever it does there. All checkouts are run
+by this interpreter, in turns; ratios are of the same turn. Seeds and candidates are run with two numbers of
+epochs, so that what a further epoch costs is told apart from starting, reading and baselines. Processor
+seconds are those of a command and of all processes that it started; of the wall the machine must have nothing
+else to do. Memory of screenings, short commands and ALIGNN have a
 benchmark of their own: ``benchmarks screening``, ``startup``, ``benchmarks.alignn``.
 """
 
@@ -157,6 +158,21 @@ def candidates(given: argparse.Namespace) -> None:
     compare(given, given.threads, sides, [(sides[0], sides[1])])
 
 
+def quickstart(given: argparse.Namespace) -> None:
+    """Print what the quickstart costs, the command that each checkout's Makefile has for it."""
+    found: dict[Path, list[Cost]] = {given.other: [], HERE: []}
+    for _ in range(given.repeats):
+        for checkout, costs in found.items():
+            with tempfile.TemporaryDirectory(prefix="tlzoo-bench-against-") as folder:
+                make = ["make", "--dry-run", "--directory", str(checkout), "quickstart"]
+                said = subprocess.run(make, capture_output=True, check=True).stdout.decode()
+                words = said.rpartition("bin/tlzoo ")[2].splitlines()[0].split()
+                (Path(folder) / "configs").symlink_to(checkout / "configs")
+                costs.append(cost(words, checkout, Path(folder), 1))
+    for kind in Cost._fields:
+        told(f"quickstart, {kind} s", *([getattr(one, kind) for one in costs] for costs in found.values()))
+
+
 def compare(
     given: argparse.Namespace, threads: int, sides: Sequence[Side], pairs: Sequence[tuple[Side, Side]]
 ) -> None:
@@ -200,6 +216,7 @@ CASES: Final[Mapping[str, Callable[[argparse.Namespace], None]]] = {
     "step": step,
     "seeds": seeds,
     "candidates": candidates,
+    "quickstart": quickstart,
 }
 
 

@@ -40,12 +40,12 @@ class Aim(NamedTuple):
 
 AIMS = (
     Aim("neighbours", "neighbour list", "tlzoo", "get_all_neighbors recipe", 20),
-    Aim("line_graph", "graph and line graph", "tlzoo", "alignn, all threads", 100),
-    Aim("line_graph", "graph and line graph", "tlzoo", "alignn, one thread", 100),
+    Aim("line_graph", "graph and line graph", "tlzoo", "alignn, all threads", 8),
+    Aim("line_graph", "graph and line graph", "tlzoo", "alignn, one thread", 8),
     Aim("epoch", "whole epoch, CGCNN", "tlzoo", "torch-geometric CGConv and DataLoader", 2),
-    Aim("training", "training, ALIGNN 256", "tlzoo", "alignn", 2.5),
+    Aim("training", "training, ALIGNN 256", "tlzoo", "alignn", 3.4),
     Aim("inference", "inference, ALIGNN 256", "tlzoo", "alignn", 2.5),
-    Aim("training", "training, ALIGNN 64", "tlzoo", "alignn", 3),
+    Aim("training", "training, ALIGNN 64", "tlzoo", "alignn", 5),
     Aim("memory", "peak memory of training, ALIGNN 256", "tlzoo", "alignn", 1 / 0.6),
 )
 

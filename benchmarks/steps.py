@@ -18,7 +18,7 @@ def training(
     *,
     low: bool = False,
 ) -> Callable[[], None]:
-    """Return an act: for each batch forward, backward and a step of AdamW.
+    """Return an act: for each batch forward, backward and a step of AdamW, fused as `tlzoo fit` has it.
 
     Args:
         loss: Of a batch.
@@ -29,7 +29,7 @@ def training(
     parts = list(parts)
     for part in parts:
         part.train()
-    optimizer = torch.optim.AdamW([p for part in parts for p in part.parameters()], lr=1e-4)
+    optimizer = torch.optim.AdamW([p for part in parts for p in part.parameters()], lr=1e-4, fused=True)
     device = next(parts[0].parameters()).device.type
 
     def act() -> None:

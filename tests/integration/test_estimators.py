@@ -206,6 +206,15 @@ def test_structures_beside_columns_of_numbers(structures, gaps):
     assert model.predict(table).shape == (24,)
 
 
+@pytest.mark.parametrize(
+    ("of", "default"), [("momentnet-u", "states+teacher"), ("cgcnn-fe", "states"), ("descriptors", "both")]
+)
+def test_an_embedding_reads_by_default_what_few_labels_are_best_served_by(of, default, structures):
+    one, other = CrystalEmbedding(of), CrystalEmbedding(of, default)
+    np.testing.assert_array_equal(one.fit_transform(structures), other.fit_transform(structures))
+    assert list(one.get_feature_names_out()) == list(other.get_feature_names_out())
+
+
 def test_labels_of_a_column_keep_their_name(structures, gaps):
     table = pd.DataFrame({"structure": structures, "gap": gaps})
     one = TransferRegressor(**SHORT).fit(table["structure"], table["gap"])
@@ -230,9 +239,9 @@ def test_classes_have_any_labels(names, structures, gaps):
 
 def test_estimators_are_stored_as_data(fitted, structures, gaps, tmp_path):
     classes = TransferClassifier(**SHORT).fit(structures, np.where(gaps > 2, "wide", "narrow"))
-    for number, one in enumerate([fitted, classes, CrystalEmbedding("cgcnn-fe").fit([])]):
+    for number, one in enumerate([fitted, classes, CrystalEmbedding("momentnet-u").fit([])]):
         folder = one.save(tmp_path / str(number))
-        assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".csv"}
+        assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".csv", ".teacher"}
         joblib.dump(one, tmp_path / "pickled")
         for other in (package.load(folder), package.load(str(folder)), joblib.load(tmp_path / "pickled")):
             assert other.get_params() == one.get_params()

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,7 @@ from tlzoo.estimators.crystal_input import crystals_of, of_structures
 from tlzoo.estimators.experiment_tree import START
 from tlzoo.machine.files import whole
 from tlzoo.transfer.features.frozen import values_of
-from tlzoo.transfer.features.layers import is_computed, parts_of, source, sources
-
-STATES: Final = "states"
+from tlzoo.transfer.features.layers import Source, is_computed, parts_of, source, sources
 
 
 class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -34,12 +32,13 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     Args:
         from_: A checkpoint (`tlzoo zoo list`), run directory or ``.safetensors`` file; or ``descriptors`` (of
             composition and structure). ``A+B`` puts the features of A and B side by side.
-        layer: Layer to read. ``states``, the mean, standard deviation and maximum over the atoms of every
-            layer, is usually best for a regression on few crystals; ``embedding`` is the input of the
-            network's head.
+        layer: Layer to read; by default what is usually best for a regression on few crystals, as
+            ``tlzoo features`` reads it. Of networks this is ``states``, the mean, standard deviation and
+            maximum over the atoms of every layer, and ``teacher`` beside it where a potential has taught
+            them. ``embedding`` is the input of the network's head.
     """
 
-    def __init__(self, from_: str | PathLike[str] = START, layer: str = STATES) -> None:
+    def __init__(self, from_: str | PathLike[str] = START, layer: str | None = None) -> None:
         self.from_ = from_
         self.layer = layer
 
@@ -59,9 +58,12 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         return self._loaded()
 
     def _loaded(self) -> Self:
-        found = source(spelled(self.from_))
-        found.check(self.layer)
-        self.source_ = found
+        return self._reading(source(spelled(self.from_)))
+
+    def _reading(self, found: Source) -> Self:
+        layer = found.default if self.layer is None else self.layer
+        found.check(layer)
+        self.source_, self.layer_ = found, layer
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401, N803 (see crystals_of)
@@ -72,12 +74,12 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         """
         if not hasattr(self, "source_"):
             self._loaded()
-        return values_of(self.source_, crystals_of(X), [self.layer])[self.layer]
+        return values_of(self.source_, crystals_of(X), [self.layer_])[self.layer_]
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:  # noqa: ARG002
         """Name the numbers, as scikit-learn asks for them."""
         check_is_fitted(self)
-        return np.array(self.source_.columns(self.layer), dtype=object)
+        return np.array(self.source_.columns(self.layer_), dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "source_")
@@ -114,5 +116,4 @@ class CrystalEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             name: str(folder / networks[name]) if name in networks else name
             for name in parts_of(fspath(estimator.from_))
         }
-        estimator.source_ = sources(places)
-        return estimator
+        return estimator._reading(sources(places))

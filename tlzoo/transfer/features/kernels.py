@@ -14,11 +14,13 @@ distances and decompositions are computed once.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -307,9 +309,14 @@ def _said(model: SVR, kernel: Values) -> Values:
 def _left_out(kernel: Values, parts: Sequence[Rows], y: Values, largest: float, free: float) -> Values:
     """Return predictions of each crystal by support vectors fitted without its part, ``(crystals,)``."""
     found = np.empty_like(y)
-    for part in parts:
+
+    def leave_out(part: Rows) -> None:
         train = np.delete(np.arange(len(y)), part)
         rows = kernel.take(train, axis=1)
         model = _support(rows.take(train, axis=0), y[train], largest, free)
         found[part] = _said(model, rows.take(part, axis=0))
+
+    # libsvm works without Python's lock
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(leave_out, parts))
     return found
