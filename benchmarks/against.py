@@ -2,12 +2,12 @@
 
 ``step``: a training step of CGCNN in small batches, nothing else. ``seeds``: five seeds of one training, by
 one training of the other checkout and one of this. ``candidates``: `tlzoo finetune` with two rates, two
-poolings, both sides. ``quickstart``: `make quickstart` of each, whatever it does there. All checkouts are run
-by this interpreter, in turns; ratios are of the same turn. Seeds and candidates are run with two numbers of
+poolings, both sides. ``quickstart``: that of the other by both, and this one's own. All checkouts are run by
+this interpreter, in turns; ratios are of the same turn. Seeds and candidates are run with two numbers of
 epochs, so that what a further epoch costs is told apart from starting, reading and baselines. Processor
 seconds are those of a command and of all processes that it started; of the wall the machine must have nothing
-else to do. Memory of screenings, short commands and ALIGNN have a
-benchmark of their own: ``benchmarks screening``, ``startup``, ``benchmarks.alignn``.
+else to do. Memory of screenings, short commands and ALIGNN have a benchmark of their own: ``benchmarks
+screening``, ``startup``, ``benchmarks.alignn``.
 """
 
 import argparse
@@ -159,18 +159,30 @@ def candidates(given: argparse.Namespace) -> None:
 
 
 def quickstart(given: argparse.Namespace) -> None:
-    """Print what the quickstart costs, the command that each checkout's Makefile has for it."""
-    found: dict[Path, list[Cost]] = {given.other: [], HERE: []}
+    """Print what the quickstart costs: that of the other checkout by both, and this one's own."""
+    then, now = (made(checkout, "quickstart") for checkout in (given.other, HERE))
+    sides = [
+        Side("then", given.other, then),
+        Side("the same, now", HERE, then),
+        Side("this one's", HERE, now),
+    ]
+    found: dict[str, list[Cost]] = {side.name: [] for side in sides}
     for _ in range(given.repeats):
-        for checkout, costs in found.items():
+        for side in sides:
             with tempfile.TemporaryDirectory(prefix="tlzoo-bench-against-") as folder:
-                make = ["make", "--dry-run", "--directory", str(checkout), "quickstart"]
-                said = subprocess.run(make, capture_output=True, check=True).stdout.decode()
-                words = said.rpartition("bin/tlzoo ")[2].splitlines()[0].split()
-                (Path(folder) / "configs").symlink_to(checkout / "configs")
-                costs.append(cost(words, checkout, Path(folder), 1))
+                (Path(folder) / "configs").symlink_to(side.checkout / "configs")
+                found[side.name].append(cost(side.words, side.checkout, Path(folder), 1))
     for kind in Cost._fields:
-        told(f"quickstart, {kind} s", *([getattr(one, kind) for one in costs] for costs in found.values()))
+        first, *others = ([getattr(one, kind) for one in costs] for costs in found.values())
+        for side, seconds in zip(sides[1:], others, strict=True):
+            told(f"quickstart, then → {side.name}, {kind} s", first, seconds)
+
+
+def made(checkout: Path, target: str) -> list[str]:
+    """Return the words that the Makefile of a checkout gives to `tlzoo` for a target."""
+    make = ["make", "--dry-run", "--directory", str(checkout), target]
+    said = subprocess.run(make, capture_output=True, check=True).stdout.decode()
+    return said.rpartition("bin/tlzoo ")[2].splitlines()[0].split()
 
 
 def compare(
