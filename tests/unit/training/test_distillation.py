@@ -12,6 +12,7 @@ from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
 from tlzoo.data import named
 from tlzoo.data.atom_table import AtomTable
 from tlzoo.data.atom_targets import AtomTargets
+from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.graph_store import GraphStore
@@ -135,6 +136,19 @@ def test_in_parts_it_is_the_same(crystals, table, tmp_path):
         loss.backward()
         gradients.append([p.grad.clone() for p in task.parameters()])
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+def test_the_map_is_fitted_to_crystals_that_the_teacher_knows(tmp_path):
+    """However few of the training crystals these are."""
+    crystals, graph = named.load("semiconductors"), CGCNN(dim=8, depth=1).graph
+    crystals.write_parquet(tmp_path / "all.parquet")
+    taught = workbench.write_teacher(tmp_path / "taught", crystals.select(np.arange(0, 203, 20)), dim=DIM)
+    data = CrystalDataModule(str(tmp_path / "all.parquet"), ["band_gap"], teacher=str(taught))
+    data.open_graphs(graph)
+    for most, wanted in ((3, 3), (1000, data.table.taught[data.split.train].sum())):
+        batches = list(data.taught_batches(most))
+        assert sum(batch[keys.NUM_CRYSTALS] for batch in batches) == wanted > 2
+        assert not any(batch[keys.ATOM_TARGETS].isnan().any() for batch in batches)
 
 
 def test_what_the_teacher_has_not_seen_teaches_nothing(crystals, table, tmp_path):
