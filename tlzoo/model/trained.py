@@ -274,11 +274,8 @@ class Model(Answerer):
     def lacking_map(self) -> str:
         """Say which file keeps it from saying what it knows of its teacher, and what to do; empty if none."""
         lacking = teacher_map.lacking(self.weights, self.card) if self.weights else []
-        return (
-            f"{lacking[0]}, which the card names, is not beside the weights; copy it from where they came from"
-            if lacking
-            else ""
-        )
+        what = "which the card names, is not beside the weights; copy it from where they came from"
+        return f"{lacking[0]}, {what}" if lacking else ""
 
     def to(self, device: str | torch.device) -> Self:
         """Move the networks to a device, for example ``"cuda"``; return the model itself."""

@@ -242,8 +242,8 @@ class TestDamaged:
 
 def arrays(**others):
     """The content of a file for two states, three components and three numbers, some of it another one."""
-    good = {"mean": torch.ones(2), "scale": torch.ones(2), "weight": torch.ones(2, 3), "numbers": torch.eye(3)}
-    return save({**good, **others}, metadata={"tlzoo": json.dumps({"format": 1})})
+    ones = {"mean": torch.ones(2), "scale": torch.ones(2), "weight": torch.ones(2, 3)}
+    return save({**ones, "numbers": torch.eye(3), **others}, metadata={"tlzoo": json.dumps({"format": 1})})
 
 
 def rewritten(folder, content):
