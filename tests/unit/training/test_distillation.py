@@ -233,6 +233,14 @@ class TestRun:
         answer = tlzoo("test", run, "--trust")
         assert answer.code == 0, answer.err
 
+    def test_folds_say_what_the_first_of_them_says(self, config, tlzoo, taught, tmp_path):
+        changes = {"model.distillation": {"class_path": "Distillation"}, "data.teacher": str(taught)}
+        answer = tlzoo("fit", "--config", config(changes), "--run_dir", tmp_path / "run", "--folds", 2)
+        assert answer.code == 0, answer.err
+        some = named.load("semiconductors").select(np.arange(3))
+        said = [load(tmp_path / name).embed(some, layer="teacher") for name in ("run", "run/fold-1")]
+        np.testing.assert_array_equal(*said)
+
     def test_validation_crystals_that_the_teacher_has_not_seen(self, config, tlzoo, tmp_path):
         """Nothing is said of them, not even that it is no number."""
         run, some = tmp_path / "run", tmp_path / "some"
