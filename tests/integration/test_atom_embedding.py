@@ -166,7 +166,7 @@ class TestRefused:
             (["descriptors", "{mine}", "--atoms", "-o", "x"], "descriptors says nothing of single atoms"),
             (
                 ["cgcnn-fe", "{mine}", "--atoms", "--layer", "head.out", "-o", "x"],
-                "no layer 'head.out'; there are",
+                "no layer of atoms 'head.out'; there are",
             ),
             (
                 ["cgcnn-fe", "{mine}", "--atoms", "--whiten", "900", "-o", "x"],

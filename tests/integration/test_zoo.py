@@ -23,6 +23,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 import tlzoo as package
 from tlzoo import zoo
 from tlzoo.cards import library
+from tlzoo.cards.beside import files
 from tlzoo.cards.card import Card
 from tlzoo.cards.lineage import started_from
 from tlzoo.crystals import Crystals
@@ -403,6 +404,20 @@ def test_verify(tlzoo, mine):
     assert answer.code == 0
     assert answer.out == ("tiny-mpt: sha256 and golden predictions agree (largest deviation 0.0e+00)\n")
     assert tlzoo("zoo", "verify", "tiny-mpt", "--precision", "bf16-mixed").code == 0
+
+
+def test_verify_looks_at_the_files_beside_the_weights(tlzoo, tmp_path):
+    for file in files(library.find("momentnet-u2").path):
+        shutil.copy(file, tmp_path)
+    net, said = tmp_path / "momentnet-u2.safetensors", tmp_path / "momentnet-u2.teacher.safetensors"
+    said.write_bytes(said.read_bytes()[:-1] + b"\x01")
+    answer = tlzoo("zoo", "verify", net)
+    assert answer.code == 1
+    assert f"FAILS, {said} is not the file that the card describes" in answer.out
+    said.unlink()
+    answer = tlzoo("zoo", "verify", net)
+    assert answer.code == 0
+    assert f"; {said.name} is not there: there is no layer teacher" in answer.out
 
 
 def test_verify_finds_changed_weights(tlzoo, mine):

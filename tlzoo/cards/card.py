@@ -395,7 +395,8 @@ class Card(Record, frozen=True, kw_only=True):
     def _history(self, training: Training) -> list[tuple[str, str]]:
         """Say what the network learned from, and at what cost."""
         parts = f"{training.train.crystals:,} crystals to learn from, "
-        parts += f"{training.val.crystals:,} to choose the epoch"
+        last = self.recipe.get("model", {}).get("keep") == "last"
+        parts += f"{training.val.crystals:,} {'for validation' if last else 'to choose the epoch'}"
         if self.cross_validation:
             parts += f"; errors {self.tested_by}, so it is made to predict"
         else:

@@ -59,8 +59,8 @@ class AtomTargets:
         """
         if not isinstance(store, GraphStore | VectorStore):
             raise UserError(
-                "data.teacher speaks of atoms, and this network reads descriptors of whole crystals: "
-                "take one on graphs, such as CGCNN"
+                "data.teacher speaks of the atoms of a structure, which this network does not read: take one "
+                "on graphs, such as CGCNN"
             )
         key = key_of(crystals, options, teacher=table.sha256, format=FORMAT)
         folder = (cache_dir or cache.default_dir()) / "teachers" / key[:32]

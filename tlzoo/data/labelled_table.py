@@ -167,7 +167,7 @@ class LabelledTable:
         if notes := self._said:
             said = np.any(list(notes.values()), axis=0)
             split = with_unlabelled(split, self.splitter, self.crystals, said=said, notes=notes, **options)
-        if self.atoms is not None and not self._taught[split.train].any():
+        if self.atoms is not None and not self.taught[split.train].any():
             raise UserError(
                 f"data.teacher {self.teacher} has none of the training crystals of {self.source}: structures "
                 "are compared as they stand, atom by atom; make the table of this data set"
@@ -221,11 +221,11 @@ class LabelledTable:
             notes[f"have only pseudo-labels (SHA-256 {digest})"] = there
         if self.atoms is not None:
             whose = f"{self.atoms.model['name']} (SHA-256 {self.atoms.sha256[:16]})"
-            notes[f"have no label but the features of their atoms by {whose}"] = self._taught
+            notes[f"have no label but the features of their atoms by {whose}"] = self.taught
         return notes
 
     @cached_property
-    def _taught(self) -> NDArray[np.bool_]:
+    def taught(self) -> NDArray[np.bool_]:
         """Of which crystals a teacher has the atoms, ``(crystals,)``."""
         assert self.atoms is not None
         return self.atoms.holds(self.crystals)

@@ -330,8 +330,9 @@ class CrystalDataModule(pl.LightningDataModule):
         return self.part_dataloader("test")
 
     def taught_batches(self, most: int) -> DataLoader[Batch]:
-        """Batches of at most so many training crystals, drawn at random, with what the teacher says."""
-        rows = np.sort(np.random.default_rng(0).permutation(self.split.train)[:most])
+        """Batches of training crystals that the teacher knows, at most so many, drawn at random."""
+        known = self.split.train[self.table.taught[self.split.train]]
+        rows = np.sort(np.random.default_rng(0).permutation(known)[:most])
         return self._loader().batches(rows, self.table.labels(rows), whole=True, atoms=self._taught())
 
     def predict_dataloader(self) -> DataLoader[Batch]:

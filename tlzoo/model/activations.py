@@ -9,7 +9,7 @@ deviation and maximum of each layer of atoms, side by side, and ``teacher`` thos
 the teacher's numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
@@ -45,7 +45,16 @@ def widths(backbone: Backbone, head: Head, teacher: TeacherMap | None = None) ->
     return {**own, **statistical, EMBEDDING: backbone.out_dim, **hidden, OUTPUT: towers * head.tower_out}
 
 
-def check_layers(layers: Sequence[str], there: Mapping[str, int]) -> None:
+def apart(layer: str) -> list[str]:
+    """Return the layers that ``A+B`` puts side by side, each once.
+
+    >>> apart("states+teacher")
+    ['states', 'teacher']
+    """
+    return list(dict.fromkeys(layer.split("+")))
+
+
+def check_layers(layers: Sequence[str], there: Collection[str]) -> None:
     """Refuse layers that a model does not have.
 
     Raises:

@@ -146,8 +146,9 @@ class TeacherMap:
         if lacking:
             raise UserError(f"{path} is no map to the numbers of a teacher: it lacks {lacking[0]}")
         found = cls(*(arrays[name] for name in ("mean", "scale", "weight", "numbers")))
-        states, kept = found.mean.shape[0], found.numbers.shape[0]
-        if found.scale.shape != (states,) or found.weight.shape != (states, kept):
+        states, kept = found.mean.shape, found.numbers.shape[:1]
+        whole = found.mean.ndim == 1 and found.numbers.ndim == 2
+        if not whole or found.scale.shape != states or found.weight.shape != states + kept:
             raise UserError(f"{path} is damaged: its arrays do not belong together")
         return found
 
@@ -158,15 +159,25 @@ def read(weights: Path, card: Mapping[str, Any]) -> TeacherMap | None:
     Raises:
         UserError: The file is not the one that the card pins.
     """
-    pinned = {name: Beside.of(card[name]) for name in TAUGHT if card.get(name)}
-    paths = {name: weights.with_name(one.file) for name, one in pinned.items()}
-    if TEACHER_MAP not in pinned or not all(path.is_file() for path in paths.values()):
+    pinned = _pinned(weights, card)
+    if TEACHER_MAP not in pinned or lacking(weights, card):
         return None
-    contents = {name: one.read(paths[name]) for name, one in pinned.items()}
+    paths = {name: path for name, (path, _) in pinned.items()}
+    contents = {name: one.read(path) for name, (path, one) in pinned.items()}
     numbers = None
     if TEACHER_NUMBERS in contents:
         numbers = shared_numbers(contents[TEACHER_NUMBERS], paths[TEACHER_NUMBERS])
     return TeacherMap.parse(contents[TEACHER_MAP], paths[TEACHER_MAP], numbers)
+
+
+def lacking(weights: Path, card: Mapping[str, Any]) -> list[Path]:
+    """Return the files that the card names and that are not beside the weights."""
+    return [path for path, _ in _pinned(weights, card).values() if not path.is_file()]
+
+
+def _pinned(weights: Path, card: Mapping[str, Any]) -> dict[str, tuple[Path, Beside]]:
+    named = {name: Beside.of(card[name]) for name in TAUGHT if card.get(name)}
+    return {name: (weights.with_name(one.file), one) for name, one in named.items()}
 
 
 def shared_numbers(content: bytes, path: Path) -> Tensor:

@@ -25,7 +25,7 @@ from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.row_budget import RowBudget
 from tlzoo.heads.head import Head
 from tlzoo.model import answer_record, checkpoint, contributions, ensemble, teacher_map
-from tlzoo.model.activations import EMBEDDING, TEACHER, activations, check_layers, widths
+from tlzoo.model.activations import EMBEDDING, TEACHER, activations, apart, check_layers, widths
 from tlzoo.model.answer_record import SHOWN
 from tlzoo.model.answerer import BATCH_SIZE, MAX_ROWS, Answerer
 from tlzoo.model.answering import Columns, Stores, answered, answered_beside, joined
@@ -222,7 +222,7 @@ class Model(Answerer):
         bonds (:attr:`layers`), the mean over the crystal is returned. For a regression on few crystals,
         ``states`` is usually the best choice: mean, standard deviation and maximum over the atoms, of every
         layer of atoms; or, of a network that a potential has taught, ``teacher``: the same of what it says
-        of the potential's numbers.
+        of the potential's numbers. ``A+B`` puts two side by side: ``states+teacher``.
 
         Raises:
             UserError: There is no such layer; the message lists those there are.
@@ -233,31 +233,49 @@ class Model(Answerer):
         self, crystals: Data, layers: Sequence[str], **limits: int
     ) -> dict[str, NDArray[np.float32]]:
         """Return the activations of several layers in one pass, ``(crystals, dim)`` each; see `embed`."""
-        layers, sizes = self._layers(layers)
+        self.check_layers(layers)
         found = answered(as_table(crystals), self.options, lambda stores: self.read(stores, layers, **limits))
+        sizes = {layer: sum(self.widths[name] for name in apart(layer)) for layer in layers}
         return {
             layer: np.concatenate([np.empty((0, size), np.float32), *(part[layer] for part in found)])
-            for layer, size in zip(layers, sizes, strict=True)
+            for layer, size in sizes.items()
         }
 
     def read(self, stores: Stores, layers: Sequence[str], **limits: int) -> dict[str, NDArray[np.float32]]:
         """Return the activations of several layers for what was made of crystals; see :meth:`answers`."""
-        layers, sizes = self._layers(layers)
-
+        self.check_layers(layers)
+        single = list(dict.fromkeys(name for layer in layers for name in apart(layer)))
         device = next(self.backbone.parameters()).device
-        teacher = self.teacher_map.to(device) if TEACHER in layers and self.teacher_map else None
+        teacher = self.teacher_map.to(device) if TEACHER in single and self.teacher_map else None
 
         def compute(batch: Batch) -> Tensor:
-            return activations(self.backbone, self.head, batch, layers, teacher)
+            return activations(self.backbone, self.head, batch, single, teacher)
 
         table = self.rows(compute, stores[self.backbone.graph], **limits)
-        return dict(zip(layers, np.split(table, np.cumsum(sizes)[:-1], axis=1), strict=True))
+        ends = np.cumsum([self.widths[name] for name in single])
+        found = dict(zip(single, np.split(table, ends[:-1], axis=1), strict=True))
+        return {
+            layer: np.concatenate([found[name] for name in apart(layer)], axis=1)
+            for layer in dict.fromkeys(layers)
+        }
 
-    def _layers(self, layers: Sequence[str]) -> tuple[list[str], list[int]]:
-        """Return layers, each once, and the lengths of their vectors."""
-        layers = list(dict.fromkeys(layers))
-        check_layers(layers, self.widths)
-        return layers, [self.widths[name] for name in layers]
+    def check_layers(self, layers: Sequence[str]) -> None:
+        """Refuse layers that the model does not have; of ``A+B`` each must be there.
+
+        Raises:
+            UserError: Names the first, why it is not there if a file is missing, and those there are.
+        """
+        single = [name for layer in layers for name in apart(layer)]
+        if TEACHER in single and self.lacking_map:
+            raise UserError(f"there is no layer {TEACHER!r}: {self.lacking_map}")
+        check_layers(single, self.widths)
+
+    @property
+    def lacking_map(self) -> str:
+        """Say which file keeps it from saying what it knows of its teacher, and what to do; empty if none."""
+        lacking = teacher_map.lacking(self.weights, self.card) if self.weights else []
+        what = "which the card names, is not beside the weights; copy it from where they came from"
+        return f"{lacking[0]}, {what}" if lacking else ""
 
     def to(self, device: str | torch.device) -> Self:
         """Move the networks to a device, for example ``"cuda"``; return the model itself."""

@@ -27,7 +27,7 @@ from tlzoo.data import atom_table
 from tlzoo.data.sources.problems import tell
 from tlzoo.data.whitening import Whitening
 from tlzoo.descriptors.stores import Options
-from tlzoo.errors import UserError
+from tlzoo.errors import UserError, no_such
 from tlzoo.graphs.batch import Batch
 from tlzoo.graphs.formula_options import FormulaOptions
 from tlzoo.graphs.graph_store import GraphStore
@@ -35,7 +35,6 @@ from tlzoo.graphs.parts import consecutive
 from tlzoo.graphs.vector_store import VectorStore
 from tlzoo.graphs.workers import worker_count
 from tlzoo.machine.progress import bar
-from tlzoo.model.activations import check_layers
 from tlzoo.model.answerer import BATCH_SIZE
 from tlzoo.model.answering import Make, Questions
 from tlzoo.model.trained import Model, load
@@ -153,7 +152,8 @@ class Atoms:
         there = {key: each.dim for key, each in backbone.atom_layers().items()}
         if not there:
             raise UserError(f"{name} has no layer of atoms")
-        check_layers([layer] if layer is not None else [], there)
+        if layer is not None and layer not in there:
+            raise UserError(no_such("layer of atoms", layer, there))
         self.layers = there if layer is None else {layer: there[layer]}
         self.whitening: Whitening | None = None
         self.pools = [open_pool(each, reading) for each in inputs]

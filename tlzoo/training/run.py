@@ -501,7 +501,7 @@ def taught_by(data: CrystalDataModule) -> dict[str, dict[str, Any]]:
     table = data.teacher
     if table is None:
         return {}
-    known = table.holds(data.crystals.select(data.split.train))
+    known = data.table.taught[data.split.train]
     facts = {key: table.model.get(key, "") for key in ("name", "sha256", "learned")}
     return {"teacher": {**facts, "table": table.sha256, "crystals": int(known.sum())}}
 

@@ -1,6 +1,6 @@
 """Golden predictions: what a checkpoint answers for the reference crystals, and whether it still does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from tlzoo.cards import library
+from tlzoo.cards.beside import Beside, named_by
 from tlzoo.errors import UserError
 from tlzoo.model import Model
 from tlzoo.model.checkpoint import load
@@ -29,12 +30,19 @@ TOLERANCE: Final[dict[tuple[Device, Precision], float]] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a checkpoint is what its card says: the largest :func:`deviation` of its answers, and where."""
+    """Whether a checkpoint is what its card says.
+
+    Attributes:
+        deviation: The largest :func:`deviation` of its answers.
+        where: Of which crystal and column.
+        lacking: What the card names and is not beside the weights: a model predicts without it.
+    """
 
     name: str
     deviation: float
     tolerance: float
     where: str
+    lacking: Sequence[Beside] = ()
 
     @property
     def passed(self) -> bool:
@@ -45,7 +53,8 @@ class Verdict:
         """Say it in a line."""
         if self.passed:
             agree = "sha256 and golden predictions agree"
-            return f"{self.name}: {agree} (largest deviation {self.deviation:.1e})"
+            missing = "".join(f"; {one.file} is not there: {one.lost}" for one in self.lacking)
+            return f"{self.name}: {agree} (largest deviation {self.deviation:.1e}){missing}"
         return (
             f"{self.name}: DIFFERS, its answer for {self.where} deviates by {self.deviation:.1e}, "
             f"more than {self.tolerance:.0e}"
@@ -65,20 +74,28 @@ def golden(model: Model) -> dict[str, dict[str, float]]:
 
 
 def verify(name: str, *, device: Device = "cpu", precision: Precision = "32-true") -> Verdict:
-    """Compare a checkpoint with its card: hash of the weights, golden predictions.
+    """Compare a checkpoint with its card: hashes of all its files, golden predictions.
 
     Raises:
-        UserError: There is no such checkpoint or device, or the weights are not those of the card.
+        UserError: There is no such checkpoint or device, or a file is not the one that the card names.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("there is no GPU that torch can use; verify on the CPU: --device cpu")
     card = library.find(name).card
-    loaded = load(library.locate(name))
+    weights = library.locate(name)
+    loaded = load(weights)
+    lacking = []
+    for one in named_by(loaded.card):
+        path = weights.with_name(one.file)
+        if path.is_file():
+            one.read(path)
+        else:
+            lacking.append(one)
     model = Model(loaded.backbone, loaded.head, loaded.card).to(device)
     with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16-mixed"):
         answers = golden(model)
     worst, where = deviation(answers, card.golden)
-    return Verdict(name, worst, TOLERANCE[device, precision], where)
+    return Verdict(name, worst, TOLERANCE[device, precision], where, lacking)
 
 
 def deviation(answers: Golden, wanted: Golden) -> tuple[float, str]:

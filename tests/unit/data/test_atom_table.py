@@ -110,7 +110,7 @@ def test_another_table_is_other_targets(crystals, table, tmp_path):
 def test_descriptors_have_no_atoms(crystals, table, tmp_path):
     options = DescriptorOptions(structure=False)
     store = open_store(crystals, options, cache_dir=tmp_path)
-    with pytest.raises(UserError, match=r"data\.teacher speaks of atoms, and this network reads descriptors"):
+    with pytest.raises(UserError, match=r"data\.teacher speaks of the atoms of a structure, which this"):
         AtomTargets.open(table[0], crystals, store, options, cache_dir=tmp_path)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from pymatgen.core import Lattice, Structure
+from safetensors.torch import save
 
 from maintenance.teacher_maps import STARTS
 from tlzoo.backbones import ALIGNN, CGCNN
@@ -165,6 +166,10 @@ def test_layers_stand_side_by_side(backbone, crystals, table, tmp_path):
     both = of.activations(crystals, ["states+teacher"])["states+teacher"]
     np.testing.assert_array_equal(both, np.concatenate([parts["states"], parts["teacher"]], axis=1))
     assert of.sizes("states+teacher") == [parts["states"].shape[1], 3 * DIM]
+    model = load(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(model.embed(crystals, layer="states+teacher"), both)
+    np.testing.assert_array_equal(model.embed(crystals, layer="states+teacher+states"), both)
+    assert model.embed([], layer="states+teacher").shape == (0, both.shape[1])
     columns = of.columns("states+teacher")
     assert len(columns) == both.shape[1]
     assert [columns[0], columns[-1]] == ["states.0", f"teacher.{3 * DIM - 1}"]
@@ -186,13 +191,17 @@ class TestDamaged:
     def model(self, backbone, crystals, table, tmp_path):
         return stored(backbone, crystals, table, tmp_path)
 
-    def test_deleted_there_is_no_such_layer(self, model, crystals, tmp_path):
+    def test_deleted_there_is_no_such_layer(self, model, crystals, tmp_path, caplog):
         (tmp_path / "net.teacher.safetensors").unlink()
         again = load(tmp_path / "net.safetensors")
         assert "teacher" not in again.layers
-        there = ", ".join(again.layers)
-        with pytest.raises(UserError, match=f"^there is no layer 'teacher'; there are: {there}"):
-            again.embed(crystals, layer="teacher")
+        said = re.escape(str(tmp_path / "net.teacher.safetensors"))
+        for layer in ("teacher", "states+teacher"):
+            with pytest.raises(UserError, match=f"^there is no layer 'teacher': {said}, .* is not beside"):
+                again.embed(crystals, layer=layer)
+        # whoever asks for no layer hears that one is not there
+        assert source(str(tmp_path / "net.safetensors")).default == "states"
+        assert f"{tmp_path / 'net.teacher.safetensors'}, which the card names" in caplog.text
         np.testing.assert_array_equal(again.predict(crystals)["a"], model.predict(crystals)["a"])
 
     @pytest.mark.usefixtures("model")
@@ -219,6 +228,9 @@ class TestDamaged:
         [
             (lambda _: b"{}", "is no map to the numbers of a teacher"),
             (lambda content: content.replace(b'\\"format\\": 1', b'\\"format\\": 2'), "has format 2, this"),
+            (lambda _: arrays(mean=torch.tensor(1.0)), "is damaged: its arrays do not belong together"),
+            (lambda _: arrays(numbers=torch.ones(3)), "is damaged: its arrays do not belong together"),
+            (lambda _: arrays(weight=torch.ones(2, 4)), "is damaged: its arrays do not belong together"),
         ],
     )
     @pytest.mark.usefixtures("model")
@@ -226,6 +238,12 @@ class TestDamaged:
         rewritten(tmp_path, change((tmp_path / "net.teacher.safetensors").read_bytes()))
         with pytest.raises(UserError, match=re.escape(f"{tmp_path / 'net.teacher.safetensors'} {message}")):
             load(tmp_path / "net.safetensors").embed(crystals, layer="teacher")
+
+
+def arrays(**others):
+    """The content of a file for two states, three components and three numbers, some of it another one."""
+    ones = {"mean": torch.ones(2), "scale": torch.ones(2), "weight": torch.ones(2, 3)}
+    return save({**ones, "numbers": torch.eye(3), **others}, metadata={"tlzoo": json.dumps({"format": 1})})
 
 
 def rewritten(folder, content):

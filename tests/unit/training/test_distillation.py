@@ -12,6 +12,7 @@ from tlzoo.backbones import ALIGNN, CGCNN, DescriptorMLP
 from tlzoo.data import named
 from tlzoo.data.atom_table import AtomTable
 from tlzoo.data.atom_targets import AtomTargets
+from tlzoo.data.module import CrystalDataModule
 from tlzoo.errors import UserError
 from tlzoo.graphs import keys
 from tlzoo.graphs.graph_store import GraphStore
@@ -137,6 +138,19 @@ def test_in_parts_it_is_the_same(crystals, table, tmp_path):
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
+def test_the_map_is_fitted_to_crystals_that_the_teacher_knows(tmp_path):
+    """However few of the training crystals these are."""
+    crystals, graph = named.load("semiconductors"), CGCNN(dim=8, depth=1).graph
+    crystals.write_parquet(tmp_path / "all.parquet")
+    taught = workbench.write_teacher(tmp_path / "taught", crystals.select(np.arange(0, 203, 20)), dim=DIM)
+    data = CrystalDataModule(str(tmp_path / "all.parquet"), ["band_gap"], teacher=str(taught))
+    data.open_graphs(graph)
+    for most, wanted in ((3, 3), (1000, data.table.taught[data.split.train].sum())):
+        batches = list(data.taught_batches(most))
+        assert sum(batch[keys.NUM_CRYSTALS] for batch in batches) == wanted > 2
+        assert not any(batch[keys.ATOM_TARGETS].isnan().any() for batch in batches)
+
+
 def test_what_the_teacher_has_not_seen_teaches_nothing(crystals, table, tmp_path):
     task = task_of(CGCNN(dim=8, depth=1, norm="layer"))
     batch = batch_of(crystals, table, task.backbone.graph, tmp_path)
@@ -218,6 +232,14 @@ class TestRun:
         np.testing.assert_array_equal(again, said)
         answer = tlzoo("test", run, "--trust")
         assert answer.code == 0, answer.err
+
+    def test_folds_say_what_the_first_of_them_says(self, config, tlzoo, taught, tmp_path):
+        changes = {"model.distillation": {"class_path": "Distillation"}, "data.teacher": str(taught)}
+        answer = tlzoo("fit", "--config", config(changes), "--run_dir", tmp_path / "run", "--folds", 2)
+        assert answer.code == 0, answer.err
+        some = named.load("semiconductors").select(np.arange(3))
+        said = [load(tmp_path / name).embed(some, layer="teacher") for name in ("run", "run/fold-1")]
+        np.testing.assert_array_equal(*said)
 
     def test_validation_crystals_that_the_teacher_has_not_seen(self, config, tlzoo, tmp_path):
         """Nothing is said of them, not even that it is no number."""

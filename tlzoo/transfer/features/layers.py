@@ -1,5 +1,6 @@
 """Where frozen features come from: the layers of a trained model, or descriptors as they are."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -16,12 +17,14 @@ from tlzoo.descriptors.descriptor_store import DescriptorStore
 from tlzoo.descriptors.physics_options import PhysicsOptions, is_physics
 from tlzoo.descriptors.stores import Options
 from tlzoo.errors import UserError
-from tlzoo.model.activations import EMBEDDING, STATES, TEACHER, check_layers
+from tlzoo.model.activations import EMBEDDING, STATES, TEACHER, apart, check_layers
 from tlzoo.model.answering import Stores, answered
 from tlzoo.model.trained import Model, load
 from tlzoo.physics.computed import fill
 from tlzoo.physics.physics_chunk import version
 from tlzoo.physics.potentials import package, potentials
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTORS: Final = "descriptors"
 # those that a formula is enough for
@@ -106,6 +109,8 @@ class Network(Source):
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        if model.lacking_map:
+            logger.warning("%s; so there is no layer %s", model.lacking_map, TEACHER)
         there = [name for name in (STATES, TEACHER) if name in model.layers]
         self.default = "+".join(there) or EMBEDDING
 
@@ -120,7 +125,7 @@ class Network(Source):
 
     def apart(self, layer: str) -> list[str]:
         """Return the layers of ``A+B``."""
-        return layer.split("+")
+        return apart(layer)
 
     def sizes(self, layer: str) -> list[int]:
         """Return those of the layers that stand side by side."""
@@ -132,10 +137,7 @@ class Network(Source):
 
     def read(self, stores: Stores, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return what the layers say of each crystal."""
-        found = self.model.read(stores, [name for layer in layers for name in self.apart(layer)])
-        return {
-            layer: np.concatenate([found[name] for name in self.apart(layer)], axis=1) for layer in layers
-        }
+        return self.model.read(stores, layers)
 
 
 class Descriptors(Source):
@@ -270,7 +272,7 @@ class Joined(Source):
 
     def apart(self, layer: str) -> list[str]:
         """Return the layers of ``A+B``."""
-        return layer.split("+")
+        return apart(layer)
 
     def columns(self, layer: str) -> list[str]:
         """Name them by part and name there."""

@@ -153,7 +153,14 @@ def gather(
     record = FoldRecord(names, left_out.scored(alone, first.targets), {})
     folded = replace(alone, card={**card, "metrics": {"test": left_out.metrics}}, record=record)
     domain = replace(network.domain, keys=structure_keys(first.crystals.select(used)))
-    checkpoint.save(folder / "model", network.backbone, network.head, folded.card, domain=domain)
+    checkpoint.save(
+        folder / "model",
+        network.backbone,
+        network.head,
+        folded.card,
+        domain=domain,
+        teacher_map=network.teacher_map,
+    )
     write_text(Run(folder).predictions, left_out.table.to_csv(index=False))
     level = float(SHOWN)
     held = {
