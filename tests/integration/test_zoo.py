@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -376,6 +377,11 @@ def test_weights_that_do_not_come_with_the_package(tlzoo, mine, shelf, few, tmp_
         package.load("tiny-mpt")
     assert "tiny-mpt needs tlzoo zoo pull" in tlzoo("recommend", few, "--target", "band_gap").err
 
+    shutil.copytree(shelf, tmp_path / "part", ignore=shutil.ignore_patterns("*.domain.*"))
+    partly = tlzoo("zoo", "pull", "tiny-mpt", "--from", tmp_path / "part")
+    assert partly.code == 0, partly.err
+    assert not list(Path(partly.out.strip()).parent.glob("*.domain.*"))
+    # what did not come along is asked for again
     pulled = tlzoo("zoo", "pull", "tiny-mpt", "--from", tmp_path / "none", "--from", shelf)
     assert pulled.code == 0, pulled.err
     assert pulled.out.startswith(str(tmp_path / "cache"))

@@ -128,8 +128,10 @@ def cache() -> Path:
     return default_dir() / "checkpoints"
 
 
-def fetch(address: Address, *, card: bytes | None = None) -> Path:
+def fetch(address: Address, *, card: bytes | None = None, whole: bool = False) -> Path:
     """Return the weights of an address, from the cache or the network; their card is put beside them.
+
+    With ``whole`` they are fetched again if a file that the card names did not come along.
 
     Raises:
         UserError: ``TLZOO_OFFLINE`` is set, the network or the server fails, or what comes is something else.
@@ -137,7 +139,9 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
     folder = cache() / address.sha256
     weights = folder / f"{address.name}{SUFFIX}"
     # a card may have been amended since
-    if there := kept(address.name, address.sha256, None if offline() else card):
+    if there := kept(
+        address.name, address.sha256, None if offline() else card, whole=whole and not offline()
+    ):
         return there
     if offline():
         raise UserError(
@@ -149,11 +153,17 @@ def fetch(address: Address, *, card: bytes | None = None) -> Path:
     return weights
 
 
-def kept(name: str, sha256: str, card: bytes | None = None) -> Path | None:
-    """Return weights with this hash from the cache; None if they are not there, or have another card."""
+def kept(name: str, sha256: str, card: bytes | None = None, *, whole: bool = False) -> Path | None:
+    """Return weights with this hash from the cache; None if they are not there, or have another card.
+
+    With ``whole`` all that the card names is to be beside them.
+    """
     weights = cache() / sha256 / f"{name}{SUFFIX}"
     same = card is None or _has(weights.with_suffix(".json"), card)
-    return weights if same and _complete(weights, sha256) else None
+    if not same or not _complete(weights, sha256):
+        return None
+    named = named_by(json.loads(weights.with_suffix(".json").read_bytes())) if whole else []
+    return weights if all(weights.with_name(one.file).is_file() for one in named) else None
 
 
 def copied(source: Path, sha256: str, card: bytes) -> Path:

@@ -51,10 +51,11 @@ def lacking(card: Card) -> str:
 def kept(card: Card, text: bytes, named: Sequence[str] = ()) -> Path | None:
     """Return the weights from the cache, None if they were not pulled; arguments are those of :func:`pulled`.
 
-    What was pulled before the card was amended is taken where no place has it with this one.
+    What was pulled before the card was amended is taken where no place has it with this one. Where a place is
+    named, what the card names beside the weights is to be there, too.
     """
     new = (named or places()) and not fetch.offline()
-    return fetch.kept(card.name, card.sha256, text if new else None)
+    return fetch.kept(card.name, card.sha256, text if new else None, whole=bool(named and new))
 
 
 def pulled(card: Card, text: bytes, named: Sequence[str] = ()) -> Path:
@@ -74,7 +75,7 @@ def pulled(card: Card, text: bytes, named: Sequence[str] = ()) -> Path:
     problems = []
     for place in named or places():
         try:
-            return _from(place, card, text)
+            return _from(place, card, text, whole=bool(named))
         except fetch.CacheError:
             raise
         except UserError as error:
@@ -88,12 +89,13 @@ def pulled(card: Card, text: bytes, named: Sequence[str] = ()) -> Path:
     )
 
 
-def _from(place: str, card: Card, text: bytes) -> Path:
+def _from(place: str, card: Card, text: bytes, *, whole: bool) -> Path:
     """Return the weights that one place has."""
     file = f"{card.name}{fetch.SUFFIX}"
     if folder := _folder(place):
         return fetch.copied(folder / file, card.sha256, text)
-    return fetch.fetch(fetch.Address.parse(f"{place.rstrip('/')}/{file}#sha256={card.sha256}"), card=text)
+    address = fetch.Address.parse(f"{place.rstrip('/')}/{file}#sha256={card.sha256}")
+    return fetch.fetch(address, card=text, whole=whole)
 
 
 def _folder(place: str) -> Path | None:
