@@ -209,7 +209,11 @@ def test_a_repository_with_another_model_is_left_alone(hub, checkpoint, tlzoo):
         ),
         (("--to", "x.zip", "--creator", "Doe; a; b"), "--creator is 'Doe; a; b'; wanted"),
         ((), "is no run directory; if it is a checkpoint, it is sent on with --to"),
-        (("--to", "x.zip", "--description", "new"), "is no run directory; if it is a checkpoint"),
+        (
+            ("--to", "x.zip", "--creator", "Doe, Jane", "--description", "new"),
+            "is no run directory; if it is a checkpoint",
+        ),
+        (("--to", "x.zip", "--description", "new"), "Zenodo wants to know who made it"),
     ],
 )
 def test_what_cannot_be_sent(hub, checkpoint, tlzoo, options, said, tmp_path, monkeypatch):

@@ -109,7 +109,11 @@ def _refuse(to: str, *, private: bool, creators: Sequence[str]) -> None:
         raise UserError(f"--to is {to!r}; wanted {hub.SCHEME}user/model or a name that ends in .zip")
     if private and (archive or not to):
         raise UserError(f"--private is for repositories: --to {hub.SCHEME}user/model")
-    if creators and not archive:
+    if archive:
+        from tlzoo.zoo import zenodo
+
+        zenodo.people(creators)
+    elif creators:
         raise UserError("--creator is for an archive: --to NAME.zip")
 
 

@@ -58,8 +58,6 @@ def metadata(card: Card, creators: Sequence[str]) -> dict[str, Any]:
             f"{'import the file' if card.imported else 'publish the run'} "
             f"with --licence and one of {', '.join(sorted(KNOWN))}"
         )
-    if not creators:
-        raise UserError('Zenodo wants to know who made it: --creator "Family, Given; affiliation; ORCID"')
     errors = "".join(
         f"<li>{html.escape(f'{card.called(target, unit)}: {card.score(target)}')}</li>"
         for target, unit in zip(card.targets, card.units, strict=True)
@@ -67,7 +65,7 @@ def metadata(card: Card, creators: Sequence[str]) -> dict[str, Any]:
     return {
         "upload_type": "dataset",
         "title": f"{card.name}: {network(card)} that predicts {', '.join(card.targets)} of crystals",
-        "creators": [_creator(each) for each in creators],
+        "creators": people(creators),
         "description": f"<p>{html.escape(card.description)}</p><ul>{errors}</ul>",
         "access_right": "open",
         "license": ZENODO.get(licence, licence),
@@ -76,6 +74,17 @@ def metadata(card: Card, creators: Sequence[str]) -> dict[str, Any]:
         "references": [card.citation],
         "notes": f"SHA-256 of the weights: {card.sha256}. Made with tlzoo {card.tlzoo}.",
     }
+
+
+def people(creators: Sequence[str]) -> list[dict[str, str]]:
+    """Return who made it, in the schema of Zenodo's deposits.
+
+    Raises:
+        UserError: Nobody is named, or in another form.
+    """
+    if not creators:
+        raise UserError('Zenodo wants to know who made it: --creator "Family, Given; affiliation; ORCID"')
+    return [_creator(each) for each in creators]
 
 
 def _creator(text: str) -> dict[str, str]:
