@@ -33,7 +33,8 @@ def fake(noise, target, elements=None):
     values = np.random.default_rng(0).normal(size=(len(target), 8))
     values[:, 0] = target + noise * values[:, 0]
     card = {} if elements is None else {"elements": elements}
-    return SimpleNamespace(embedding=values.astype(np.float32), card=card, layers=["embedding"])
+    values = values.astype(np.float32)
+    return SimpleNamespace(embedding=values, card=card, layers=["embedding"], lacking_map="")
 
 
 @pytest.fixture
