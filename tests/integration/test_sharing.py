@@ -209,11 +209,7 @@ def test_a_repository_with_another_model_is_left_alone(hub, checkpoint, tlzoo):
         ),
         (("--to", "x.zip", "--creator", "Doe; a; b"), "--creator is 'Doe; a; b'; wanted"),
         ((), "is no run directory; if it is a checkpoint, it is sent on with --to"),
-        (
-            ("--to", "x.zip", "--creator", "Doe, Jane", "--description", "new"),
-            "is no run directory; if it is a checkpoint",
-        ),
-        (("--to", "x.zip", "--description", "new"), "Zenodo wants to know who made it"),
+        (("--to", "x.zip", "--description", "new"), "is no run directory; if it is a checkpoint"),
     ],
 )
 def test_what_cannot_be_sent(hub, checkpoint, tlzoo, options, said, tmp_path, monkeypatch):
@@ -223,6 +219,17 @@ def test_what_cannot_be_sent(hub, checkpoint, tlzoo, options, said, tmp_path, mo
     assert said in answer.err
     assert list(tmp_path.iterdir()) == []
     assert hub.asked == []
+
+
+def test_who_made_it_is_asked_for_before_a_checkpoint_is_written(tlzoo, tmp_path):
+    (tmp_path / "run").mkdir()
+    options = ("--description", "new", "--folder", tmp_path / "zoo", "--to", tmp_path / "x.zip")
+    answer = tlzoo("zoo", "publish", tmp_path / "run", "net", *options)
+    assert (answer.code, answer.err.partition(":")[2].partition(":")[0]) == (
+        2,
+        " Zenodo wants to know who made it",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_the_hub_is_told_who_publishes(hub, checkpoint, tlzoo, monkeypatch, tmp_path):

@@ -65,6 +65,10 @@ def publish(
     with tempfile.TemporaryDirectory() as aside:
         shelf = folder or (Path(aside) if to else library.shelf())
         if Path(run).is_dir():
+            if to.endswith(".zip"):
+                from tlzoo.zoo import zenodo
+
+                zenodo.people(creators)  # before the checkpoint is written
             about = {"description": description, "citation": citation, "licence": licence}
             options = {"control": control, "folds": folds, "errors_of": errors_of, "half": half}
             card = _of_run(run, name, about, shelf, options)
@@ -109,11 +113,7 @@ def _refuse(to: str, *, private: bool, creators: Sequence[str]) -> None:
         raise UserError(f"--to is {to!r}; wanted {hub.SCHEME}user/model or a name that ends in .zip")
     if private and (archive or not to):
         raise UserError(f"--private is for repositories: --to {hub.SCHEME}user/model")
-    if archive:
-        from tlzoo.zoo import zenodo
-
-        zenodo.people(creators)
-    elif creators:
+    if creators and not archive:
         raise UserError("--creator is for an archive: --to NAME.zip")
 
 
