@@ -6,7 +6,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeAlias
 
@@ -101,13 +101,18 @@ class Beside(Record, frozen=True, kw_only=True):
             )
 
 
-def named_by(card: Mapping[str, Any]) -> list[Beside]:
-    """Return the further files that a card names.
+def named_by(card: Mapping[str, Any], fields: Sequence[str] = FIELDS) -> list[Beside]:
+    """Return the further files that a card names, in any or some of its fields.
 
     Raises:
         UserError: A field says something else.
     """
-    return [Beside.of(card[name]) for name in FIELDS if card.get(name)]
+    return [Beside.of(card[name]) for name in fields if card.get(name)]
+
+
+def lacking(weights: Path, card: Mapping[str, Any], fields: Sequence[str] = FIELDS) -> list[Beside]:
+    """Return the files that a card names and that are not beside the weights; errors of :func:`named_by`."""
+    return [one for one in named_by(card, fields) if not weights.with_name(one.file).is_file()]
 
 
 def files(weights: Path) -> list[Path]:

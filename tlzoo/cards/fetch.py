@@ -28,7 +28,7 @@ from typing import IO, Any, NamedTuple, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import tlzoo
-from tlzoo.cards.beside import Beside, named_by
+from tlzoo.cards.beside import Beside, lacking, named_by
 from tlzoo.cards.credentials import separated
 from tlzoo.errors import UserError, redacted
 from tlzoo.graphs.cache import default_dir
@@ -162,8 +162,9 @@ def kept(name: str, sha256: str, card: bytes | None = None, *, whole: bool = Fal
     same = card is None or _has(weights.with_suffix(".json"), card)
     if not same or not _complete(weights, sha256):
         return None
-    named = named_by(json.loads(weights.with_suffix(".json").read_bytes())) if whole else []
-    return weights if all(weights.with_name(one.file).is_file() for one in named) else None
+    if whole and lacking(weights, json.loads(weights.with_suffix(".json").read_bytes())):
+        return None
+    return weights
 
 
 def copied(source: Path, sha256: str, card: bytes) -> Path:

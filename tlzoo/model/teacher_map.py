@@ -33,7 +33,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tlzoo.backbones.backbone import Backbone
-from tlzoo.cards.beside import TAUGHT, TEACHER_MAP, TEACHER_NUMBERS, Beside
+from tlzoo.cards.beside import TAUGHT, TEACHER_MAP, TEACHER_NUMBERS, Beside, lacking
 from tlzoo.data.whitening import LEAST, Whitening
 from tlzoo.errors import UserError, first_line
 from tlzoo.graphs import keys
@@ -159,25 +159,15 @@ def read(weights: Path, card: Mapping[str, Any]) -> TeacherMap | None:
     Raises:
         UserError: The file is not the one that the card pins.
     """
-    pinned = _pinned(weights, card)
-    if TEACHER_MAP not in pinned or lacking(weights, card):
+    if not card.get(TEACHER_MAP) or lacking(weights, card, TAUGHT):
         return None
-    paths = {name: path for name, (path, _) in pinned.items()}
-    contents = {name: one.read(path) for name, (path, one) in pinned.items()}
+    pinned = {name: Beside.of(card[name]) for name in TAUGHT if card.get(name)}
+    paths = {name: weights.with_name(one.file) for name, one in pinned.items()}
+    contents = {name: one.read(paths[name]) for name, one in pinned.items()}
     numbers = None
     if TEACHER_NUMBERS in contents:
         numbers = shared_numbers(contents[TEACHER_NUMBERS], paths[TEACHER_NUMBERS])
     return TeacherMap.parse(contents[TEACHER_MAP], paths[TEACHER_MAP], numbers)
-
-
-def lacking(weights: Path, card: Mapping[str, Any]) -> list[Path]:
-    """Return the files that the card names and that are not beside the weights."""
-    return [path for path, _ in _pinned(weights, card).values() if not path.is_file()]
-
-
-def _pinned(weights: Path, card: Mapping[str, Any]) -> dict[str, tuple[Path, Beside]]:
-    named = {name: Beside.of(card[name]) for name in TAUGHT if card.get(name)}
-    return {name: (weights.with_name(one.file), one) for name, one in named.items()}
 
 
 def shared_numbers(content: bytes, path: Path) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlzoo.backbones.backbone import Backbone
+from tlzoo.cards.beside import TAUGHT, lacking
 from tlzoo.cards.card import Interval
 from tlzoo.cards.library import locate
 from tlzoo.crystals import Crystals
@@ -266,16 +267,17 @@ class Model(Answerer):
             UserError: Names the first, why it is not there if a file is missing, and those there are.
         """
         single = [name for layer in layers for name in apart(layer)]
-        if TEACHER in single and self.lacking_map:
-            raise UserError(f"there is no layer {TEACHER!r}: {self.lacking_map}")
+        if TEACHER in single and (lost := self.lacking_map):
+            raise UserError(f"there is no layer {TEACHER!r}: {lost}")
         check_layers(single, self.widths)
 
     @property
     def lacking_map(self) -> str:
         """Say which file keeps it from saying what it knows of its teacher, and what to do; empty if none."""
-        lacking = teacher_map.lacking(self.weights, self.card) if self.weights else []
-        what = "which the card names, is not beside the weights; copy it from where they came from"
-        return f"{lacking[0]}, {what}" if lacking else ""
+        if self.weights is None or not (missing := lacking(self.weights, self.card, TAUGHT)):
+            return ""
+        path = self.weights.with_name(missing[0].file)
+        return f"{path}, which the card names, is not beside the weights; copy it from where they came from"
 
     def to(self, device: str | torch.device) -> Self:
         """Move the networks to a device, for example ``"cuda"``; return the model itself."""

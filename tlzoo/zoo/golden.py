@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tlzoo.cards import library
-from tlzoo.cards.beside import Beside, named_by
+from tlzoo.cards.beside import Beside, lacking, named_by
 from tlzoo.errors import UserError
 from tlzoo.model import Model
 from tlzoo.model.checkpoint import load
@@ -84,18 +84,15 @@ def verify(name: str, *, device: Device = "cpu", precision: Precision = "32-true
     card = library.find(name).card
     weights = library.locate(name)
     loaded = load(weights)
-    lacking = []
+    missing = lacking(weights, loaded.card)
     for one in named_by(loaded.card):
-        path = weights.with_name(one.file)
-        if path.is_file():
-            one.read(path)
-        else:
-            lacking.append(one)
+        if one not in missing:
+            one.read(weights.with_name(one.file))
     model = Model(loaded.backbone, loaded.head, loaded.card).to(device)
     with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16-mixed"):
         answers = golden(model)
     worst, where = deviation(answers, card.golden)
-    return Verdict(name, worst, TOLERANCE[device, precision], where, lacking)
+    return Verdict(name, worst, TOLERANCE[device, precision], where, missing)
 
 
 def deviation(answers: Golden, wanted: Golden) -> tuple[float, str]:

@@ -96,8 +96,7 @@ class Source(ABC):
         Raises:
             UserError: Names those there are.
         """
-        there = dict.fromkeys(self.layers, 0)
-        check_layers([layer] if layer in there else self.apart(layer), there)
+        check_layers([layer] if layer in self.layers else self.apart(layer), self.layers)
 
     def apart(self, layer: str) -> list[str]:
         """Return the layers that stand side by side; networks have such."""
@@ -109,8 +108,8 @@ class Network(Source):
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        if model.lacking_map:
-            logger.warning("%s; so there is no layer %s", model.lacking_map, TEACHER)
+        if lost := model.lacking_map:
+            logger.warning("%s; so there is no layer %s", lost, TEACHER)
         there = [name for name in (STATES, TEACHER) if name in model.layers]
         self.default = "+".join(there) or EMBEDDING
 
